@@ -1,0 +1,1 @@
+//! The one parser from custom resources to configuration.

@@ -1,0 +1,1 @@
+//! Custom resources, names and labels of MetalLB.

@@ -1,0 +1,1 @@
+//! BGP wire format, session state machine and Adj-RIB-Out, sans-IO.

@@ -1,0 +1,1 @@
+//! ARP responder and gratuitous ARP, sans-IO.

@@ -1,0 +1,1 @@
+//! Which speakers are alive, sans-IO.

@@ -1,0 +1,1 @@
+//! Packet sockets, TCP options, netlink: the only unsafe code.

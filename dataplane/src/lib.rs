@@ -1,0 +1,1 @@
+//! Sockets and tasks of the announcing protocols; knows no Kubernetes.

@@ -1,0 +1,1 @@
+//! Who announces what, pure.

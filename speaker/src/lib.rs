@@ -1,0 +1,1 @@
+//! The speaker: announces service addresses from every node.

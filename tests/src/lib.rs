@@ -1,0 +1,1 @@
+//! Behaviour across crates: integration, interop, end to end.
