@@ -1,1 +1,4 @@
 //! Sockets and tasks of the announcing protocols; knows no Kubernetes.
+
+pub mod l2;
+pub mod members;

@@ -1,1 +1,5 @@
 //! ARP responder and gratuitous ARP, sans-IO.
+
+mod interfaces;
+
+pub use interfaces::Interfaces;
