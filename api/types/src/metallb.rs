@@ -1,0 +1,251 @@
+//! MetalLB: the resource that makes the operator deploy MetalLB.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use k8s_openapi::{
+    api::core::v1::{Affinity, ResourceRequirements, Toleration},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    schema::{conditions, is_false},
+    spec::optional_spec,
+};
+
+/// How MetalLB is deployed.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "metallb.io",
+    version = "v1beta1",
+    kind = "MetalLB",
+    namespaced,
+    status = "MetalLBStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "MetalLB makes the operator deploy MetalLB. The one named metallb counts.",
+    printcolumn(
+        name = "Available",
+        type_ = "string",
+        description = "Whether MetalLB is available.",
+        json_path = ".status.conditions[?(@.type==\"Available\")].status"
+    ),
+    printcolumn(
+        name = "Degraded",
+        type_ = "string",
+        description = "Whether MetalLB cannot be deployed as wanted.",
+        json_path = ".status.conditions[?(@.type==\"Degraded\")].status"
+    ),
+    printcolumn(
+        name = "Progressing",
+        type_ = "string",
+        description = "Whether MetalLB is being deployed.",
+        json_path = ".status.conditions[?(@.type==\"Progressing\")].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", remote = "Self")]
+pub struct MetalLBSpec {
+    /// Has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+
+    /// The nodes that run a speaker, by their labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+
+    /// Tolerations of the speakers, besides those for control-plane nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speaker_tolerations: Vec<Toleration>,
+
+    /// How much the components log; info when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<LogLevel>,
+
+    /// The class of the Services that MetalLB serves; without it, those that have no class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([a-z0-9A-Z]([\w.\-]*[a-z0-9A-Z])?/)?[a-z0-9A-Z]([\w.\-]*[a-z0-9A-Z])?$"))]
+    pub load_balancer_class: Option<String>,
+
+    /// The nodes that may run the controller, by their labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub controller_node_selector: BTreeMap<String, String>,
+
+    /// Tolerations of the controller.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controller_tolerations: Vec<Toleration>,
+
+    /// More settings of the controller's pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller_config: Option<ComponentConfig>,
+
+    /// More settings of the speakers' pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker_config: Option<ComponentConfig>,
+
+    /// What speaks BGP: native (the default), frr, frr-k8s or frr-k8s-external.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bgp_backend: Option<String>,
+
+    /// Settings of the frr-k8s back-ends.
+    #[serde(rename = "frrk8sConfig", default, skip_serializing_if = "Option::is_none")]
+    pub frrk8s_config: Option<FrrK8sConfig>,
+}
+optional_spec!(MetalLBSpec);
+
+/// Settings of the pods of one component.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentConfig {
+    /// The priority class of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+
+    /// The runtime class of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_class_name: Option<String>,
+
+    /// The affinity of the pods, instead of the built-in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+
+    /// Annotations of the pods.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+
+    /// The resources of the component's own container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+}
+
+/// Settings of the frr-k8s back-ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FrrK8sConfig {
+    /// Prefixes that are never accepted from peers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub always_block: Vec<String>,
+
+    /// The namespace of an frr-k8s that the operator does not deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+
+    /// Whether references to Secrets are passed on instead of their content.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub secret_passthrough: bool,
+}
+
+/// How much the components log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Everything.
+    All,
+    /// Decisions, and all below.
+    Debug,
+    /// Changes that matter to an administrator, and all below.
+    #[default]
+    Info,
+    /// Things that may go wrong, and all below.
+    Warn,
+    /// Failures.
+    Error,
+    /// Nothing.
+    None,
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::None => "none",
+        })
+    }
+}
+
+/// What speaks BGP, as `spec.bgpBackend` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BgpBackend {
+    /// The speaker itself.
+    #[default]
+    Native,
+    /// FRR beside the speaker.
+    Frr,
+    /// An frr-k8s that the operator deploys.
+    FrrK8s,
+    /// An frr-k8s that somebody else deploys.
+    FrrK8sExternal,
+}
+
+impl BgpBackend {
+    /// All of them, in the order that messages list them.
+    pub const ALL: [Self; 4] = [Self::Native, Self::Frr, Self::FrrK8s, Self::FrrK8sExternal];
+
+    /// Gives the name used in the MetalLB resource.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Frr => "frr",
+            Self::FrrK8s => "frr-k8s",
+            Self::FrrK8sExternal => "frr-k8s-external",
+        }
+    }
+}
+
+impl fmt::Display for BgpBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for BgpBackend {
+    type Err = UnknownBackend;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|backend| backend.name() == text)
+            .ok_or_else(|| UnknownBackend(text.to_owned()))
+    }
+}
+
+/// A `spec.bgpBackend` that is none of the known ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownBackend(pub String);
+
+impl fmt::Display for UnknownBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = BgpBackend::ALL.map(BgpBackend::name).join(", ");
+        write!(f, "unknown bgpBackend {:?}, must be one of {known}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownBackend {}
+
+impl MetalLBSpec {
+    /// Tells what is to speak BGP; unset and empty mean native.
+    ///
+    /// # Errors
+    /// The name is none of the known ones.
+    pub fn backend(&self) -> Result<BgpBackend, UnknownBackend> {
+        match self.bgp_backend.as_deref() {
+            None | Some("") => Ok(BgpBackend::default()),
+            Some(name) => name.parse(),
+        }
+    }
+}
+
+/// How the deployment goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MetalLBStatus {
+    /// Available, Upgradeable, Progressing and Degraded, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,173 @@
+//! Names, labels and annotations that are an interface to users, to upstream installs or between components.
+
+/// The API group of all kinds.
+pub const GROUP: &str = "metallb.io";
+
+/// The prefix of annotations in current use.
+pub const ANNOTATION_PREFIX: &str = "metallb.io";
+/// The prefix of annotations of old, read when the current one is absent.
+pub const DEPRECATED_ANNOTATION_PREFIX: &str = "metallb.universe.tf";
+
+/// On a Service: the pool to take the address from.
+pub const ANNOTATION_ADDRESS_POOL: &str = "metallb.io/address-pool";
+/// On a Service: the addresses wanted, separated by commas.
+pub const ANNOTATION_LOAD_BALANCER_IPS: &str = "metallb.io/loadBalancerIPs";
+/// On a Service: the key of those who may share an address.
+pub const ANNOTATION_ALLOW_SHARED_IP: &str = "metallb.io/allow-shared-ip";
+/// On a Service, written by the controller: the pool that the address is from.
+pub const ANNOTATION_IP_ALLOCATED_FROM_POOL: &str = "metallb.io/ip-allocated-from-pool";
+/// The old name of [`ANNOTATION_ADDRESS_POOL`].
+pub const DEPRECATED_ANNOTATION_ADDRESS_POOL: &str = "metallb.universe.tf/address-pool";
+/// The old name of [`ANNOTATION_LOAD_BALANCER_IPS`].
+pub const DEPRECATED_ANNOTATION_LOAD_BALANCER_IPS: &str = "metallb.universe.tf/loadBalancerIPs";
+/// The old name of [`ANNOTATION_ALLOW_SHARED_IP`].
+pub const DEPRECATED_ANNOTATION_ALLOW_SHARED_IP: &str = "metallb.universe.tf/allow-shared-ip";
+/// The old name of [`ANNOTATION_IP_ALLOCATED_FROM_POOL`].
+pub const DEPRECATED_ANNOTATION_IP_ALLOCATED_FROM_POOL: &str = "metallb.universe.tf/ip-allocated-from-pool";
+
+/// On ServiceL2Status and ServiceBGPStatus: the announcing node.
+pub const LABEL_NODE: &str = "metallb.io/node";
+/// On ServiceL2Status and ServiceBGPStatus: the name of the Service.
+pub const LABEL_SERVICE_NAME: &str = "metallb.io/service-name";
+/// On ServiceL2Status and ServiceBGPStatus: the namespace of the Service.
+pub const LABEL_SERVICE_NAMESPACE: &str = "metallb.io/service-namespace";
+/// On ConfigurationState: `controller` or `speaker`.
+pub const LABEL_COMPONENT_TYPE: &str = "metallb.io/component-type";
+/// On ConfigurationState of a speaker: its node.
+pub const LABEL_NODE_NAME: &str = "metallb.io/node-name";
+/// On a Node: not for load balancers.
+pub const LABEL_EXCLUDE_LB: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+/// On an EndpointSlice: its Service.
+pub const LABEL_SLICE_SERVICE: &str = "kubernetes.io/service-name";
+/// On a Node: its host name.
+pub const LABEL_HOSTNAME: &str = "kubernetes.io/hostname";
+/// On objects of the operator and of the plain manifests: `metallb`.
+pub const LABEL_APP: &str = "app";
+/// On objects of the operator and of the plain manifests: which part it is.
+pub const LABEL_COMPONENT: &str = "component";
+/// The value of [`LABEL_APP`].
+pub const APP: &str = "metallb";
+
+/// The namespace of a default install.
+pub const DEFAULT_NAMESPACE: &str = "metallb-system";
+/// The one MetalLB resource that counts.
+pub const METALLB_RESOURCE: &str = "metallb";
+
+/// The controller: its Deployment, container, ServiceAccount and component label.
+pub const CONTROLLER: &str = "controller";
+/// The speaker: its DaemonSet, container, ServiceAccount and component label.
+pub const SPEAKER: &str = "speaker";
+/// The component label of the Deployment that serves only webhooks.
+pub const WEBHOOK_SERVER: &str = "webhook-server";
+/// The Secret with the key of the membership protocol, under the operator.
+pub const MEMBERLIST_SECRET: &str = "metallb-memberlist";
+/// The Secret with the key of the membership protocol, in the plain manifests.
+pub const PLAIN_MEMBERLIST_SECRET: &str = "memberlist";
+/// The key inside the memberlist Secret.
+pub const MEMBERLIST_SECRET_KEY: &str = "secretkey";
+/// The ConfigMap that users may make to tune the membership protocol.
+pub const MEMBERLIST_CONFIG_MAP: &str = "metallb-memberlist-config";
+/// The ConfigMap that names the interfaces never used in layer 2.
+pub const EXCLUDE_L2_CONFIG_MAP: &str = "metallb-excludel2";
+/// The key inside the ConfigMap of excluded interfaces.
+pub const EXCLUDE_L2_KEY: &str = "excludel2.yaml";
+/// The ConfigMap with the TLS settings that the operator passes on.
+pub const TLS_CONFIG_MAP: &str = "metallb-tls-config";
+/// The ConfigMap with text appended to FRR's configuration.
+pub const BGP_EXTRAS_CONFIG_MAP: &str = "bgpextras";
+
+/// The Service of the webhooks of the configuration kinds.
+pub const WEBHOOK_SERVICE: &str = "metallb-webhook-service";
+/// The Secret with the certificate of that Service.
+pub const WEBHOOK_SECRET: &str = "metallb-webhook-cert";
+/// The ValidatingWebhookConfiguration of the configuration kinds.
+pub const WEBHOOK_CONFIGURATION: &str = "metallb-webhook-configuration";
+/// The path of the conversion webhook.
+pub const CONVERSION_PATH: &str = "/convert";
+/// The port that webhooks are served on.
+pub const WEBHOOK_PORT: u16 = 9443;
+
+/// The Deployment of the operator.
+pub const OPERATOR_DEPLOYMENT: &str = "metallb-operator-controller-manager";
+/// The ServiceAccount of the operator.
+pub const OPERATOR_SERVICE_ACCOUNT: &str = "manager-account";
+/// The Deployment that serves only webhooks.
+pub const WEBHOOK_DEPLOYMENT: &str = "metallb-operator-webhook-server";
+/// The Service of the operator's own webhook.
+pub const OPERATOR_WEBHOOK_SERVICE: &str = "metallb-operator-webhook-service";
+/// The Secret with the certificate of that Service.
+pub const OPERATOR_WEBHOOK_SECRET: &str = "metallb-operator-webhook-server-cert";
+/// The ValidatingWebhookConfiguration of the MetalLB kind.
+pub const OPERATOR_WEBHOOK_CONFIGURATION: &str = "metallb-operator-webhook-configuration";
+/// The Lease that the operator's leader holds.
+pub const OPERATOR_LEASE: &str = "metallb.io.metallboperator";
+
+/// The name of the controller's ConfigurationState.
+pub const CONTROLLER_STATE: &str = "controller";
+/// The condition of the controller's ConfigurationState.
+pub const CONDITION_POOL_RECONCILER: &str = "poolReconcilerValid";
+/// The condition of a speaker's ConfigurationState.
+pub const CONDITION_CONFIG_RECONCILER: &str = "configReconcilerValid";
+/// The reason of a condition that holds.
+pub const REASON_RECONCILED: &str = "Reconciled";
+/// The reason of a condition that does not.
+pub const REASON_CONFIGURATION_ERROR: &str = "ConfigurationError";
+
+/// The name of a speaker's ConfigurationState.
+pub fn speaker_state(node: &str) -> String {
+    format!("speaker-{node}")
+}
+
+/// Who owns which fields in server-side apply.
+pub mod field_manager {
+    /// The operator, of all that it deploys.
+    pub const OPERATOR: &str = "metallb-operator";
+    /// The controller, of what it writes besides Services.
+    pub const CONTROLLER: &str = "metallb-controller";
+    /// The speaker, of its status objects.
+    pub const SPEAKER: &str = "metallb-speaker";
+    /// Whoever injects a caBundle, of that field only.
+    pub const CA_INJECTOR: &str = "metallb-ca-injector";
+    /// The controller, of its condition in the ConfigurationState.
+    pub const POOL_RECONCILER: &str = "poolReconciler";
+    /// A speaker, of its condition in the ConfigurationState.
+    pub const CONFIG_RECONCILER: &str = "configReconciler";
+}
+
+/// Who reports events.
+pub mod event_source {
+    /// The controller.
+    pub const CONTROLLER: &str = "metallb-controller";
+    /// The speaker.
+    pub const SPEAKER: &str = "metallb-speaker";
+    /// The operator.
+    pub const OPERATOR: &str = "metallb-operator";
+}
+
+/// Reasons of events on Services; scripts and alerts match them.
+pub mod event_reason {
+    /// An address was assigned.
+    pub const IP_ALLOCATED: &str = "IPAllocated";
+    /// The present address is not allowed any more.
+    pub const CLEAR_ASSIGNMENT: &str = "ClearAssignment";
+    /// The pool has no address of the second family.
+    pub const ADDITIONAL_ASSIGN_FAILED: &str = "AdditionalAssignFailed";
+    /// No address could be assigned.
+    pub const ALLOCATION_FAILED: &str = "AllocationFailed";
+    /// The wanted addresses are invalid while one is held.
+    pub const LOAD_BALANCER_FAILED: &str = "LoadBalancerFailed";
+    /// Dual stack is required and there is only one cluster address.
+    pub const NOT_ENOUGH_CLUSTER_IPS: &str = "not enough clusterips";
+    /// The family of the assigned addresses is unclear.
+    pub const NO_LB_IPS_FAMILY: &str = "nolbIPsIPFamily";
+    /// The family of the cluster addresses is unclear.
+    pub const NO_CLUSTER_IPS_FAMILY: &str = "noclusterIPsIPFamily";
+    /// The allocator contradicts itself.
+    pub const INTERNAL_ERROR: &str = "InternalError";
+    /// The Service has an annotation with the old prefix.
+    pub const DEPRECATED_ANNOTATION: &str = "deprecatedAnnotation";
+    /// A node announces the Service.
+    pub const NODE_ASSIGNED: &str = "nodeAssigned";
+    /// The Service cannot be announced from the elected node.
+    pub const ANNOUNCE_FAILED: &str = "announceFailed";
+}
