@@ -1,1 +1,31 @@
-//! Who announces what, pure.
+//! Decides which node announces which service address, over which protocol, and with what.
+//!
+//! Everything here is a pure function of what was read from the cluster: no clock, no socket, no Kubernetes client.
+//! The speaker feeds [`Inputs`] and a [`ServiceView`]; [`decide`] answers with a [`Decision`]: for each protocol either
+//! what to announce or the [`Reason`] why not. All speakers that see the same inputs reach the same verdict, which is
+//! what makes layer-2 ownership unique without any talk between them.
+//!
+//! It does **not** announce, remember what was announced, or know whether a BGP session is up.
+//!
+//! ```
+//! use metallb_announce::{Inputs, decide};
+//! # fn run(inputs: &Inputs<'_>, service: &metallb_announce::ServiceView, endpoints: &metallb_announce::Endpoints) {
+//! let decision = decide(inputs, service, endpoints);
+//! match decision.layer2 {
+//!     Ok(l2) => println!("answer ARP for {:?} on {:?}", l2.addresses, l2.interfaces),
+//!     Err(reason) => println!("not over layer 2: {reason}"),
+//! }
+//! # }
+//! ```
+
+mod bgp;
+mod decide;
+pub mod election;
+mod layer2;
+mod reason;
+mod view;
+
+pub use bgp::Route;
+pub use decide::{Decision, Inputs, Layer2, decide};
+pub use reason::Reason;
+pub use view::{Endpoints, NodeView, ServiceView};
