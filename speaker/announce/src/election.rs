@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
 
-    // L2-1
+    // L2-13, L2-14, L2-15, L2-16, L2-30
     #[rstest]
     #[case("node-a,node-b,node-c", "10.0.0.1", "", "node-b,node-a,node-c")]
     #[case("node-a,node-b,node-c", "10.0.0.2", "", "node-b,node-c,node-a")]

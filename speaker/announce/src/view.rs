@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    // BGP-3, BGP-4, BGP-5
+    // BGP-3, BGP-4, BGP-5, L2-21
     #[rstest]
     #[case(None, None, 1, true)]
     #[case(Some(true), Some(false), 1, true)]

@@ -122,7 +122,7 @@ fn prefixes(decision: &Decision) -> Vec<String> {
         .unwrap_or_default()
 }
 
-// BGP-1
+// BGP-1, L2-18
 #[test]
 fn every_node_announces_routes_and_one_answers_arp() {
     let cluster = Cluster::new();
@@ -138,7 +138,7 @@ fn every_node_announces_routes_and_one_answers_arp() {
     }
 }
 
-// BGP-12, BGP-13
+// BGP-12, BGP-13, L2-6, L2-7, L2-9
 #[rstest]
 #[case(ServiceView { load_balancer: false, ..service(&["10.0.0.1"]) }, Reason::NotLoadBalancer)]
 #[case(ServiceView { class: Some("foreign".into()), ..service(&["10.0.0.1"]) }, Reason::ClassChanged)]
@@ -150,7 +150,7 @@ fn a_service_that_fails_the_gate_is_announced_by_no_protocol(#[case] service: Se
     assert_eq!(Cluster::new().decide(&service), Decision::none(reason));
 }
 
-// BGP-6
+// BGP-6, L2-20
 #[test]
 fn without_usable_endpoints_nothing_is_announced() {
     let mut cluster = Cluster::new();
@@ -162,7 +162,7 @@ fn without_usable_endpoints_nothing_is_announced() {
     );
 }
 
-// BGP-2, BGP-6
+// BGP-2, BGP-6, L2-19
 #[test]
 fn local_policy_announces_only_where_endpoints_are() {
     let cluster = Cluster::new();
@@ -179,6 +179,7 @@ fn local_policy_announces_only_where_endpoints_are() {
     );
 }
 
+// L2-13
 #[test]
 fn a_dead_member_loses_the_address_to_the_next_in_order() {
     let mut cluster = Cluster::new();
@@ -187,7 +188,7 @@ fn a_dead_member_loses_the_address_to_the_next_in_order() {
     assert!(cluster.decide_on("node-c", &service(&["10.0.0.1"])).layer2.is_err());
 }
 
-// BGP-7, BGP-8
+// BGP-7, BGP-8, L2-24, L2-25
 #[test]
 fn an_unavailable_or_excluded_node_steps_back() {
     let mut cluster = Cluster::new();
@@ -228,7 +229,7 @@ fn an_unknown_node_object_does_not_keep_a_live_member_from_announcing() {
     assert!(got.layer2.is_ok() && got.bgp.is_ok());
 }
 
-// BGP-10
+// BGP-10, L2-22
 #[test]
 fn advertisements_limit_nodes() {
     let mut cluster = Cluster::new();
@@ -242,7 +243,7 @@ fn advertisements_limit_nodes() {
     assert!(cluster.decide_on("node-a", &service(&["10.0.0.1"])).layer2.is_ok());
 }
 
-// BGP-11
+// BGP-11, L2-27
 #[test]
 fn service_selectors_limit_services() {
     let mut cluster = Cluster::new();
@@ -265,6 +266,7 @@ fn service_selectors_limit_services() {
     );
 }
 
+// L2-31
 #[test]
 fn preferences_add_up_over_advertisements_and_beat_the_hash() {
     let mut cluster = Cluster::new();
@@ -280,6 +282,7 @@ fn preferences_add_up_over_advertisements_and_beat_the_hash() {
     assert!(cluster.decide_on("node-c", &service(&["10.0.0.1"])).layer2.is_ok());
 }
 
+// L2-29
 #[test]
 fn interfaces_are_the_union_over_advertisements_of_this_node() {
     let mut cluster = Cluster::new();
@@ -313,6 +316,7 @@ fn aggregates_are_masked_and_stand_beside_host_routes() {
     );
 }
 
+// L2-17
 #[test]
 fn a_dual_stack_service_yields_routes_of_both_families_from_one_node() {
     let got = Cluster::new().decide(&service(&["10.0.0.1", "2001:db8::5"]));
