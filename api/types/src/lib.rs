@@ -5,6 +5,11 @@
 //! object is one refused object and not a list that cannot be read. The schemas carry upstream's limits all
 //! the same. This crate holds no decision and no I/O.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "the lint takes two printer columns of one type for a repetition"
+)]
+
 pub mod address_pool;
 pub mod bfd_profile;
 pub mod bgp_advertisement;
