@@ -3,13 +3,26 @@
 //! Admission, controller, speaker, command line and lab all call [`parse`], so what admission
 //! accepts every component understands. It is a pure function: no client, no clock, no files.
 
+mod advertisement;
+mod age;
+mod bfd;
 mod community;
+mod error;
+mod meeting;
 mod model;
+mod overlap;
+mod parse;
+mod peer;
+mod pool;
 mod range;
+mod resources;
 mod selector;
 
 pub use community::CommunityError;
+pub use error::{ObjectRef, Refused, Warning};
 pub use model::*;
+pub use parse::{Parsed, parse};
 pub use range::{AddressError, AddressRange};
+pub use resources::{Backend, MyAsnScope, Options, Resources, View};
 pub use secrecy::ExposeSecret;
 pub use selector::{Selector, SelectorError};

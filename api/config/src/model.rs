@@ -39,6 +39,17 @@ pub enum PoolKind {
     AddressPool,
 }
 
+impl PoolKind {
+    /// The name of the kind.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IpAddressPool => "IPAddressPool",
+            Self::AddressPool => "AddressPool",
+        }
+    }
+}
+
 /// A set of addresses, who may use them and how they are announced.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pool {

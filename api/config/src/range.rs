@@ -234,3 +234,121 @@ fn from_bits(bits: u128, v4: bool) -> IpAddr {
         _ => IpAddr::V6(Ipv6Addr::from_bits(bits)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest] // the table of the address grammar, P-2 and P-3
+    #[case("10.0.0.5/24", "10.0.0.0/24")]
+    #[case("10.0.0.1/32", "10.0.0.1/32")]
+    #[case("10.0.0.0/024", "10.0.0.0/24")]
+    #[case("10.0.0.0/00", "0.0.0.0/0")]
+    #[case("10.0.0.0-10.0.0.255", "10.0.0.0/24")]
+    #[case("10.0.0.7 - 10.0.0.9", "10.0.0.7-10.0.0.9")]
+    #[case("10.0.0.7-10.0.0.7", "10.0.0.7/32")]
+    #[case("fc00:f853:ccd:e799::/124", "fc00:f853:ccd:e799::/124")]
+    #[case("fc00::1-fc00::5", "fc00::1-fc00::5")]
+    #[case("::ffff:10.0.0.1-10.0.0.9", "10.0.0.1-10.0.0.9")]
+    #[case("::ffff:10.0.0.0/120", "10.0.0.0/24")] // W-17
+    #[case("0.0.0.0/0", "0.0.0.0/0")]
+    #[case("::/0", "::/0")]
+    fn accepted_forms_are_normalised(#[case] text: &str, #[case] printed: &str) {
+        assert_eq!(AddressRange::parse(text).unwrap().to_string(), printed);
+    }
+
+    #[rstest]
+    #[case("010.0.0.0/24")]
+    #[case("10.0.0.1")]
+    #[case(" 10.0.0.0/24")]
+    #[case("10.0.0.0/33")]
+    #[case("fc00::/129")]
+    #[case("10.0.0.0/+24")]
+    #[case("10.0.0.0/")]
+    #[case("10.0.0.0/999999999999")]
+    #[case("")]
+    #[case("-")]
+    #[case("10.0.0.1-")]
+    #[case("10.0.0.1-10.0.0.2-10.0.0.3")]
+    #[case("10.0.0.0/24-10.0.1.0/24")]
+    #[case("fe80::1%eth0-fe80::2%eth0")]
+    #[case("fe80::1%eth0/64")]
+    #[case("10.0.0.9-10.0.0.1")] // P-3
+    #[case("10.0.0.1-fc00::1")] // W-16
+    #[case("fc00::1-10.0.0.1")]
+    #[case("::ffff:10.0.0.0/64")] // W-17
+    fn everything_else_is_refused(#[case] text: &str) {
+        assert!(AddressRange::parse(text).is_err());
+    }
+
+    #[test]
+    fn errors_quote_the_entry_and_say_what_is_wrong() {
+        let error = |text| AddressRange::parse(text).unwrap_err().to_string();
+        assert_eq!(error("10.0.0.0/33"), "invalid CIDR \"10.0.0.0/33\"");
+        assert_eq!(
+            error("x-10.0.0.1"),
+            "invalid IP range \"x-10.0.0.1\": invalid start IP \"x\""
+        );
+        assert!(error("10.0.0.9-10.0.0.1").contains("is after the end IP"));
+        assert!(error("10.0.0.1-fc00::1").contains("same family"));
+    }
+
+    #[test]
+    fn membership_looks_through_mapped_addresses() {
+        let range = AddressRange::parse("10.0.0.0/24").unwrap();
+        assert!(range.contains("::ffff:10.0.0.7".parse().unwrap()));
+        assert!(!range.contains("10.0.1.0".parse().unwrap()));
+        assert!(!range.contains("::a00:7".parse().unwrap()));
+    }
+
+    #[rstest]
+    #[case("10.0.0.0/24", 256)]
+    #[case("10.0.0.3-10.0.0.5", 3)]
+    #[case("0.0.0.0/0", 1 << 32)]
+    #[case("::/0", u128::MAX)]
+    #[case("fc00::/64", 1 << 64)]
+    fn len_counts_the_addresses(#[case] text: &str, #[case] count: u128) {
+        assert_eq!(AddressRange::parse(text).unwrap().len(), count);
+    }
+
+    fn ranges() -> impl Strategy<Value = AddressRange> {
+        let v4 = any::<(u32, u32)>().prop_map(|(a, b)| {
+            (
+                Ipv4Addr::from_bits(a.min(b)).into(),
+                Ipv4Addr::from_bits(a.max(b)).into(),
+            )
+        });
+        let v6 = any::<(u128, u128)>().prop_map(|(a, b)| {
+            (
+                Ipv6Addr::from_bits(a.min(b)).into(),
+                Ipv6Addr::from_bits(a.max(b)).into(),
+            )
+        });
+        prop_oneof![v4, v6].prop_filter_map("mapped on one side only", |(a, b)| AddressRange::new(a, b))
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_what_was_printed_changes_nothing(range in ranges()) {
+            prop_assert_eq!(AddressRange::parse(&range.to_string()), Ok(range));
+        }
+
+        #[test]
+        fn cidrs_cover_the_range_without_gap_or_overlap(range in ranges()) {
+            let nets: Vec<AddressRange> = range.cidrs().into_iter().map(Into::into).collect();
+            prop_assert_eq!(nets.first().unwrap().first(), range.first());
+            prop_assert_eq!(nets.last().unwrap().last(), range.last());
+            for pair in nets.windows(2) {
+                prop_assert_eq!(to_bits(pair[0].last()) + 1, to_bits(pair[1].first()));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "[0-9a-f:./% +-]{0,40}") {
+            let _ = AddressRange::parse(&text);
+        }
+    }
+}

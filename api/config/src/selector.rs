@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use thiserror::Error;
 
+use crate::error::{Findings, ObjectRef};
+
 /// Why a label selector is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SelectorError {
@@ -39,6 +41,34 @@ pub enum SelectorError {
     /// The same expression twice in one selector.
     #[error("duplicate match expression of key \"{0}\"")]
     DuplicateExpression(String),
+}
+
+/// Compiles a list of selectors and refuses duplicates in it (S-rules).
+pub(crate) fn parse_list(
+    object: &ObjectRef,
+    field: &str,
+    list: &[LabelSelector],
+    findings: &mut Findings,
+) -> Vec<Selector> {
+    let mut selectors: Vec<Selector> = Vec::with_capacity(list.len());
+    for (place, selector) in list.iter().enumerate() {
+        match Selector::parse(selector) {
+            Ok(parsed) if selectors.contains(&parsed) => {
+                findings.refuse(
+                    object,
+                    format!("{field}[{place}]"),
+                    "duplicate definition of the same selector",
+                );
+            }
+            Ok(parsed) => selectors.push(parsed),
+            Err(error) => findings.refuse(
+                object,
+                format!("{field}[{place}]"),
+                format!("invalid label selector: {error}"),
+            ),
+        }
+    }
+    selectors
 }
 
 /// A compiled label selector; `{}` matches everything.
@@ -93,6 +123,12 @@ impl Selector {
             }
         }
         Ok(compiled)
+    }
+
+    /// Tells whether the selector selects everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.expressions.is_empty()
     }
 
     /// Tells whether an object with these labels is selected.
@@ -181,4 +217,94 @@ fn is_subdomain(text: &str) -> bool {
             && bytes.iter().all(|b| outer(b) || *b == b'-')
     };
     text.len() <= 253 && text.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn expression(key: &str, operator: &str, values: &[&str]) -> LabelSelectorRequirement {
+        LabelSelectorRequirement {
+            key: key.to_owned(),
+            operator: operator.to_owned(),
+            values: Some(values.iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    fn selector(expressions: Vec<LabelSelectorRequirement>) -> LabelSelector {
+        LabelSelector {
+            match_expressions: Some(expressions),
+            ..LabelSelector::default()
+        }
+    }
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect()
+    }
+
+    #[rstest]
+    #[case("In", &["a", "b"], &[("k", "a")], true)]
+    #[case("In", &["a", "b"], &[("k", "c")], false)]
+    #[case("In", &["a"], &[], false)]
+    #[case("NotIn", &["a"], &[("k", "a")], false)]
+    #[case("NotIn", &["a"], &[("k", "b")], true)]
+    #[case("NotIn", &["a"], &[], true)]
+    #[case("Exists", &[], &[("k", "")], true)]
+    #[case("Exists", &[], &[], false)]
+    #[case("DoesNotExist", &[], &[("k", "a")], false)]
+    #[case("DoesNotExist", &[], &[], true)]
+    fn operators_mean_what_kubernetes_says(
+        #[case] operator: &str,
+        #[case] values: &[&str],
+        #[case] pairs: &[(&str, &str)],
+        #[case] matches: bool,
+    ) {
+        let selector = Selector::parse(&selector(vec![expression("k", operator, values)])).unwrap();
+        assert_eq!(selector.matches(&labels(pairs)), matches);
+    }
+
+    #[rstest]
+    #[case("k", "In", &[])]
+    #[case("k", "NotIn", &[])]
+    #[case("k", "Exists", &["a"])]
+    #[case("k", "DoesNotExist", &["a"])]
+    #[case("k", "in", &["a"])]
+    #[case("k", "Gt", &["1"])]
+    #[case("", "Exists", &[])]
+    #[case("-k", "Exists", &[])]
+    #[case("a/b/c", "Exists", &[])]
+    #[case("UPPER.example/k", "Exists", &[])]
+    #[case("k", "In", &["not valid"])]
+    #[case("k", "In", &["a", "a"])] // S-rules: duplicate value
+    fn what_kubernetes_refuses_is_refused(#[case] key: &str, #[case] operator: &str, #[case] values: &[&str]) {
+        assert!(Selector::parse(&selector(vec![expression(key, operator, values)])).is_err());
+    }
+
+    #[test]
+    fn a_duplicate_expression_is_refused_whatever_the_order_of_its_values() {
+        let twice = selector(vec![
+            expression("k", "In", &["a", "b"]),
+            expression("k", "In", &["b", "a"]),
+        ]);
+        assert_eq!(
+            Selector::parse(&twice),
+            Err(SelectorError::DuplicateExpression("k".to_owned()))
+        );
+        assert!(Selector::parse_lenient(&twice).is_ok());
+    }
+
+    #[test]
+    fn terms_are_anded_and_the_empty_selector_matches_all() {
+        let mut both = selector(vec![expression("tier", "Exists", &[])]);
+        both.match_labels = Some(labels(&[("app", "web")]));
+        let both = Selector::parse(&both).unwrap();
+        assert!(both.matches(&labels(&[("app", "web"), ("tier", "x")])));
+        assert!(!both.matches(&labels(&[("app", "web")])));
+        assert!(Selector::default().matches(&labels(&[])));
+    }
 }

@@ -1,0 +1,151 @@
+//! What was refused, where and why.
+
+use std::fmt;
+
+/// Names an object of MetalLB's namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// Kind, `IPAddressPool` for instance.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// Names an object.
+    #[must_use]
+    pub fn new(kind: &str, name: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// An object, or a part of one, that is left out of the configuration, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refused {
+    /// The object at fault; of two that exclude each other, the newer.
+    pub object: ObjectRef,
+    /// Path of the field, `spec.addresses[0]` for instance.
+    pub field: String,
+    /// What is wrong.
+    pub reason: String,
+    /// Whether the reason reads alone, object and all, in the words of upstream that others compare.
+    pub standalone: bool,
+    /// The other objects that take part.
+    pub involves: Vec<ObjectRef>,
+}
+
+impl Refused {
+    /// Tells whether the object is at fault or takes part.
+    #[must_use]
+    pub fn concerns(&self, object: &ObjectRef) -> bool {
+        self.object == *object || self.involves.contains(object)
+    }
+
+    /// The text for the summary of a ConfigurationState, without the leading `configuration error: `.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        if self.standalone {
+            self.reason.clone()
+        } else {
+            self.to_string()
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.object, self.field, self.reason)?;
+        let unnamed: Vec<_> = self
+            .involves
+            .iter()
+            .filter(|other| !self.reason.contains(&other.name))
+            .map(ToString::to_string)
+            .collect();
+        if unnamed.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", unnamed.join(", "))
+        }
+    }
+}
+
+/// Something that is accepted although it can hardly be meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// The object.
+    pub object: ObjectRef,
+    /// Path of the field.
+    pub field: String,
+    /// What is odd.
+    pub reason: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.object, self.field, self.reason)
+    }
+}
+
+/// Collects what parsing finds.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) refused: Vec<Refused>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Findings {
+    pub(crate) fn refuse(&mut self, object: &ObjectRef, field: impl Into<String>, reason: impl ToString) {
+        self.refuse_with(object, field, reason, []);
+    }
+
+    pub(crate) fn refuse_with(
+        &mut self,
+        object: &ObjectRef,
+        field: impl Into<String>,
+        reason: impl ToString,
+        involves: impl IntoIterator<Item = ObjectRef>,
+    ) {
+        self.refused.push(Refused {
+            object: object.clone(),
+            field: field.into(),
+            reason: reason.to_string(),
+            standalone: false,
+            involves: involves.into_iter().collect(),
+        });
+    }
+
+    /// Refuses in the words of upstream.
+    pub(crate) fn refuse_verbatim(&mut self, object: &ObjectRef, field: impl Into<String>, reason: String) {
+        self.refuse(object, field, reason);
+        if let Some(last) = self.refused.last_mut() {
+            last.standalone = true;
+        }
+    }
+
+    pub(crate) fn warn(&mut self, object: &ObjectRef, field: impl Into<String>, reason: impl ToString) {
+        self.warnings.push(Warning {
+            object: object.clone(),
+            field: field.into(),
+            reason: reason.to_string(),
+        });
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.refused.extend(other.refused);
+        self.warnings.extend(other.warnings);
+    }
+
+    /// Tells whether anything has been refused since there were `mark` refusals.
+    pub(crate) fn since(&self, mark: usize) -> bool {
+        self.refused.len() > mark
+    }
+}

@@ -1,0 +1,74 @@
+//! From resources to configuration.
+
+use crate::advertisement;
+use crate::bfd;
+use crate::community::Aliases;
+use crate::error::{Findings, Refused, Warning};
+use crate::model::Config;
+use crate::peer;
+use crate::pool;
+use crate::resources::{Labelled, Options, Resources};
+
+/// What parsing yields.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parsed {
+    /// Everything that can be used.
+    pub config: Config,
+    /// Everything that cannot, in the order of kind and name.
+    pub refused: Vec<Refused>,
+    /// Everything that is odd, in the order of kind and name.
+    pub warnings: Vec<Warning>,
+}
+
+/// What the parsers of the kinds share.
+pub(crate) struct Context<'a> {
+    pub(crate) resources: &'a Resources,
+    pub(crate) options: &'a Options,
+    pub(crate) nodes: Labelled,
+    pub(crate) namespaces: Labelled,
+}
+
+/// Parses all resources into the usable configuration and the list of what was refused.
+///
+/// One bad object never disables the others. Of two objects that exclude each other the older one stays (creation
+/// time, then name). The outcome does not depend on the order of the lists.
+#[must_use]
+pub fn parse(resources: &Resources, options: &Options) -> Parsed {
+    let mut nodes = Labelled::of(&resources.nodes);
+    // Before our own Node was seen it counts as one without labels.
+    if let Some(node) = options.node() {
+        nodes.ensure(node);
+    }
+    let context = Context {
+        resources,
+        options,
+        nodes,
+        namespaces: Labelled::of(&resources.namespaces),
+    };
+    let mut findings = Findings::default();
+    let aliases = Aliases::parse(&context, &mut findings);
+    let mut pools = pool::parse(&context, &mut findings);
+    let bfd_profiles = bfd::parse(&context, &mut findings);
+    let peers = peer::parse(&context, &bfd_profiles, &mut findings);
+    advertisement::attach(&context, &aliases, &mut pools, &mut findings);
+    let config = Config {
+        pools: pools
+            .into_iter()
+            .map(|candidate| (candidate.pool.name.clone(), candidate.pool))
+            .collect(),
+        peers,
+        bfd_profiles,
+    };
+    bfd::check_echo(&context, &config, &mut findings);
+    let Findings {
+        mut refused,
+        mut warnings,
+    } = findings;
+    refused.sort();
+    warnings.sort();
+    Parsed {
+        config,
+        refused,
+        warnings,
+    }
+}

@@ -1,0 +1,436 @@
+//! BGP peers.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use kube::ResourceExt;
+use metallb_api::{BGPPeer, BGPPeerSpec, DynamicAsn, GoDuration};
+
+use crate::age::Age;
+use crate::error::{Findings, ObjectRef};
+use crate::meeting;
+use crate::model::{BfdProfile, Endpoint, Peer, RemoteAs, SecretRef, SecretString};
+use crate::parse::Context;
+use crate::range::parse_ip;
+use crate::selector::{self, Selector};
+
+/// The port of BGP, RFC 4271 §8.2.1.
+const PORT: u16 = 179;
+/// The smallest hold time that is not zero, RFC 4271 §4.2.
+const MIN_HOLD: Duration = Duration::from_secs(3);
+/// The hold time is a 16-bit number of seconds, RFC 4271 §4.2.
+const MAX_SECONDS: u64 = 65_535;
+/// Longest name of a network interface in Linux, without the final zero byte.
+const MAX_INTERFACE_NAME: usize = 15;
+/// Longest TCP MD5 key in Linux.
+const MAX_PASSWORD: usize = 80;
+
+/// A peer that is right by itself.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) object: ObjectRef,
+    pub(crate) age: Age,
+    /// Empty when the peer is for all nodes.
+    pub(crate) selectors: Vec<Selector>,
+    pub(crate) peer: Peer,
+}
+
+/// Parses all peers.
+pub(crate) fn parse(
+    context: &Context<'_>,
+    profiles: &BTreeMap<String, BfdProfile>,
+    findings: &mut Findings,
+) -> BTreeMap<String, Peer> {
+    let resources = context.resources;
+    let mut candidates = Vec::new();
+    for object in resources.ours(&resources.peers) {
+        let mut reader = Reader {
+            object: ObjectRef::new("BGPPeer", &object.name_any()),
+            spec: &object.spec,
+            context,
+            findings: Findings::default(),
+        };
+        let candidate = reader.candidate(object, profiles);
+        let Some(found) = reader.relevant_findings() else {
+            continue;
+        };
+        if found.refused.is_empty() {
+            candidates.extend(candidate);
+        }
+        findings.append(found);
+    }
+    meeting::exclude(candidates, context.options, findings)
+        .into_iter()
+        .map(|candidate| (candidate.peer.name.clone(), candidate.peer))
+        .collect()
+}
+
+/// Reads the fields of one BGPPeer.
+struct Reader<'a> {
+    object: ObjectRef,
+    spec: &'a BGPPeerSpec,
+    context: &'a Context<'a>,
+    findings: Findings,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, field: &str, reason: impl ToString) {
+        self.findings.refuse(&self.object, format!("spec.{field}"), reason);
+    }
+
+    /// What was found, or nothing when the peer is for other nodes only.
+    fn relevant_findings(self) -> Option<Findings> {
+        let Some(node) = self.context.options.node() else {
+            return Some(self.findings);
+        };
+        let selectors: Result<Vec<_>, _> = self.spec.node_selectors.iter().map(Selector::parse).collect();
+        // Selectors that do not parse are everybody's concern.
+        let Ok(selectors) = selectors else {
+            return Some(self.findings);
+        };
+        self.context
+            .nodes
+            .matching_or_all(&selectors)
+            .any(|name| name == node)
+            .then_some(self.findings)
+    }
+
+    /// All that is wrong is in `findings` afterwards; `None` only if something was.
+    fn candidate(&mut self, object: &BGPPeer, profiles: &BTreeMap<String, BfdProfile>) -> Option<Candidate> {
+        let spec = self.spec;
+        let selectors = selector::parse_list(
+            &self.object,
+            "spec.nodeSelectors",
+            &spec.node_selectors,
+            &mut self.findings,
+        );
+        let my_asn = self.asn("myASN", Some(spec.my_asn));
+        let remote = self.remote();
+        let local_asn = self.local_asn();
+        let endpoint = self.endpoint();
+        let source = self.source(endpoint.as_ref());
+        let router_id = self.router_id();
+        let port = self.port();
+        let (hold_time, keepalive_time) = self.timers();
+        let connect_time = self.connect_time();
+        let vrf = spec.vrf.clone().filter(|name| !name.is_empty());
+        self.interface_name("vrf", vrf.as_deref());
+        let password = self.password();
+        self.bfd_profile(profiles);
+        if spec.ebgp_multi_hop && (spec.peer_asn == Some(spec.my_asn) || spec.dynamic_asn == Some(DynamicAsn::Internal))
+        {
+            self.refuse(
+                "ebgpMultiHop",
+                "ebgpMultiHop is invalid for a peer of the same AS (iBGP)",
+            );
+        }
+        if spec.disable_mp {
+            let reason = "disableMP is deprecated and has no effect; use dualStackAddressFamily";
+            self.findings.warn(&self.object, "spec.disableMP", reason);
+        }
+        let for_all = selectors.iter().any(Selector::is_empty);
+        let peer = Peer {
+            name: self.object.name.clone(),
+            my_asn: my_asn?,
+            remote: remote?,
+            local_asn,
+            endpoint: endpoint?,
+            port,
+            source,
+            hold_time,
+            keepalive_time,
+            connect_time,
+            router_id,
+            nodes: self.context.nodes.matching_or_all(&selectors).collect(),
+            password,
+            password_secret: self.secret_ref(),
+            bfd_profile: spec.bfd_profile.clone().filter(|name| !name.is_empty()),
+            graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
+            ebgp_multihop: spec.ebgp_multi_hop,
+            dual_stack: spec.dual_stack_address_family,
+            vrf,
+        };
+        Some(Candidate {
+            age: Age::of(&object.metadata, "BGPPeer"),
+            object: self.object.clone(),
+            selectors: if for_all { Vec::new() } else { selectors },
+            peer,
+        })
+    }
+
+    fn asn(&mut self, field: &str, value: Option<i64>) -> Option<u32> {
+        match value.map(u32::try_from) {
+            Some(Ok(asn)) if asn > 0 => Some(asn),
+            Some(Err(_)) => {
+                self.refuse(field, format!("{field} must be from 1 to 4294967295"));
+                None
+            }
+            _ => {
+                self.refuse(field, format!("missing or zero {field}"));
+                None
+            }
+        }
+    }
+
+    fn remote(&mut self) -> Option<RemoteAs> {
+        // Upstream treats a zero as absent.
+        let asn = self.spec.peer_asn.filter(|asn| *asn != 0);
+        match (asn, self.spec.dynamic_asn) {
+            (None, None) => self.refuse("peerASN", "missing peerASN or dynamicASN"),
+            (Some(_), Some(_)) => self.refuse("dynamicASN", "both peerASN and dynamicASN are set"),
+            (None, Some(DynamicAsn::Internal)) => return Some(RemoteAs::Internal),
+            (None, Some(DynamicAsn::External)) => return Some(RemoteAs::External),
+            (Some(_), None) => return self.asn("peerASN", asn).map(RemoteAs::Asn),
+        }
+        None
+    }
+
+    fn local_asn(&mut self) -> Option<u32> {
+        let asn = self.asn("localASN", Some(self.spec.local_asn?))?;
+        let (local, spec) = (i64::from(asn), self.spec);
+        if local == spec.my_asn {
+            self.refuse("localASN", "localASN must differ from myASN");
+        } else if spec.peer_asn == Some(spec.my_asn) || spec.dynamic_asn == Some(DynamicAsn::Internal) {
+            self.refuse("localASN", "localASN is invalid for a peer of the same AS (iBGP)");
+        }
+        Some(asn)
+    }
+
+    fn endpoint(&mut self) -> Option<Endpoint> {
+        let address = self.spec.peer_address.as_deref().filter(|text| !text.is_empty());
+        let interface = self.spec.interface.as_deref().filter(|text| !text.is_empty());
+        match (address, interface) {
+            (None, None) => self.refuse(
+                "peerAddress",
+                "invalid BGPPeer address: neither peerAddress nor interface is set",
+            ),
+            (Some(_), Some(_)) => {
+                self.refuse(
+                    "peerAddress",
+                    "invalid BGPPeer address: both peerAddress and interface are set",
+                );
+            }
+            (None, Some(name)) => {
+                self.interface_name("interface", Some(name));
+                return Some(Endpoint::Interface(name.to_owned()));
+            }
+            (Some(text), None) => match parse_ip(text) {
+                Some(ip) if !ip.is_unspecified() && !ip.is_multicast() => return Some(Endpoint::Address(ip)),
+                _ => self.refuse("peerAddress", format!("invalid BGPPeer address \"{text}\"")),
+            },
+        }
+        None
+    }
+
+    /// What goes into the configuration of FRR, and into socket options, must be a possible name (W-26).
+    fn interface_name(&mut self, field: &str, name: Option<&str>) {
+        let Some(name) = name else { return };
+        let fits = name.len() <= MAX_INTERFACE_NAME
+            && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/')
+            && ![".", ".."].contains(&name);
+        if !fits {
+            let reason =
+                format!("invalid {field} name {name:?}: at most {MAX_INTERFACE_NAME} bytes, no blanks, no slash");
+            self.refuse(field, reason);
+        }
+    }
+
+    fn source(&mut self, endpoint: Option<&Endpoint>) -> Option<IpAddr> {
+        let text = self.spec.source_address.as_deref().filter(|text| !text.is_empty())?;
+        let Some(source) = parse_ip(text) else {
+            self.refuse("sourceAddress", format!("invalid source IP \"{text}\""));
+            return None;
+        };
+        if let Some(Endpoint::Address(peer)) = endpoint
+            && peer.is_ipv4() != source.is_ipv4()
+        {
+            self.refuse(
+                "sourceAddress",
+                format!("source IP \"{text}\" is not of the family of the peer address {peer}"),
+            );
+        }
+        Some(source)
+    }
+
+    /// Upstream: takes an IPv6 address and crashes on it (W-22).
+    fn router_id(&mut self) -> Option<Ipv4Addr> {
+        let text = self.spec.router_id.as_deref().filter(|text| !text.is_empty())?;
+        match text.parse::<Ipv4Addr>() {
+            Ok(id) if !id.is_unspecified() => Some(id),
+            _ => {
+                self.refuse(
+                    "routerID",
+                    format!("invalid router ID \"{text}\": must be an IPv4 address, not 0.0.0.0"),
+                );
+                None
+            }
+        }
+    }
+
+    fn port(&mut self) -> u16 {
+        match self.spec.peer_port.map(u16::try_from) {
+            None | Some(Ok(0)) => PORT, // v1beta1 may hold a zero
+            Some(Ok(port)) => port,
+            Some(Err(_)) => {
+                self.refuse("peerPort", "peerPort must be from 1 to 65535");
+                PORT
+            }
+        }
+    }
+
+    fn duration(&mut self, field: &str, text: Option<&GoDuration>) -> Option<Duration> {
+        match text?.parse() {
+            Ok(duration) => Some(duration),
+            Err(error) => {
+                self.refuse(field, error);
+                None
+            }
+        }
+    }
+
+    /// Hold time and keepalive interval; where one is missing it follows from the other.
+    fn timers(&mut self) -> (Option<Duration>, Option<Duration>) {
+        let mark = self.findings.refused.len();
+        let hold = self.duration("holdTime", self.spec.hold_time.as_ref());
+        let keepalive = self.duration("keepaliveTime", self.spec.keepalive_time.as_ref());
+        if self.findings.since(mark) {
+            return (None, None);
+        }
+        if let Some(hold) = hold {
+            self.check_hold(hold);
+        }
+        match (hold, keepalive) {
+            (None, None) => (None, None),
+            (Some(hold), None) => (Some(hold), Some(hold / 3)),
+            (None, Some(keepalive)) => {
+                self.doubt("keepaliveTime", "keepaliveTime needs holdTime");
+                let hold = keepalive.saturating_mul(3);
+                self.check_hold(hold);
+                (Some(hold), Some(keepalive))
+            }
+            (Some(hold), Some(keepalive)) => {
+                if keepalive > hold {
+                    self.refuse(
+                        "keepaliveTime",
+                        format!("keepaliveTime {keepalive:?} must be lower than holdTime {hold:?}"),
+                    );
+                } else if keepalive == hold && !hold.is_zero() {
+                    self.doubt(
+                        "keepaliveTime",
+                        &format!("keepaliveTime {keepalive:?} must be lower than holdTime {hold:?}"),
+                    );
+                }
+                (Some(hold), Some(keepalive))
+            }
+        }
+    }
+
+    /// Upstream: cuts to whole seconds first, so that less than a second passes as zero (W-20).
+    fn check_hold(&mut self, hold: Duration) {
+        if !hold.is_zero() && hold < MIN_HOLD {
+            self.refuse(
+                "holdTime",
+                format!("invalid hold time {hold:?}: must be 0 or at least 3s"),
+            );
+        } else if hold.as_secs() > MAX_SECONDS {
+            self.refuse(
+                "holdTime",
+                format!("invalid hold time {hold:?}: must be at most {MAX_SECONDS}s"),
+            );
+        }
+    }
+
+    /// Refuses what was possible in earlier releases; a configuration that holds it already is used with a warning.
+    fn doubt(&mut self, field: &str, reason: &str) {
+        if self.context.options.strict() {
+            self.refuse(field, reason);
+        } else {
+            self.findings.warn(&self.object, format!("spec.{field}"), reason);
+        }
+    }
+
+    fn connect_time(&mut self) -> Option<Duration> {
+        let time = self.duration("connectTime", self.spec.connect_time.as_ref())?;
+        if time.subsec_nanos() != 0 || !(1..=MAX_SECONDS).contains(&time.as_secs()) {
+            self.refuse(
+                "connectTime",
+                format!("connectTime {time:?} must be whole seconds, from 1s to {MAX_SECONDS}s"),
+            );
+        }
+        Some(time)
+    }
+
+    fn secret_ref(&self) -> Option<SecretRef> {
+        let secret = self.spec.password_secret.as_ref()?;
+        let name = secret.name.clone().filter(|name| !name.is_empty())?;
+        Some(SecretRef {
+            name,
+            namespace: secret.namespace.clone().unwrap_or_default(),
+        })
+    }
+
+    fn password(&mut self) -> Option<SecretString> {
+        let clear = self.spec.password.as_ref().filter(|password| !password.is_empty());
+        let password = match (clear, self.secret_ref()) {
+            (None, None) => return None,
+            (Some(_), Some(_)) => {
+                self.refuse("passwordSecret", "both password and passwordSecret are set");
+                return None;
+            }
+            (Some(clear), None) => clear.reveal().to_owned(),
+            (None, Some(_)) if self.context.options.strict() => return None,
+            (None, Some(secret)) => self.password_of(&secret.name)?,
+        };
+        self.check_password(&password);
+        Some(password.into())
+    }
+
+    /// Looks into the Secret, with the words of upstream for what is wrong with it.
+    fn password_of(&mut self, name: &str) -> Option<String> {
+        let resources = self.context.resources;
+        let peer = self.object.name.clone();
+        let namespace = resources.namespace.as_str();
+        let problem = match resources
+            .ours(&resources.secrets)
+            .find(|secret| secret.name_any() == name)
+        {
+            None => format!("secret ref not found for peer config \"{namespace}\"/\"{peer}\""),
+            Some(secret) if secret.type_.as_deref() != Some("kubernetes.io/basic-auth") => format!(
+                "secret type mismatch on \"{namespace}\"/\"{name}\", type \"kubernetes.io/basic-auth\" is expected "
+            ),
+            Some(secret) => match secret.data.as_ref().and_then(|data| data.get("password")) {
+                None => format!("password not specified in the secret \"{namespace}\"/\"{name}\""),
+                Some(bytes) => match std::str::from_utf8(&bytes.0) {
+                    // An editor's final newline is no part of a password (W-29).
+                    Ok(text) => return Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                    Err(_) => format!("password in the secret \"{namespace}\"/\"{name}\" is not UTF-8"),
+                },
+            },
+        };
+        let reason = format!("parsing peer {peer} {problem}\nfailed to parse peer {peer} password secret");
+        self.findings
+            .refuse_verbatim(&self.object, "spec.passwordSecret", reason);
+        None
+    }
+
+    fn check_password(&mut self, password: &str) {
+        let blanks = self.context.options.backend.is_frr() && password.contains(char::is_whitespace);
+        if password.is_empty() || password.len() > MAX_PASSWORD || password.contains(char::is_control) || blanks {
+            let also = if blanks { ", and no blanks because of FRR" } else { "" };
+            let reason = format!("invalid password: 1 to {MAX_PASSWORD} bytes, no control characters{also}");
+            self.refuse("password", reason);
+        }
+    }
+
+    fn bfd_profile(&mut self, profiles: &BTreeMap<String, BfdProfile>) {
+        let Some(name) = self.spec.bfd_profile.as_deref().filter(|name| !name.is_empty()) else {
+            return;
+        };
+        if self.context.options.strict() || profiles.contains_key(name) {
+            return;
+        }
+        let reason = format!("peer {} referencing non existing bfd profile {name}", self.object.name);
+        self.findings.refuse_verbatim(&self.object, "spec.bfdProfile", reason);
+    }
+}

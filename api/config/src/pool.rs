@@ -1,0 +1,306 @@
+//! Address pools of both kinds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use kube::ResourceExt;
+use metallb_api::{AddressPool, IPAddressPool};
+
+use crate::advertisement;
+use crate::age::{Age, Conflict, settle};
+use crate::error::{Findings, ObjectRef};
+use crate::model::{Namespaces, Pool, PoolKind, ServiceAllocation};
+use crate::overlap::{Claim, overlaps};
+use crate::parse::Context;
+use crate::range::AddressRange;
+use crate::selector;
+
+/// A pool on its way into the configuration.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) object: ObjectRef,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) pool: Pool,
+    age: Age,
+    /// The place of each of the pool's entries in `spec.addresses`.
+    places: Vec<usize>,
+    faulty: bool,
+}
+
+/// Parses all pools; what is returned has unique names and disjoint ranges.
+pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> Vec<Candidate> {
+    let resources = context.resources;
+    let mut candidates: Vec<Candidate> = Vec::new();
+    candidates.extend(
+        resources
+            .ours(&resources.pools)
+            .map(|object| ip_address_pool(object, context, findings)),
+    );
+    candidates.extend(
+        resources
+            .ours(&resources.address_pools)
+            .map(|object| address_pool(object, findings)),
+    );
+    let mut out: Vec<bool> = candidates.iter().map(|candidate| candidate.faulty).collect();
+    exclude(&candidates, &mut out, context.options.strict(), findings);
+    let mut kept: Vec<Candidate> = candidates
+        .into_iter()
+        .zip(out)
+        .filter(|(_, out)| !out)
+        .map(|(candidate, _)| candidate)
+        .collect();
+    kept.sort_by(|a, b| a.pool.name.cmp(&b.pool.name));
+    kept
+}
+
+fn ip_address_pool(object: &IPAddressPool, context: &Context<'_>, findings: &mut Findings) -> Candidate {
+    const KIND: &str = "IPAddressPool";
+    let name = object.name_any();
+    let reference = ObjectRef::new(KIND, &name);
+    let mark = findings.refused.len();
+    let spec = &object.spec;
+    let (entries, places) = addresses(&reference, &spec.addresses, findings);
+    let allocation = spec
+        .service_allocation
+        .as_ref()
+        .map(|from| allocation(&reference, from, context, findings));
+    Candidate {
+        age: Age::of(&object.metadata, KIND),
+        labels: object.labels().clone(),
+        pool: Pool {
+            name,
+            kind: PoolKind::IpAddressPool,
+            entries,
+            auto_assign: spec.auto_assign,
+            avoid_buggy_ips: spec.avoid_buggy_ips,
+            allocation,
+            l2: Vec::new(),
+            bgp: Vec::new(),
+        },
+        object: reference,
+        places,
+        faulty: findings.since(mark),
+    }
+}
+
+fn address_pool(object: &AddressPool, findings: &mut Findings) -> Candidate {
+    const KIND: &str = "AddressPool";
+    let name = object.name_any();
+    let reference = ObjectRef::new(KIND, &name);
+    let mark = findings.refused.len();
+    let spec = &object.spec;
+    let (entries, places) = addresses(&reference, &spec.addresses, findings);
+    advertisement::check_legacy(&reference, spec, findings);
+    Candidate {
+        age: Age::of(&object.metadata, KIND),
+        labels: object.labels().clone(),
+        pool: Pool {
+            name,
+            kind: PoolKind::AddressPool,
+            entries,
+            auto_assign: spec.auto_assign,
+            avoid_buggy_ips: spec.avoid_buggy_ips,
+            allocation: None,
+            l2: Vec::new(),
+            bgp: Vec::new(),
+        },
+        object: reference,
+        places,
+        faulty: findings.since(mark),
+    }
+}
+
+/// Parses `spec.addresses`; the second list says where each range stood.
+fn addresses(object: &ObjectRef, texts: &[String], findings: &mut Findings) -> (Vec<AddressRange>, Vec<usize>) {
+    if texts.is_empty() {
+        findings.refuse(object, "spec.addresses", "pool defines no prefix");
+    }
+    let mut parsed = (Vec::new(), Vec::new());
+    for (place, text) in texts.iter().enumerate() {
+        let field = format!("spec.addresses[{place}]");
+        match AddressRange::parse(text) {
+            Ok(range) => {
+                warn_of_odd_range(object, &field, range, findings);
+                parsed.0.push(range);
+                parsed.1.push(place);
+            }
+            Err(error) => findings.refuse(object, field, error),
+        }
+    }
+    parsed
+}
+
+/// Ranges that no Service can sensibly use are accepted, as upstream does, but not silently (W-18).
+fn warn_of_odd_range(object: &ObjectRef, field: &str, range: AddressRange, findings: &mut Findings) {
+    const ODD: [(&str, &str); 8] = [
+        ("0.0.0.0/8", "\"this network\""),
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link-local"),
+        ("224.0.0.0/3", "multicast or reserved"),
+        ("::/128", "unspecified"),
+        ("::1/128", "loopback"),
+        ("fe80::/10", "link-local"),
+        ("ff00::/8", "multicast"),
+    ];
+    for (odd, what) in ODD {
+        if AddressRange::parse(odd).is_ok_and(|odd| odd.overlaps(&range)) {
+            findings.warn(object, field, format!("{range} holds {what} addresses ({odd})"));
+        }
+    }
+}
+
+fn allocation(
+    object: &ObjectRef,
+    from: &metallb_api::ServiceAllocation,
+    context: &Context<'_>,
+    findings: &mut Findings,
+) -> ServiceAllocation {
+    const FIELD: &str = "spec.serviceAllocation";
+    for name in duplicates(&from.namespaces) {
+        findings.refuse(
+            object,
+            format!("{FIELD}.namespaces"),
+            format!("duplicate definition of namespace \"{name}\""),
+        );
+    }
+    let by_label = selector::parse_list(
+        object,
+        &format!("{FIELD}.namespaceSelectors"),
+        &from.namespace_selectors,
+        findings,
+    );
+    let services = selector::parse_list(
+        object,
+        &format!("{FIELD}.serviceSelectors"),
+        &from.service_selectors,
+        findings,
+    );
+    // Upstream: selectors that select no namespace mean any namespace (W-32).
+    let namespaces = if from.namespaces.is_empty() && from.namespace_selectors.is_empty() {
+        Namespaces::Any
+    } else {
+        let mut names: BTreeSet<String> = from.namespaces.iter().cloned().collect();
+        names.extend(context.namespaces.matching(&by_label));
+        Namespaces::Only(names)
+    };
+    ServiceAllocation {
+        priority: from.priority,
+        namespaces,
+        services,
+    }
+}
+
+/// What two pools quarrel about.
+enum Dispute {
+    Name,
+    /// Indices into `entries` of each.
+    Ranges(usize, usize),
+}
+
+/// Marks the pools that lose against an older one of the same name or with a common address.
+fn exclude(candidates: &[Candidate], out: &mut [bool], strict: bool, findings: &mut Findings) {
+    let mut disputes = same_names(candidates);
+    for conflict in overlaps(&claims(candidates)) {
+        let (left, right) = conflict.about;
+        if conflict.a == conflict.b {
+            out[conflict.a] = true;
+            report_overlap(
+                (&candidates[conflict.a], right.max(left)),
+                (&candidates[conflict.a], right.min(left)),
+                findings,
+            );
+        } else {
+            disputes.push(Conflict {
+                a: conflict.a,
+                b: conflict.b,
+                about: Dispute::Ranges(left, right),
+            });
+        }
+    }
+    let ages: Vec<Age> = candidates.iter().map(|candidate| candidate.age.clone()).collect();
+    for verdict in settle(&ages, out, disputes, strict) {
+        let (loser, winner) = (&candidates[verdict.loser], &candidates[verdict.winner]);
+        match verdict.about {
+            Dispute::Name => findings.refuse_with(
+                &loser.object,
+                "metadata.name",
+                format!("duplicate pool: the name is already defined by {}", winner.object),
+                [winner.object.clone()],
+            ),
+            Dispute::Ranges(a, b) => {
+                let (lost, won) = if verdict.swapped { (a, b) } else { (b, a) };
+                report_overlap((loser, lost), (winner, won), findings);
+            }
+        }
+    }
+}
+
+fn same_names(candidates: &[Candidate]) -> Vec<Conflict<Dispute>> {
+    let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        by_name.entry(&candidate.pool.name).or_default().push(index);
+    }
+    let pairs = by_name.values().flat_map(|group| {
+        group
+            .iter()
+            .enumerate()
+            .flat_map(|(i, &a)| group[i + 1..].iter().map(move |&b| (a, b)))
+    });
+    pairs
+        .map(|(a, b)| Conflict {
+            a,
+            b,
+            about: Dispute::Name,
+        })
+        .collect()
+}
+
+fn claims(candidates: &[Candidate]) -> Vec<Claim> {
+    let of = |(owner, candidate): (usize, &Candidate)| {
+        let entries = candidate.pool.entries.clone().into_iter().enumerate();
+        entries
+            .map(move |(entry, range)| Claim { owner, entry, range })
+            .collect::<Vec<_>>()
+    };
+    candidates.iter().enumerate().flat_map(of).collect()
+}
+
+fn report_overlap(loser: (&Candidate, usize), winner: (&Candidate, usize), findings: &mut Findings) {
+    let (lost, won) = (loser.0.pool.entries[loser.1], winner.0.pool.entries[winner.1]);
+    let same = std::ptr::eq(loser.0, winner.0);
+    let reason = format!(
+        "CIDR \"{lost}\" in pool \"{}\" overlaps with already defined CIDR \"{won}\"{}",
+        loser.0.pool.name,
+        if same {
+            " of the same pool".to_owned()
+        } else {
+            format!(" of {}", winner.0.object)
+        },
+    );
+    let field = format!("spec.addresses[{}]", loser.0.places[loser.1]);
+    findings.refuse_with(&loser.0.object, field, reason, (!same).then(|| winner.0.object.clone()));
+}
+
+/// The texts that stand in the list more than once.
+pub(crate) fn duplicates(list: &[String]) -> BTreeSet<&str> {
+    let mut seen = BTreeSet::new();
+    list.iter()
+        .map(String::as_str)
+        .filter(|text| !seen.insert(*text))
+        .collect()
+}
+
+/// The length of the widest prefix among the CIDRs of a range.
+pub(crate) fn widest_prefix(range: &AddressRange) -> u8 {
+    let host_bits: u8 = if matches!(range.first(), IpAddr::V4(_)) {
+        32
+    } else {
+        128
+    };
+    range
+        .cidrs()
+        .iter()
+        .map(ipnet::IpNet::prefix_len)
+        .min()
+        .unwrap_or(host_bits)
+}
