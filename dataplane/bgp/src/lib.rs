@@ -1,1 +1,33 @@
 //! BGP wire format, session state machine and Adj-RIB-Out, sans-IO.
+//!
+//! The crate speaks RFC 4271 with 4-octet AS numbers (RFC 6793), multiprotocol routes (RFC 4760), large communities
+//! (RFC 8092), extended messages (RFC 8654) and the send hold timer (RFC 9687). It announces routes; it does *not* keep
+//! a table of what it receives, open sockets, read a clock or draw random numbers.
+//!
+//! The shell that owns the socket drives a [`Session`] like this:
+//!
+//! ```text
+//! for action in session.handle(now, event) {
+//!     match action {
+//!         Action::Connect      => dial, later feed Connected or ConnectFailed
+//!         Action::Send(bytes)  => queue bytes, feed Written(n) as the kernel takes them
+//!         Action::Close        => flush what is queued, then close
+//!         Action::Up(..) | Action::Down(..) | Action::Received(..) | Action::Unsendable(..) => tell people
+//!     }
+//! }
+//! sleep until session.next_deadline(), or bytes arrive (Received), or the routes change (RoutesChanged)
+//! ```
+#![deny(missing_docs)]
+
+mod config;
+mod reason;
+mod rib_out;
+mod route;
+mod session;
+pub mod wire;
+
+pub use config::{Offer, Password, PeerConfig, RemoteAs};
+pub use reason::{DownReason, StopReason};
+pub use rib_out::{Egress, Flush, RibOut};
+pub use route::{Attributes, LargeCommunity, Route};
+pub use session::{Action, Event, LinkAddresses, Negotiated, NextHops, Reach, Session, State, hashed_router_id};

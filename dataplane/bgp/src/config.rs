@@ -1,0 +1,154 @@
+//! What a session is told about its peer.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+/// Describes one BGP peer: where it is, who we are towards it, and how the session behaves.
+///
+/// Two equal configurations describe the same session; a shell that compares them knows what it may leave untouched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Names the peer; unique within a speaker.
+    pub name: String,
+    /// Is the address to dial.
+    pub address: IpAddr,
+    /// Names the interface of a link-local `address`.
+    pub zone: Option<String>,
+    /// Is the TCP port to dial; 179 unless said otherwise.
+    pub port: u16,
+    /// Is the local address to dial from; the kernel chooses when absent.
+    pub source: Option<IpAddr>,
+    /// Names the device (VRF) that the socket is bound to.
+    pub device: Option<String>,
+    /// Is the TCP-MD5 key (RFC 2385).
+    pub password: Option<Password>,
+    /// Is our autonomous system number.
+    pub my_asn: u32,
+    /// Replaces `my_asn` towards this peer, in the OPEN and in the AS path.
+    pub local_asn: Option<u32>,
+    /// Says which autonomous system the peer may be in.
+    pub remote: RemoteAs,
+    /// Is our BGP identifier; chosen from the connection when absent.
+    pub router_id: Option<Ipv4Addr>,
+    /// Names this node; its hash is the last resort for the BGP identifier.
+    pub node_name: String,
+    /// Is the proposed hold time; zero switches liveness off, absent means [`PeerConfig::DEFAULT_HOLD_TIME`].
+    pub hold_time: Option<Duration>,
+    /// Is the keepalive interval; a third of the hold time when absent.
+    pub keepalive_time: Option<Duration>,
+    /// Is the fixed pause between attempts to connect, instead of the doubling one.
+    pub connect_time: Option<Duration>,
+    /// Allows an eBGP peer any number of hops away (TTL 255).
+    pub ebgp_multihop: bool,
+    /// Carries both address families over the session instead of only its own.
+    pub dual_stack: bool,
+    /// Waits for the peer to connect and never dials.
+    pub passive: bool,
+    /// Lists the optional capabilities to offer.
+    pub offer: Offer,
+}
+
+impl PeerConfig {
+    /// Is upstream's default of the native mode.
+    pub const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
+    /// RFC 4271 §8.
+    pub const DEFAULT_PORT: u16 = 179;
+
+    /// Describes a peer with the defaults of upstream's native mode.
+    pub fn new(name: impl Into<String>, my_asn: u32, remote: RemoteAs, address: IpAddr) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            zone: None,
+            port: Self::DEFAULT_PORT,
+            source: None,
+            device: None,
+            password: None,
+            my_asn,
+            local_asn: None,
+            remote,
+            router_id: None,
+            node_name: String::new(),
+            hold_time: None,
+            keepalive_time: None,
+            connect_time: None,
+            ebgp_multihop: false,
+            dual_stack: false,
+            passive: false,
+            offer: Offer::default(),
+        }
+    }
+
+    /// Returns the AS number that this peer sees us with.
+    pub fn asn(&self) -> u32 {
+        self.local_asn.unwrap_or(self.my_asn)
+    }
+
+    /// Returns the hold time to propose, in whole seconds as the wire has it.
+    pub fn proposed_hold(&self) -> u16 {
+        let hold = match (self.hold_time, self.keepalive_time) {
+            (Some(hold), _) => hold,
+            (None, Some(keepalive)) => keepalive.saturating_mul(3),
+            (None, None) => Self::DEFAULT_HOLD_TIME,
+        };
+        u16::try_from(hold.as_secs()).unwrap_or(u16::MAX)
+    }
+}
+
+/// Says which autonomous system a peer may be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteAs {
+    /// Exactly this one.
+    Asn(u32),
+    /// Ours, whatever it is.
+    Internal,
+    /// Any but ours.
+    External,
+}
+
+impl RemoteAs {
+    /// Tells whether a peer in `asn` is the one meant, we being in `ours`.
+    pub fn accepts(self, ours: u32, asn: u32) -> bool {
+        match self {
+            Self::Asn(expected) => asn == expected,
+            Self::Internal => asn == ours,
+            Self::External => asn != ours,
+        }
+    }
+}
+
+/// Lists the capabilities offered beyond upstream's fixed set (both families, 4-octet AS).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// RFC 2918: the router may ask for everything again.
+    pub route_refresh: bool,
+    /// RFC 8654: messages of up to 65535 octets.
+    pub extended_message: bool,
+    /// RFC 8950: IPv4 routes with an IPv6 next hop.
+    pub extended_next_hop: bool,
+}
+
+/// Holds a TCP-MD5 key, verbatim; never prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Box<[u8]>);
+
+impl Password {
+    /// Wraps the key bytes; nothing is trimmed.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into().into_boxed_slice())
+    }
+
+    /// Returns the key for the socket option.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}

@@ -1,0 +1,62 @@
+//! Why a session is stopped, and why it is down.
+
+use std::time::Duration;
+
+use crate::wire::{Notification, notification::Code};
+
+/// Says why the owner of a session ends it; decides the Cease subcode (RFC 4486).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The speaker exits: 6/2.
+    Shutdown,
+    /// The peer was removed from the configuration: 6/3.
+    Deconfigured,
+    /// Someone asked for a fresh session: 6/4.
+    Reset,
+    /// The configuration of the peer changed: 6/6.
+    ConfigChange,
+    /// Another connection to the same peer won: 6/7.
+    Collision,
+}
+
+impl StopReason {
+    /// Returns the NOTIFICATION that tells the peer.
+    pub fn notification(self) -> Notification {
+        let subcode = match self {
+            Self::Shutdown => 2,
+            Self::Deconfigured => 3,
+            Self::Reset => 4,
+            Self::ConfigChange => 6,
+            Self::Collision => 7,
+        };
+        Notification::new(Code::Cease, subcode)
+    }
+}
+
+/// Says why a session, or an attempt at one, ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DownReason {
+    /// TCP did not come up; the text is the operating system's.
+    #[error("connecting failed: {0}")]
+    ConnectFailed(String),
+    /// TCP neither came up nor failed in time.
+    #[error("connecting timed out after {}s", .0.as_secs())]
+    ConnectTimeout(Duration),
+    /// The peer closed the connection, or it broke.
+    #[error("connection closed{}", .0.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+    Closed(Option<String>),
+    /// The peer said why.
+    #[error("peer sent NOTIFICATION {0}")]
+    Received(Notification),
+    /// We found fault with what the peer sent, or did not send.
+    #[error("sent NOTIFICATION {notification}: {text}")]
+    Sent {
+        /// Is what the peer was told.
+        notification: Notification,
+        /// Says what was wrong.
+        text: String,
+    },
+    /// The owner ended the session.
+    #[error("stopped: {}", .0.notification())]
+    Stopped(StopReason),
+}

@@ -1,0 +1,85 @@
+//! Where a peer should send packets: NEXT_HOP by family (RFC 4271 §5.1.3, RFC 2545 §3, RFC 8950 §3).
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::LinkAddresses;
+use crate::wire::{Codec, Family, NextHop};
+
+/// Says how routes of a family travel on a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The session does not carry the family.
+    NotCarried,
+    /// The session would carry the family, but this node has no address to name as next hop.
+    Unknown,
+    /// Routes go out with this next hop.
+    Via(NextHop),
+}
+
+/// Says how each family travels on a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHops {
+    /// IPv4 unicast.
+    pub ipv4: Reach,
+    /// IPv6 unicast.
+    pub ipv6: Reach,
+}
+
+impl NextHops {
+    /// Returns how a family travels.
+    pub fn of(&self, family: Family) -> Reach {
+        match family {
+            Family::IPV4_UNICAST => self.ipv4,
+            Family::IPV6_UNICAST => self.ipv6,
+            _ => Reach::NotCarried,
+        }
+    }
+
+    /// Works out both families: the session's own, and the other one only if asked for.
+    pub(super) fn choose(link: &LinkAddresses, codec: &Codec, dual_stack: bool) -> Self {
+        let own = Family::of(link.local);
+        let reach = |family, next_hop: Option<NextHop>| match next_hop {
+            _ if !codec.carries(family) || (family != own && !dual_stack) => Reach::NotCarried,
+            Some(next_hop) => Reach::Via(next_hop),
+            None => Reach::Unknown,
+        };
+        Self {
+            ipv4: reach(Family::IPV4_UNICAST, ipv4(link, codec)),
+            ipv6: reach(Family::IPV6_UNICAST, ipv6(link)),
+        }
+    }
+}
+
+/// Prefers an IPv4 address, which every router understands, to RFC 8950.
+fn ipv4(link: &LinkAddresses, codec: &Codec) -> Option<NextHop> {
+    match link.local {
+        IpAddr::V4(local) => Some(NextHop::V4(local)),
+        IpAddr::V6(_) => match link.ipv4 {
+            Some(address) => Some(NextHop::V4(address)),
+            None if codec.extended_next_hop => ipv6(link),
+            None => None,
+        },
+    }
+}
+
+fn ipv6(link: &LinkAddresses) -> Option<NextHop> {
+    let global = match link.local {
+        IpAddr::V6(local) if !is_link_local(&local) => Some(local),
+        _ => link.ipv6,
+    };
+    let link_local = match link.local {
+        IpAddr::V6(local) if is_link_local(&local) => Some(local),
+        _ => link.link_local,
+    };
+    match (global, link_local) {
+        (Some(global), Some(link_local)) => Some(NextHop::V6Pair(global, link_local)),
+        (Some(global), None) => Some(NextHop::V6(global)),
+        // What FRR sends on a link without global addresses.
+        (None, Some(link_local)) => Some(NextHop::V6Pair(link_local, link_local)),
+        (None, None) => None,
+    }
+}
+
+fn is_link_local(address: &Ipv6Addr) -> bool {
+    address.segments()[0] & 0xffc0 == 0xfe80
+}
