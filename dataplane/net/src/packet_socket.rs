@@ -1,0 +1,216 @@
+//! AF_PACKET: whole Ethernet frames of one EtherType, on all interfaces.
+
+use std::{io, mem, os::fd::AsRawFd};
+
+use libc::{AF_PACKET, sockaddr_ll};
+use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// EtherType of ARP.
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+
+/// One instruction of classic BPF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to skip if the condition holds.
+    pub jt: u8,
+    /// Instructions to skip if it does not.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// Takes nothing.
+const DROP_ALL: Instruction = Instruction {
+    code: 0x06,
+    jt: 0,
+    jf: 0,
+    k: 0,
+};
+
+/// Whom the kernel takes a frame to be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// For this host.
+    Host,
+    /// For everybody.
+    Broadcast,
+    /// For a multicast group.
+    Multicast,
+    /// For somebody else, or sent by ourselves.
+    Other,
+}
+
+/// What is known about a received frame besides its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Length of the frame, at most the length of the buffer.
+    pub len: usize,
+    /// The interface that finally got the frame (the VLAN device, not its parent).
+    pub ifindex: u32,
+    /// Whom it is for.
+    pub delivery: Delivery,
+}
+
+/// Why a packet socket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The process lacks CAP_NET_RAW.
+    #[error("needs capability NET_RAW: cannot open a packet socket: {0}")]
+    NotPermitted(#[source] io::Error),
+    /// Anything else.
+    #[error("cannot open a packet socket: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A non-blocking packet socket for one EtherType on every interface.
+///
+/// Bound to no interface, it sees each frame once, with the device that it finally belongs to. A socket bound to a
+/// VLAN's parent would see the VLAN's frames too, and answer them untagged.
+#[derive(Debug)]
+pub struct PacketSocket {
+    socket: AsyncFd<Socket>,
+    ethertype: u16,
+}
+
+impl PacketSocket {
+    /// Opens a socket that receives nothing before a filter is set. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// Without CAP_NET_RAW, or if the kernel has no resources.
+    pub fn open(ethertype: u16) -> Result<Self, OpenError> {
+        // Protocol 0 receives nothing, so that no frame can come in before the filter and the binding are there.
+        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None).map_err(permission)?;
+        attach(&socket, &[DROP_ALL])?;
+        socket.bind(&address(0, ethertype, [0; 6]))?;
+        // SAFETY: a `Socket` owns its descriptor and returns the same one until it is dropped, which `AsyncFd` does last.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(io::Error::from)?;
+        Ok(Self { socket, ethertype })
+    }
+
+    /// Replaces the kernel filter at once; frames already received stay in the buffer.
+    ///
+    /// # Errors
+    /// If the program is invalid or larger than the kernel allows (`net.core.optmem_max`).
+    pub fn set_filter(&self, program: &[Instruction]) -> io::Result<()> {
+        attach(self.socket.get_ref(), program)
+    }
+
+    /// Waits for a frame and copies it to `buffer`, cut to its length. Cancel-safe.
+    ///
+    /// # Errors
+    /// Those of `recvfrom`.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.socket
+            .async_io(Interest::READABLE, |socket| receive(socket, buffer))
+            .await
+    }
+
+    /// Sends an Ethernet frame on an interface; never waits.
+    ///
+    /// # Errors
+    /// Those of `sendto`; `WouldBlock` if the send buffer is full.
+    pub fn send(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
+        let destination = frame.first_chunk::<6>().ok_or(io::ErrorKind::InvalidInput)?;
+        let sent = self
+            .socket
+            .get_ref()
+            .send_to(frame, &address(ifindex, self.ethertype, *destination))?;
+        if sent == frame.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
+    }
+}
+
+fn permission(error: io::Error) -> OpenError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => OpenError::NotPermitted(error),
+        _ => OpenError::Io(error),
+    }
+}
+
+fn attach(socket: &Socket, program: &[Instruction]) -> io::Result<()> {
+    // The length travels as 16 bits; a longer program would be cut and could mean anything.
+    if u16::try_from(program.len()).is_err() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let program: Vec<SockFilter> = program
+        .iter()
+        .map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k))
+        .collect();
+    socket.attach_filter(&program)
+}
+
+fn address(ifindex: u32, ethertype: u16, destination: [u8; 6]) -> SockAddr {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: the storage is zeroed, at least as large and as aligned as every socket address, and for
+    // `sockaddr_ll`, made of integers only, any content is valid.
+    let link: &mut sockaddr_ll = unsafe { storage.view_as() };
+    link.sll_family = family();
+    link.sll_protocol = ethertype.to_be();
+    link.sll_ifindex = ifindex.cast_signed();
+    link.sll_halen = 6;
+    link.sll_addr[..6].copy_from_slice(&destination);
+    let length = libc::socklen_t::try_from(mem::size_of::<sockaddr_ll>()).expect("a socket address is small");
+    // SAFETY: the storage holds an initialised `sockaddr_ll`, as its family says, and `length` is its size.
+    unsafe { SockAddr::new(storage, length) }
+}
+
+fn family() -> libc::sa_family_t {
+    libc::sa_family_t::try_from(AF_PACKET).expect("address families fit their type")
+}
+
+fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
+    // SAFETY: `sockaddr_ll` consists of integers, for which all zeros is a valid value.
+    let mut from: sockaddr_ll = unsafe { mem::zeroed() };
+    let mut from_len = libc::socklen_t::try_from(mem::size_of::<sockaddr_ll>()).expect("a socket address is small");
+    // SAFETY: the descriptor is open as long as `socket` is borrowed; the buffer is writable for its whole length;
+    // `from` is writable for `from_len` bytes; the kernel keeps no pointer after the call.
+    let len = unsafe {
+        libc::recvfrom(
+            socket.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            0,
+            (&raw mut from).cast(),
+            &raw mut from_len,
+        )
+    };
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    Ok(Received {
+        len,
+        ifindex: from.sll_ifindex.cast_unsigned(),
+        delivery: delivery(from.sll_pkttype),
+    })
+}
+
+fn delivery(packet_type: u8) -> Delivery {
+    match packet_type {
+        libc::PACKET_HOST => Delivery::Host,
+        libc::PACKET_BROADCAST => Delivery::Broadcast,
+        libc::PACKET_MULTICAST => Delivery::Multicast,
+        _ => Delivery::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_socket_names_the_capability() {
+        let error = permission(io::Error::from_raw_os_error(libc::EPERM));
+        assert!(error.to_string().starts_with("needs capability NET_RAW:"), "{error}");
+    }
+
+    #[test]
+    fn the_socket_address_carries_interface_protocol_and_destination() {
+        let address = address(7, ETHERTYPE_ARP, [2, 0, 0, 0, 0, 9]);
+        assert_eq!(address.family(), family());
+        assert_eq!(address.len() as usize, mem::size_of::<sockaddr_ll>());
+    }
+}
