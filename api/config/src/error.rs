@@ -102,6 +102,7 @@ pub(crate) struct Findings {
     pub(crate) warnings: Vec<Warning>,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "callers hand over fresh texts and errors")]
 impl Findings {
     pub(crate) fn refuse(&mut self, object: &ObjectRef, field: impl Into<String>, reason: impl ToString) {
         self.refuse_with(object, field, reason, []);

@@ -5,9 +5,11 @@
 
 mod advertisement;
 mod age;
+mod announcement;
 mod bfd;
 mod community;
 mod error;
+mod fitting;
 mod meeting;
 mod model;
 mod overlap;
@@ -17,6 +19,8 @@ mod pool;
 mod range;
 mod resources;
 mod selector;
+#[cfg(test)]
+mod tests;
 
 pub use community::CommunityError;
 pub use error::{ObjectRef, Refused, Warning};

@@ -8,6 +8,9 @@ use crate::model::Endpoint;
 use crate::peer::Candidate;
 use crate::resources::{MyAsnScope, Options, View};
 
+/// What a session is known by: where to, in which VRF and, unless FRR runs it, to which port.
+type Identity<'a> = (&'a Endpoint, Option<&'a str>, Option<u16>);
+
 /// What two peers quarrel about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dispute {
@@ -69,7 +72,7 @@ fn disputes(candidates: &[Candidate], options: &Options) -> Vec<Conflict<Dispute
 
 /// Two sessions to one address in one VRF. FRR knows a neighbour by its address alone, we by address and port.
 fn same_addresses(candidates: &[Candidate], options: &Options) -> Vec<Conflict<Dispute>> {
-    let mut groups: BTreeMap<(&Endpoint, Option<&str>, Option<u16>), Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<Identity<'_>, Vec<usize>> = BTreeMap::new();
     for (index, Candidate { peer, .. }) in candidates.iter().enumerate() {
         let port = (!options.backend.is_frr()).then_some(peer.port);
         groups
