@@ -1,0 +1,3 @@
+//! Behaviour across crates that needs no lab.
+
+mod examples;
