@@ -3,6 +3,8 @@
 //! Admission, controller, speaker, command line and lab all call [`parse`], so what admission
 //! accepts every component understands. It is a pure function: no client, no clock, no files.
 
+#![deny(missing_docs)]
+
 mod advertisement;
 mod age;
 mod announcement;
