@@ -1,13 +1,27 @@
 //! Membership: which speakers are alive.
+//!
+//! ```text
+//!  speaker ── set_peers() ──► watch ──► one task: UDP socket ◄──► metallb_members::Members
+//!                                          │
+//!                                          └──► watch: alive names, watch: settled
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
+    time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::watch;
+use metallb_members::{Action, Cause, Event, Members};
+use tokio::{net::UdpSocket, sync::watch, time};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+/// Larger than any datagram of ours; a longer one is cut and then refused.
+const BUFFER_LEN: usize = 2048;
+/// After a socket error, so that a broken socket does not become a busy loop.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// How this node takes part in the membership.
 #[derive(Clone)]
@@ -33,8 +47,8 @@ impl fmt::Debug for Config {
 /// Why the membership could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address or port is taken or not ours.
-    #[error("membership: cannot listen on {address}: {source}")]
+    /// The port is taken, or the address is not ours.
+    #[error("membership: cannot listen on {address} (UDP): {source}")]
     Bind {
         /// Where we wanted to listen.
         address: SocketAddr,
@@ -44,10 +58,13 @@ pub enum Error {
     },
 }
 
+/// `None` until the speaker knows who the others are.
+type Peers = Option<BTreeMap<String, SocketAddr>>;
+
 /// Controls the running membership; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MembersHandle {
-    peers: watch::Sender<Option<BTreeMap<String, SocketAddr>>>,
+    peers: watch::Sender<Peers>,
     alive: watch::Receiver<BTreeSet<String>>,
     settled: watch::Receiver<bool>,
     local: SocketAddr,
@@ -57,20 +74,137 @@ pub struct MembersHandle {
 ///
 /// # Errors
 /// If the address cannot be listened on.
-pub fn spawn(config: Config, _stop: CancellationToken) -> Result<MembersHandle, Error> {
-    let (peers, _) = watch::channel(None);
-    let (_, alive) = watch::channel(BTreeSet::from([config.node.clone()]));
-    let (_, settled) = watch::channel(false);
+pub fn spawn(config: Config, stop: CancellationToken) -> Result<MembersHandle, Error> {
+    let bind = |source| Error::Bind {
+        address: config.bind,
+        source,
+    };
+    let socket = listen(config.bind).map_err(bind)?;
+    let local = socket.local_addr().map_err(bind)?;
+    if config.key.is_none() {
+        tracing::warn!("membership without a secret: anybody who can reach {local} can pretend to be a speaker");
+    }
+    let members = Members::new(config.node, config.key.as_deref().unwrap_or_default(), incarnation());
+    let (peers, peers_reader) = watch::channel(None);
+    let (alive_writer, alive) = watch::channel(members.alive());
+    let (settled_writer, settled) = watch::channel(false);
+    let task = Task {
+        socket,
+        members,
+        alive: alive_writer,
+        settled: settled_writer,
+    };
+    tokio::spawn(task.run(peers_reader, stop).instrument(tracing::info_span!("members")));
     Ok(MembersHandle {
         peers,
         alive,
         settled,
-        local: config.bind,
+        local,
     })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+/// Milliseconds since 1970: greater at every start unless the clock was set back, which the peers notice.
+fn incarnation() -> u64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Owns the socket and the core.
+struct Task {
+    socket: UdpSocket,
+    members: Members,
+    alive: watch::Sender<BTreeSet<String>>,
+    settled: watch::Sender<bool>,
+}
+
+impl Task {
+    /// Runs until `stop`, then says goodbye. Every arm is cancel-safe.
+    async fn run(mut self, mut peers: watch::Receiver<Peers>, stop: CancellationToken) {
+        let mut buffer = [0; BUFFER_LEN];
+        loop {
+            let deadline = self.members.next_deadline();
+            // Biased: what has already come in is heard before anybody is declared dead.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Ok(()) = peers.changed() => {
+                    let known = peers.borrow_and_update().clone();
+                    if let Some(known) = known {
+                        self.feed(Event::Peers(known)).await;
+                    }
+                }
+                received = self.socket.recv_from(&mut buffer) => match received {
+                    Ok((len, from)) => self.feed(Event::Datagram { from, bytes: buffer[..len].to_vec() }).await,
+                    Err(error) => {
+                        tracing::warn!(%error, "receiving membership datagrams");
+                        time::sleep(ERROR_PAUSE).await;
+                    }
+                },
+                () = sleep_until(deadline) => self.feed(Event::Tick).await,
+            }
+        }
+        self.feed(Event::Leave).await;
+    }
+
+    async fn feed(&mut self, event: Event) {
+        for action in self.members.handle(Instant::now(), event) {
+            self.perform(action).await;
+        }
+        let alive = self.members.alive();
+        self.alive.send_if_modified(|current| {
+            let changed = *current != alive;
+            *current = alive;
+            changed
+        });
+        let settled = self.members.settled();
+        self.settled
+            .send_if_modified(|current| !std::mem::replace(current, settled) && settled);
+    }
+
+    async fn perform(&self, action: Action) {
+        match action {
+            Action::Send { to, bytes } => {
+                // A peer that cannot be reached is found out by its silence.
+                if let Err(error) = self.socket.send_to(&bytes, to).await {
+                    tracing::debug!(%to, %error, "sending a membership datagram");
+                }
+            }
+            Action::Up(node) => tracing::info!(event = "memberJoined", node, "speaker is alive"),
+            Action::Down(node, cause) => {
+                tracing::info!(event = "memberLeft", node, reason = reason(cause), "speaker is gone");
+            }
+            Action::Refused { from, reason } => tracing::debug!(%from, %reason, "membership datagram refused"),
+        }
+    }
+}
+
+fn reason(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Silent => "silent",
+        Cause::Left => "left",
+        Cause::Removed => "removed",
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl MembersHandle {
     /// Replaces the whole set of other speakers: node name and the address of their membership port.
+    ///
+    /// To be called first when the list is complete; an empty one means that this node is alone.
     pub fn set_peers(&self, peers: BTreeMap<String, SocketAddr>) {
         self.peers.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&peers);
@@ -97,4 +231,12 @@ impl MembersHandle {
     pub fn local_address(&self) -> SocketAddr {
         self.local
     }
+
+    /// Waits for the end of the membership: after `stop`, until the goodbye is sent; before, it means a failure.
+    pub async fn ended(&self) {
+        self.peers.closed().await;
+    }
 }
+
+#[cfg(test)]
+mod tests;
