@@ -1,4 +1,5 @@
 //! Sockets and tasks of the announcing protocols; knows no Kubernetes.
 
+pub mod bgp;
 pub mod l2;
 pub mod members;

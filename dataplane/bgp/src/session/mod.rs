@@ -163,9 +163,9 @@ impl Session {
             return;
         }
         if self.config.passive {
-            self.state = State::Active
+            self.state = State::Active;
         } else {
-            self.connect(now, out)
+            self.connect(now, out);
         }
     }
 

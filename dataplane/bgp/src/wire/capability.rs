@@ -85,7 +85,7 @@ impl Capability {
         match self {
             Self::Multiprotocol(Family { afi, safi }) => [&afi.to_be_bytes()[..], &[0, *safi]].concat(),
             Self::RouteRefresh | Self::ExtendedMessage => Vec::new(),
-            Self::ExtendedNextHop(triples) => triples.iter().flat_map(|triple| triple.octets()).collect(),
+            Self::ExtendedNextHop(triples) => triples.iter().flat_map(ExtendedNextHop::octets).collect(),
             Self::FourOctetAsn(asn) => asn.to_be_bytes().to_vec(),
             Self::Unknown { value, .. } => value.clone(),
         }

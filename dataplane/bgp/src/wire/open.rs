@@ -57,7 +57,7 @@ impl Open {
 
     /// Returns the AS that the speaker is in.
     pub fn asn(&self) -> u32 {
-        self.four_octet_asn().unwrap_or(self.two_octet_asn.into())
+        self.four_octet_asn().unwrap_or_else(|| self.two_octet_asn.into())
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

@@ -93,12 +93,12 @@ impl Update {
         counted(out, |out| {
             self.withdrawn
                 .iter()
-                .for_each(|prefix| nlri::encode(out, &(*prefix).into()))
+                .for_each(|prefix| nlri::encode(out, &(*prefix).into()));
         });
         counted(out, |out| {
             self.attributes
                 .iter()
-                .for_each(|attribute| attribute.encode(out, codec))
+                .for_each(|attribute| attribute.encode(out, codec));
         });
         self.announced
             .iter()

@@ -1,0 +1,99 @@
+//! TCP-MD5 signatures (RFC 2385): `TCP_MD5SIG`, see tcp(7).
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, AsRawFd},
+};
+
+/// Is the longest key that the kernel takes (`TCP_MD5SIG_MAXKEYLEN`).
+pub const MD5_KEY_MAX: usize = 80;
+
+/// Is `struct tcp_md5sig` of linux/tcp.h.
+#[repr(C)]
+struct TcpMd5Sig {
+    address: libc::sockaddr_storage,
+    flags: u8,
+    prefix_len: u8,
+    key_len: u16,
+    ifindex: i32,
+    key: [u8; MD5_KEY_MAX],
+}
+
+/// Signs all segments to `peer` on this socket, and drops those from it that are not signed with `key`.
+///
+/// Must be called before the socket connects, so that already the SYN is signed.
+///
+/// # Errors
+/// When the key is empty or longer than [`MD5_KEY_MAX`], or the kernel refuses (no `CONFIG_TCP_MD5SIG`, FIPS mode).
+pub fn set_tcp_md5(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> io::Result<()> {
+    if key.is_empty() || key.len() > MD5_KEY_MAX {
+        let text = format!("TCP-MD5 key has {} octets, 1 to {MD5_KEY_MAX} are possible", key.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let mut option = TcpMd5Sig {
+        address: storage(peer),
+        flags: 0,
+        prefix_len: 0,
+        key_len: u16::try_from(key.len()).unwrap_or_default(),
+        ifindex: 0,
+        key: [0; MD5_KEY_MAX],
+    };
+    option.key[..key.len()].copy_from_slice(key);
+    let length = libc::socklen_t::try_from(size_of::<TcpMd5Sig>()).unwrap_or_default();
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed; the kernel reads `length` octets from a live,
+    // fully initialised structure of exactly that size and keeps no pointer to it.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_MD5SIG,
+            (&raw const option).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn storage(address: IpAddr) -> libc::sockaddr_storage {
+    let mut storage = socket2::SockAddr::from(SocketAddr::new(address, 0)).as_storage();
+    // SAFETY: the type is the one that socket2 wraps on Linux, so size and layout are those that `view_as` demands.
+    unsafe { *storage.view_as::<libc::sockaddr_storage>() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[test]
+    fn key_length_is_checked_before_the_kernel_is_asked() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        for key in [&b""[..], &[b'k'; 81]] {
+            let error = set_tcp_md5(&socket, Ipv4Addr::LOCALHOST.into(), key).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test] // BGP-43
+    fn eighty_octets_are_accepted_for_both_families() {
+        let peers: [(socket2::Domain, IpAddr); 2] = [
+            (socket2::Domain::IPV4, Ipv4Addr::LOCALHOST.into()),
+            (socket2::Domain::IPV6, Ipv6Addr::LOCALHOST.into()),
+        ];
+        for (domain, peer) in peers {
+            let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+            match set_tcp_md5(&socket, peer, &[b'k'; 80]) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
+                    eprintln!("skipped: this kernel has no TCP-MD5");
+                }
+                result => result.unwrap(),
+            }
+        }
+    }
+}
