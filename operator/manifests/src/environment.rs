@@ -1,0 +1,207 @@
+//! What the operator is told by its environment variables.
+
+use crate::{Image, ImageError};
+
+/// Everything that decides on the objects besides the MetalLB resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// The namespace of the operator and of all that it deploys (`OPERATOR_NAMESPACE`).
+    pub namespace: String,
+    /// `CONTROLLER_IMAGE`.
+    pub controller_image: Image,
+    /// `SPEAKER_IMAGE`.
+    pub speaker_image: Image,
+    /// `FRR_IMAGE`, needed by the back-ends that run FRR. Upstream: mandatory whatever the back-end.
+    pub frr_image: Option<Image>,
+    /// `FRRK8S_IMAGE`, needed by back-end frr-k8s.
+    pub frr_k8s_image: Option<Image>,
+    /// The ports of the deployed processes.
+    pub ports: Ports,
+    /// TLS settings that are passed on to the deployed processes.
+    pub tls: TlsSettings,
+}
+
+/// The ports of the deployed processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// `MEMBER_LIST_BIND_PORT`: membership of the speakers.
+    pub memberlist: u16,
+    /// `METRICS_PORT`: metrics of controller and speaker.
+    pub metrics: u16,
+    /// `FRR_METRICS_PORT`: metrics of FRR beside the speaker.
+    pub frr_metrics: u16,
+    /// `OPERAND_LIVENESS_PORT`: health of controller and speaker.
+    pub health: u16,
+    /// `FRRK8S_HTTPS_METRICS_PORT`: metrics of frr-k8s.
+    pub frr_k8s_metrics: u16,
+    /// `FRRK8S_FRR_HTTPS_METRICS_PORT`: metrics of FRR beside frr-k8s.
+    pub frr_k8s_frr_metrics: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            memberlist: 7946,
+            metrics: 9120,
+            frr_metrics: 9121,
+            health: 17472,
+            frr_k8s_metrics: 9140,
+            frr_k8s_frr_metrics: 9141,
+        }
+    }
+}
+
+/// TLS settings as texts; empty means the default of whoever gets them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// `TLS_CIPHER_SUITES`: IANA names, separated by commas.
+    pub cipher_suites: String,
+    /// `TLS_CURVE_PREFERENCES`: numbers of curves, separated by commas.
+    pub curve_preferences: String,
+    /// `TLS_MIN_VERSION`: such as `VersionTLS13`.
+    pub min_version: String,
+}
+
+impl TlsSettings {
+    /// Gives the flags of controller and speaker for what is set.
+    pub(crate) fn args(&self) -> impl Iterator<Item = String> {
+        [
+            ("--tls-cipher-suites", &self.cipher_suites),
+            ("--tls-curve-preferences", &self.curve_preferences),
+            ("--tls-min-version", &self.min_version),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(flag, value)| format!("{flag}={value}"))
+    }
+}
+
+/// Why the environment cannot be used. Messages name the variable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvironmentError {
+    /// A mandatory variable is missing or empty.
+    #[error("environment variable {0} must be set")]
+    Missing(&'static str),
+    /// A port is no number from 1 to 65535.
+    #[error("environment variable {variable}: {value:?} is not a port")]
+    Port {
+        /// The variable.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// An image reference is malformed.
+    #[error("environment variable {variable}: {source}")]
+    Image {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        source: ImageError,
+    },
+}
+
+impl Environment {
+    /// Reads the variables through `variable`, which gives the value of a name.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or malformed.
+    pub fn from_variables(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, EnvironmentError> {
+        let text = |name| variable(name).filter(|value| !value.is_empty());
+        let image = |name| text(name).map(|value| parse_image(name, &value)).transpose();
+        let mandatory_image = |name| image(name)?.ok_or(EnvironmentError::Missing(name));
+        let port = |name, default| text(name).map_or(Ok(default), |value| parse_port(name, value));
+        let ports = Ports::default();
+        Ok(Self {
+            namespace: text("OPERATOR_NAMESPACE").ok_or(EnvironmentError::Missing("OPERATOR_NAMESPACE"))?,
+            controller_image: mandatory_image("CONTROLLER_IMAGE")?,
+            speaker_image: mandatory_image("SPEAKER_IMAGE")?,
+            frr_image: image("FRR_IMAGE")?,
+            frr_k8s_image: image("FRRK8S_IMAGE")?,
+            ports: Ports {
+                memberlist: port("MEMBER_LIST_BIND_PORT", ports.memberlist)?,
+                metrics: port("METRICS_PORT", ports.metrics)?,
+                frr_metrics: port("FRR_METRICS_PORT", ports.frr_metrics)?,
+                health: port("OPERAND_LIVENESS_PORT", ports.health)?,
+                frr_k8s_metrics: port("FRRK8S_HTTPS_METRICS_PORT", ports.frr_k8s_metrics)?,
+                frr_k8s_frr_metrics: port("FRRK8S_FRR_HTTPS_METRICS_PORT", ports.frr_k8s_frr_metrics)?,
+            },
+            tls: TlsSettings {
+                cipher_suites: text("TLS_CIPHER_SUITES").unwrap_or_default(),
+                curve_preferences: text("TLS_CURVE_PREFERENCES").unwrap_or_default(),
+                min_version: text("TLS_MIN_VERSION").unwrap_or_default(),
+            },
+        })
+    }
+}
+
+fn parse_image(variable: &'static str, value: &str) -> Result<Image, EnvironmentError> {
+    value
+        .parse()
+        .map_err(|source| EnvironmentError::Image { variable, source })
+}
+
+fn parse_port(variable: &'static str, value: String) -> Result<u16, EnvironmentError> {
+    match value.parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(EnvironmentError::Port { variable, value }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(extra: &'static [(&'static str, &'static str)]) -> Result<Environment, EnvironmentError> {
+        let base = [
+            ("OPERATOR_NAMESPACE", "metallb-system"),
+            ("CONTROLLER_IMAGE", "controller:1"),
+            ("SPEAKER_IMAGE", "speaker:1"),
+        ];
+        Environment::from_variables(move |name| {
+            let found = extra.iter().chain(&base).find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    // OP-27
+    #[test]
+    fn ports_have_defaults_and_follow_their_variables() {
+        assert_eq!(with(&[]).unwrap().ports, Ports::default());
+        let ports = with(&[("METRICS_PORT", "1"), ("MEMBER_LIST_BIND_PORT", "2")])
+            .unwrap()
+            .ports;
+        assert_eq!((ports.metrics, ports.memberlist), (1, 2));
+    }
+
+    // OP-27
+    #[test]
+    fn a_port_that_is_none_is_an_error_naming_the_variable() {
+        for value in ["x", "0", "65536", "-1"] {
+            let extra: &'static [_] = Box::leak(Box::new([("OPERAND_LIVENESS_PORT", value)]));
+            let error = with(extra).unwrap_err().to_string();
+            assert!(error.contains("OPERAND_LIVENESS_PORT"), "{error}");
+        }
+    }
+
+    // OP-28
+    #[test]
+    fn a_missing_variable_is_an_error_naming_it() {
+        for (name, extra) in [
+            ("OPERATOR_NAMESPACE", &[("OPERATOR_NAMESPACE", "")]),
+            ("CONTROLLER_IMAGE", &[("CONTROLLER_IMAGE", "")]),
+            ("SPEAKER_IMAGE", &[("SPEAKER_IMAGE", "")]),
+        ] {
+            assert_eq!(with(extra).unwrap_err(), EnvironmentError::Missing(name));
+        }
+    }
+
+    #[test]
+    fn a_malformed_image_is_an_error_naming_the_variable() {
+        assert!(
+            with(&[("FRR_IMAGE", "a b")])
+                .unwrap_err()
+                .to_string()
+                .contains("FRR_IMAGE")
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! What the pods of all components have in common.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+        ObjectFieldSelector, PodSecurityContext, PodSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext,
+        Volume, VolumeMount,
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use metallb_api::{ComponentConfig, names};
+
+/// Where the certificate of a webhook is mounted, the default of the flag `--cert-dir`.
+pub(crate) const CERT_DIR: &str = "/tmp/k8s-webhook-server/serving-certs";
+
+/// The user nobody.
+const NOBODY: i64 = 65534;
+
+/// Files that everybody in the pod may read.
+pub(crate) const READABLE: i32 = 0o644;
+
+pub(crate) fn labels<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// The labels of a component, which select its pods too and so can never change.
+pub(crate) fn component_labels(component: &str) -> BTreeMap<String, String> {
+    labels([(names::LABEL_APP, names::APP), (names::LABEL_COMPONENT, component)])
+}
+
+pub(crate) fn selector(labels: BTreeMap<String, String>) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(labels),
+        ..LabelSelector::default()
+    }
+}
+
+pub(crate) fn template_meta(labels: BTreeMap<String, String>, config: Option<&ComponentConfig>) -> ObjectMeta {
+    let annotations = config
+        .map(|config| config.annotations.clone())
+        .filter(|annotations| !annotations.is_empty());
+    ObjectMeta {
+        labels: Some(labels),
+        annotations,
+        ..ObjectMeta::default()
+    }
+}
+
+/// Linux nodes, narrowed by the user, who wins where both name a label.
+pub(crate) fn node_selector(user: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut selector = labels([("kubernetes.io/os", "linux")]);
+    selector.extend(user.clone());
+    selector
+}
+
+/// Puts in the settings that both components take from the MetalLB resource.
+pub(crate) fn configure(pod: &mut PodSpec, config: Option<&ComponentConfig>) {
+    let Some(config) = config else { return };
+    pod.priority_class_name.clone_from(&config.priority_class_name);
+    pod.runtime_class_name.clone_from(&config.runtime_class_name);
+    pod.affinity.clone_from(&config.affinity);
+    if let Some(container) = pod.containers.first_mut() {
+        container.resources.clone_from(&config.resources);
+    }
+}
+
+pub(crate) fn env(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value.into()),
+        value_from: None,
+    }
+}
+
+/// A variable with a field of the pod itself.
+pub(crate) fn field_env(name: &str, path: &str) -> EnvVar {
+    let field_ref = ObjectFieldSelector {
+        api_version: None,
+        field_path: path.to_owned(),
+    };
+    let value_from = EnvVarSource {
+        field_ref: Some(field_ref),
+        ..EnvVarSource::default()
+    };
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(value_from),
+    }
+}
+
+pub(crate) fn port(name: &str, number: u16, protocol: &str) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number.into(),
+        // Part of the key by which server-side apply merges ports.
+        protocol: Some(protocol.to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+/// Asks the container over HTTP; `host` is for pods that share the network of their node.
+fn probe(path: &str, port: u16, host: Option<&str>, initial_delay: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            host: host.map(str::to_owned),
+            path: Some(path.to_owned()),
+            port: IntOrString::Int(port.into()),
+            ..HTTPGetAction::default()
+        }),
+        initial_delay_seconds: Some(initial_delay),
+        period_seconds: Some(10),
+        timeout_seconds: Some(1),
+        success_threshold: Some(1),
+        failure_threshold: Some(3),
+        ..Probe::default()
+    }
+}
+
+/// Gives the container both probes with upstream's times.
+pub(crate) fn probed(container: Container, port: u16, host: Option<&str>) -> Container {
+    Container {
+        liveness_probe: Some(probe("/healthz", port, host, 10)),
+        readiness_probe: Some(probe("/readyz", port, host, 10)),
+        ..container
+    }
+}
+
+/// No way to more rights, no writing to the image, no capability but `added`.
+pub(crate) fn confined(added: &[&str]) -> SecurityContext {
+    let added: Vec<_> = added.iter().map(|&name| name.to_owned()).collect();
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            add: (!added.is_empty()).then_some(added),
+            drop: Some(vec!["ALL".to_owned()]),
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+/// The pod runs as nobody.
+pub(crate) fn unprivileged() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(NOBODY),
+        fs_group: Some(NOBODY),
+        ..seccomp()
+    }
+}
+
+/// The pod runs as root, with the usual system calls only.
+pub(crate) fn seccomp() -> PodSecurityContext {
+    let profile = SeccompProfile {
+        type_: "RuntimeDefault".to_owned(),
+        localhost_profile: None,
+    };
+    PodSecurityContext {
+        seccomp_profile: Some(profile),
+        ..PodSecurityContext::default()
+    }
+}
+
+pub(crate) fn secret_volume(name: &str, secret: &str) -> Volume {
+    let source = SecretVolumeSource {
+        secret_name: Some(secret.to_owned()),
+        default_mode: Some(READABLE),
+        ..SecretVolumeSource::default()
+    };
+    Volume {
+        name: name.to_owned(),
+        secret: Some(source),
+        ..Volume::default()
+    }
+}
+
+pub(crate) fn config_map_volume(name: &str, config_map: &str, mode: i32, optional: Option<bool>) -> Volume {
+    let source = ConfigMapVolumeSource {
+        name: config_map.to_owned(),
+        default_mode: Some(mode),
+        optional,
+        ..ConfigMapVolumeSource::default()
+    };
+    Volume {
+        name: name.to_owned(),
+        config_map: Some(source),
+        ..Volume::default()
+    }
+}
+
+pub(crate) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
