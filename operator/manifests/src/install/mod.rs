@@ -1,1 +1,130 @@
-//! install
+//! What has to exist before the first MetalLB resource: operator, webhook server, and the rights of all components.
+//!
+//! Everything is installed by people (plain manifests, bundle), never by the operator itself; so the operator needs no
+//! right to give rights.
+
+mod rbac;
+mod webhooks;
+mod workloads;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Namespace, Secret},
+};
+use metallb_api::names;
+
+use crate::{
+    Image, Object,
+    config::service_account,
+    object::meta,
+    pod::{component_labels, labels},
+};
+
+/// What an installation can choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Install {
+    /// The namespace of everything.
+    pub namespace: String,
+    /// The image of the operator.
+    pub operator_image: Image,
+    /// The image of controller and webhook server.
+    pub controller_image: Image,
+    /// The image of the speaker.
+    pub speaker_image: Image,
+}
+
+/// The label of the operator's pods, which selects them for its Service.
+pub(crate) const OPERATOR_LABEL: (&str, &str) = ("control-plane", "controller-manager");
+
+/// Lists everything but the CustomResourceDefinitions, in the order of application.
+///
+/// The webhook configurations come last: they refuse writes until their servers are up.
+pub fn objects(install: &Install) -> Vec<Object> {
+    let mut objects = components(install);
+    objects.extend(webhook_configurations(install));
+    objects
+}
+
+/// Lists the objects without webhook configurations.
+pub fn components(install: &Install) -> Vec<Object> {
+    let mut objects: Vec<Object> = vec![namespace(install).into()];
+    objects.extend(accounts());
+    objects.extend(rbac::objects(&install.namespace));
+    objects.extend([
+        secret(names::WEBHOOK_SECRET, component_labels(names::WEBHOOK_SERVER)).into(),
+        secret(names::OPERATOR_WEBHOOK_SECRET, labels([OPERATOR_LABEL])).into(),
+        tls_config().into(),
+        webhooks::service().into(),
+        webhooks::operator_service().into(),
+        workloads::operator(install).into(),
+        workloads::webhook_server(install).into(),
+    ]);
+    in_namespace(objects, &install.namespace)
+}
+
+/// Lists the configurations of the admission webhooks, without `caBundle`: that is injected by their servers.
+pub fn webhook_configurations(install: &Install) -> Vec<Object> {
+    vec![
+        webhooks::configuration(&install.namespace).into(),
+        webhooks::operator_configuration(&install.namespace).into(),
+    ]
+}
+
+fn in_namespace(mut objects: Vec<Object>, namespace: &str) -> Vec<Object> {
+    for object in objects.iter_mut().filter(|object| object.is_namespaced()) {
+        object.metadata_mut().namespace = Some(namespace.to_owned());
+    }
+    objects
+}
+
+/// The speaker has the node's network and runs as root, which Pod Security allows in a privileged namespace only.
+fn namespace(install: &Install) -> Namespace {
+    let labels = labels([
+        OPERATOR_LABEL,
+        ("pod-security.kubernetes.io/audit", "privileged"),
+        ("pod-security.kubernetes.io/enforce", "privileged"),
+        ("pod-security.kubernetes.io/warn", "privileged"),
+    ]);
+    Namespace {
+        metadata: meta(&install.namespace, labels),
+        ..Namespace::default()
+    }
+}
+
+fn accounts() -> [Object; 3] {
+    let mut operator = service_account(names::OPERATOR_SERVICE_ACCOUNT);
+    operator.metadata.labels = Some(labels([OPERATOR_LABEL]));
+    [
+        service_account(names::CONTROLLER).into(),
+        service_account(names::SPEAKER).into(),
+        operator.into(),
+    ]
+}
+
+/// An empty Secret: whoever makes the certificate fills it, and pods that mount it can start before.
+fn secret(name: &str, labels: BTreeMap<String, String>) -> Secret {
+    Secret {
+        metadata: meta(name, labels),
+        type_: Some("Opaque".to_owned()),
+        data: None::<BTreeMap<String, ByteString>>,
+        ..Secret::default()
+    }
+}
+
+/// The TLS settings of the webhook server, here so that it need not wait for the operator, which keeps them up to date.
+fn tls_config() -> ConfigMap {
+    ConfigMap {
+        metadata: meta(names::TLS_CONFIG_MAP, labels([(names::LABEL_APP, names::APP)])),
+        data: Some(
+            workloads::TLS_VARIABLES
+                .map(|name| (name.to_owned(), String::new()))
+                .into(),
+        ),
+        ..ConfigMap::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn install() -> Install {
+    Install {
+        namespace: "metallb-system".to_owned(),
+        operator_image: "operator:1".parse().unwrap(),
+        controller_image: "controller:1".parse().unwrap(),
+        speaker_image: "speaker:1".parse().unwrap(),
+    }
+}
+
+fn find(name: &str) -> Value {
+    let objects = objects(&install());
+    let object = objects.iter().find(|object| object.to_string() == name);
+    serde_json::to_value(object.unwrap_or_else(|| panic!("no {name}"))).unwrap()
+}
+
+fn rules(objects: &[Object]) -> Vec<(String, Value)> {
+    let of = |object: &Object| {
+        let value = serde_json::to_value(object).unwrap();
+        let rules = value["rules"].as_array().cloned().unwrap_or_default();
+        rules
+            .into_iter()
+            .map(|rule| (object.to_string(), rule))
+            .collect::<Vec<_>>()
+    };
+    objects.iter().flat_map(of).collect()
+}
+
+#[test]
+fn everything_that_the_operator_needs_is_installed() {
+    let names: Vec<_> = objects(&install()).iter().map(ToString::to_string).collect();
+    for wanted in [
+        "Namespace/metallb-system",
+        "ServiceAccount/controller",
+        "ServiceAccount/speaker",
+        "ServiceAccount/manager-account",
+        "Secret/metallb-webhook-cert",
+        "Secret/metallb-operator-webhook-server-cert",
+        "ConfigMap/metallb-tls-config",
+        "Service/metallb-webhook-service",
+        "Service/metallb-operator-webhook-service",
+        "Deployment/metallb-operator-controller-manager",
+        "Deployment/metallb-operator-webhook-server",
+        "ValidatingWebhookConfiguration/metallb-webhook-configuration",
+        "ValidatingWebhookConfiguration/metallb-operator-webhook-configuration",
+    ] {
+        assert!(names.iter().any(|name| name == wanted), "{wanted}");
+    }
+}
+
+// OP-96
+#[test]
+fn the_namespace_admits_speakers() {
+    let labels = &find("Namespace/metallb-system")["metadata"]["labels"];
+    for mode in ["enforce", "audit", "warn"] {
+        assert_eq!(labels[format!("pod-security.kubernetes.io/{mode}")], "privileged");
+    }
+}
+
+#[test]
+fn services_lead_to_the_servers() {
+    for (service, deployment) in [
+        ("metallb-webhook-service", "metallb-operator-webhook-server"),
+        (
+            "metallb-operator-webhook-service",
+            "metallb-operator-controller-manager",
+        ),
+    ] {
+        let spec = &find(&format!("Service/{service}"))["spec"];
+        let pods = &find(&format!("Deployment/{deployment}"))["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(&spec["selector"], pods);
+        assert_eq!(
+            spec["ports"],
+            json!([{ "port": 443, "targetPort": 9443, "protocol": "TCP" }])
+        );
+    }
+}
+
+// OP-11
+#[test]
+fn the_operators_webhook_is_upstreams() {
+    let configuration = find("ValidatingWebhookConfiguration/metallb-operator-webhook-configuration");
+    let webhook = &configuration["webhooks"][0];
+    assert_eq!(webhook["name"], "metallbvalidationwebhook.metallb.io");
+    assert_eq!(
+        webhook["clientConfig"]["service"]["path"],
+        "/validate-metallb-io-v1beta1-metallb"
+    );
+    assert_eq!(
+        (&webhook["failurePolicy"], &webhook["sideEffects"]),
+        (&json!("Fail"), &json!("None"))
+    );
+    assert_eq!(webhook["rules"][0]["operations"], json!(["CREATE", "UPDATE"]));
+}
+
+#[test]
+fn every_configuration_kind_has_its_webhook() {
+    let configuration = find("ValidatingWebhookConfiguration/metallb-webhook-configuration");
+    let webhooks = configuration["webhooks"].as_array().unwrap();
+    let rows: Vec<_> = webhooks
+        .iter()
+        .map(|it| {
+            let rule = &it["rules"][0];
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            (
+                text(&rule["resources"][0]),
+                text(&rule["apiVersions"][0]),
+                text(&rule["operations"][1]),
+            )
+        })
+        .collect();
+    let row = |resource: &str, version: &str, last: &str| (resource.to_owned(), version.to_owned(), last.to_owned());
+    let wanted = [
+        row("addresspools", "v1beta1", "UPDATE"),
+        row("bgppeers", "v1beta2", "UPDATE"),
+        row("bfdprofiles", "v1beta1", "DELETE"),
+        row("bgpadvertisements", "v1beta1", "UPDATE"),
+        row("communities", "v1beta1", "UPDATE"),
+        row("ipaddresspools", "v1beta1", "UPDATE"),
+        row("l2advertisements", "v1beta1", "UPDATE"),
+    ];
+    assert_eq!(rows, wanted);
+}
+
+#[test]
+fn no_ca_bundle_is_shipped() {
+    let objects = serde_json::to_string(&objects(&install())).unwrap();
+    assert!(!objects.contains("caBundle"));
+}
+
+#[test]
+fn the_webhook_server_serves_webhooks_only() {
+    let spec = &find("Deployment/metallb-operator-webhook-server")["spec"]["template"]["spec"];
+    let container = &spec["containers"][0];
+    assert_eq!(
+        container["args"],
+        json!([
+            "--webhook-mode=onlywebhook",
+            "--port=9120",
+            "--health-probe-port=17472",
+            "--log-level=info",
+            "--tls-cipher-suites=$(TLS_CIPHER_SUITES)",
+            "--tls-min-version=$(TLS_MIN_VERSION)",
+            "--tls-curve-preferences=$(TLS_CURVE_PREFERENCES)",
+        ])
+    );
+    assert_eq!(container["image"], "controller:1");
+    assert_eq!(spec["serviceAccountName"], "controller");
+}
+
+// OP-60
+#[test]
+fn nobody_reads_all_secrets_of_the_cluster_or_holds_every_right() {
+    for (object, rule) in rules(&objects(&install())) {
+        let holds = |key: &str, value: &str| {
+            rule[key]
+                .as_array()
+                .is_some_and(|list| list.iter().any(|it| it == value))
+        };
+        assert!(
+            !(object.starts_with("ClusterRole/") && holds("resources", "secrets")),
+            "{object}: {rule}"
+        );
+        for key in ["apiGroups", "resources", "verbs"] {
+            assert!(!holds(key, "*"), "{object}: {rule}");
+        }
+        for right in ["escalate", "bind", "impersonate"] {
+            assert!(!holds("verbs", right), "{object}: {rule}");
+        }
+        assert!(!holds("resources", "podsecuritypolicies"), "{object}: {rule}");
+    }
+}
+
+// OP-60: only the speaker must find Secrets under names that users choose.
+#[test]
+fn secrets_are_named_where_they_can_be() {
+    for (object, rule) in rules(&objects(&install())) {
+        let secrets = rule["resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|resource| resource == "secrets");
+        if secrets && rule["verbs"] != json!(["create"]) && object != "Role/speaker" {
+            assert!(rule["resourceNames"].is_array(), "{object}: {rule}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Services and configurations of the admission webhooks.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::{
+            RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
+            WebhookClientConfig,
+        },
+        core::v1::{Service, ServicePort, ServiceSpec},
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use metallb_api::names;
+
+use super::OPERATOR_LABEL;
+use crate::{
+    object::meta,
+    pod::{component_labels, labels},
+};
+
+const WRITES: &[&str] = &["CREATE", "UPDATE"];
+
+/// One row of the table of webhooks.
+struct Webhook {
+    name: &'static str,
+    path: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    operations: &'static [&'static str],
+}
+
+const fn webhook(name: &'static str, path: &'static str, version: &'static str, resource: &'static str) -> Webhook {
+    Webhook {
+        name,
+        path,
+        version,
+        resource,
+        operations: WRITES,
+    }
+}
+
+/// The webhooks of the configuration kinds; names and paths are upstream's.
+const WEBHOOKS: [Webhook; 7] = [
+    webhook(
+        "addresspoolvalidationwebhook.metallb.io",
+        "/validate-metallb-io-v1beta1-addresspool",
+        "v1beta1",
+        "addresspools",
+    ),
+    webhook(
+        "bgppeersvalidationwebhook.metallb.io",
+        "/validate-metallb-io-v1beta2-bgppeer",
+        "v1beta2",
+        "bgppeers",
+    ),
+    Webhook {
+        operations: &["CREATE", "DELETE"],
+        ..webhook(
+            "bfdprofilevalidationwebhook.metallb.io",
+            "/validate-metallb-io-v1beta1-bfdprofile",
+            "v1beta1",
+            "bfdprofiles",
+        )
+    },
+    webhook(
+        "bgpadvertisementvalidationwebhook.metallb.io",
+        "/validate-metallb-io-v1beta1-bgpadvertisement",
+        "v1beta1",
+        "bgpadvertisements",
+    ),
+    webhook(
+        "communityvalidationwebhook.metallb.io",
+        "/validate-metallb-io-v1beta1-community",
+        "v1beta1",
+        "communities",
+    ),
+    webhook(
+        "ipaddresspoolvalidationwebhook.metallb.io",
+        "/validate-metallb-io-v1beta1-ipaddresspool",
+        "v1beta1",
+        "ipaddresspools",
+    ),
+    webhook(
+        "l2advertisementvalidationwebhook.metallb.io",
+        "/validate-metallb-io-v1beta1-l2advertisement",
+        "v1beta1",
+        "l2advertisements",
+    ),
+];
+
+/// The webhook of the MetalLB kind.
+const OPERATOR_WEBHOOK: Webhook = webhook(
+    "metallbvalidationwebhook.metallb.io",
+    "/validate-metallb-io-v1beta1-metallb",
+    "v1beta1",
+    "metallbs",
+);
+
+pub(super) fn configuration(namespace: &str) -> ValidatingWebhookConfiguration {
+    let labels = component_labels(names::WEBHOOK_SERVER);
+    let webhooks = WEBHOOKS
+        .iter()
+        .map(|row| row.validating(names::WEBHOOK_SERVICE, namespace))
+        .collect();
+    ValidatingWebhookConfiguration {
+        metadata: meta(names::WEBHOOK_CONFIGURATION, labels),
+        webhooks: Some(webhooks),
+    }
+}
+
+pub(super) fn operator_configuration(namespace: &str) -> ValidatingWebhookConfiguration {
+    ValidatingWebhookConfiguration {
+        metadata: meta(names::OPERATOR_WEBHOOK_CONFIGURATION, labels([OPERATOR_LABEL])),
+        webhooks: Some(vec![
+            OPERATOR_WEBHOOK.validating(names::OPERATOR_WEBHOOK_SERVICE, namespace),
+        ]),
+    }
+}
+
+impl Webhook {
+    fn validating(&self, service: &str, namespace: &str) -> ValidatingWebhook {
+        let list = |items: &[&str]| Some(items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>());
+        ValidatingWebhook {
+            name: self.name.to_owned(),
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: WebhookClientConfig {
+                service: Some(ServiceReference {
+                    name: service.to_owned(),
+                    namespace: namespace.to_owned(),
+                    path: Some(self.path.to_owned()),
+                    port: None,
+                }),
+                ..WebhookClientConfig::default()
+            },
+            failure_policy: Some("Fail".to_owned()),
+            rules: Some(vec![RuleWithOperations {
+                api_groups: list(&[names::GROUP]),
+                api_versions: list(&[self.version]),
+                operations: list(self.operations),
+                resources: list(&[self.resource]),
+                scope: None,
+            }]),
+            side_effects: "None".to_owned(),
+            ..ValidatingWebhook::default()
+        }
+    }
+}
+
+pub(super) fn service() -> Service {
+    let labels = component_labels(names::WEBHOOK_SERVER);
+    https_service(names::WEBHOOK_SERVICE, labels.clone(), labels)
+}
+
+pub(super) fn operator_service() -> Service {
+    let labels = labels([OPERATOR_LABEL]);
+    https_service(names::OPERATOR_WEBHOOK_SERVICE, labels.clone(), labels)
+}
+
+fn https_service(name: &str, labels: BTreeMap<String, String>, selector: BTreeMap<String, String>) -> Service {
+    Service {
+        metadata: meta(name, labels),
+        spec: Some(ServiceSpec {
+            ports: Some(vec![ServicePort {
+                port: 443,
+                target_port: Some(IntOrString::Int(names::WEBHOOK_PORT.into())),
+                protocol: Some("TCP".to_owned()),
+                ..ServicePort::default()
+            }]),
+            selector: Some(selector),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
