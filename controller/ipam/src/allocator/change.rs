@@ -1,0 +1,211 @@
+//! Changing: the only code that moves addresses between free, used and shared, and wakes waiters.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Allocation, Allocator, Held, Holder};
+use crate::family::Family;
+use crate::key::{Key, PoolName};
+use crate::request::Request;
+use crate::waiters::{Lack, Topic, Waiter};
+
+impl Allocator {
+    /// Makes an allocation that was found possible.
+    pub(super) fn commit(&mut self, key: &Key, request: &Request, allocation: Allocation) -> Allocation {
+        self.waiters.remove(key);
+        if self.same(key, request, &allocation) {
+            self.settle(key);
+            return allocation;
+        }
+        let old = self.held.remove(key);
+        let freed = old.as_ref().map(|held| self.detach(key, held)).unwrap_or_default();
+        let held = Held {
+            allocation: allocation.clone(),
+            sharing: request.sharing.clone(),
+            ports: request.ports.as_slice().into(),
+        };
+        self.attach(key, held);
+        if let Some(old) = &old {
+            let freed: Vec<_> = freed
+                .into_iter()
+                .filter(|(ip, _)| !allocation.ips.contains(ip))
+                .collect();
+            self.wake_after(old, &freed);
+        }
+        if let Some(sharing) = &request.sharing {
+            // A group has come to a new address: others of the group may join it there.
+            self.wake_topic(&Topic::Sharing(Arc::clone(&sharing.key)));
+        }
+        self.settle(key);
+        allocation
+    }
+
+    fn same(&self, key: &Key, request: &Request, allocation: &Allocation) -> bool {
+        self.held.get(key).is_some_and(|held| {
+            held.allocation == *allocation && held.sharing == request.sharing && *held.ports == *request.ports
+        })
+    }
+
+    /// Puts a Service on its addresses.
+    pub(super) fn attach(&mut self, key: &Key, held: Held) {
+        let Allocation { pool: name, ips } = &held.allocation;
+        let slots: Vec<_> = ips
+            .iter()
+            .filter_map(|ip| Some((*ip, self.catalog.locate(*ip)?.1)))
+            .collect();
+        let Some(pool) = self.catalog.get_mut(name) else {
+            return;
+        };
+        for (ip, slot) in slots {
+            let family = Family::of(ip);
+            let holder = self.holders.entry(ip).or_default();
+            if holder.users.is_empty() {
+                pool.take(family, slot);
+            }
+            if holder.join(key, &held)
+                && let Some(sharing) = &held.sharing
+            {
+                pool.offer(family, slot, sharing, true);
+            }
+        }
+        pool.services += 1;
+        self.touched.insert(name.clone());
+        self.held.insert(key.clone(), held);
+    }
+
+    /// Takes a Service off its addresses; returns those that nobody has now, with their pool.
+    pub(super) fn detach(&mut self, key: &Key, held: &Held) -> Vec<(IpAddr, PoolName)> {
+        let Allocation { pool: name, ips } = &held.allocation;
+        let slots: Vec<_> = ips
+            .iter()
+            .map(|ip| (*ip, self.catalog.locate(*ip).map(|(_, slot)| slot)))
+            .collect();
+        let Some(pool) = self.catalog.get_mut(name) else {
+            return Vec::new();
+        };
+        let mut freed = Vec::new();
+        for (ip, slot) in slots {
+            let Some(holder) = self.holders.get_mut(&ip) else {
+                continue;
+            };
+            holder.leave(key);
+            if !holder.users.is_empty() {
+                continue;
+            }
+            let sharing = self.holders.remove(&ip).and_then(|holder| holder.sharing);
+            if let Some(slot) = slot {
+                pool.give(Family::of(ip), slot);
+                if let Some(sharing) = &sharing {
+                    pool.offer(Family::of(ip), slot, sharing, false);
+                }
+            }
+            freed.push((ip, name.clone()));
+        }
+        pool.services = pool.services.saturating_sub(1);
+        self.touched.insert(name.clone());
+        freed
+    }
+
+    /// Wakes those who may profit from what a Service has let go: whole addresses, or room on shared ones.
+    pub(super) fn wake_after(&mut self, old: &Held, freed: &[(IpAddr, PoolName)]) {
+        for ip in &old.allocation.ips {
+            self.wake_topic(&Topic::Ip(*ip));
+        }
+        if let Some(sharing) = &old.sharing {
+            self.wake_topic(&Topic::Sharing(Arc::clone(&sharing.key)));
+        }
+        for (ip, pool) in freed {
+            self.wake_next(pool, Family::of(*ip));
+        }
+    }
+
+    /// Wakes all who wait for the topic and could be served now.
+    fn wake_topic(&mut self, topic: &Topic) {
+        let waiters = self.waiters.on(topic);
+        let served: Vec<_> = waiters
+            .filter(|(key, waiter)| self.can_serve(key, waiter))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in served {
+            self.woken.wake(&key, None);
+        }
+    }
+
+    /// Wakes one Service for one free address of a pool.
+    fn wake_next(&mut self, pool: &PoolName, family: Family) {
+        let topic = Topic::Pool(pool.clone(), family);
+        let mut waiters = self.waiters.on(&topic).filter(|(key, _)| !self.woken.contains(key));
+        let next = waiters
+            .find(|(key, waiter)| self.can_serve(key, waiter))
+            .map(|(key, _)| key.clone());
+        if let Some(key) = next {
+            self.woken.wake(&key, Some((pool.clone(), family)));
+        }
+    }
+
+    /// Looks at every waiter anew, after the pools have changed.
+    pub(super) fn wake_all(&mut self) {
+        for key in self.waiters.keys() {
+            let Some(waiter) = self.waiters.get(&key) else {
+                continue;
+            };
+            if self.can_serve(&key, waiter) {
+                self.woken.wake(&key, None);
+            } else if waiter.lack == Lack::Everything {
+                let request = waiter.request.clone();
+                let topics = self.topics(&request);
+                self.waiters.wait(&key, request, Lack::Everything, topics);
+            }
+        }
+    }
+
+    fn can_serve(&self, key: &Key, waiter: &Waiter) -> bool {
+        match waiter.lack {
+            Lack::Everything => self.choose(key, &waiter.request).is_ok(),
+            Lack::SecondFamily => self.held(key).is_some_and(|held| {
+                let missing = held.ips.first().map(|ip| Family::of(*ip).other());
+                let pool = self.catalog.get(&held.pool);
+                missing
+                    .zip(pool)
+                    .is_some_and(|(family, pool)| self.pick(pool, family, key, &waiter.request).is_some())
+            }),
+        }
+    }
+
+    /// A woken Service has come. If it left something of what it was woken for, the next is woken.
+    pub(super) fn settle(&mut self, key: &Key) {
+        for (pool, family) in self.woken.arrived(key) {
+            let left = self
+                .catalog
+                .get(&pool)
+                .is_some_and(|state| state.first_free(family).is_some());
+            if left {
+                self.wake_next(&pool, family);
+            }
+        }
+    }
+}
+
+impl Holder {
+    /// Enters a user under its terms; returns whether the address is new to this kind of sharing.
+    fn join(&mut self, key: &Key, held: &Held) -> bool {
+        let first = self.users.is_empty();
+        self.sharing.clone_from(&held.sharing);
+        if let Err(at) = self.users.binary_search(key) {
+            self.users.insert(at, key.clone());
+        }
+        for port in &held.ports {
+            if let Err(at) = self.ports.binary_search_by(|(own, _)| own.cmp(port)) {
+                self.ports.insert(at, (*port, key.clone()));
+            }
+        }
+        first
+    }
+
+    fn leave(&mut self, key: &Key) {
+        if let Ok(at) = self.users.binary_search(key) {
+            self.users.remove(at);
+        }
+        self.ports.retain(|(_, user)| user != key);
+    }
+}

@@ -1,0 +1,177 @@
+//! From one Service to what has to be written to it.
+
+mod converge;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use metallb_config::Pool;
+
+use crate::allocator::Allocator;
+use crate::family::Families;
+use crate::key::{Key, PoolName};
+use crate::service::Service;
+
+/// The type of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// As it should be.
+    Normal,
+    /// Somebody should look at it.
+    Warning,
+}
+
+/// The level of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Of interest when looking for a fault.
+    Debug,
+    /// A change of state.
+    Info,
+    /// Something to put right some day.
+    Warn,
+    /// A Service does not get what it asks for.
+    Error,
+}
+
+/// Something to be done for a Service, in the order given; events only after the write succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write these addresses and the name of their pool.
+    SetIngress {
+        /// The addresses, in order.
+        ips: Vec<IpAddr>,
+        /// Their pool.
+        pool: PoolName,
+    },
+    /// Remove all addresses and the name of the pool.
+    ClearIngress,
+    /// Tell the user.
+    Event {
+        /// Normal or warning.
+        kind: EventKind,
+        /// Stable, for scripts and alerts.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// Tell the log.
+    Log {
+        /// How loud.
+        level: Level,
+        /// What happened.
+        event: &'static str,
+        /// Why, or with which address.
+        detail: String,
+    },
+}
+
+/// What came out for one Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// To be done, in order. Nothing to do means no write.
+    pub actions: Vec<Action>,
+    /// Whether the Service does not have what it asks for. It is not to be retried: it is woken when that can change.
+    pub failed: bool,
+}
+
+impl Outcome {
+    /// The addresses to be written, if any are.
+    #[must_use]
+    pub fn ingress(&self) -> Option<&[IpAddr]> {
+        self.actions.iter().find_map(|action| match action {
+            Action::SetIngress { ips, .. } => Some(ips.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// Tells whether the Service has to be written.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.actions
+            .iter()
+            .any(|action| matches!(action, Action::SetIngress { .. } | Action::ClearIngress))
+    }
+}
+
+/// What is remembered of a Service between two looks.
+#[derive(Debug, Default)]
+struct Memory {
+    uid: String,
+    /// The last warning, so that it is not said again and again.
+    said: String,
+}
+
+/// Decides about Services one at a time; the only user of the [`Allocator`].
+#[derive(Debug, Default)]
+pub struct Assigner {
+    allocator: Allocator,
+    memory: HashMap<Key, Memory>,
+}
+
+impl Assigner {
+    /// See [`Allocator::set_pools`].
+    pub fn set_pools(&mut self, pools: &BTreeMap<String, Pool>) -> BTreeSet<Key> {
+        self.allocator.set_pools(pools)
+    }
+
+    /// Takes in the addresses that a Service has in its status, if that is still allowed.
+    ///
+    /// At the start all Services are imported before the first one is converged, so that nobody is
+    /// given an address whose holder was not looked at yet. Upstream: one pass for both (W4).
+    pub fn import(&mut self, service: &Service) {
+        self.meet(service);
+        if !service.load_balancer || self.allocator.held(&service.key).is_some() {
+            return;
+        }
+        if let Ok(ips) = service.ingress_ips()
+            && let Some(families) = Families::of(&ips)
+        {
+            let request = service.request(families, Vec::new(), None);
+            // Refused: not allowed any more. The Service will ask for another in its turn.
+            let _ = self.allocator.claim(&service.key, &request, &ips);
+        }
+    }
+
+    /// Forgets a Service that is gone; returns whether it had addresses.
+    pub fn forget(&mut self, key: &Key) -> bool {
+        self.memory.remove(key);
+        self.allocator.release(key)
+    }
+
+    /// Tells whether the Service is known to hold addresses.
+    #[must_use]
+    pub fn owns(&self, key: &Key) -> bool {
+        self.allocator.held(key).is_some()
+    }
+
+    /// See [`Allocator::take_woken`].
+    pub fn take_woken(&mut self) -> BTreeSet<Key> {
+        self.allocator.take_woken()
+    }
+
+    /// See [`Allocator::take_touched`].
+    pub fn take_touched(&mut self) -> BTreeSet<PoolName> {
+        self.allocator.take_touched()
+    }
+
+    /// The allocator, to read from.
+    #[must_use]
+    pub fn allocator(&self) -> &Allocator {
+        &self.allocator
+    }
+
+    /// A Service made again under the same name does not inherit anything.
+    fn meet(&mut self, service: &Service) {
+        let memory = self.memory.entry(service.key.clone()).or_default();
+        if memory.uid == service.uid {
+            return;
+        }
+        let known = !memory.uid.is_empty();
+        memory.uid.clone_from(&service.uid);
+        if known {
+            memory.said.clear();
+            self.allocator.release(&service.key);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Why a Service gets no address. The texts of upstream come first, the details after them.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+use crate::family::Family;
+use crate::key::PoolName;
+use crate::request::Port;
+
+/// Why the request of a Service cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// Two ways of asking for addresses at once, even if they agree.
+    #[error("service can not have both metallb.io/loadBalancerIPs and svc.Spec.LoadBalancerIP")]
+    Both,
+    /// The annotation is no list of addresses.
+    #[error("invalid metallb.io/loadBalancerIPs: {}", clipped(.0))]
+    Annotation(String),
+    /// The field is no address.
+    #[error("invalid spec.loadBalancerIP {}", clipped(.0))]
+    Field(String),
+    /// Two addresses of one family.
+    #[error("IPFamilyForAddresses: same address family {}", quoted(.0))]
+    SameFamily(Vec<IpAddr>),
+    /// None, or more than two addresses.
+    #[error("IPFamilyForAddresses: invalid ips length {} {}", .0.len(), quoted(.0))]
+    Length(Vec<IpAddr>),
+}
+
+/// Why addresses are not given.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The request is not understood.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Wanted addresses and cluster addresses differ in families.
+    #[error("requested loadBalancer IP(s) {} does not match the ipFamily of the service", quoted(.0))]
+    Family(Vec<IpAddr>),
+    /// In no pool, excluded there, or spread over two pools.
+    #[error("{} is not allowed in config{}", quoted(.ips), detail(.why))]
+    NotInConfig {
+        /// The addresses.
+        ips: Vec<IpAddr>,
+        /// More about it.
+        why: Option<String>,
+    },
+    /// The pool is pinned to others.
+    #[error("pool {0} not compatible for ip assignment")]
+    PoolNotCompatible(PoolName),
+    /// Wanted addresses are not in the wanted pool.
+    #[error("requested loadBalancer IP(s) {} is not compatible with requested address pool {pool}", quoted(.ips))]
+    PoolDisagrees {
+        /// The addresses.
+        ips: Vec<IpAddr>,
+        /// The pool asked for.
+        pool: String,
+    },
+    /// Held by Services with which it cannot be shared.
+    #[error("can't change sharing key for \"{service}\", address also in use by {}{}", listed(.users), detail(.why))]
+    InUse {
+        /// Who asks.
+        service: String,
+        /// Who has it.
+        users: Vec<String>,
+        /// More about it.
+        why: Option<String>,
+    },
+    /// Shared, but another Service has the port.
+    #[error("port {port} is already in use on \"{ip}\"")]
+    PortInUse {
+        /// The address.
+        ip: IpAddr,
+        /// The port.
+        port: Port,
+    },
+    /// No pool of this name.
+    #[error("unknown pool \"{0}\"")]
+    UnknownPool(String),
+    /// The pool asked for has nothing to give.
+    #[error("no available IPs in pool {pool}{}: {why}", if *.dual { " for dual IPFamily" } else { "" })]
+    Pool {
+        /// The pool asked for.
+        pool: PoolName,
+        /// Whether two addresses are required.
+        dual: bool,
+        /// What it lacks.
+        why: Why,
+    },
+    /// No pool has anything to give.
+    #[error("no available IPs{}", tried(.0))]
+    Exhausted(Vec<(PoolName, Why)>),
+    /// Two cluster addresses under the policy SingleStack.
+    #[error("no available IPs: the service has cluster addresses of both families, but ipFamilyPolicy SingleStack")]
+    TwoForSingleStack,
+}
+
+/// What one pool lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It has no address of the family.
+    NoAddresses(Family),
+    /// All of the family are in use, or cannot be shared by this Service.
+    Full(Family),
+    /// It is pinned to other namespaces or Services.
+    NotAllowed,
+    /// It gives only to those who ask for it.
+    AutoAssignOff,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAddresses(family) => write!(f, "it has no {family} addresses"),
+            Self::Full(family) => write!(f, "all {family} addresses are in use"),
+            Self::NotAllowed => f.write_str("its serviceAllocation does not match the service"),
+            Self::AutoAssignOff => f.write_str("autoAssign is off"),
+        }
+    }
+}
+
+/// Go's `%q` of a list of addresses.
+pub(crate) fn quoted(ips: &[IpAddr]) -> String {
+    let quoted: Vec<_> = ips.iter().map(|ip| format!("\"{ip}\"")).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+/// A quoted text of users, cut where it would flood an event.
+fn clipped(text: &str) -> String {
+    const LONGEST: usize = 200;
+    match text.char_indices().nth(LONGEST) {
+        None => format!("{text:?}"),
+        Some((at, _)) => format!("{:?} (and {} more bytes)", &text[..at], text.len() - at),
+    }
+}
+
+/// Names joined by commas, not more than a few.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let mut text = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(",");
+    if names.len() > MOST {
+        text.push_str(&format!(" and {} more", names.len() - MOST));
+    }
+    text
+}
+
+fn detail(why: &Option<String>) -> String {
+    why.as_ref().map_or_else(String::new, |why| format!(": {why}"))
+}
+
+fn tried(pools: &[(PoolName, Why)]) -> String {
+    const MOST: usize = 10;
+    if pools.is_empty() {
+        return ": there are no pools".to_owned();
+    }
+    let mut text: Vec<_> = pools
+        .iter()
+        .take(MOST)
+        .map(|(pool, why)| format!("pool {pool}: {why}"))
+        .collect();
+    if pools.len() > MOST {
+        text.push(format!("and {} more pools", pools.len() - MOST));
+    }
+    format!(": {}", text.join("; "))
+}
