@@ -35,6 +35,22 @@ pub struct Install {
     pub speaker_image: Image,
 }
 
+/// The one image of a release: it holds all three programs.
+const RELEASE_IMAGE: &str = concat!("ghcr.io/metallb-rs/metallb:v", env!("CARGO_PKG_VERSION"));
+
+impl Install {
+    /// The installation of this release in a namespace.
+    pub fn release(namespace: &str) -> Self {
+        let image: Image = RELEASE_IMAGE.parse().expect("a constant reference");
+        Self {
+            namespace: namespace.to_owned(),
+            operator_image: image.clone(),
+            controller_image: image.clone(),
+            speaker_image: image,
+        }
+    }
+}
+
 /// The label of the operator's pods, which selects them for its Service.
 pub(crate) const OPERATOR_LABEL: (&str, &str) = ("control-plane", "controller-manager");
 
