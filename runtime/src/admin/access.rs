@@ -1,0 +1,211 @@
+//! Who may read `/metrics`: a bearer token that the API server knows (TokenReview) and whose user may `get` that path
+//! (SubjectAccessReview).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authorization::v1::{NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::time::{Instant, timeout};
+
+/// Upstream caches a good token for a minute, a refusal for 30 s.
+const ALLOWED_TTL: Duration = Duration::from_secs(60);
+const DENIED_TTL: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Scrapers are few; more tokens than this are somebody trying.
+const CACHE_LIMIT: usize = 256;
+
+/// Verdict on one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// May read.
+    Allowed,
+    /// No token, or one that the API server does not know.
+    Unauthenticated,
+    /// A known user without the right.
+    Denied,
+    /// The API server could not be asked.
+    Failed,
+}
+
+/// Asks the API server about tokens; clones share the cache.
+#[derive(Clone)]
+pub struct Authorizer {
+    client: Client,
+    cache: Arc<Mutex<HashMap<String, (Access, Instant)>>>,
+}
+
+impl std::fmt::Debug for Authorizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authorizer").finish_non_exhaustive()
+    }
+}
+
+impl Authorizer {
+    /// Creates an authorizer that asks through `client`.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            cache: Arc::default(),
+        }
+    }
+
+    /// Judges the value of an `Authorization` header for `get` on `path`.
+    pub async fn judge(&self, authorization: Option<&str>, path: &str) -> Access {
+        let Some(token) = authorization.and_then(bearer) else {
+            return Access::Unauthenticated;
+        };
+        if let Some(known) = self.recall(token) {
+            return known;
+        }
+        let access = match timeout(TIMEOUT, self.ask(token, path)).await {
+            Ok(Ok(access)) => access,
+            Ok(Err(error)) => {
+                tracing::warn!(event = "metricsAccess", %error, "cannot check a token");
+                Access::Failed
+            }
+            Err(_) => Access::Failed,
+        };
+        self.remember(token, access);
+        access
+    }
+
+    async fn ask(&self, token: &str, path: &str) -> Result<Access, kube::Error> {
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                audiences: None,
+            },
+            ..TokenReview::default()
+        };
+        let answer = Api::all(self.client.clone())
+            .create(&PostParams::default(), &review)
+            .await?;
+        let status = answer.status.unwrap_or_default();
+        let Some(user) = status.user.filter(|_| status.authenticated == Some(true)) else {
+            return Ok(Access::Unauthenticated);
+        };
+        let answer = Api::all(self.client.clone())
+            .create(&PostParams::default(), &may_read(user, path))
+            .await?;
+        Ok(if answer.status.is_some_and(|status| status.allowed) {
+            Access::Allowed
+        } else {
+            Access::Denied
+        })
+    }
+
+    fn recall(&self, token: &str) -> Option<Access> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.retain(|_, (_, until)| *until > Instant::now());
+        cache.get(token).map(|(access, _)| *access)
+    }
+
+    fn remember(&self, token: &str, access: Access) {
+        let ttl = match access {
+            Access::Allowed => ALLOWED_TTL,
+            Access::Denied => DENIED_TTL,
+            Access::Unauthenticated | Access::Failed => return,
+        };
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() < CACHE_LIMIT {
+            cache.insert(token.to_owned(), (access, Instant::now() + ttl));
+        }
+    }
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+}
+
+fn may_read(user: UserInfo, path: &str) -> SubjectAccessReview {
+    SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: user.username,
+            uid: user.uid,
+            groups: user.groups,
+            extra: user.extra,
+            non_resource_attributes: Some(NonResourceAttributes {
+                path: Some(path.to_owned()),
+                verb: Some("get".to_owned()),
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Call, Calls, client};
+    use serde_json::json;
+
+    fn authorizer(authenticated: bool, allowed: bool) -> (Authorizer, Calls) {
+        let (client, calls) = client(move |call| {
+            if call.path.ends_with("/tokenreviews") {
+                Call::ok(&json!({"metadata": {}, "spec": {}, "status": {
+                    "authenticated": authenticated, "user": {"username": "scraper", "groups": ["g"]},
+                }}))
+            } else {
+                Call::ok(&json!({"metadata": {}, "spec": {}, "status": {"allowed": allowed}}))
+            }
+        });
+        (Authorizer::new(client), calls)
+    }
+
+    #[tokio::test]
+    async fn without_a_token_nobody_is_asked() {
+        let (authorizer, calls) = authorizer(true, true);
+        for header in [None, Some("Basic eDp5"), Some("Bearer ")] {
+            assert_eq!(authorizer.judge(header, "/metrics").await, Access::Unauthenticated);
+        }
+        assert!(calls.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_token_is_unauthenticated() {
+        assert_eq!(
+            authorizer(false, true).0.judge(Some("Bearer t"), "/metrics").await,
+            Access::Unauthenticated
+        );
+    }
+
+    #[tokio::test]
+    async fn a_user_without_the_right_is_denied() {
+        let (authorizer, calls) = authorizer(true, false);
+        assert_eq!(authorizer.judge(Some("Bearer t"), "/metrics").await, Access::Denied);
+        let asked = &calls.all()[1].body["spec"];
+        assert_eq!((&asked["user"], &asked["groups"]), (&json!("scraper"), &json!(["g"])));
+        assert_eq!(
+            asked["nonResourceAttributes"],
+            json!({"path": "/metrics", "verb": "get"})
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_good_token_is_remembered_for_a_minute() {
+        let (authorizer, calls) = authorizer(true, true);
+        for _ in 0..3 {
+            assert_eq!(authorizer.judge(Some("bearer t"), "/metrics").await, Access::Allowed);
+        }
+        assert_eq!(calls.all().len(), 2);
+        tokio::time::advance(ALLOWED_TTL).await;
+        authorizer.judge(Some("Bearer t"), "/metrics").await;
+        assert_eq!(calls.all().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_api_server_is_a_failure_and_not_remembered() {
+        let (client, calls) = client(|_| Call::failure(500, "InternalError"));
+        let authorizer = Authorizer::new(client);
+        assert_eq!(authorizer.judge(Some("Bearer t"), "/metrics").await, Access::Failed);
+        authorizer.judge(Some("Bearer t"), "/metrics").await;
+        assert_eq!(calls.all().len(), 2);
+    }
+}

@@ -1,0 +1,171 @@
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum_server::tls_rustls::RustlsConfig;
+use prometheus::{Encoder, Registry, TextEncoder};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Access, Authorizer, Error};
+use crate::tls::{self, KeyPair};
+
+/// Secret volumes are swapped by symlink, so the content is compared rather than an inode watched.
+const RELOAD: Duration = Duration::from_secs(60);
+
+/// How metrics are served.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsOptions {
+    /// TLS version, cipher suites, curves.
+    pub tls: tls::Options,
+    /// Directory with `tls.crt` and `tls.key`; without both a self-signed certificate is made.
+    pub cert_dir: Option<PathBuf>,
+}
+
+/// Serves `registry` at `https://<address>/metrics` to whom `authorizer` allows, until `stop`.
+///
+/// 401 without a valid token, 403 without the right, 500 when the API server cannot be asked.
+///
+/// # Errors
+/// When the address cannot be bound, or TLS cannot be set up.
+pub async fn serve_metrics(
+    address: SocketAddr,
+    registry: Registry,
+    options: MetricsOptions,
+    authorizer: Authorizer,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let from_files = options.cert_dir.as_deref().and_then(read_pair);
+    let watched = from_files.is_some();
+    let pair = from_files.map_or_else(tls::self_signed, Ok)?;
+    let config = RustlsConfig::from_config(Arc::new(options.tls.server_config(&pair, false)?));
+    let handle = axum_server::Handle::new();
+    let server = axum_server::bind_rustls(address, config.clone())
+        .handle(handle.clone())
+        .serve(router(registry, authorizer).into_make_service());
+    let reload = async {
+        match options.cert_dir.as_deref().filter(|_| watched) {
+            Some(dir) => reload(dir, &options.tls, &config, pair).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = server => result.map_err(|source| Error::Serve { address, source }),
+        () = reload => Ok(()),
+        () = stop.cancelled() => {
+            handle.shutdown();
+            Ok(())
+        }
+    }
+}
+
+fn read_pair(dir: &Path) -> Option<KeyPair> {
+    let certificate = std::fs::read(dir.join("tls.crt")).ok()?;
+    let key = std::fs::read(dir.join("tls.key")).ok()?;
+    Some(KeyPair { certificate, key })
+}
+
+/// Takes a renewed certificate into use; one that does not fit its key yet is tried again later.
+async fn reload(dir: &Path, options: &tls::Options, config: &RustlsConfig, mut current: KeyPair) {
+    loop {
+        tokio::time::sleep(RELOAD).await;
+        let Some(pair) = read_pair(dir).filter(|pair| *pair != current) else {
+            continue;
+        };
+        match options.server_config(&pair, false) {
+            Ok(server) => {
+                config.reload_from_config(Arc::new(server));
+                info!(event = "certificateReloaded");
+                current = pair;
+            }
+            Err(error) => warn!(event = "certificateReload", %error),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    registry: Registry,
+    authorizer: Authorizer,
+}
+
+fn router(registry: Registry, authorizer: Authorizer) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .with_state(Shared { registry, authorizer })
+}
+
+async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    match shared.authorizer.judge(authorization, "/metrics").await {
+        Access::Allowed => exposition(&shared.registry),
+        Access::Unauthenticated => (StatusCode::UNAUTHORIZED, "Unauthorized\n").into_response(),
+        Access::Denied => (StatusCode::FORBIDDEN, "Forbidden\n").into_response(),
+        Access::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "cannot check access\n").into_response(),
+    }
+}
+
+fn exposition(registry: &Registry) -> Response {
+    let encoder = TextEncoder::new();
+    let mut text = Vec::new();
+    match encoder.encode(&registry.gather(), &mut text) {
+        Ok(()) => ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Call, client};
+    use prometheus::IntGauge;
+    use rstest::rstest;
+    use serde_json::json;
+    use tower::ServiceExt;
+
+    async fn scrape(authorization: Option<&str>, known: bool, allowed: bool) -> (StatusCode, String) {
+        let registry = Registry::new();
+        let gauge = IntGauge::new("metallb_test", "Test.").unwrap();
+        gauge.set(7);
+        registry.register(Box::new(gauge)).unwrap();
+        let (client, _) = client(move |call| match call.path.ends_with("/tokenreviews") {
+            true => Call::ok(&json!({"metadata": {}, "spec": {}, "status": {"authenticated": known, "user": {}}})),
+            false => Call::ok(&json!({"metadata": {}, "spec": {}, "status": {"allowed": allowed}})),
+        });
+        let mut request = http::Request::get("/metrics");
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        let router = router(registry, Authorizer::new(client));
+        let response = router
+            .oneshot(request.body(axum::body::Body::empty()).unwrap())
+            .await
+            .unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[rstest]
+    #[case::no_token(None, true, true, 401)]
+    #[case::unknown_token(Some("Bearer x"), false, true, 401)]
+    #[case::no_right(Some("Bearer x"), true, false, 403)]
+    #[case::allowed(Some("Bearer x"), true, true, 200)]
+    #[tokio::test]
+    async fn access_decides_the_status(
+        #[case] authorization: Option<&str>,
+        #[case] known: bool,
+        #[case] allowed: bool,
+        #[case] expected: u16,
+    ) {
+        let (status, body) = scrape(authorization, known, allowed).await;
+        assert_eq!(status.as_u16(), expected);
+        assert_eq!(body.contains("metallb_test 7"), expected == 200);
+    }
+}

@@ -1,0 +1,241 @@
+//! Server-side apply of what we own, status, and pruning of what is no longer wanted.
+
+use std::fmt::Debug;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+/// Failure to apply or prune.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object to apply has no name.
+    #[error("cannot apply a {0} without a name")]
+    Unnamed(String),
+    /// The API server refused or could not be reached.
+    #[error("cannot {verb} {kind} {name}")]
+    Api {
+        /// What was attempted.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object, or the selector of a list.
+        name: String,
+        /// The answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+fn api_error(verb: &'static str, kind: &str, name: &str) -> impl FnOnce(kube::Error) -> Error {
+    let (kind, name) = (kind.to_owned(), name.to_owned());
+    move |source| Error::Api {
+        verb,
+        kind,
+        name,
+        source: Box::new(source),
+    }
+}
+
+/// Result of an apply.
+#[derive(Clone, Debug)]
+pub struct Applied<K> {
+    /// The object as the API server has it now.
+    pub object: K,
+    /// Whether its `resourceVersion` moved, that is: it was created or something differed.
+    pub changed: bool,
+}
+
+/// Applies `object` in full as `manager`, taking over fields that another manager holds.
+///
+/// The object must carry `apiVersion` and `kind` when serialised (typed Kubernetes objects do).
+///
+/// # Errors
+/// When the object has no name, or the API server refuses.
+pub async fn apply<K>(api: &Api<K>, object: &K, manager: &str) -> Result<Applied<K>, Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize,
+    K::DynamicType: Default,
+{
+    let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let name = object.meta().name.clone().ok_or_else(|| Error::Unnamed(kind.clone()))?;
+    let before = api
+        .get_metadata_opt(&name)
+        .await
+        .map_err(api_error("get", &kind, &name))?;
+    let params = PatchParams::apply(manager).force();
+    let after = api
+        .patch(&name, &params, &Patch::Apply(object))
+        .await
+        .map_err(api_error("apply", &kind, &name))?;
+    let changed = before.and_then(|b| b.metadata.resource_version) != after.resource_version();
+    Ok(Applied { object: after, changed })
+}
+
+/// Applies the status of the object `name` as `manager`; fields that `status` leaves out and `manager` held are removed.
+///
+/// It always writes: compare first, and call it only when something differs.
+///
+/// # Errors
+/// When the object does not exist, or the API server refuses.
+pub async fn status<K, S>(api: &Api<K>, name: &str, status: &S, manager: &str) -> Result<K, Error>
+where
+    K: Resource + DeserializeOwned,
+    K::DynamicType: Default,
+    S: Serialize + Sync,
+{
+    let dynamic = K::DynamicType::default();
+    let kind = K::kind(&dynamic).into_owned();
+    let body = json!({
+        "apiVersion": K::api_version(&dynamic),
+        "kind": kind,
+        "metadata": {"name": name},
+        "status": status,
+    });
+    let params = PatchParams::apply(manager).force();
+    api.patch_status(name, &params, &Patch::Apply(&body))
+        .await
+        .map_err(api_error("apply status of", &kind, name))
+}
+
+/// Deletes the objects of `kinds` that carry the labels `selector` and that `keep` does not want.
+///
+/// `namespace` limits the search to one namespace; `None` looks at cluster-scoped kinds, or at all namespaces.
+/// Each object is deleted only in the incarnation that was judged. Returns `Kind/name` of what was deleted.
+///
+/// # Errors
+/// When listing or deleting fails; what was deleted before stays deleted.
+pub async fn prune(
+    client: &Client,
+    kinds: &[ApiResource],
+    namespace: Option<&str>,
+    selector: &str,
+    keep: impl Fn(&ApiResource, &ObjectMeta) -> bool,
+) -> Result<Vec<String>, Error> {
+    let mut deleted = Vec::new();
+    for kind in kinds {
+        let api = dynamic(client, kind, namespace);
+        let params = ListParams::default().labels(selector);
+        let found = api
+            .list_metadata(&params)
+            .await
+            .map_err(api_error("list", &kind.kind, selector))?;
+        for object in found.items.into_iter().filter(|object| !keep(kind, &object.metadata)) {
+            if delete(client, kind, &object.metadata).await? {
+                deleted.push(format!("{}/{}", kind.kind, object.name_any()));
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+fn dynamic(client: &Client, kind: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, kind),
+        None => Api::all_with(client.clone(), kind),
+    }
+}
+
+/// Returns whether this call deleted it.
+async fn delete(client: &Client, kind: &ApiResource, meta: &ObjectMeta) -> Result<bool, Error> {
+    let name = meta.name.as_deref().unwrap_or_default();
+    let api = dynamic(client, kind, meta.namespace.as_deref());
+    let same = Preconditions {
+        uid: meta.uid.clone(),
+        resource_version: None,
+    };
+    match api.delete(name, &DeleteParams::background().preconditions(same)).await {
+        Ok(_) => Ok(true),
+        // Gone, or another one of that name: not ours to delete.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+        Err(error) => Err(api_error("delete", &kind.kind, name)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Call, client};
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    fn config_map() -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some("x".into()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    fn answering(before: Option<&'static str>, after: &'static str) -> (Client, crate::testing::Calls) {
+        client(move |call| match (call.method.as_str(), before) {
+            ("GET", None) => Call::not_found(),
+            ("GET", Some(version)) => Call::ok(&json!({"metadata": {"name": "x", "resourceVersion": version}})),
+            _ => Call::ok(&json!({"metadata": {"name": "x", "resourceVersion": after}})),
+        })
+    }
+
+    #[tokio::test]
+    async fn an_object_that_was_absent_counts_as_changed() {
+        let (client, _) = answering(None, "1");
+        let applied = apply(&Api::namespaced(client, "ns"), &config_map(), "tester")
+            .await
+            .unwrap();
+        assert!(applied.changed);
+    }
+
+    #[tokio::test]
+    async fn an_unmoved_resource_version_counts_as_unchanged() {
+        let (client, calls) = answering(Some("7"), "7");
+        let applied = apply(&Api::namespaced(client, "ns"), &config_map(), "tester")
+            .await
+            .unwrap();
+        assert!(!applied.changed);
+        let patch = &calls.all()[1];
+        assert_eq!(patch.path, "/api/v1/namespaces/ns/configmaps/x");
+        assert!(
+            patch.query.contains("fieldManager=tester") && patch.query.contains("force=true"),
+            "{}",
+            patch.query
+        );
+    }
+
+    #[tokio::test]
+    async fn status_goes_to_the_subresource_with_kind_and_without_spec() {
+        let (client, calls) = client(|_| Call::ok(&json!({"metadata": {"name": "p"}})));
+        let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(client, "ns");
+        status(&api, "p", &json!({"phase": "Running"}), "tester").await.unwrap();
+        let call = &calls.all()[0];
+        assert_eq!(call.path, "/api/v1/namespaces/ns/pods/p/status");
+        assert_eq!(call.body["kind"], "Pod");
+        assert_eq!(call.body["status"]["phase"], "Running");
+        assert!(call.body.get("spec").is_none());
+    }
+
+    #[tokio::test]
+    async fn prune_deletes_only_what_is_not_kept_in_the_incarnation_seen() {
+        let (client, calls) = client(|call| match call.method.as_str() {
+            "GET" => Call::ok(&json!({
+            "metadata": {}, "items": [
+                {"metadata": {"name": "keep", "namespace": "ns", "uid": "1"}},
+                {"metadata": {"name": "drop", "namespace": "ns", "uid": "2"}},
+            ]})),
+            _ => Call::ok(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 200})),
+        });
+        let kinds = [ApiResource::erase::<ConfigMap>(&())];
+        let deleted = prune(&client, &kinds, Some("ns"), "app=x", |_, meta| {
+            meta.name.as_deref() == Some("keep")
+        });
+        assert_eq!(deleted.await.unwrap(), ["ConfigMap/drop"]);
+        let delete = &calls.all()[1];
+        assert_eq!(
+            (delete.method.as_str(), delete.body["preconditions"]["uid"].as_str()),
+            ("DELETE", Some("2"))
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! The connection to the API server.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kube::config::KubeConfigOptions;
+use kube::{Client, Config};
+
+/// Where Kubernetes puts the service account of a Pod.
+pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Failure to find or use the address and credentials of the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The service account of the Pod cannot be used.
+    #[error("cannot use the service account of this pod")]
+    InCluster(#[from] kube::config::InClusterError),
+    /// The kubeconfig cannot be used.
+    #[error("cannot use the kubeconfig")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// The configuration does not make a client.
+    #[error("cannot build a client")]
+    Client(#[from] kube::Error),
+    /// The component name does not fit an HTTP header.
+    #[error("component name is not a legal user agent")]
+    UserAgent(#[from] http::header::InvalidHeaderValue),
+}
+
+/// Builds a client whose requests carry `component` as user agent: inside a Pod with its service account, elsewhere
+/// with the kubeconfig that `KUBECONFIG` names (else `~/.kube/config`).
+///
+/// No request is sent; an unreachable server shows at the first call. The token file is read again before it expires.
+///
+/// # Errors
+/// When neither source exists or is legible.
+pub async fn connect(component: &str) -> Result<Client, Error> {
+    let mut config = if in_cluster() {
+        Config::incluster_env()?
+    } else {
+        Config::from_kubeconfig(&KubeConfigOptions::default()).await?
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.write_timeout = Some(WRITE_TIMEOUT);
+    let agent = format!("{component}/{}", env!("CARGO_PKG_VERSION"));
+    config.headers.push((http::header::USER_AGENT, agent.parse()?));
+    Ok(Client::try_from(config)?)
+}
+
+fn in_cluster() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(SERVICE_ACCOUNT).join("token").exists()
+}

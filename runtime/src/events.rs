@@ -1,0 +1,280 @@
+//! Events on Kubernetes objects (`events.k8s.io/v1`).
+//!
+//! Unlike kube's own recorder, the text is part of what makes two events equal: `announcing … with protocol "bgp"` must
+//! not be counted as a repetition of `… "layer2"`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
+use tracing::warn;
+
+pub use kube::runtime::events::EventType;
+
+/// An event repeated within this time is counted on the first one (as client-go and kube do).
+const SERIES_TTL: Duration = Duration::from_secs(6 * 60);
+/// Events sent at a time by [`Recorder::emit`]; those beyond are dropped.
+const IN_FLIGHT: usize = 64;
+/// Longest text that `events.k8s.io/v1` takes.
+const NOTE_LIMIT: usize = 1024;
+
+/// Publishes events in the name of one component; clones share the memory of what was published.
+#[derive(Clone)]
+pub struct Recorder {
+    client: Client,
+    controller: String,
+    instance: String,
+    published: Arc<Mutex<HashMap<Key, Published>>>,
+    slots: Arc<Semaphore>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    uid: Option<String>,
+    kind: Option<String>,
+    namespace: Option<String>,
+    name: Option<String>,
+    warning: bool,
+    reason: String,
+    action: String,
+    note: String,
+}
+
+#[derive(Clone, Debug)]
+struct Published {
+    name: String,
+    count: i32,
+    last: Instant,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder")
+            .field("controller", &self.controller)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// Creates a recorder: `controller` is the component (`metallb-speaker`), `instance` the Pod or node.
+    #[must_use]
+    pub fn new(client: Client, controller: &str, instance: &str) -> Self {
+        let instance = if instance.is_empty() { controller } else { instance };
+        Self {
+            client,
+            controller: controller.to_owned(),
+            instance: instance.to_owned(),
+            published: Arc::default(),
+            slots: Arc::new(Semaphore::new(IN_FLIGHT)),
+        }
+    }
+
+    /// Publishes without waiting; failures are logged. Must be called inside a tokio runtime.
+    pub fn emit(&self, object: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+            warn!(
+                event = "eventDropped",
+                reason,
+                name = object.name,
+                "too many events at a time"
+            );
+            return;
+        };
+        let (recorder, object) = (self.clone(), object.clone());
+        let (reason, action, note) = (reason.to_owned(), action.to_owned(), note.to_owned());
+        tokio::spawn(async move {
+            let _slot = slot;
+            if let Err(error) = recorder.publish(&object, type_, &reason, &action, &note).await {
+                warn!(event = "eventFailed", reason, name = object.name, %error);
+            }
+        });
+    }
+
+    /// Publishes an event on `object`; a repetition within six minutes raises the count of the first.
+    ///
+    /// `note` is cut to the 1024 bytes that the API takes.
+    ///
+    /// # Errors
+    /// When the API server refuses or cannot be reached.
+    pub async fn publish(
+        &self,
+        object: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) -> Result<(), kube::Error> {
+        let note = &note[..note.floor_char_boundary(NOTE_LIMIT)];
+        let key = Key {
+            uid: object.uid.clone(),
+            kind: object.kind.clone(),
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+            warning: type_ == EventType::Warning,
+            reason: reason.to_owned(),
+            action: action.to_owned(),
+            note: note.to_owned(),
+        };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), object.namespace.as_deref().unwrap_or("default"));
+        let earlier = self.recall(&key).await;
+        let published = match earlier {
+            Some(earlier) => match repeat(&api, &earlier).await {
+                // The first event expired or was deleted.
+                Err(kube::Error::Api(status)) if status.code == 404 => self.create(&api, object, &key).await?,
+                other => other?,
+            },
+            None => self.create(&api, object, &key).await?,
+        };
+        self.published.lock().await.insert(key, published);
+        Ok(())
+    }
+
+    async fn recall(&self, key: &Key) -> Option<Published> {
+        let mut published = self.published.lock().await;
+        published.retain(|_, event| event.last.elapsed() < SERIES_TTL);
+        published.get(key).cloned()
+    }
+
+    async fn create(&self, api: &Api<Event>, object: &ObjectReference, key: &Key) -> Result<Published, kube::Error> {
+        let now = Timestamp::now();
+        let name = format!(
+            "{}.{:x}",
+            key.name.as_deref().unwrap_or(&self.controller),
+            now.as_nanosecond()
+        );
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                namespace: api.namespace().map(ToOwned::to_owned),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            reporting_controller: Some(self.controller.clone()),
+            reporting_instance: Some(self.instance.clone()),
+            action: Some(key.action.clone()),
+            reason: Some(key.reason.clone()),
+            note: Some(key.note.clone()),
+            type_: Some(if key.warning { "Warning" } else { "Normal" }.to_owned()),
+            regarding: Some(object.clone()),
+            ..Event::default()
+        };
+        api.create(&PostParams::default(), &event).await?;
+        Ok(Published {
+            name,
+            count: 1,
+            last: Instant::now(),
+        })
+    }
+}
+
+async fn repeat(api: &Api<Event>, earlier: &Published) -> Result<Published, kube::Error> {
+    let count = earlier.count + 1;
+    let series = EventSeries {
+        count,
+        last_observed_time: MicroTime(Timestamp::now()),
+    };
+    api.patch(
+        &earlier.name,
+        &PatchParams::default(),
+        &Patch::Merge(json!({"series": series})),
+    )
+    .await?;
+    Ok(Published {
+        name: earlier.name.clone(),
+        count,
+        last: Instant::now(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Call, Calls, client};
+
+    fn service() -> ObjectReference {
+        ObjectReference {
+            kind: Some("Service".into()),
+            namespace: Some("default".into()),
+            name: Some("web".into()),
+            ..ObjectReference::default()
+        }
+    }
+
+    fn recorder() -> (Recorder, Calls) {
+        let (client, calls) = client(|_| Call::ok(&json!({"metadata": {"name": "web.1"}, "eventTime": null})));
+        (Recorder::new(client, "metallb-speaker", "node-a"), calls)
+    }
+
+    async fn publish(recorder: &Recorder, note: &str) {
+        recorder
+            .publish(&service(), EventType::Normal, "nodeAssigned", "Announce", note)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_event_carries_reporter_object_and_text() {
+        let (recorder, calls) = recorder();
+        publish(&recorder, "announcing").await;
+        let call = &calls.all()[0];
+        assert_eq!(
+            (call.method.as_str(), call.path.as_str()),
+            ("POST", "/apis/events.k8s.io/v1/namespaces/default/events")
+        );
+        assert_eq!(call.body["reportingController"], "metallb-speaker");
+        assert_eq!(call.body["reportingInstance"], "node-a");
+        assert_eq!(call.body["regarding"]["name"], "web");
+        assert_eq!(
+            (&call.body["type"], &call.body["note"]),
+            (&json!("Normal"), &json!("announcing"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_repetition_raises_the_count_of_the_first() {
+        let (recorder, calls) = recorder();
+        for _ in 0..3 {
+            publish(&recorder, "announcing").await;
+        }
+        let methods: Vec<_> = calls.all().iter().map(|call| call.method.clone()).collect();
+        assert_eq!(methods, ["POST", "PATCH", "PATCH"]);
+        assert_eq!(calls.all()[2].body["series"]["count"], 3);
+    }
+
+    #[tokio::test]
+    async fn another_text_is_another_event() {
+        let (recorder, calls) = recorder();
+        publish(&recorder, "with protocol \"layer2\"").await;
+        publish(&recorder, "with protocol \"bgp\"").await;
+        assert!(calls.all().iter().all(|call| call.method == "POST"));
+    }
+
+    #[tokio::test]
+    async fn a_vanished_first_event_is_made_anew() {
+        let (client, calls) = client(|call| match call.method.as_str() {
+            "PATCH" => Call::not_found(),
+            _ => Call::ok(&json!({"metadata": {"name": "web.1"}, "eventTime": null})),
+        });
+        let recorder = Recorder::new(client, "metallb-speaker", "");
+        publish(&recorder, "announcing").await;
+        publish(&recorder, "announcing").await;
+        let methods: Vec<_> = calls.all().iter().map(|call| call.method.clone()).collect();
+        assert_eq!(methods, ["POST", "PATCH", "POST"]);
+    }
+
+    #[tokio::test]
+    async fn a_long_text_is_cut_at_a_character() {
+        let (recorder, calls) = recorder();
+        publish(&recorder, &"é".repeat(800)).await;
+        assert_eq!(calls.all()[0].body["note"].as_str().map(str::len), Some(1024));
+    }
+}

@@ -1,0 +1,127 @@
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{Answer, Call, Calls, client};
+
+/// One lease with optimistic concurrency, as the API server keeps it.
+#[derive(Clone, Default)]
+struct Server {
+    lease: Arc<Mutex<Option<Value>>>,
+    down: Arc<Mutex<bool>>,
+}
+
+impl Server {
+    fn held_by(holder: &str) -> Self {
+        let server = Self::default();
+        *server.lease.lock().unwrap() = Some(json!({
+            "metadata": {"name": "l", "resourceVersion": "1"},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": "2026-01-01T00:00:00.000000Z"},
+        }));
+        server
+    }
+
+    fn client(&self) -> (Client, Calls) {
+        let server = self.clone();
+        client(move |call| server.answer(call))
+    }
+
+    fn answer(&self, call: &Call) -> Answer {
+        if *self.down.lock().unwrap() {
+            return Call::failure(500, "InternalError");
+        }
+        let mut lease = self.lease.lock().unwrap();
+        match (call.method.as_str(), lease.as_ref()) {
+            ("GET", None) => return Call::not_found(),
+            ("GET", Some(_)) => {}
+            ("POST", Some(_)) => return Call::failure(409, "AlreadyExists"),
+            ("PUT", Some(now)) if now["metadata"]["resourceVersion"] != call.body["metadata"]["resourceVersion"] => {
+                return Call::failure(409, "Conflict");
+            }
+            _ => {
+                let version = lease.as_ref().map_or(0, version) + 1;
+                let mut next = call.body.clone();
+                next["metadata"]["resourceVersion"] = json!(version.to_string());
+                *lease = Some(next);
+            }
+        }
+        Call::ok(lease.as_ref().unwrap())
+    }
+
+    fn holder(&self) -> String {
+        self.lease.lock().unwrap().as_ref().unwrap()["spec"]["holderIdentity"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+}
+
+fn version(lease: &Value) -> u64 {
+    lease["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
+fn run(server: &Server, identity: &str) -> (watch::Receiver<bool>, CancellationToken) {
+    let stop = CancellationToken::new();
+    let (client, _) = server.client();
+    (hold(client, "ns", "l", identity, Timing::default(), stop.clone()), stop)
+}
+
+async fn within(receiver: &mut watch::Receiver<bool>, limit: Duration, wanted: bool) -> bool {
+    timeout(limit, receiver.wait_for(|held| *held == wanted))
+        .await
+        .is_ok_and(|result| result.is_ok())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absent_lease_is_taken_at_once() {
+    let server = Server::default();
+    let (mut leading, _stop) = run(&server, "a");
+    assert!(within(&mut leading, Duration::from_millis(100), true).await);
+    assert_eq!(server.holder(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_lease_is_taken_at_once() {
+    let server = Server::held_by("");
+    let (mut leading, _stop) = run(&server, "a");
+    assert!(within(&mut leading, Duration::from_millis(100), true).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_holder_is_succeeded_after_its_duration_and_not_before() {
+    let server = Server::held_by("dead");
+    let (mut leading, _stop) = run(&server, "a");
+    assert!(!within(&mut leading, Duration::from_secs(14), true).await);
+    assert!(within(&mut leading, Duration::from_secs(4), true).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_holder_keeps_it_and_a_second_candidate_waits() {
+    let server = Server::default();
+    let (mut first, _stop) = run(&server, "a");
+    assert!(within(&mut first, Duration::from_secs(1), true).await);
+    let (mut second, _other) = run(&server, "b");
+    assert!(!within(&mut second, Duration::from_secs(120), true).await);
+    assert!(*first.borrow());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_releases_and_the_next_takes_over_within_a_retry() {
+    let server = Server::default();
+    let (mut first, stop) = run(&server, "a");
+    assert!(within(&mut first, Duration::from_secs(1), true).await);
+    let (mut second, _other) = run(&server, "b");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    stop.cancel();
+    assert!(within(&mut second, Duration::from_millis(2100), true).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_cannot_renew_steps_down_before_it_expires() {
+    let server = Server::default();
+    let (mut leading, _stop) = run(&server, "a");
+    assert!(within(&mut leading, Duration::from_secs(1), true).await);
+    *server.down.lock().unwrap() = true;
+    assert!(within(&mut leading, Duration::from_secs(14), false).await);
+}

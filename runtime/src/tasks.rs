@@ -1,0 +1,138 @@
+//! The long-lived tasks of a process: none may end unnoticed.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// A task that ended although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The task returned without error.
+    #[error("task {0} ended unexpectedly")]
+    Ended(&'static str),
+    /// The task returned an error.
+    #[error("task {0} failed")]
+    Failed(&'static str, #[source] anyhow::Error),
+    /// The task panicked.
+    #[error("task {0} panicked")]
+    Panicked(&'static str),
+}
+
+/// Owns the tasks of a process and the token that stops them.
+#[derive(Debug)]
+pub struct Tasks {
+    set: JoinSet<anyhow::Result<()>>,
+    names: HashMap<Id, &'static str>,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Creates an empty set; `stop` is what asks its tasks to end.
+    #[must_use]
+    pub fn new(stop: CancellationToken) -> Self {
+        Self {
+            set: JoinSet::new(),
+            names: HashMap::new(),
+            stop,
+        }
+    }
+
+    /// Starts a task, which must run until the stop signal.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        let id = self.set.spawn(task).id();
+        self.names.insert(id, name);
+    }
+
+    /// Waits for the stop signal, then for the tasks, at most `grace`.
+    ///
+    /// A task that ends before the signal stops the others and is the error. What does not end in time is aborted.
+    ///
+    /// # Errors
+    /// The first task that failed or ended before the signal.
+    pub async fn join(mut self, grace: Duration) -> Result<(), Error> {
+        let stop = self.stop.clone();
+        let early = tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            Some(end) = self.set.join_next_with_id() => match self.verdict(end) {
+                Ok(name) if !stop.is_cancelled() => Err(Error::Ended(name)),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            },
+        };
+        stop.cancel();
+        let late = tokio::time::timeout(grace, self.drain()).await.unwrap_or(Ok(()));
+        early.and(late)
+    }
+
+    async fn drain(&mut self) -> Result<(), Error> {
+        let mut first = Ok(());
+        while let Some(end) = self.set.join_next_with_id().await {
+            first = first.and(self.verdict(end).map(drop));
+        }
+        first
+    }
+
+    fn verdict(&self, end: Result<(Id, anyhow::Result<()>), tokio::task::JoinError>) -> Result<&'static str, Error> {
+        let name = |id| self.names.get(&id).copied().unwrap_or("unnamed");
+        match end {
+            Ok((id, Ok(()))) => Ok(name(id)),
+            Ok((id, Err(error))) => Err(Error::Failed(name(id), error)),
+            Err(join) => Err(Error::Panicked(name(join.id()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_ends_by_itself_stops_the_others_and_is_an_error() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.clone());
+        let other = stop.clone();
+        tasks.spawn("steady", async move {
+            other.cancelled().await;
+            Ok(())
+        });
+        tasks.spawn("fleeting", async { Ok(()) });
+        assert!(matches!(tasks.join(GRACE).await, Err(Error::Ended("fleeting"))));
+        assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_on_request_is_no_error() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.clone());
+        let other = stop.clone();
+        tasks.spawn("steady", async move {
+            other.cancelled().await;
+            Ok(())
+        });
+        stop.cancel();
+        assert!(tasks.join(GRACE).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_ignores_the_signal_is_left_behind_after_the_grace() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.clone());
+        tasks.spawn("deaf", std::future::pending());
+        stop.cancel();
+        assert!(tasks.join(GRACE).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_names_the_task() {
+        let mut tasks = Tasks::new(CancellationToken::new());
+        tasks.spawn("broken", async { anyhow::bail!("no socket") });
+        let error = tasks.join(GRACE).await.unwrap_err();
+        assert_eq!(error.to_string(), "task broken failed");
+    }
+}

@@ -1,0 +1,206 @@
+//! TLS for what we serve: upstream's flags, rustls underneath.
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{NamedGroup, ServerConfig, SupportedProtocolVersion, version};
+
+static NEWEST: [&SupportedProtocolVersion; 1] = [&version::TLS13];
+static BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+
+/// A TLS option or certificate that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not `VersionTLS12` or `VersionTLS13`.
+    #[error("unsupported TLS version {0:?}: must be VersionTLS12 or VersionTLS13")]
+    Version(String),
+    /// No cipher suite of that name is implemented.
+    #[error("unknown or unsupported TLS cipher suite {0:?}")]
+    Cipher(String),
+    /// TLS 1.3 does not let one choose.
+    #[error("TLS cipher suites cannot be set when the minimum version is VersionTLS13")]
+    CiphersWithTls13,
+    /// Not the number of an implemented curve.
+    #[error("unknown or unsupported TLS curve {0:?}")]
+    Curve(String),
+    /// The curve is listed twice.
+    #[error("TLS curve {0:?} is listed twice")]
+    DuplicateCurve(String),
+    /// The certificate or key is not PEM.
+    #[error("cannot read certificate or key")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    /// Certificate and key do not make a server.
+    #[error("cannot use certificate and key")]
+    Rustls(#[from] rustls::Error),
+    /// Making the self-signed certificate failed.
+    #[error("cannot make a self-signed certificate")]
+    SelfSigned(#[from] rcgen::Error),
+}
+
+/// The values of `--tls-min-version`, `--tls-cipher-suites` and `--tls-curve-preferences`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `VersionTLS12` or `VersionTLS13`; empty means `VersionTLS13`.
+    pub min_version: String,
+    /// Comma-separated names, for TLS 1.2 only; empty means all.
+    pub cipher_suites: String,
+    /// Comma-separated IANA numbers in order of preference; empty means all.
+    pub curve_preferences: String,
+}
+
+/// Certificate chain and key, both PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPair {
+    /// Certificate, then intermediates.
+    pub certificate: Vec<u8>,
+    /// Private key.
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyPair").finish_non_exhaustive()
+    }
+}
+
+/// Makes ring the crypto provider of the process. Calling it again does nothing.
+pub fn install_crypto_provider() {
+    // An error means that one is installed already.
+    let _ = ring::default_provider().install_default();
+}
+
+/// Makes a certificate for `localhost` that signs itself.
+///
+/// # Errors
+/// When the key cannot be generated.
+pub fn self_signed() -> Result<KeyPair, Error> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+    Ok(KeyPair {
+        certificate: made.cert.pem().into_bytes(),
+        key: made.signing_key.serialize_pem().into_bytes(),
+    })
+}
+
+impl Options {
+    /// Builds the configuration of a server that offers HTTP/1.1, and HTTP/2 if `http2`.
+    ///
+    /// # Errors
+    /// When an option names something unknown, or the key pair is not usable.
+    pub fn server_config(&self, pair: &KeyPair, http2: bool) -> Result<ServerConfig, Error> {
+        let chain = CertificateDer::pem_slice_iter(&pair.certificate).collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(&pair.key)?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(self.provider()?))
+            .with_protocol_versions(self.versions()?)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Ok(config)
+    }
+
+    /// Checks the options alone, so that a bad flag stops the start.
+    ///
+    /// # Errors
+    /// When an option names something unknown.
+    pub fn check(&self) -> Result<(), Error> {
+        self.provider()?;
+        self.versions().map(drop)
+    }
+
+    fn versions(&self) -> Result<&'static [&'static SupportedProtocolVersion], Error> {
+        match self.min_version.as_str() {
+            "" | "VersionTLS13" => Ok(&NEWEST),
+            "VersionTLS12" => Ok(&BOTH),
+            other => Err(Error::Version(other.to_owned())),
+        }
+    }
+
+    fn provider(&self) -> Result<CryptoProvider, Error> {
+        let mut provider = ring::default_provider();
+        let wanted = listed(&self.cipher_suites);
+        if !wanted.is_empty() {
+            if self.min_version != "VersionTLS12" {
+                return Err(Error::CiphersWithTls13);
+            }
+            for name in &wanted {
+                if !provider.cipher_suites.iter().any(|suite| suite_name(suite) == *name) {
+                    return Err(Error::Cipher((*name).to_owned()));
+                }
+            }
+            provider
+                .cipher_suites
+                .retain(|s| s.tls13().is_some() || wanted.contains(&suite_name(s).as_str()));
+        }
+        if !self.curve_preferences.is_empty() {
+            provider.kx_groups = curves(&self.curve_preferences, &provider.kx_groups)?;
+        }
+        Ok(provider)
+    }
+}
+
+fn listed(text: &str) -> Vec<&str> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
+fn suite_name(suite: &rustls::SupportedCipherSuite) -> String {
+    format!("{:?}", suite.suite())
+}
+
+fn curves(text: &str, known: &[&'static dyn SupportedKxGroup]) -> Result<Vec<&'static dyn SupportedKxGroup>, Error> {
+    let mut groups: Vec<&'static dyn SupportedKxGroup> = Vec::new();
+    for number in listed(text) {
+        let unknown = || Error::Curve(number.to_owned());
+        let name = NamedGroup::from(number.parse::<u16>().map_err(|_| unknown())?);
+        let group = known
+            .iter()
+            .copied()
+            .find(|group| group.name() == name)
+            .ok_or_else(unknown)?;
+        if groups.iter().any(|earlier| earlier.name() == name) {
+            return Err(Error::DuplicateCurve(number.to_owned()));
+        }
+        groups.push(group);
+    }
+    Ok(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn options(min: &str, ciphers: &str, curves: &str) -> Options {
+        Options {
+            min_version: min.into(),
+            cipher_suites: ciphers.into(),
+            curve_preferences: curves.into(),
+        }
+    }
+
+    #[rstest]
+    #[case::default("", "", "")]
+    #[case::tls13("VersionTLS13", "", "29,23")]
+    #[case::tls12("VersionTLS12", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "")]
+    fn known_options_make_a_server(#[case] min: &str, #[case] ciphers: &str, #[case] curves: &str) {
+        let config = options(min, ciphers, curves).server_config(&self_signed().unwrap(), false);
+        assert_eq!(config.unwrap().alpn_protocols, [b"http/1.1".to_vec()]);
+    }
+
+    #[rstest]
+    #[case::version("VersionTLS11", "", "")]
+    #[case::cipher("VersionTLS12", "TLS_NULL", "")]
+    #[case::cipher_with_tls13("", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "")]
+    #[case::curve("", "", "1")]
+    #[case::curve_name("", "", "X25519")]
+    #[case::duplicate("", "", "29,29")]
+    fn unknown_options_are_refused(#[case] min: &str, #[case] ciphers: &str, #[case] curves: &str) {
+        assert!(options(min, ciphers, curves).check().is_err());
+    }
+
+    #[test]
+    fn the_key_is_not_in_debug_output() {
+        assert_eq!(format!("{:?}", self_signed().unwrap()), "KeyPair { .. }");
+    }
+}

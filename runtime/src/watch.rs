@@ -1,0 +1,272 @@
+//! A watched collection: a store to read from, and a stream of what changed.
+//!
+//! One task per kind owns the watch. It goes list → watch → (on trouble, with backoff) watch or list again, feeds the
+//! store, and reports every object that really changed; a re-list that finds nothing new reports nothing.
+//!
+//! An object that cannot be decoded is a warning. Its last legible version, if any, stays in the store: one broken
+//! object neither ends the watch nor takes away what worked.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DeserializeGuard, DynamicResourceScope};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Resource, ResourceExt};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+pub use kube::runtime::watcher::Config;
+
+/// How long one watch call lasts, in seconds; a silently dropped connection is noticed five seconds later.
+///
+/// Upstream pings over HTTP/2 and notices after 45 s.
+const WATCH_TIMEOUT: u32 = 60;
+
+/// What happened to the collection.
+#[derive(Debug)]
+pub enum Change<K> {
+    /// The object is new or changed.
+    Applied(Arc<K>),
+    /// The object is gone; this is the last version seen.
+    Deleted(Arc<K>),
+    /// The store is complete. Sent once, after the objects of the first list.
+    Ready,
+}
+
+impl<K> Change<K> {
+    /// Returns the object that changed or vanished.
+    #[must_use]
+    pub fn object(&self) -> Option<&Arc<K>> {
+        match self {
+            Self::Applied(object) | Self::Deleted(object) => Some(object),
+            Self::Ready => None,
+        }
+    }
+}
+
+/// A watched collection.
+#[derive(Debug)]
+pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static> {
+    /// Current objects; complete once [`Change::Ready`] was sent or `store.wait_until_ready()` returns.
+    pub store: Store<K>,
+    /// Changes in order. Unbounded: it holds one pointer per change, and consumers turn them into keys at once.
+    /// Ends only after the stop signal.
+    pub changes: mpsc::UnboundedReceiver<Change<K>>,
+}
+
+/// Watches all objects of `api` that match `config` until `stop`. Drops `managedFields`.
+///
+/// Must be called inside a tokio runtime.
+pub fn watch<K>(api: Api<K>, config: Config, stop: CancellationToken) -> Watched<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    watch_pruned(api, config, |_| {}, stop)
+}
+
+/// Like [`watch`]; `prune` drops what the consumer never reads before the object is stored.
+pub fn watch_pruned<K>(
+    api: Api<K>,
+    mut config: Config,
+    prune: impl Fn(&mut K) + Send + Sync + 'static,
+    stop: CancellationToken,
+) -> Watched<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    config.timeout = config.timeout.or(Some(WATCH_TIMEOUT));
+    let (store, writer) = reflector::store();
+    let (sender, changes) = mpsc::unbounded_channel();
+    let follower = Follower {
+        store: store.clone(),
+        writer,
+        changes: sender,
+        prune,
+        ready: false,
+    };
+    tokio::spawn(follow(guarded(api), config, follower, stop));
+    Watched { store, changes }
+}
+
+/// Makes the API yield undecodable objects as values instead of failing the whole answer.
+fn guarded<K: Resource<DynamicType = ()>>(api: Api<K>) -> Api<Guarded<K>> {
+    match api.namespace().map(ToOwned::to_owned) {
+        Some(namespace) => Api::namespaced_with(api.into_client(), &namespace, &()),
+        None => Api::all(api.into_client()),
+    }
+}
+
+/// [`DeserializeGuard`] whose scope is known at run time only, so that one watch serves both scopes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent, bound(deserialize = "K: Resource + Deserialize<'de>"))]
+struct Guarded<K>(DeserializeGuard<K>);
+
+impl<K: Resource> Resource for Guarded<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = DynamicResourceScope;
+
+    fn kind(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::kind(dt)
+    }
+    fn group(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::group(dt)
+    }
+    fn version(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::version(dt)
+    }
+    fn plural(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::plural(dt)
+    }
+    fn meta(&self) -> &ObjectMeta {
+        self.0.meta()
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.meta_mut()
+    }
+}
+
+async fn follow<K, P>(api: Api<Guarded<K>>, config: Config, mut follower: Follower<K, P>, stop: CancellationToken)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    P: Fn(&mut K) + Send + Sync + 'static,
+{
+    let events = watcher::watcher(api, config)
+        .default_backoff()
+        .take_until(stop.cancelled_owned());
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => follower.take(event),
+            Err(error) => warn!(event = "watchFailed", kind = %K::kind(&()), error = %Chain(&error)),
+        }
+    }
+}
+
+/// An error with its causes; kube's own texts leave the interesting part to `source()`.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = self.0.to_string();
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            next = cause.source();
+        }
+        f.write_str(&text)
+    }
+}
+
+/// Keeps the store and tells what changed.
+struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, P> {
+    store: Store<K>,
+    writer: Writer<K>,
+    changes: mpsc::UnboundedSender<Change<K>>,
+    prune: P,
+    ready: bool,
+}
+
+impl<K, P> Follower<K, P>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + 'static,
+    P: Fn(&mut K),
+{
+    fn take(&mut self, event: Event<Guarded<K>>) {
+        match event {
+            Event::Apply(object) => {
+                if let Some(object) = self.accept(object) {
+                    self.writer.apply_watcher_event(&Event::Apply(object.clone()));
+                    self.tell_applied(&ObjectRef::from_obj(&object));
+                }
+            }
+            Event::Delete(object) => self.delete(&object),
+            Event::Init => self.writer.apply_watcher_event(&Event::Init),
+            Event::InitApply(object) => {
+                if let Some(object) = self.accept(object) {
+                    self.writer.apply_watcher_event(&Event::InitApply(object));
+                }
+            }
+            Event::InitDone => self.finish_list(),
+        }
+    }
+
+    /// Returns the pruned object, or its last legible version.
+    fn accept(&self, object: Guarded<K>) -> Option<K> {
+        match object.0.0 {
+            Ok(mut object) => {
+                object.meta_mut().managed_fields = None;
+                (self.prune)(&mut object);
+                Some(object)
+            }
+            Err(broken) => {
+                let (name, namespace) = (broken.metadata.name.as_deref(), broken.metadata.namespace.as_deref());
+                warn!(event = "illegibleObject", kind = %K::kind(&()), ?namespace, ?name, error = %broken.error);
+                self.store.get(&key_of(&broken.metadata)).map(|last| (*last).clone())
+            }
+        }
+    }
+
+    fn delete(&mut self, object: &Guarded<K>) {
+        let key = key_of(object.meta());
+        let Some(last) = self.store.get(&key) else { return };
+        self.writer.apply_watcher_event(&Event::Delete((*last).clone()));
+        self.tell(Change::Deleted(last));
+    }
+
+    fn finish_list(&mut self) {
+        let mut before: HashMap<_, _> = self
+            .store
+            .state()
+            .into_iter()
+            .map(|object| (ObjectRef::from_obj(&*object), object))
+            .collect();
+        self.writer.apply_watcher_event(&Event::InitDone);
+        for object in self.store.state() {
+            let known = before.remove(&ObjectRef::from_obj(&*object));
+            if known.is_none_or(|known| known.resource_version() != object.resource_version()) {
+                self.tell(Change::Applied(object));
+            }
+        }
+        for object in before.into_values() {
+            self.tell(Change::Deleted(object));
+        }
+        debug!(event = "listed", kind = %K::kind(&()), objects = self.store.len());
+        if !std::mem::replace(&mut self.ready, true) {
+            self.tell(Change::Ready);
+        }
+    }
+
+    fn tell_applied(&self, key: &ObjectRef<K>) {
+        if let Some(object) = self.store.get(key) {
+            self.tell(Change::Applied(object));
+        }
+    }
+
+    /// A receiver that was dropped means that only the store is of interest.
+    fn tell(&self, change: Change<K>) {
+        let _ = self.changes.send(change);
+    }
+}
+
+fn key_of<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> ObjectRef<K> {
+    let key = ObjectRef::new(meta.name.as_deref().unwrap_or_default());
+    match &meta.namespace {
+        Some(namespace) => key.within(namespace),
+        None => key,
+    }
+}
+
+#[cfg(test)]
+mod tests;
