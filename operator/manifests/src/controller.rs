@@ -25,6 +25,9 @@ pub(crate) const CERT_VOLUME: &str = "cert";
 /// Upstream: 0, having no lease.
 pub(crate) const GRACE_SECONDS: i64 = 10;
 
+/// Seconds until controller and speaker are first asked for their health.
+pub(crate) const PROBE_DELAY: i32 = 10;
+
 pub(crate) fn deployment(spec: &MetalLBSpec, environment: &Environment) -> Deployment {
     let labels = component_labels(names::CONTROLLER);
     Deployment {
@@ -74,7 +77,7 @@ fn container(spec: &MetalLBSpec, environment: &Environment) -> Container {
         volume_mounts: Some(vec![mount(CERT_VOLUME, CERT_DIR, true)]),
         ..Container::default()
     };
-    probed(container, environment.ports.health, None)
+    probed(container, environment.ports.health, None, PROBE_DELAY)
 }
 
 /// Flags that controller and speaker share, in upstream's order.

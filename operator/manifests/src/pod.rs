@@ -125,11 +125,11 @@ fn probe(path: &str, port: u16, host: Option<&str>, initial_delay: i32) -> Probe
     }
 }
 
-/// Gives the container both probes with upstream's times.
-pub(crate) fn probed(container: Container, port: u16, host: Option<&str>) -> Container {
+/// Gives the container both probes, the first after `delay` seconds and then with upstream's times.
+pub(crate) fn probed(container: Container, port: u16, host: Option<&str>, delay: i32) -> Container {
     Container {
-        liveness_probe: Some(probe("/healthz", port, host, 10)),
-        readiness_probe: Some(probe("/readyz", port, host, 10)),
+        liveness_probe: Some(probe("/healthz", port, host, delay)),
+        readiness_probe: Some(probe("/readyz", port, host, delay)),
         ..container
     }
 }

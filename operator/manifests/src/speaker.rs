@@ -8,7 +8,7 @@ use metallb_api::{MetalLBSpec, names};
 
 use crate::{
     Environment,
-    controller::common_args,
+    controller::{PROBE_DELAY, common_args},
     object::meta,
     pod::{
         READABLE, component_labels, config_map_volume, configure, confined, env, field_env, mount, node_selector, port,
@@ -104,7 +104,7 @@ fn container(spec: &MetalLBSpec, environment: &Environment) -> Container {
         ..Container::default()
     };
     // The pod has the node's network, where only the node itself must reach the health port.
-    probed(container, ports.health, Some("127.0.0.1"))
+    probed(container, ports.health, Some("127.0.0.1"), PROBE_DELAY)
 }
 
 /// The order is an interface: upstream's chart tests address variables by their index.

@@ -8,9 +8,9 @@ use metallb_manifests::{
 
 fn assert_up_to_date(name: &str, objects: &[Object]) {
     let path = format!("{}/../../manifests/{name}", env!("CARGO_MANIFEST_DIR"));
-    let checked_in = std::fs::read_to_string(path).unwrap();
+    let checked_in = std::fs::read_to_string(path).expect("a checked-in file");
     assert!(
-        checked_in == metallb_crdgen::documents(objects).unwrap(),
+        checked_in == metallb_crdgen::documents(objects).expect("serialisable objects"),
         "{name} is out of date: run .ci/generate"
     );
 }

@@ -32,6 +32,9 @@ pub(super) const TLS_VARIABLES: [&str; 3] = ["TLS_CIPHER_SUITES", "TLS_MIN_VERSI
 /// Where the operator answers for its health, the default of its flag `--port`.
 const OPERATOR_HEALTH_PORT: u16 = 8080;
 
+/// Seconds until the first question for health: these processes are up at once, and writes wait for them.
+const PROBE_DELAY: i32 = 1;
+
 pub(super) fn operator(install: &Install) -> Deployment {
     let labels = labels([OPERATOR_LABEL]);
     let pod = PodSpec {
@@ -80,7 +83,7 @@ fn operator_container(install: &Install) -> Container {
         volume_mounts: Some(vec![mount(CERT_VOLUME, CERT_DIR, true)]),
         ..Container::default()
     };
-    probed(container, OPERATOR_HEALTH_PORT, None)
+    probed(container, OPERATOR_HEALTH_PORT, None, PROBE_DELAY)
 }
 
 /// The controller's program serving webhooks only: it is there before any MetalLB resource and outlives it.
@@ -118,7 +121,7 @@ fn webhook_container(install: &Install) -> Container {
         volume_mounts: Some(vec![mount(CERT_VOLUME, CERT_DIR, true)]),
         ..Container::default()
     };
-    probed(container, ports.health, None)
+    probed(container, ports.health, None, PROBE_DELAY)
 }
 
 fn webhook_args(ports: Ports) -> Vec<String> {
