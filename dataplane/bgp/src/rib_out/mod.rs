@@ -101,23 +101,53 @@ impl RibOut {
         if !std::mem::take(&mut self.dirty) {
             return Flush::default();
         }
-        let mut unsendable = BTreeSet::new();
-        let mut groups: BTreeMap<(Family, &Arc<Attributes>), Vec<IpNet>> = BTreeMap::new();
-        let mut withdrawn: BTreeMap<Family, Vec<IpNet>> = BTreeMap::new();
+        let Difference {
+            withdrawn,
+            announced,
+            unsendable,
+        } = self.difference(egress);
+        let mut updates = Vec::new();
+        for (family, prefixes) in withdrawn {
+            updates.extend(pack::withdraw(family, &prefixes, &egress.codec));
+            prefixes.iter().for_each(|prefix| drop(self.advertised.remove(prefix)));
+        }
+        for ((family, attributes), prefixes) in announced {
+            updates.extend(pack::announce(family, &attributes, &prefixes, egress));
+            self.advertised
+                .extend(prefixes.into_iter().map(|prefix| (prefix, Arc::clone(&attributes))));
+        }
+        let encode = |update| egress.codec.encode(&Message::Update(update));
+        let flush = Flush {
+            // Cannot fail: the packer keeps to the message size.
+            messages: updates.into_iter().map(encode).filter_map(Result::ok).collect(),
+            unsendable: unsendable.difference(&self.unsendable).copied().collect(),
+        };
+        self.unsendable = unsendable;
+        flush
+    }
+
+    /// Compares what the peer knows with what it should know and can be told.
+    fn difference(&self, egress: &Egress) -> Difference {
+        let mut difference = Difference::default();
+        let mut withdraw = |family, prefix| difference.withdrawn.entry(family).or_default().push(prefix);
         for (prefix, attributes) in &self.desired {
             let family = Family::of(prefix.addr());
-            match egress.next_hops.of(family) {
-                Reach::Via(_) if pack::fits(family, attributes, egress) => {
-                    if self.advertised.get(prefix) != Some(attributes) {
-                        groups.entry((family, attributes)).or_default().push(*prefix);
-                    }
-                    continue;
+            let reach = egress.next_hops.of(family);
+            if matches!(reach, Reach::Via(_)) && pack::fits(family, attributes, egress) {
+                if self.advertised.get(prefix) != Some(attributes) {
+                    difference
+                        .announced
+                        .entry((family, Arc::clone(attributes)))
+                        .or_default()
+                        .push(*prefix);
                 }
-                Reach::NotCarried => {}
-                Reach::Unknown | Reach::Via(_) => drop(unsendable.insert(*prefix)),
+                continue;
+            }
+            if reach != Reach::NotCarried {
+                difference.unsendable.insert(*prefix);
             }
             if self.advertised.contains_key(prefix) {
-                withdrawn.entry(family).or_default().push(*prefix);
+                withdraw(family, *prefix);
             }
         }
         for prefix in self
@@ -125,36 +155,18 @@ impl RibOut {
             .keys()
             .filter(|prefix| !self.desired.contains_key(prefix))
         {
-            withdrawn.entry(Family::of(prefix.addr())).or_default().push(*prefix);
+            withdraw(Family::of(prefix.addr()), *prefix);
         }
-        let mut updates = Vec::new();
-        for (family, prefixes) in &withdrawn {
-            updates.extend(pack::withdraw(*family, prefixes, &egress.codec));
-        }
-        for ((family, attributes), prefixes) in &groups {
-            updates.extend(pack::announce(*family, attributes, prefixes, egress));
-        }
-        let messages = updates
-            .into_iter()
-            .map(Message::Update)
-            .filter_map(|update| egress.codec.encode(&update).ok());
-        let flush = Flush {
-            messages: messages.collect(),
-            unsendable: unsendable.difference(&self.unsendable).copied().collect(),
-        };
-        let told: Vec<_> = groups
-            .into_iter()
-            .flat_map(|((_, attributes), prefixes)| {
-                prefixes.into_iter().map(move |prefix| (prefix, Arc::clone(attributes)))
-            })
-            .collect();
-        for prefix in withdrawn.values().flatten() {
-            self.advertised.remove(prefix);
-        }
-        self.advertised.extend(told);
-        self.unsendable = unsendable;
-        flush
+        difference
     }
+}
+
+/// Is what separates the routes advertised from those desired.
+#[derive(Default)]
+struct Difference {
+    withdrawn: BTreeMap<Family, Vec<IpNet>>,
+    announced: BTreeMap<(Family, Arc<Attributes>), Vec<IpNet>>,
+    unsendable: BTreeSet<IpNet>,
 }
 
 /// Lets routes with equal attributes share them: ten thousand services usually have one set between them.

@@ -1,0 +1,154 @@
+//! Sessions against each other on a virtual clock.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::*;
+
+/// Two sessions joined by a wire without delay.
+struct Pair {
+    sessions: [Session; 2],
+    now: Instant,
+    wire: VecDeque<(usize, InFlight)>,
+    received: [Vec<Message>; 2],
+    /// While set, nothing gets through.
+    cut: bool,
+}
+
+enum InFlight {
+    Connected(Ipv4Addr),
+    Refused,
+    Bytes(Bytes),
+    Written(usize),
+    Closed,
+}
+
+impl Pair {
+    fn new(one: PeerConfig, two: PeerConfig) -> Self {
+        let sessions = [
+            Session::new(one, 1),
+            Session::new(PeerConfig { passive: true, ..two }, 2),
+        ];
+        let (wire, received) = (VecDeque::new(), [vec![], vec![]]);
+        let mut pair = Self {
+            sessions,
+            now: start(),
+            wire,
+            received,
+            cut: false,
+        };
+        pair.drive(1, Event::Start);
+        pair.drive(0, Event::Start);
+        pair
+    }
+
+    fn drive(&mut self, side: usize, event: Event<'_>) {
+        self.handle(side, event);
+        while let Some((side, item)) = self.wire.pop_front() {
+            match item {
+                InFlight::Connected(local) => self.handle(side, Event::Connected(LinkAddresses::only(local.into()))),
+                InFlight::Refused => self.handle(side, Event::ConnectFailed("cut".to_owned())),
+                InFlight::Bytes(bytes) => self.handle(side, Event::Received(&bytes)),
+                InFlight::Written(octets) => self.handle(side, Event::Written(octets)),
+                InFlight::Closed => self.handle(side, Event::Closed(None)),
+            }
+        }
+    }
+
+    fn handle(&mut self, side: usize, event: Event<'_>) {
+        for action in self.sessions[side].handle(self.now, event) {
+            match action {
+                Action::Connect if self.cut => self.wire.push_back((side, InFlight::Refused)),
+                Action::Connect => {
+                    self.wire.push_back((side, InFlight::Connected(A)));
+                    self.wire.push_back((1 - side, InFlight::Connected(B)));
+                }
+                Action::Send(bytes) => {
+                    self.wire.push_back((side, InFlight::Written(bytes.len())));
+                    if !self.cut {
+                        self.wire.push_back((1 - side, InFlight::Bytes(bytes)));
+                    }
+                }
+                Action::Close if !self.cut => self.wire.push_back((1 - side, InFlight::Closed)),
+                Action::Received(message) => self.received[side].push(message),
+                _ => {}
+            }
+        }
+    }
+
+    fn sleep(&mut self, period: Duration) {
+        let end = self.now + period;
+        loop {
+            let next = (0..2)
+                .filter_map(|side| Some((self.sessions[side].next_deadline()?, side)))
+                .min();
+            let Some((at, side)) = next.filter(|(at, _)| *at <= end) else {
+                break;
+            };
+            self.now = at;
+            self.drive(side, Event::Tick);
+        }
+        self.now = end;
+    }
+
+    fn states(&self) -> [State; 2] {
+        [self.sessions[0].state(), self.sessions[1].state()]
+    }
+
+    fn prefixes(&self, side: usize) -> Vec<String> {
+        let mut known = BTreeSet::new();
+        for message in &self.received[side] {
+            match message {
+                Message::Open(_) => known.clear(),
+                Message::Update(update) => {
+                    let gone: Vec<_> = update.all_withdrawn().collect();
+                    known.retain(|prefix| !gone.contains(prefix));
+                    known.extend(update.all_announced());
+                }
+                _ => {}
+            }
+        }
+        known
+            .into_iter()
+            .map(|prefix: ipnet::IpNet| prefix.to_string())
+            .collect()
+    }
+}
+
+fn pair() -> Pair {
+    let two = PeerConfig::new("speaker", 64501, RemoteAs::Asn(64500), A.into());
+    Pair::new(config(), two)
+}
+
+#[test]
+fn two_sessions_establish_and_stay_established() {
+    let mut pair = pair();
+    assert_eq!(pair.states(), [State::Established; 2]);
+    pair.sleep(secs(3600));
+    assert_eq!(pair.states(), [State::Established; 2]);
+    assert_eq!(
+        pair.sessions[1].negotiated().unwrap().hold_time,
+        Some(secs(9)),
+        "the lower one counts on both sides"
+    );
+}
+
+#[test]
+fn routes_follow_changes_and_outlast_a_cut() {
+    let mut pair = pair();
+    pair.drive(
+        0,
+        Event::RoutesChanged(&[route("192.168.0.1/32"), route("192.168.0.2/32")]),
+    );
+    assert_eq!(pair.prefixes(1), ["192.168.0.1/32", "192.168.0.2/32"]);
+    pair.cut = true;
+    pair.sleep(secs(10));
+    assert!(!pair.states().contains(&State::Established));
+    pair.drive(
+        0,
+        Event::RoutesChanged(&[route("192.168.0.2/32"), route("192.168.0.3/32")]),
+    );
+    pair.cut = false;
+    pair.sleep(secs(150));
+    assert_eq!(pair.states(), [State::Established; 2]);
+    assert_eq!(pair.prefixes(1), ["192.168.0.2/32", "192.168.0.3/32"]);
+}
