@@ -8,8 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use smoltcp::wire::EthernetAddress;
-
 use crate::{
     arp,
     interfaces::{Interfaces, Link},
@@ -24,7 +22,8 @@ const ROUNDS: u8 = 5;
 /// What the scheduler is told.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// These are now the interfaces that announce. New ones and ones with a new hardware address get a burst.
+    /// These are now the interfaces that announce. A burst goes to new ones and to
+    /// those with a new hardware address or a carrier that was lost meanwhile.
     Links(Vec<Link>),
     /// These are now the announced addresses. Pairs of address and interface that are new get a burst.
     Announced(BTreeMap<Ipv4Addr, Interfaces>),
@@ -120,7 +119,8 @@ impl Gratuitous {
         let before = std::mem::take(&mut self.links);
         self.links = links.into_iter().map(|link| (link.index, link)).collect();
         self.arm_new_pairs(now);
-        let moved = |pair: &Pair| mac(&before, pair).is_some_and(|old| Some(old) != mac(&self.links, pair));
+        let told = |links: &BTreeMap<u32, Link>, pair: &Pair| links.get(&pair.0).map(|l| (l.mac, l.carrier_ups));
+        let moved = |pair: &Pair| told(&before, pair).is_some_and(|old| Some(old) != told(&self.links, pair));
         for pair in self.plans.keys().copied().filter(moved).collect::<Vec<_>>() {
             self.arm(now, pair);
         }
@@ -234,10 +234,6 @@ impl Gratuitous {
         }
         actions
     }
-}
-
-fn mac(links: &BTreeMap<u32, Link>, pair: &Pair) -> Option<EthernetAddress> {
-    links.get(&pair.0).map(|link| link.mac)
 }
 
 /// Keeps the rhythm, but does not catch up on rounds that a pause has swallowed.

@@ -40,6 +40,8 @@ pub struct LinkFacts {
     pub up: bool,
     /// Has a carrier (IFF_LOWER_UP).
     pub carrier: bool,
+    /// How often the carrier has come up; betrays a loss so short that no listing saw it.
+    pub carrier_ups: u32,
     /// Able to broadcast (IFF_BROADCAST).
     pub broadcast: bool,
     /// Does no ARP (IFF_NOARP).
@@ -61,6 +63,8 @@ pub struct Link {
     pub name: String,
     /// Hardware address used in all frames.
     pub mac: EthernetAddress,
+    /// How often the carrier has come up; after each time the segment is told again.
+    pub carrier_ups: u32,
     /// Source address of neighbour advertisements.
     pub link_local: Option<Ipv6Addr>,
 }
@@ -145,6 +149,7 @@ fn usable(link: &LinkFacts, all: &[LinkFacts]) -> Result<Link, Unusable> {
         index: link.index,
         name: link.name.clone(),
         mac,
+        carrier_ups: link.carrier_ups,
         link_local: link_local(link),
     })
 }

@@ -24,6 +24,8 @@ pub struct Link {
     pub up: bool,
     /// IFF_LOWER_UP.
     pub carrier: bool,
+    /// How often the carrier has come up (IFLA_CARRIER_UP_COUNT).
+    pub carrier_ups: u32,
     /// IFF_BROADCAST.
     pub broadcast: bool,
     /// IFF_NOARP.
@@ -127,6 +129,7 @@ fn link(message: &LinkMessage) -> Link {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Address(bytes) => link.hardware_address.clone_from(bytes),
+            LinkAttribute::CarrierUpCount(count) => link.carrier_ups = *count,
             LinkAttribute::Controller(index) => link.controller = Some(*index),
             LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
             _ => {}

@@ -85,6 +85,7 @@ fn facts(link: &Link) -> LinkFacts {
         hardware_address: link.hardware_address.clone(),
         up: link.up,
         carrier: link.carrier,
+        carrier_ups: link.carrier_ups,
         broadcast: link.broadcast,
         no_arp: link.no_arp,
         controller: link.controller,

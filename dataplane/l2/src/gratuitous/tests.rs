@@ -19,6 +19,7 @@ fn link(index: u32, name: &str, last: u8) -> Link {
         index,
         name: name.to_owned(),
         mac: EthernetAddress([2, 0, 0, 0, 0, last]),
+        carrier_ups: 1,
         link_local: None,
     }
 }
@@ -188,6 +189,19 @@ fn a_changed_hardware_address_bursts_with_the_new_one() {
     bench.run_until(2 * LONG);
     assert_eq!(bench.seen.len(), 10);
     assert!(bench.seen.iter().all(|seen| seen.mac == 9));
+}
+
+#[test]
+fn a_carrier_lost_between_two_looks_bursts_too() {
+    let mut bench = Bench::with_eth0();
+    bench.feed(Event::Announced(everywhere(&[vip(1)])));
+    bench.run_until(LONG);
+    bench.feed(Event::Links(vec![Link {
+        carrier_ups: 2,
+        ..link(ETH0, "eth0", 1)
+    }]));
+    bench.run_until(2 * LONG);
+    assert_eq!(bench.seen.len(), 20);
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn link(index: u32, name: &str, mac: EthernetAddress) -> Link {
         index,
         name: name.to_owned(),
         mac,
+        carrier_ups: 1,
         link_local: None,
     }
 }

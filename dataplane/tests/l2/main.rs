@@ -1,0 +1,330 @@
+//! The layer-2 shell against Linux: a node and a client in network namespaces of their own, joined by a veth pair.
+//!
+//! Every test runs its body in a child process inside a fresh namespace, as root or in a user namespace. Where the
+//! machine does not allow that, it says so and passes.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod segment;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use metallb_dataplane::l2::{self, Interfaces, L2Handle};
+use metallb_l2::{EthernetAddress, Form, gratuitous};
+use tokio_util::sync::CancellationToken;
+
+use segment::{CLIENT_MAC, NODE_MAC, Segment, eventually, in_namespace};
+
+const VIP: &str = "192.0.2.100";
+const OTHER_VIP: &str = "192.0.2.101";
+
+/// A running shell on the node's side.
+struct Node {
+    l2: L2Handle,
+    stop: CancellationToken,
+}
+
+impl Node {
+    fn start() -> Self {
+        let stop = CancellationToken::new();
+        let config = l2::Config {
+            exclude: Arc::new(|name| name == "lo"),
+            garp_interval: None,
+        };
+        Self {
+            l2: l2::spawn(config, stop.clone()).unwrap(),
+            stop,
+        }
+    }
+
+    fn announce(&self, ips: &[&str]) {
+        self.l2
+            .announce(ips.iter().map(|ip| (ip.parse().unwrap(), Interfaces::All)).collect());
+    }
+
+    fn announce_on(&self, ip: &str, interface: &str) {
+        let only = Interfaces::Only(BTreeSet::from([interface.to_owned()]));
+        self.l2.announce(BTreeMap::from([(ip.parse().unwrap(), only)]));
+    }
+
+    fn counters(&self, ip: &str) -> l2::AddressCounters {
+        let ip: IpAddr = ip.parse().unwrap();
+        self.l2.counters().get(&ip).copied().unwrap_or_default()
+    }
+
+    /// While a burst lasts, a client may learn the address from it instead of asking.
+    async fn burst_is_over(&self, ip: &str, interfaces: u64) {
+        eventually("the whole burst", || {
+            self.counters(ip).gratuitous_sent == 10 * interfaces
+        })
+        .await;
+    }
+
+    async fn usable(&self, interfaces: &[&str]) {
+        let expected: BTreeSet<String> = interfaces.iter().map(|name| (*name).to_owned()).collect();
+        let mut usable = self.l2.usable_interfaces();
+        tokio::time::timeout(Duration::from_secs(10), usable.wait_for(|usable| *usable == expected))
+            .await
+            .unwrap_or_else(|_| panic!("usable are {:?}", self.l2.usable_interfaces().borrow()))
+            .unwrap();
+    }
+}
+
+// L2-37, L2-62, L2-86: the node has no address at all, and Linux believes the answer.
+#[test]
+fn a_client_resolves_an_announced_address() {
+    in_namespace("a_client_resolves_an_announced_address", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP]);
+        node.burst_is_over(VIP, 1).await;
+        segment.client_resolves(VIP, NODE_MAC).await;
+        let counters = node.counters(VIP);
+        assert!(counters.requests_received >= 1);
+        assert_eq!(counters.requests_received, counters.responses_sent);
+        assert_eq!(counters.conflicts, 0);
+    });
+}
+
+// L2-41
+#[test]
+fn an_address_that_is_not_announced_stays_unresolved() {
+    in_namespace("an_address_that_is_not_announced_stays_unresolved", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP]);
+        segment.client_resolves(VIP, NODE_MAC).await;
+        segment.client_fails_to_resolve(OTHER_VIP).await;
+    });
+}
+
+// L2-1.8: withdrawing sends nothing and answers nothing.
+#[test]
+fn a_withdrawn_address_is_not_answered() {
+    in_namespace("a_withdrawn_address_is_not_answered", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP, OTHER_VIP]);
+        segment.client_resolves(VIP, NODE_MAC).await;
+        node.announce(&[OTHER_VIP]);
+        segment.client_resolves(OTHER_VIP, NODE_MAC).await;
+        let before = node.counters(VIP);
+        segment.client("ip neigh flush all");
+        segment.client_fails_to_resolve(VIP).await;
+        assert_eq!(node.counters(VIP), before);
+    });
+}
+
+// L2-49
+#[test]
+fn gaining_an_address_corrects_a_fresh_entry_of_the_client() {
+    in_namespace("gaining_an_address_corrects_a_fresh_entry_of_the_client", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.usable(&["node0"]).await;
+        segment.client(&format!(
+            "ip neigh replace {VIP} lladdr 02:00:00:00:00:99 dev client0 nud reachable"
+        ));
+        node.announce(&[VIP]);
+        segment.client_has(VIP, NODE_MAC).await;
+        assert!(node.counters(VIP).gratuitous_sent >= 1);
+        assert_eq!(node.counters(VIP).requests_received, 0);
+    });
+}
+
+// L2-46, L2-47
+#[test]
+fn a_gain_sends_ten_frames_and_a_repeated_announcement_none() {
+    in_namespace("a_gain_sends_ten_frames_and_a_repeated_announcement_none", async {
+        let _segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP]);
+        node.burst_is_over(VIP, 1).await;
+        node.announce(&[VIP]);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(node.counters(VIP).gratuitous_sent, 10);
+    });
+}
+
+// L2-43
+#[test]
+fn bad_frames_do_not_stop_the_answers() {
+    in_namespace("bad_frames_do_not_stop_the_answers", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP]);
+        segment.client_resolves(VIP, NODE_MAC).await;
+        segment.inject(bad_frames());
+        segment.client("ip neigh flush all");
+        segment.client_resolves(VIP, NODE_MAC).await;
+        assert!(
+            node.l2.drops().contains_key(&("malformed", "node0".to_owned())),
+            "{:?}",
+            node.l2.drops()
+        );
+    });
+}
+
+/// A request for the VIP, cut at every length and with every header byte spoilt.
+fn bad_frames() -> Vec<Vec<u8>> {
+    let mut request = gratuitous(
+        Form::Request,
+        EthernetAddress([2, 0, 0, 0, 0, 0x77]),
+        VIP.parse().unwrap(),
+    );
+    request[31] = 77;
+    let cut = (15..60).map(|length| request[..length].to_vec());
+    let spoilt = (12..22)
+        .flat_map(|at| [0, 1, 7, 255].map(|value| (at, value)))
+        .map(|(at, value)| {
+            let mut frame = request.clone();
+            frame[at] = value;
+            frame
+        });
+    cut.chain(spoilt).chain([vec![0xFF; 1500]]).collect()
+}
+
+// L2-64
+#[test]
+fn a_changed_hardware_address_is_announced_and_used() {
+    in_namespace("a_changed_hardware_address_is_announced_and_used", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP]);
+        segment.client_resolves(VIP, NODE_MAC).await;
+        segment.node("ip link set node0 address 02:00:00:00:00:02");
+        segment.client_has(VIP, "02:00:00:00:00:02").await;
+        segment.client("ip neigh flush all");
+        segment.client_resolves(VIP, "02:00:00:00:00:02").await;
+    });
+}
+
+// L2-41, L2-66
+#[test]
+fn only_the_allowed_interface_answers() {
+    in_namespace("only_the_allowed_interface_answers", async {
+        let segment = Segment::new();
+        segment.add_link("node1", "client1", "02:00:00:00:01:01", "198.51.100.50/24");
+        let node = Node::start();
+        node.usable(&["node0", "node1"]).await;
+        node.announce_on(VIP, "node1");
+        segment.client_fails_to_resolve(VIP).await;
+        // The request came in, but on the wrong interface.
+        assert!(node.l2.drops().contains_key(&("notMatchInterface", "node0".to_owned())));
+        node.announce_on(VIP, "node0");
+        segment.client_resolves(VIP, NODE_MAC).await;
+    });
+}
+
+// L2-53 for ARP
+#[test]
+fn an_interface_that_appears_later_announces() {
+    in_namespace("an_interface_that_appears_later_announces", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&["198.51.100.100"]);
+        node.usable(&["node0"]).await;
+        segment.add_link("node1", "client1", "02:00:00:00:01:01", "198.51.100.50/24");
+        node.usable(&["node0", "node1"]).await;
+        assert!(node.l2.interfaces().borrow().contains("node1"));
+        segment.client_resolves("198.51.100.100", "02:00:00:00:01:01").await;
+    });
+}
+
+#[test]
+fn a_lost_carrier_stops_the_announcement_until_it_returns() {
+    in_namespace("a_lost_carrier_stops_the_announcement_until_it_returns", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP]);
+        node.burst_is_over(VIP, 1).await;
+        segment.client("ip link set client0 down");
+        node.usable(&[]).await;
+        assert!(
+            node.l2.interfaces().borrow().contains("node0"),
+            "known although not usable"
+        );
+        segment.client("ip link set client0 up");
+        eventually("another burst", || node.counters(VIP).gratuitous_sent >= 12).await;
+        segment.client_resolves(VIP, NODE_MAC).await;
+    });
+}
+
+// L2-42: a socket bound to the parent would see the VLAN's request as well and answer it untagged.
+#[test]
+fn a_request_in_a_vlan_is_answered_once() {
+    in_namespace("a_request_in_a_vlan_is_answered_once", async {
+        let segment = Segment::new();
+        if !segment.can("ip link add link node0 name node0.100 type vlan id 100") {
+            return segment::skip("a_request_in_a_vlan_is_answered_once", "the kernel has no 802.1Q");
+        }
+        segment.node("ip link set node0.100 up");
+        segment.client("ip link add link client0 name client0.100 type vlan id 100");
+        segment.client("ip addr add 203.0.113.50/24 dev client0.100");
+        segment.client("ip link set client0.100 up");
+        let node = Node::start();
+        node.usable(&["node0", "node0.100"]).await;
+        node.announce(&["203.0.113.100"]);
+        node.burst_is_over("203.0.113.100", 2).await;
+        segment.client_resolves("203.0.113.100", NODE_MAC).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(node.counters("203.0.113.100").requests_received, 1);
+        assert_eq!(node.counters("203.0.113.100").responses_sent, 1);
+    });
+}
+
+// L2-78, without the defence
+#[test]
+fn a_foreign_claim_is_reported_once() {
+    in_namespace("a_foreign_claim_is_reported_once", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        let mut conflicts = node.l2.conflicts();
+        node.announce(&[VIP]);
+        segment.client_resolves(VIP, NODE_MAC).await;
+        let claim = gratuitous(Form::Reply, EthernetAddress(CLIENT_MAC), VIP.parse().unwrap());
+        segment.inject(vec![claim.clone(), claim]);
+        eventually("two conflicting frames", || node.counters(VIP).conflicts == 2).await;
+        let conflict = conflicts.try_recv().unwrap();
+        assert_eq!(
+            (conflict.interface.as_str(), conflict.mac),
+            ("node0", EthernetAddress(CLIENT_MAC))
+        );
+        assert!(conflicts.try_recv().is_err());
+    });
+}
+
+#[test]
+fn two_thousand_addresses_are_answered_too() {
+    in_namespace("two_thousand_addresses_are_answered_too", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        let many: Vec<String> = (0..2000).map(|n| format!("10.{}.{}.1", n / 250, n % 250)).collect();
+        for count in [900, 2000] {
+            let mut ips: Vec<&str> = many[..count].iter().map(String::as_str).collect();
+            ips.push(VIP);
+            node.announce(&ips);
+            segment.client("ip neigh flush all");
+            segment.client_resolves(VIP, NODE_MAC).await;
+        }
+    });
+}
+
+#[test]
+fn the_shell_ends_when_it_is_stopped() {
+    in_namespace("the_shell_ends_when_it_is_stopped", async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP]);
+        segment.client_resolves(VIP, NODE_MAC).await;
+        node.stop.cancel();
+        node.l2.ended().await;
+        segment.client("ip neigh flush all");
+        segment.client_fails_to_resolve(VIP).await;
+    });
+}

@@ -1,0 +1,230 @@
+//! A segment with a node (this process) and a client (a thread in another network namespace).
+
+use std::{
+    env,
+    io::{self, Write},
+    net::UdpSocket,
+    process::{Command, Output},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use metallb_net::{ETHERTYPE_ARP, PacketSocket};
+use nix::{
+    sched::{CloneFlags, unshare},
+    unistd::gettid,
+};
+
+pub(crate) const NODE_MAC: &str = "02:00:00:00:00:01";
+pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x50];
+const CLIENT_ADDRESS: &str = "192.0.2.50/24";
+/// Set in the child process, which runs the test's body.
+const INSIDE: &str = "METALLB_TEST_IN_NAMESPACE";
+/// How lines about tests that could not run begin.
+const SKIPPED: &str = "skipped";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs `body` in a child process that has a network namespace of its own.
+pub(crate) fn in_namespace(test: &str, body: impl Future<Output = ()>) {
+    if env::var_os(INSIDE).is_some() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        return runtime.block_on(body);
+    }
+    let Some(unshare) = way_in() else {
+        return skip(
+            test,
+            "neither root nor a user namespace gives a network namespace with veth",
+        );
+    };
+    let child = Command::new(unshare[0])
+        .args(&unshare[1..])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&child.stdout),
+        String::from_utf8_lossy(&child.stderr),
+    );
+    assert!(child.status.success(), "{out}{err}");
+    err.lines().filter(|line| line.starts_with(SKIPPED)).for_each(say);
+}
+
+/// The first way to get a namespace that works here.
+fn way_in() -> Option<&'static [&'static str]> {
+    let ways: [&[&str]; 2] = [
+        &["unshare", "--net"],
+        &["unshare", "--user", "--map-root-user", "--net"],
+    ];
+    let probe = ["ip", "link", "add", "probe0", "type", "veth", "peer", "name", "probe1"];
+    ways.into_iter().find(|way| {
+        let tried = Command::new(way[0]).args(&way[1..]).args(probe).output();
+        tried.is_ok_and(|output| output.status.success())
+    })
+}
+
+/// Says that and why a test was not run.
+pub(crate) fn skip(test: &str, reason: &str) {
+    say(&format!("{SKIPPED} {test}: {reason}"));
+}
+
+/// Not by a macro, because the test harness swallows what those print in a test that passes.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Waits until `claim` holds.
+pub(crate) async fn eventually(what: &str, claim: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !claim() {
+        assert!(Instant::now() < end, "still missing after {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// `node0` here, `client0` in the client's namespace.
+pub(crate) struct Segment {
+    jobs: mpsc::Sender<Job>,
+    client: String,
+}
+
+impl Segment {
+    pub(crate) fn new() -> Self {
+        let (jobs, work) = mpsc::channel::<Job>();
+        let (ready, client) = mpsc::channel();
+        // The namespace belongs to this thread and whatever it starts, and ends with it.
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            ready.send(gettid().to_string()).unwrap();
+            work.into_iter().for_each(|job| job());
+        });
+        let segment = Self {
+            jobs,
+            client: client.recv().unwrap(),
+        };
+        segment.add_link("node0", "client0", NODE_MAC, CLIENT_ADDRESS);
+        segment
+    }
+
+    /// Joins node and client by one more pair of interfaces.
+    pub(crate) fn add_link(&self, node: &str, client: &str, node_mac: &str, client_address: &str) {
+        let pid = &self.client;
+        self.node(&format!(
+            "ip link add {node} address {node_mac} type veth peer name {client} netns {pid}"
+        ));
+        if client == "client0" {
+            let [a, b, c, d, e, f] = CLIENT_MAC;
+            self.client(&format!(
+                "ip link set {client} address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"
+            ));
+        }
+        self.client(&format!("ip addr add {client_address} dev {client}"));
+        self.client(&format!("ip link set {client} up"));
+        self.node(&format!("ip link set {node} up"));
+    }
+
+    /// Runs a command on the node.
+    pub(crate) fn node(&self, command: &str) -> String {
+        text(command, &run(command))
+    }
+
+    /// Says whether a command succeeds on the node.
+    pub(crate) fn can(&self, command: &str) -> bool {
+        run(command).status.success()
+    }
+
+    /// Runs a command on the client.
+    pub(crate) fn client(&self, command: &str) -> String {
+        let owned = command.to_owned();
+        text(command, &self.on_client(move || run(&owned)))
+    }
+
+    fn on_client<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (result, done) = mpsc::channel();
+        let job = Box::new(move || drop(result.send(job())));
+        self.jobs.send(job).unwrap();
+        done.recv().expect("the client's job has panicked")
+    }
+
+    /// Sends raw frames from the client.
+    pub(crate) fn inject(&self, frames: Vec<Vec<u8>>) {
+        let index: u32 = self
+            .client("cat /proc/thread-self/net/dev_mcast")
+            .lines()
+            .find_map(index_of_client0)
+            .unwrap();
+        self.on_client(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let _context = runtime.enter();
+            let socket = PacketSocket::open(ETHERTYPE_ARP).unwrap();
+            frames.iter().for_each(|frame| socket.send(index, frame).unwrap());
+        });
+    }
+
+    /// Waits until the client, by asking, has found `ip` at `mac`.
+    pub(crate) async fn client_resolves(&self, ip: &str, mac: &str) {
+        self.client_speaks_to(ip);
+        self.client_has(ip, mac).await;
+    }
+
+    /// Waits until the client's neighbour table says that `ip` is at `mac`, without asking.
+    pub(crate) async fn client_has(&self, ip: &str, mac: &str) {
+        let what = format!("{ip} at {mac}, the client has {:?}", self.neighbour(ip));
+        eventually(&what, || self.neighbour(ip).contains(&format!("lladdr {mac}"))).await;
+    }
+
+    /// Waits until the client has given up on `ip`, after three requests in three seconds.
+    pub(crate) async fn client_fails_to_resolve(&self, ip: &str) {
+        self.client_speaks_to(ip);
+        eventually(&format!("failure to resolve {ip}"), || {
+            self.neighbour(ip).contains("FAILED")
+        })
+        .await;
+    }
+
+    fn neighbour(&self, ip: &str) -> String {
+        self.client(&format!("ip neigh show {ip}"))
+    }
+
+    /// A datagram to anywhere makes Linux resolve the address.
+    fn client_speaks_to(&self, ip: &str) {
+        let target = format!("{ip}:9");
+        self.on_client(move || {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            // Fails while the entry is marked as failed; that is the answer which the caller waits for.
+            let _ = socket.send_to(b"anybody there?", target);
+        });
+    }
+}
+
+/// Lines are `index name users global address`.
+fn index_of_client0(line: &str) -> Option<u32> {
+    let mut words = line.split_whitespace();
+    let index = words.next()?;
+    (words.next()? == "client0").then(|| index.parse().ok())?
+}
+
+fn run(command: &str) -> Output {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    Command::new(words[0]).args(&words[1..]).output().unwrap()
+}
+
+fn text(command: &str, output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
