@@ -71,7 +71,10 @@ impl Tasks {
     async fn drain(&mut self) -> Result<(), Error> {
         let mut first = Ok(());
         while let Some(end) = self.set.join_next_with_id().await {
-            first = first.and(self.verdict(end).map(drop));
+            let verdict = self.verdict(end);
+            if first.is_ok() {
+                first = verdict.map(drop);
+            }
         }
         first
     }

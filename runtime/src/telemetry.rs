@@ -16,7 +16,7 @@ use tracing::{Event, Level, Subscriber, info, span};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Failure to start logging.
@@ -133,11 +133,7 @@ where
         line.0.insert("caller".into(), caller(event).into());
         line.0
             .insert("level".into(), level_name(*event.metadata().level()).into());
-        for span in context
-            .event_scope(event)
-            .into_iter()
-            .flat_map(|scope| scope.from_root())
-        {
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(fields) = span.extensions().get::<SpanFields>() {
                 line.0.extend(fields.0.clone());
             }
@@ -163,9 +159,10 @@ fn rfc3339(now: Timestamp) -> String {
 }
 
 fn caller(event: &Event<'_>) -> String {
-    let file = event.metadata().file().unwrap_or(event.metadata().target());
+    let metadata = event.metadata();
+    let file = metadata.file().unwrap_or_else(|| metadata.target());
     let file = file.rsplit('/').next().unwrap_or(file);
-    format!("{file}:{}", event.metadata().line().unwrap_or(0))
+    format!("{file}:{}", metadata.line().unwrap_or(0))
 }
 
 fn level_name(level: Level) -> &'static str {

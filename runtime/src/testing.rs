@@ -65,7 +65,7 @@ pub(crate) fn client(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -
                 .status(status)
                 .body(Body::from(body.to_string().into_bytes()))
                 .unwrap();
-            Ok::<_, kube::client::BoxError>(response)
+            Ok::<_, tower::BoxError>(response)
         }
     });
     (Client::new(service, "default"), calls)
