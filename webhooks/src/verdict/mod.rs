@@ -1,0 +1,196 @@
+//! The verdict over one admission request: a pure function of the request and of what exists.
+
+mod configuration;
+mod kinds;
+mod metallb;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use metallb_config::{Backend, MyAsnScope, Resources};
+use serde_json::Value;
+
+pub use metallb::check as check_metallb;
+
+/// The kinds that are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `IPAddressPool`.
+    IpAddressPool,
+    /// `AddressPool`, of old.
+    AddressPool,
+    /// `L2Advertisement`.
+    L2Advertisement,
+    /// `BGPAdvertisement`.
+    BgpAdvertisement,
+    /// `BGPPeer`.
+    BgpPeer,
+    /// `BFDProfile`.
+    BfdProfile,
+    /// `Community`.
+    Community,
+    /// `MetalLB`, of the operator.
+    MetalLb,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::IpAddressPool,
+        Self::AddressPool,
+        Self::L2Advertisement,
+        Self::BgpAdvertisement,
+        Self::BgpPeer,
+        Self::BfdProfile,
+        Self::Community,
+        Self::MetalLb,
+    ];
+
+    /// The path that its requests are posted to.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::IpAddressPool => "/validate-metallb-io-v1beta1-ipaddresspool",
+            Self::AddressPool => "/validate-metallb-io-v1beta1-addresspool",
+            Self::L2Advertisement => "/validate-metallb-io-v1beta1-l2advertisement",
+            Self::BgpAdvertisement => "/validate-metallb-io-v1beta1-bgpadvertisement",
+            Self::BgpPeer => "/validate-metallb-io-v1beta2-bgppeer",
+            Self::BfdProfile => "/validate-metallb-io-v1beta1-bfdprofile",
+            Self::Community => "/validate-metallb-io-v1beta1-community",
+            Self::MetalLb => "/validate-metallb-io-v1beta1-metallb",
+        }
+    }
+
+    /// Tells whether the verdict depends on other objects.
+    #[must_use]
+    pub const fn needs_resources(self) -> bool {
+        !matches!(self, Self::MetalLb)
+    }
+}
+
+/// What is being done to the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A new object.
+    Create,
+    /// A change.
+    Update,
+    /// A deletion.
+    Delete,
+    /// Anything else; always allowed.
+    Other,
+}
+
+/// One admission request, as far as it is read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Kind of the object, by the path that was called.
+    pub kind: Kind,
+    /// What is being done.
+    pub operation: Operation,
+    /// Namespace of the request, for objects that do not carry their own.
+    pub namespace: Option<String>,
+    /// The object as it shall be; null on deletion.
+    pub object: Value,
+    /// The object as it is; null on creation.
+    pub old: Value,
+}
+
+/// What the verdict depends on besides objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// MetalLB's namespace.
+    pub namespace: String,
+    /// Who speaks BGP.
+    pub backend: Backend,
+    /// Among which peers `myASN` must be the same.
+    pub my_asn_scope: MyAsnScope,
+    /// The operator's own setting of the namespace of an external frr-k8s.
+    pub frrk8s_external_namespace: Option<String>,
+}
+
+/// Something that is wrong with a field.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Path of the field; led by the object where that is another one.
+    pub field: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Problem {
+    fn new(field: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self {
+            field: field.into(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            f.write_str(&self.reason)
+        } else {
+            write!(f, "{}: {}", self.field, self.reason)
+        }
+    }
+}
+
+/// Whether the request is allowed, and everything to say about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Everything that is wrong; nothing means allowed.
+    pub errors: Vec<Problem>,
+    /// What the user is told either way.
+    pub warnings: Vec<String>,
+    /// The object could not be read at all.
+    pub undecodable: bool,
+}
+
+impl Verdict {
+    /// Tells whether the request is allowed.
+    #[must_use]
+    pub fn allowed(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// All errors in one text.
+    #[must_use]
+    pub fn message(&self) -> String {
+        self.errors
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
+    fn refused(problem: Problem) -> Self {
+        Self {
+            errors: vec![problem],
+            ..Self::default()
+        }
+    }
+
+    fn undecodable(error: &serde_json::Error) -> Self {
+        let problem = Problem::new("", format!("cannot read the object: {error}"));
+        Self {
+            undecodable: true,
+            ..Self::refused(problem)
+        }
+    }
+}
+
+/// Judges a request.
+///
+/// `current` holds the objects as they are; the object of the request takes the place of its older self. Only errors
+/// in which it takes part count: a bad object that exists already blocks nobody else.
+#[must_use]
+pub fn judge(request: &Request, current: &Resources, rules: &Rules) -> Verdict {
+    let verdict = match request.kind {
+        Kind::MetalLb => metallb::judge(request, rules),
+        kind => configuration::judge(kind, request, current, rules),
+    };
+    verdict.unwrap_or_else(|error| Verdict::undecodable(&error))
+}
