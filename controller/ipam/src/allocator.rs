@@ -178,7 +178,8 @@ impl Allocator {
             return Ok(None);
         }
         let Some(second) = self.pick(state, family, key, request) else {
-            let topics = vec![Topic::Pool(pool, family)];
+            let mut topics = vec![Topic::Pool(pool, family)];
+            topics.extend(group_topic(request));
             self.waiters.wait(key, request.clone(), Lack::SecondFamily, topics);
             self.settle(key);
             return Err(Why::Full(family));
@@ -257,8 +258,14 @@ impl Allocator {
                 }
             }
         }
-        let key = request.sharing.as_ref().map(|sharing| Arc::clone(&sharing.key));
-        topics.extend(key.map(Topic::Sharing));
+        topics.extend(group_topic(request));
         topics
     }
+}
+
+fn group_topic(request: &Request) -> Option<Topic> {
+    request
+        .sharing
+        .as_ref()
+        .map(|sharing| Topic::Sharing(Arc::clone(&sharing.key)))
 }

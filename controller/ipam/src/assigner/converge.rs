@@ -90,13 +90,7 @@ impl Pass<'_> {
         let current = self.current();
         let plain = service.request(families, Vec::new(), None);
         if !self.assigner.allocator.has_pools() {
-            if !current.is_empty() {
-                let message = self.not_allowed("there are no pools");
-                self.tell(EventKind::Normal, event_reason::CLEAR_ASSIGNMENT, message);
-            }
-            let target = self.clear(Level::Debug, "noConfig");
-            self.assigner.allocator.wait(&service.key, &plain);
-            return target;
+            return self.without_pools(families, &current);
         }
         let wanted = match service.wanted() {
             Ok(wanted) => wanted,
@@ -110,6 +104,21 @@ impl Pass<'_> {
             Some(kept) => self.top_up(&request, kept),
             None => self.find(&plain, &request, &current),
         }
+    }
+
+    fn without_pools(&mut self, families: Families, current: &[IpAddr]) -> Target {
+        let service = self.service;
+        if !current.is_empty() {
+            let message = self.not_allowed("there are no pools");
+            self.tell(EventKind::Normal, event_reason::CLEAR_ASSIGNMENT, message);
+        }
+        let target = self.clear(Level::Debug, "noConfig");
+        // A request that is not understood waits for an edit, not for a pool.
+        if let Ok(wanted) = service.wanted() {
+            let request = service.request(families, wanted, service.wanted_pool());
+            self.assigner.allocator.wait(&service.key, &request);
+        }
+        target
     }
 
     /// The addresses that the Service has: what we remember, else what the status says.
@@ -196,7 +205,7 @@ impl Pass<'_> {
     /// Upstream: they are lost first (W17).
     fn find(&mut self, plain: &Request, request: &Request, current: &[IpAddr]) -> Target {
         let refusal = match self.assigner.allocator.allocate(&self.service.key, request) {
-            Ok(found) => return Target::Have(found),
+            Ok(found) => return self.top_up(request, found),
             Err(refusal) => refusal,
         };
         self.outcome.failed = true;

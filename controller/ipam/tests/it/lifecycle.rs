@@ -92,7 +92,7 @@ fn a_failure_is_told_once() {
     world.put(svc("b"));
     world.quiet().again("b");
     assert!(world.events.is_empty());
-    world.put(svc("b").from_pool("nowhere"));
+    world.put(svc("b").of_pool("nowhere"));
     world.told("unknown pool \"nowhere\"");
 }
 
@@ -198,7 +198,7 @@ fn a_woken_service_that_changed_its_mind_passes_the_address_on() {
     for name in ["a", "b", "c"] {
         world.put(svc(name));
     }
-    let changed: Service = svc("b").from_pool("elsewhere").0;
+    let changed: Service = svc("b").of_pool("elsewhere").0;
     world.services.insert(key("b"), changed);
     world.delete("a");
     assert_eq!(world.has("c"), "1.2.3.4");

@@ -184,7 +184,7 @@ fn namespace_selectors_without_a_match_open_the_pool_to_nobody() {
     nobody.allocation.as_mut().unwrap().namespaces = Namespaces::Only([].into());
     let mut world = World::new(&[nobody]);
     world.put(svc("a"));
-    world.put(svc("b").from_pool("p"));
+    world.put(svc("b").of_pool("p"));
     assert_eq!((world.has("a"), world.has("b")), (String::new(), String::new()));
 }
 

@@ -28,9 +28,9 @@ fn world() -> World {
 // CTL-60 CTL-123
 #[case::pair(svc("a").dual(RequireDualStack).ips("fc00::2, 1.2.3.2"), "fc00::2,1.2.3.2")]
 // CTL-64
-#[case::closed_pool_by_name(svc("a").from_pool("closed"), "4.0.0.0")]
+#[case::closed_pool_by_name(svc("a").of_pool("closed"), "4.0.0.0")]
 #[case::closed_pool_by_address(svc("a").ips("4.0.0.3"), "4.0.0.3")]
-#[case::pool_and_address(svc("a").ips("4.0.0.3").from_pool("closed"), "4.0.0.3")]
+#[case::pool_and_address(svc("a").ips("4.0.0.3").of_pool("closed"), "4.0.0.3")]
 #[case::partial(svc("a").dual(PreferDualStack).ips("fc00::2"), "1.2.3.0,fc00::2")]
 fn a_request_is_met(#[case] svc: Svc, #[case] expected: &str) {
     let mut world = world();
@@ -56,16 +56,16 @@ fn a_request_is_met(#[case] svc: Svc, #[case] expected: &str) {
 // CTL-61
 #[case::two_pools(svc("a").dual(RequireDualStack).ips("1.2.3.1,fc01::1"), "[\"1.2.3.1\" \"fc01::1\"] is not allowed in config")]
 // CTL-66 CTL-67
-#[case::unknown_pool(svc("a").from_pool("x"), "unknown pool \"x\"")]
-#[case::disagree(svc("a").from_pool("six").ips("1.2.3.1"), "is not compatible with requested address pool six")]
+#[case::unknown_pool(svc("a").of_pool("x"), "unknown pool \"x\"")]
+#[case::disagree(svc("a").of_pool("six").ips("1.2.3.1"), "is not compatible with requested address pool six")]
 // CTL-71
 #[case::buggy(svc("a").ips("5.0.0.0"), "[\"5.0.0.0\"] is not allowed in config")]
 // CTL-72
 #[case::pinned(svc("a").ips("6.0.0.1"), "pool theirs not compatible for ip assignment")]
-#[case::pinned_by_name(svc("a").from_pool("theirs"), "pool theirs not compatible for ip assignment")]
+#[case::pinned_by_name(svc("a").of_pool("theirs"), "pool theirs not compatible for ip assignment")]
 // CTL-73
-#[case::no_family(svc("a").from_pool("six"), "no available IPs in pool six: it has no IPv4 addresses")]
-#[case::no_pair(svc("a").dual(RequireDualStack).from_pool("six"), "no available IPs in pool six for dual IPFamily: it has no IPv4 addresses")]
+#[case::no_family(svc("a").of_pool("six"), "no available IPs in pool six: it has no IPv4 addresses")]
+#[case::no_pair(svc("a").dual(RequireDualStack).of_pool("six"), "no available IPs in pool six for dual IPFamily: it has no IPv4 addresses")]
 fn a_request_is_refused(#[case] svc: Svc, #[case] text: &str) {
     let mut world = world();
     world.put(svc);
@@ -118,7 +118,7 @@ fn a_request_that_cannot_be_met_keeps_the_address_until_it_can() {
     world.put(svc("b").ips("1.2.3.0"));
     assert_eq!(world.has("b"), "1.2.3.1");
     world.told("keeping [\"1.2.3.1\"]");
-    world.put(svc("b").from_pool("nowhere"));
+    world.put(svc("b").of_pool("nowhere"));
     assert_eq!(world.has("b"), "1.2.3.1");
     world.put(svc("b").ips("1.2.3.0"));
     world.delete("a");
@@ -141,7 +141,7 @@ fn a_changed_pool_moves_the_service() {
     // CTL-65
     let mut world = world();
     world.put(svc("a"));
-    world.put(svc("a").from_pool("closed"));
+    world.put(svc("a").of_pool("closed"));
     assert_eq!((world.has("a"), world.mark("a")), ("4.0.0.0".into(), Some("closed")));
 }
 

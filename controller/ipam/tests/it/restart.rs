@@ -35,8 +35,8 @@ fn a_top_up_does_not_take_what_another_holds() {
 fn who_has_to_move_does_not_push_others_away() {
     // CTL-29
     let mut world = World::new(&[pool("old", &["9.0.0.0/32"]), pool("p", &["1.2.3.0/31"])]);
-    world.put(svc("a").from_pool("old"));
-    world.put(svc("b").from_pool("p"));
+    world.put(svc("a").of_pool("old"));
+    world.put(svc("b").of_pool("p"));
     world.pools.remove("old");
     let a = world.services.get_mut(&key("a")).unwrap();
     a.annotations.remove("metallb.io/address-pool");

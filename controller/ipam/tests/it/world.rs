@@ -102,7 +102,7 @@ impl Svc {
     pub(crate) fn ips(self, value: &str) -> Self {
         self.note(names::ANNOTATION_LOAD_BALANCER_IPS, value)
     }
-    pub(crate) fn from_pool(self, value: &str) -> Self {
+    pub(crate) fn of_pool(self, value: &str) -> Self {
         self.note(names::ANNOTATION_ADDRESS_POOL, value)
     }
     pub(crate) fn share(self, value: &str) -> Self {
