@@ -18,7 +18,7 @@ use metallb_dataplane::l2::{self, Interfaces, L2Handle};
 use metallb_l2::{EthernetAddress, Form, gratuitous};
 use tokio_util::sync::CancellationToken;
 
-use segment::{CLIENT_MAC, NODE_MAC, Segment, eventually, in_namespace};
+use segment::{CLIENT_MAC, NODE_MAC, Segment, eventually, in_namespace, without_capabilities};
 
 const VIP: &str = "192.0.2.100";
 const OTHER_VIP: &str = "192.0.2.101";
@@ -103,7 +103,7 @@ fn an_address_that_is_not_announced_stays_unresolved() {
     });
 }
 
-// L2-1.8: withdrawing sends nothing and answers nothing.
+// L2-10, L2-48: withdrawing sends nothing and answers nothing.
 #[test]
 fn a_withdrawn_address_is_not_answered() {
     in_namespace("a_withdrawn_address_is_not_answered", async {
@@ -278,6 +278,59 @@ fn a_request_in_a_vlan_is_answered_once() {
     });
 }
 
+// L2-42: the packet socket sees the frame once, with the interface that it finally belongs to.
+#[test]
+fn the_bridge_answers_once_and_its_port_does_not() {
+    in_namespace("the_bridge_answers_once_and_its_port_does_not", async {
+        let segment = Segment::new();
+        if !segment.can("ip link add br0 type bridge") {
+            return segment::skip(
+                "the_bridge_answers_once_and_its_port_does_not",
+                "the kernel has no bridges",
+            );
+        }
+        segment.node(&format!("ip link set br0 address {NODE_MAC}"));
+        segment.node("ip link set br0 up");
+        segment.node("ip link set node0 master br0");
+        let node = Node::start();
+        node.usable(&["br0"]).await;
+        node.announce(&[VIP]);
+        node.burst_is_over(VIP, 1).await;
+        segment.client_resolves(VIP, NODE_MAC).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let counters = node.counters(VIP);
+        assert_eq!((counters.requests_received, counters.responses_sent), (1, 1));
+    });
+}
+
+// L2-42: both the parent and the device on top of it hear the request, each for itself.
+#[test]
+fn a_macvlan_answers_for_itself_and_not_for_its_parent() {
+    in_namespace("a_macvlan_answers_for_itself_and_not_for_its_parent", async {
+        let segment = Segment::new();
+        let upper = "02:00:00:00:02:01";
+        if !segment.can(&format!(
+            "ip link add link node0 name mac0 address {upper} type macvlan mode bridge"
+        )) {
+            let test = "a_macvlan_answers_for_itself_and_not_for_its_parent";
+            return segment::skip(test, "the kernel has no macvlan");
+        }
+        segment.node("ip link set mac0 up");
+        let node = Node::start();
+        node.usable(&["mac0", "node0"]).await;
+        node.announce_on(VIP, "mac0");
+        node.burst_is_over(VIP, 1).await;
+        segment.client_resolves(VIP, upper).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let counters = node.counters(VIP);
+        assert_eq!((counters.requests_received, counters.responses_sent), (1, 1));
+        assert_eq!(
+            node.l2.drops().get(&("notMatchInterface", "node0".to_owned())),
+            Some(&1)
+        );
+    });
+}
+
 // L2-78, without the defence
 #[test]
 fn a_foreign_claim_is_reported_once() {
@@ -326,5 +379,17 @@ fn the_shell_ends_when_it_is_stopped() {
         node.l2.ended().await;
         segment.client("ip neigh flush all");
         segment.client_fails_to_resolve(VIP).await;
+    });
+}
+
+#[test]
+fn a_missing_capability_is_named() {
+    without_capabilities("a_missing_capability_is_named", async {
+        let config = l2::Config {
+            exclude: Arc::new(|_| false),
+            garp_interval: None,
+        };
+        let error = l2::spawn(config, CancellationToken::new()).unwrap_err().to_string();
+        assert!(error.contains("needs capability NET_RAW"), "{error}");
     });
 }

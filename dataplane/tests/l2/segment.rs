@@ -27,6 +27,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `body` in a child process that has a network namespace of its own.
 pub(crate) fn in_namespace(test: &str, body: impl Future<Output = ()>) {
+    let why_not = "neither root nor a user namespace gives a network namespace with veth";
+    run_inside(test, body, way_in, why_not);
+}
+
+/// Runs `body` in a child process that has no capabilities over the network namespace it is in.
+pub(crate) fn without_capabilities(test: &str, body: impl Future<Output = ()>) {
+    let way: &[&str] = &["unshare", "--user"];
+    let works = || {
+        Command::new(way[0])
+            .args(&way[1..])
+            .arg("true")
+            .output()
+            .is_ok_and(|done| done.status.success())
+    };
+    run_inside(test, body, || works().then_some(way), "there are no user namespaces");
+}
+
+fn run_inside(
+    test: &str,
+    body: impl Future<Output = ()>,
+    way: impl Fn() -> Option<&'static [&'static str]>,
+    why_not: &str,
+) {
     if env::var_os(INSIDE).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -35,14 +58,11 @@ pub(crate) fn in_namespace(test: &str, body: impl Future<Output = ()>) {
             .unwrap();
         return runtime.block_on(body);
     }
-    let Some(unshare) = way_in() else {
-        return skip(
-            test,
-            "neither root nor a user namespace gives a network namespace with veth",
-        );
+    let Some(way) = way() else {
+        return skip(test, why_not);
     };
-    let child = Command::new(unshare[0])
-        .args(&unshare[1..])
+    let child = Command::new(way[0])
+        .args(&way[1..])
         .arg(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
