@@ -22,7 +22,7 @@ use std::{
 
 use metallb_l2::{EthernetAddress, Selection};
 use metallb_net::{ETHERTYPE_ARP, LinkMonitor, OpenError, PacketSocket};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -83,6 +83,7 @@ pub struct L2Handle {
     desired: watch::Sender<Desired>,
     known: watch::Receiver<BTreeSet<String>>,
     usable: watch::Receiver<BTreeSet<String>>,
+    reannounce: Arc<Notify>,
     conflicts: broadcast::Sender<Conflict>,
     counters: Arc<Counters>,
 }
@@ -99,6 +100,7 @@ pub fn spawn(config: Config, stop: CancellationToken) -> Result<L2Handle, Error>
     let (known_writer, known) = watch::channel(BTreeSet::new());
     let (usable_writer, usable) = watch::channel(BTreeSet::new());
     let (conflicts, _) = broadcast::channel(CONFLICTS_KEPT);
+    let reannounce = Arc::<Notify>::default();
     let counters = Arc::<Counters>::default();
 
     let links = links::Task {
@@ -110,12 +112,13 @@ pub fn spawn(config: Config, stop: CancellationToken) -> Result<L2Handle, Error>
     let announcer = Announcer::new(socket, config.garp_interval, Arc::clone(&counters), conflicts.clone());
     let watching = stop.clone().run_until_cancelled_owned(links.run(monitor));
     tokio::spawn(watching.instrument(tracing::info_span!("l2-links")));
-    let announcing = announcer.run(desired_reader, selection_reader, stop);
+    let announcing = announcer.run(desired_reader, selection_reader, Arc::clone(&reannounce), stop);
     tokio::spawn(announcing.instrument(tracing::info_span!("l2")));
     Ok(L2Handle {
         desired,
         known,
         usable,
+        reannounce,
         conflicts,
         counters,
     })
@@ -132,6 +135,12 @@ impl L2Handle {
             *current = desired;
             changed
         });
+    }
+
+    /// Tells the segment about every announced address once more, as after a partition, when clients may have learnt
+    /// another node's hardware address.
+    pub fn reannounce(&self) {
+        self.reannounce.notify_one();
     }
 
     /// Names of all interfaces of the node except the excluded ones, down ones included (the names that

@@ -14,7 +14,7 @@ use metallb_l2::{
 };
 use metallb_net::{Delivery, PacketSocket, Received};
 use tokio::{
-    sync::{broadcast, watch},
+    sync::{Notify, broadcast, watch},
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -66,6 +66,7 @@ impl Announcer {
         mut self,
         mut desired: watch::Receiver<Desired>,
         mut selection: watch::Receiver<Selection>,
+        reannounce: Arc<Notify>,
         stop: CancellationToken,
     ) {
         let mut buffer = [0; BUFFER_LEN];
@@ -83,6 +84,7 @@ impl Announcer {
                     let selected = selection.borrow_and_update().clone();
                     self.use_links(selected);
                 }
+                () = reannounce.notified() => self.feed(Event::Reannounce),
                 () = sleep_until(deadline) => self.feed(Event::Tick),
                 received = self.socket.receive(&mut buffer) => match received {
                     Ok(received) => self.on_frame(received, &buffer[..received.len]),

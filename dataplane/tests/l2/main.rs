@@ -148,6 +148,8 @@ fn a_gain_sends_ten_frames_and_a_repeated_announcement_none() {
         node.announce(&[VIP]);
         tokio::time::sleep(Duration::from_millis(1500)).await;
         assert_eq!(node.counters(VIP).gratuitous_sent, 10);
+        node.l2.reannounce();
+        node.burst_is_over(VIP, 2).await;
     });
 }
 
