@@ -20,7 +20,39 @@
 //! # }
 //! ```
 
+mod accept;
+mod admission;
+mod apply;
+mod auth;
+mod call;
+mod convert;
+mod crd;
+mod defaults;
+mod delete;
+mod discovery;
+mod error;
+mod gc;
+mod meta;
+mod patch;
+mod read;
+mod request;
+mod resource;
+mod router;
+mod scale;
+mod schema;
+mod selector;
 mod server;
+mod service;
+mod shape;
+mod state;
+mod store;
+mod strategic;
+mod table;
 mod tls;
+mod typed;
+mod view;
+mod watch;
+mod webhook;
+mod write;
 
 pub use server::{ApiServer, Options, StartError, start};

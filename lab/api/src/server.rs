@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +15,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::service::Nets;
+use crate::state::{Server, Shared};
 use crate::tls::{self, TlsError};
+use crate::{gc, router};
 
 /// How to start the server.
 #[derive(Debug)]
@@ -79,9 +83,13 @@ pub async fn start(options: Options) -> Result<ApiServer, StartError> {
     let addresses: Vec<SocketAddr> = options.listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let ips: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
     let identity = tls::identity(&options.advertise, &ips)?;
+    let nets = Nets::new(&options.service_cidrs).map_err(|(cidr, why)| StartError::ServiceCidr(cidr, why))?;
     let stop = CancellationToken::new();
-    let router = Router::new();
+    let state: Shared = Arc::new(Server::new(nets, identity.ca_pem.clone(), stop.clone()));
+    let token = state.tokens().admin();
+    let router = router::router(state.clone());
     let mut tasks = JoinSet::new();
+    tasks.spawn(gc::run(state));
     for listener in options.listeners {
         serve(
             listener,
@@ -94,7 +102,7 @@ pub async fn start(options: Options) -> Result<ApiServer, StartError> {
     let server = ApiServer {
         router,
         ca_pem: identity.ca_pem,
-        token: String::new(),
+        token,
         dir: options.dir,
         addresses,
         stop,
@@ -216,7 +224,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), StartError> {
 
 fn serve(
     listener: TcpListener,
-    config: std::sync::Arc<rustls::ServerConfig>,
+    config: Arc<rustls::ServerConfig>,
     router: Router,
     stop: CancellationToken,
     tasks: &mut JoinSet<()>,

@@ -1,0 +1,204 @@
+//! Watches: a stream of events, fed from the history of the store.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use http::header;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::call::Call;
+use crate::convert;
+use crate::error::{ApiError, Result};
+use crate::read;
+use crate::request::{Form, Params};
+use crate::selector::Selector;
+use crate::state::Shared;
+use crate::store::{Change, Object};
+use crate::view;
+
+/// How often an idle watch gets a bookmark.
+const BOOKMARKS: Duration = Duration::from_secs(30);
+
+struct Watch {
+    call: Call,
+    selector: Selector,
+    changes: watch::Receiver<u64>,
+    /// Everything up to here was sent.
+    revision: u64,
+    ready: VecDeque<Bytes>,
+    end: Instant,
+    bookmarks: bool,
+    over: bool,
+}
+
+/// Answers with a stream of events.
+pub(crate) fn watch(call: &Call) -> Result<Response> {
+    let call = owned(call);
+    let selector = read::selector(&call)?;
+    let bucket = call.resource.bucket();
+    let changes = call.server.store().subscribe(&bucket);
+    let seconds = call.params.number("timeoutSeconds").filter(|s| *s > 0).unwrap_or(1800);
+    let from = call.params.get("resourceVersion").to_owned();
+    let initial = call.params.flag("sendInitialEvents");
+    let bookmarks = call.params.flag("allowWatchBookmarks");
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut watch = Watch {
+        call,
+        selector,
+        changes,
+        revision: 0,
+        ready: VecDeque::new(),
+        end,
+        bookmarks,
+        over: false,
+    };
+    let mut first = Vec::new();
+    if initial || from.is_empty() || from == "0" {
+        (first, watch.revision) = read::selected(&watch.call, None)?;
+    } else {
+        watch.revision = from
+            .parse()
+            .map_err(|_| ApiError::bad_request(format!("invalid resource version {from:?}")))?;
+    }
+    let stream = futures::stream::once(async move {
+        for object in first {
+            watch.push("ADDED", object).await;
+        }
+        if initial && watch.bookmarks {
+            watch.bookmark(true);
+        }
+        futures::stream::unfold(watch, |mut watch| async move {
+            let bytes = watch.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(bytes), watch))
+        })
+    });
+    let mut response = Response::new(Body::from_stream(futures::StreamExt::flatten(stream)));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    Ok(response)
+}
+
+/// The call outlives its request; a name in the path is a field selector.
+fn owned(call: &Call) -> Call {
+    let mut params: Params = call.params.clone();
+    if let Some(name) = &call.name {
+        params.set("fieldSelector", &format!("metadata.name={name}"));
+    }
+    call.with_params(params)
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Bytes> {
+        let stop = self.call.server.stop.clone();
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(bytes);
+            }
+            if self.over {
+                return None;
+            }
+            self.changes.mark_unchanged();
+            self.collect().await;
+            if !self.ready.is_empty() {
+                continue;
+            }
+            // Cancel-safe: no arm keeps anything but what it waits for.
+            tokio::select! {
+                changed = self.changes.changed() => self.over = changed.is_err(),
+                () = tokio::time::sleep_until(self.end) => self.over = true,
+                () = stop.cancelled() => self.over = true,
+                () = tokio::time::sleep(BOOKMARKS), if self.bookmarks => self.bookmark(false),
+            }
+        }
+    }
+
+    /// Queues whatever happened since the last event.
+    async fn collect(&mut self) {
+        let server: Shared = self.call.server.clone();
+        let (changes, revision) = {
+            let store = server.store();
+            (
+                store.since(&self.call.resource.bucket(), self.revision),
+                store.revision(),
+            )
+        };
+        let Ok(changes) = changes else {
+            let error = ApiError::expired(format!("too old resource version: {} ({revision})", self.revision));
+            self.fail(&error);
+            return;
+        };
+        self.revision = self.revision.max(revision);
+        for change in changes {
+            if let Some((kind, object)) = self.event(&change) {
+                self.push(kind, object).await;
+            }
+        }
+    }
+
+    /// How a change looks through the selector.
+    fn event(&self, change: &Change) -> Option<(&'static str, Object)> {
+        let wanted = |object: &Object| {
+            let namespace = self.call.namespace.as_str();
+            (namespace.is_empty() || object["metadata"]["namespace"] == namespace) && self.selector.matches(object)
+        };
+        let before = change.previous.clone().filter(wanted);
+        match (change.object.clone(), before) {
+            (Some(object), before) if wanted(&object) => {
+                Some((if before.is_some() { "MODIFIED" } else { "ADDED" }, object))
+            }
+            (_, Some(last)) => {
+                let mut last = Value::clone(&last);
+                last["metadata"]["resourceVersion"] = change.revision.to_string().into();
+                Some(("DELETED", Object::new(last)))
+            }
+            (_, None) => None,
+        }
+    }
+
+    async fn push(&mut self, kind: &str, object: Object) {
+        let call = &self.call;
+        match convert::present(&call.server, &call.resource, &call.version, vec![object]).await {
+            Ok(objects) => {
+                for object in objects {
+                    let line = line(kind, &view::one(call, &object));
+                    self.ready.push_back(line);
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn bookmark(&mut self, initial: bool) {
+        let mut metadata = json!({"resourceVersion": self.revision.to_string(), "creationTimestamp": null});
+        if initial {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match self.call.form {
+            Form::Full => {
+                json!({"kind": self.call.resource.kind, "apiVersion": self.call.api_version(), "metadata": metadata})
+            }
+            Form::Metadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            Form::Table => {
+                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [], "rows": []})
+            }
+        };
+        self.ready.push_back(line("BOOKMARK", &object));
+    }
+
+    fn fail(&mut self, error: &ApiError) {
+        self.ready.push_back(line("ERROR", &error.status()));
+        self.over = true;
+    }
+}
+
+fn line(kind: &str, object: &Value) -> Bytes {
+    Bytes::from(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n"))
+}
