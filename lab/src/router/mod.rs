@@ -1,0 +1,86 @@
+//! The router that the nodes peer with: FRR or BIRD where installed, our own route receiver otherwise.
+//!
+//! Whatever it is, its routes are in the kernel of its namespace, and that is where they are observed.
+
+mod bird;
+mod builtin;
+mod daemon;
+mod frr;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::Result;
+use ipnet::Ipv4Net;
+
+use crate::net::{Links, Netns};
+
+/// The router's autonomous system.
+pub const ASN: u32 = 64501;
+
+/// Which router to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum RouterKind {
+    /// FRR, else BIRD, else ours, by what is installed.
+    #[default]
+    Auto,
+    /// Our own receiver of routes.
+    Builtin,
+    /// FRR's zebra and bgpd.
+    Frr,
+    /// BIRD 2.
+    Bird,
+}
+
+/// A running router.
+pub struct Router {
+    name: &'static str,
+    links: Links,
+    // Held for its end: processes are killed, tasks stopped.
+    _running: Running,
+}
+
+enum Running {
+    Builtin(#[expect(dead_code, reason = "ends with us")] builtin::Builtin),
+    Daemons(#[expect(dead_code, reason = "ends with us")] Vec<daemon::Daemon>),
+}
+
+impl Router {
+    /// Starts a router in `netns`; `dir` is for its files.
+    ///
+    /// # Errors
+    /// When the wanted one is not installed or does not start.
+    pub(crate) async fn start(kind: RouterKind, netns: &Netns, dir: &Path, many_users: bool) -> Result<Self> {
+        let links = netns.links()?;
+        let kind = match kind {
+            RouterKind::Auto if frr::installed() && many_users => RouterKind::Frr,
+            RouterKind::Auto if bird::installed() => RouterKind::Bird,
+            RouterKind::Auto => RouterKind::Builtin,
+            chosen => chosen,
+        };
+        let (name, running) = match kind {
+            RouterKind::Frr => ("FRR", Running::Daemons(frr::start(netns, dir, many_users)?)),
+            RouterKind::Bird => ("BIRD", Running::Daemons(vec![bird::start(netns, dir)?])),
+            RouterKind::Auto | RouterKind::Builtin => {
+                ("the built-in route receiver", Running::Builtin(builtin::start(netns, links.clone())?))
+            }
+        };
+        Ok(Self { name, links, _running: running })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The next hops its kernel has for exactly `prefix`.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub async fn next_hops(&self, prefix: Ipv4Net) -> Result<Vec<Ipv4Addr>> {
+        let mut hops = self.links.next_hops(prefix).await?;
+        hops.sort_unstable();
+        Ok(hops)
+    }
+}
