@@ -15,6 +15,8 @@ pub struct Environment {
     pub frr_image: Option<Image>,
     /// `FRRK8S_IMAGE`, needed by back-end frr-k8s.
     pub frr_k8s_image: Option<Image>,
+    /// `FRRK8S_EXTERNAL_NAMESPACE`, the namespace of an frr-k8s that somebody else deploys.
+    pub frr_k8s_external_namespace: Option<String>,
     /// The ports of the deployed processes.
     pub ports: Ports,
     /// TLS settings that are passed on to the deployed processes.
@@ -63,6 +65,14 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
+    /// Drops the cipher suites where TLS 1.3 leaves no choice: operands refuse to start with both.
+    fn effective(mut self) -> Self {
+        if matches!(self.min_version.as_str(), "" | "VersionTLS13") {
+            self.cipher_suites.clear();
+        }
+        self
+    }
+
     /// Gives the flags of controller and speaker for what is set.
     pub(crate) fn args(&self) -> impl Iterator<Item = String> {
         [
@@ -117,6 +127,7 @@ impl Environment {
             speaker_image: mandatory_image("SPEAKER_IMAGE")?,
             frr_image: image("FRR_IMAGE")?,
             frr_k8s_image: image("FRRK8S_IMAGE")?,
+            frr_k8s_external_namespace: text("FRRK8S_EXTERNAL_NAMESPACE"),
             ports: Ports {
                 memberlist: port("MEMBER_LIST_BIND_PORT", ports.memberlist)?,
                 metrics: port("METRICS_PORT", ports.metrics)?,
@@ -129,7 +140,8 @@ impl Environment {
                 cipher_suites: text("TLS_CIPHER_SUITES").unwrap_or_default(),
                 curve_preferences: text("TLS_CURVE_PREFERENCES").unwrap_or_default(),
                 min_version: text("TLS_MIN_VERSION").unwrap_or_default(),
-            },
+            }
+            .effective(),
         })
     }
 }
@@ -193,6 +205,15 @@ mod tests {
         ] {
             assert_eq!(with(extra).unwrap_err(), EnvironmentError::Missing(name));
         }
+    }
+
+    // OP-52
+    #[test]
+    fn cipher_suites_count_only_where_they_can_be_chosen() {
+        let suites = ("TLS_CIPHER_SUITES", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
+        assert_eq!(with(&[("TLS_CIPHER_SUITES", "x")]).unwrap().tls, TlsSettings::default());
+        let extra: &'static [_] = Box::leak(Box::new([suites, ("TLS_MIN_VERSION", "VersionTLS12")]));
+        assert_eq!(with(extra).unwrap().tls.cipher_suites, suites.1);
     }
 
     #[test]

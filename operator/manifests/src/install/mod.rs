@@ -16,7 +16,7 @@ use k8s_openapi::{
 use metallb_api::names;
 
 use crate::{
-    Image, Object,
+    Image, Object, TlsSettings,
     config::service_account,
     object::meta,
     pod::{component_labels, labels},
@@ -71,7 +71,7 @@ pub fn components(install: &Install) -> Vec<Object> {
     objects.extend([
         secret(names::WEBHOOK_SECRET, component_labels(names::WEBHOOK_SERVER)).into(),
         secret(names::OPERATOR_WEBHOOK_SECRET, labels([OPERATOR_LABEL])).into(),
-        tls_config().into(),
+        tls_config(&TlsSettings::default()).into(),
         webhooks::service().into(),
         webhooks::operator_service().into(),
         workloads::operator(install).into(),
@@ -129,15 +129,22 @@ fn secret(name: &str, labels: BTreeMap<String, String>) -> Secret {
     }
 }
 
-/// The TLS settings of the webhook server, here so that it need not wait for the operator, which keeps them up to date.
-fn tls_config() -> ConfigMap {
+/// The TLS settings of the webhook server.
+///
+/// Installed empty, so that the webhook server need not wait for the operator, which keeps them up to date.
+pub fn tls_config(settings: &TlsSettings) -> ConfigMap {
+    let values = [
+        &settings.cipher_suites,
+        &settings.min_version,
+        &settings.curve_preferences,
+    ];
+    let data = workloads::TLS_VARIABLES
+        .into_iter()
+        .zip(values)
+        .map(|(name, value)| (name.to_owned(), value.clone()));
     ConfigMap {
         metadata: meta(names::TLS_CONFIG_MAP, labels([(names::LABEL_APP, names::APP)])),
-        data: Some(
-            workloads::TLS_VARIABLES
-                .map(|name| (name.to_owned(), String::new()))
-                .into(),
-        ),
+        data: Some(data.collect()),
         ..ConfigMap::default()
     }
 }

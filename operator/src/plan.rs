@@ -1,0 +1,184 @@
+//! What to do about one MetalLB resource, as a pure function.
+
+use std::fmt;
+
+use kube::{Resource, ResourceExt};
+use metallb_api::{MetalLB, names};
+use metallb_manifests::{Environment, Object, desired};
+use metallb_webhooks::verdict::check_metallb;
+
+use crate::conditions::State;
+
+/// Which MetalLB resource is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Key {
+    /// The one resource that has an effect.
+    pub(crate) fn singleton(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: names::METALLB_RESOURCE.to_owned(),
+        }
+    }
+
+    pub(crate) fn of(resource: &MetalLB) -> Self {
+        Self {
+            namespace: resource.namespace().unwrap_or_default(),
+            name: resource.name_any(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Plan {
+    /// These objects shall exist, and no others of ours.
+    Deploy(Vec<Object>),
+    /// Leave everything as it is and say why.
+    Refuse(State),
+    /// No object of ours shall exist.
+    Remove,
+    /// Leave everything as it is.
+    Nothing,
+}
+
+/// Decides what to do about the resource of a key, which may be gone.
+pub(crate) fn plan(key: &Key, resource: Option<&MetalLB>, environment: &Environment) -> Plan {
+    let singleton = *key == Key::singleton(&environment.namespace);
+    let Some(resource) = resource.filter(|resource| resource.meta().deletion_timestamp.is_none()) else {
+        return if singleton { Plan::Remove } else { Plan::Nothing };
+    };
+    if !singleton {
+        return Plan::Refuse(misplaced(key, environment));
+    }
+    let problems = check_metallb(&resource.spec, environment.frr_k8s_external_namespace.as_deref());
+    if !problems.is_empty() {
+        let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        return Plan::Refuse(State::degraded("InvalidSpec", message));
+    }
+    match desired(&resource.spec, environment) {
+        Ok(objects) => Plan::Deploy(owned(objects, resource)),
+        Err(refusal) => Plan::Refuse(State::degraded(refusal.reason(), refusal.to_string())),
+    }
+}
+
+/// Says that the resource has no effect. Name and namespace have the reason of upstream's one check.
+fn misplaced(key: &Key, environment: &Environment) -> State {
+    let right = Key::singleton(&environment.namespace);
+    let message = if key.name == right.name {
+        format!(
+            "MetalLB resource in namespace {} has no effect, it must be {right}",
+            key.namespace
+        )
+    } else {
+        format!("Incorrect MetalLB resource name: {}, it must be {right}", key.name)
+    };
+    State::degraded("IncorrectMetalLBResourceName", message)
+}
+
+fn owned(mut objects: Vec<Object>, resource: &MetalLB) -> Vec<Object> {
+    if let Some(mut owner) = resource.controller_owner_ref(&()) {
+        owner.block_owner_deletion = Some(true);
+        for object in &mut objects {
+            object.own(owner.clone());
+        }
+    }
+    objects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+    use metallb_api::MetalLBSpec;
+
+    fn environment() -> Environment {
+        Environment::from_variables(|name| match name {
+            "OPERATOR_NAMESPACE" => Some("metallb-system".into()),
+            "CONTROLLER_IMAGE" | "SPEAKER_IMAGE" => Some("metallb:1".into()),
+            _ => None,
+        })
+        .unwrap()
+    }
+
+    fn resource(namespace: &str, name: &str) -> MetalLB {
+        let mut resource = MetalLB::new(name, MetalLBSpec::default());
+        resource.metadata.namespace = Some(namespace.into());
+        resource.metadata.uid = Some("uid".into());
+        resource
+    }
+
+    fn planned(resource: &MetalLB) -> Plan {
+        plan(&Key::of(resource), Some(resource), &environment())
+    }
+
+    fn refused(resource: &MetalLB) -> (String, String) {
+        match planned(resource) {
+            Plan::Refuse(State::Degraded { reason, message }) => (reason, message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    // OP-12
+    #[test]
+    fn the_right_resource_is_deployed_and_owns_what_may_vanish() {
+        let Plan::Deploy(objects) = planned(&resource("metallb-system", "metallb")) else {
+            panic!()
+        };
+        assert_eq!(objects.len(), 5);
+        for object in objects.iter().filter(|object| object.is_owned()) {
+            let owners = object.metadata().owner_references.as_ref().unwrap();
+            assert_eq!((owners[0].kind.as_str(), owners[0].uid.as_str()), ("MetalLB", "uid"));
+            assert_eq!(
+                (owners[0].controller, owners[0].block_owner_deletion),
+                (Some(true), Some(true))
+            );
+        }
+    }
+
+    // OP-9
+    #[test]
+    fn another_name_or_namespace_is_refused_and_told_the_right_one() {
+        for (namespace, name) in [("metallb-system", "other"), ("elsewhere", "metallb")] {
+            let (reason, message) = refused(&resource(namespace, name));
+            assert_eq!(reason, "IncorrectMetalLBResourceName");
+            assert!(message.contains("metallb-system/metallb"), "{message}");
+        }
+    }
+
+    // OP-10
+    #[test]
+    fn a_wrong_resource_that_vanishes_takes_nothing_with_it() {
+        let key = Key::of(&resource("metallb-system", "other"));
+        assert_eq!(plan(&key, None, &environment()), Plan::Nothing);
+    }
+
+    // OP-43
+    #[test]
+    fn nothing_remains_of_a_resource_that_is_gone_or_going() {
+        let key = Key::singleton("metallb-system");
+        assert_eq!(plan(&key, None, &environment()), Plan::Remove);
+        let mut going = resource("metallb-system", "metallb");
+        going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert_eq!(planned(&going), Plan::Remove);
+    }
+
+    #[test]
+    fn a_wrong_spec_leaves_what_runs_alone() {
+        let mut resource = resource("metallb-system", "metallb");
+        resource.spec.bgp_backend = Some("foo".into());
+        assert_eq!(refused(&resource).0, "InvalidSpec");
+        resource.spec.bgp_backend = Some("frr".into());
+        assert_eq!(refused(&resource).0, "UnsupportedBackend");
+    }
+}
