@@ -2,6 +2,38 @@
 //!
 //! [`verdict`] and [`convert`] are pure functions. [`run`] serves them over TLS until it is stopped, keeps its
 //! certificate (own CA in a Secret, or files that somebody else writes) and the `caBundle` of whoever calls.
+//!
+//! ```no_run
+//! # async fn example(client: kube::Client, stop: metallb_runtime::CancellationToken) -> anyhow::Result<()> {
+//! use std::sync::Arc;
+//! use metallb_webhooks::{Certificates, Lists, Readiness, Rules, Webhooks};
+//!
+//! let rules = Rules { namespace: "metallb-system".into(), ..Rules::default() };
+//! let webhooks = Webhooks {
+//!     listen: ([0, 0, 0, 0], 9443).into(),
+//!     certificates: Certificates::of_configuration("metallb-system"),
+//!     tls: Default::default(),
+//!     rules: Webhooks::fixed(rules),
+//!     reader: Arc::new(Lists::new(client.clone(), "metallb-system")),
+//! };
+//! let ready = Readiness::default(); // for /readyz
+//! metallb_webhooks::run(webhooks, client, ready, stop).await
+//! # }
+//! ```
 
+pub mod certs;
 pub mod convert;
+mod reader;
+mod readiness;
+pub mod review;
+mod run;
+pub mod server;
 pub mod verdict;
+
+pub use certs::inject::Target;
+pub use certs::rotate::Rotation;
+pub use reader::{Lists, ReadError, Reader};
+pub use readiness::Readiness;
+pub use run::{Certificates, Webhooks, run};
+pub use server::TlsSettings;
+pub use verdict::Rules;

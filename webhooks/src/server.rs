@@ -1,0 +1,223 @@
+//! The routes, and how they are served.
+//!
+//! ```text
+//! API server ──TLS──► axum-server ──► router ──► review ──► verdict / convert
+//!                        ▲                         ▲
+//!          certificate (watch channel)     Reader, Rules (watch channel)
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use metallb_api::names;
+use metallb_config::Resources;
+use metallb_runtime::{CancellationToken, tls};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use crate::reader::{ReadError, Reader};
+use crate::review::{self, ReviewError};
+use crate::verdict::{Kind, Request, Rules, Verdict, judge};
+
+/// The largest request body, as large as an API server accepts objects.
+pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+/// The largest conversion request: the API server sends whole pages of lists.
+pub const CONVERSION_BODY_LIMIT: usize = 64 * 1024 * 1024;
+
+/// How long open requests may take after the stop signal.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct Judge {
+    reader: Arc<dyn Reader>,
+    rules: watch::Receiver<Rules>,
+}
+
+impl Judge {
+    /// Judges by the rules of the moment, against what the reader reads.
+    #[must_use]
+    pub fn new(reader: Arc<dyn Reader>, rules: watch::Receiver<Rules>) -> Self {
+        Self { reader, rules }
+    }
+
+    async fn verdict(&self, request: &Request) -> Result<Verdict, ReadError> {
+        let current = if request.kind.needs_resources() {
+            self.reader.current().await?
+        } else {
+            Resources::default()
+        };
+        let rules = self.rules.borrow().clone();
+        Ok(judge(request, &current, &rules))
+    }
+}
+
+/// Builds the routes of all kinds, and of conversion.
+pub fn router(judge: Judge) -> Router {
+    let validate =
+        |kind: Kind| move |state: State<Judge>, headers: HeaderMap, body: Bytes| admission(kind, state, headers, body);
+    let routes = Kind::ALL.into_iter().fold(Router::new(), |router, kind| {
+        router.route(kind.path(), post(validate(kind)))
+    });
+    let conversion = post(conversion).layer(DefaultBodyLimit::max(CONVERSION_BODY_LIMIT));
+    routes
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .route(names::CONVERSION_PATH, conversion)
+        .with_state(judge)
+}
+
+async fn admission(kind: Kind, State(judge): State<Judge>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(refusal) = check_content_type(&headers) {
+        return refusal;
+    }
+    let (envelope, request) = match review::open_admission(&body, kind) {
+        Ok(opened) => opened,
+        Err(error) => return bad_request(&error),
+    };
+    let operation = request.operation;
+    let answer = match judge.verdict(&request).await {
+        Ok(verdict) => {
+            // The reasons go to the one who asked; they may quote what must not be logged.
+            debug!(
+                ?kind,
+                ?operation,
+                allowed = verdict.allowed(),
+                errors = verdict.errors.len(),
+                "admission"
+            );
+            review::seal_admission(envelope, &verdict)
+        }
+        Err(error) => {
+            let source = std::error::Error::source(&error)
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            warn!(?kind, ?operation, %error, %source, "cannot judge");
+            review::seal_failure(envelope, &format!("{error}: {source}"))
+        }
+    };
+    Json(answer).into_response()
+}
+
+async fn conversion(headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(refusal) = check_content_type(&headers) {
+        return refusal;
+    }
+    match review::answer_conversion(&body) {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => bad_request(&error),
+    }
+}
+
+#[allow(clippy::result_large_err, reason = "the error is the answer")]
+fn check_content_type(headers: &HeaderMap) -> Result<(), Response> {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media = value.split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let text = format!("content type must be application/json, not {media:?}");
+    Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response())
+}
+
+fn bad_request(error: &ReviewError) -> Response {
+    (StatusCode::BAD_REQUEST, error.to_string()).into_response()
+}
+
+/// How the server speaks TLS.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    /// Versions, cipher suites, curves.
+    pub options: tls::Options,
+    /// Whether HTTP/2 is offered besides HTTP/1.1.
+    pub http2: bool,
+}
+
+/// Serves the routes until `stop`; a new certificate is used from the next connection on.
+///
+/// Waits for the first certificate before it listens, so that nobody meets a half-ready server.
+///
+/// # Errors
+/// When the address cannot be bound, or the first certificate cannot be used.
+pub async fn serve(
+    address: SocketAddr,
+    settings: TlsSettings,
+    mut certificate: watch::Receiver<Option<tls::KeyPair>>,
+    routes: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let first = tokio::select! {
+        pair = certificate.wait_for(Option::is_some) => pair.context("nobody provides a certificate any more")?.clone(),
+        () = stop.cancelled() => return Ok(()),
+    };
+    let Some(first) = first else { return Ok(()) };
+    let config = settings
+        .options
+        .server_config(&first, settings.http2)
+        .context("cannot use the serving certificate")?;
+    let config = RustlsConfig::from_config(Arc::new(config));
+    let handle = Handle::new();
+    let swap = swap_certificates(config.clone(), settings, certificate, stop.clone());
+    let end = shut_down(handle.clone(), stop);
+    let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    listener.set_nonblocking(true)?;
+    info!(%address, "serving webhooks");
+    let server = axum_server::from_tcp_rustls(listener, config)?
+        .handle(handle)
+        .serve(routes.into_make_service());
+    // Neither helper ends the server; both end with it.
+    let helpers = async {
+        tokio::join!(swap, end);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        served = server => served.with_context(|| format!("webhook server on {address}")),
+        () = helpers => Ok(()),
+    }
+}
+
+async fn shut_down(handle: Handle<SocketAddr>, stop: CancellationToken) {
+    stop.cancelled().await;
+    handle.graceful_shutdown(Some(GRACE));
+}
+
+async fn swap_certificates(
+    config: RustlsConfig,
+    settings: TlsSettings,
+    mut certificate: watch::Receiver<Option<tls::KeyPair>>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            changed = certificate.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+        let Some(pair) = certificate.borrow_and_update().clone() else {
+            continue;
+        };
+        match settings.options.server_config(&pair, settings.http2) {
+            Ok(new) => {
+                config.reload_from_config(Arc::new(new));
+                info!("serving certificate replaced");
+            }
+            // The old one serves on: better than none.
+            Err(error) => warn!(%error, "cannot use the new serving certificate"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
