@@ -1,6 +1,6 @@
 //! Starts the tasks of the operator and waits for their end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -19,6 +19,7 @@ use metallb_runtime::{
     tasks::Tasks,
     tls,
 };
+use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, Target, Webhooks};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -26,6 +27,9 @@ use crate::{
     Args,
     engine::{CLUSTER, Engine},
 };
+
+/// What `/readyz` calls the webhook.
+const WEBHOOK: &str = "webhook certificates";
 
 /// Time for tasks to end after the stop signal.
 const GRACE: Duration = Duration::from_secs(8);
@@ -43,7 +47,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let client = client::connect(event_source::OPERATOR).await?;
     let identity = identity();
     let recorder = Recorder::new(client.clone(), event_source::OPERATOR, &identity);
-    let health = Health::waiting_for([CLUSTER]);
+    let health = Health::waiting_for([CLUSTER, WEBHOOK]);
     let address = SocketAddr::from(([0, 0, 0, 0], args.port));
     let (leader, _always) = leadership(&args, &environment, &client, &identity, &stop);
     let (engine, feeds) = Engine::new(client.clone(), &environment, recorder, &stop);
@@ -56,6 +60,12 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn("health server", async move {
         Ok(admin::serve_health(address, served, halt).await?)
     });
+    let (webhooks, ready) = (webhooks(&args, &environment, &client), Readiness::default());
+    tasks.spawn(
+        "webhook server",
+        metallb_webhooks::run(webhooks, client.clone(), ready.clone(), stop.clone()),
+    );
+    tasks.spawn("webhook readiness", report(ready, health.clone(), stop.clone()));
     tasks.spawn("reconciler", engine.run(leader, health, stop.clone()));
     tasks.spawn(
         "TLS settings",
@@ -98,7 +108,47 @@ fn leadership(
     (receiver, None)
 }
 
-pub(crate) fn tls_options(settings: &TlsSettings) -> tls::Options {
+/// The webhook of the MetalLB kind, which every replica serves.
+fn webhooks(args: &Args, environment: &Environment, client: &Client) -> Webhooks {
+    let namespace = environment.namespace.as_str();
+    let certificates = if args.disable_cert_rotation {
+        Certificates::Files(args.cert_dir.clone())
+    } else {
+        Certificates::Rotated(Rotation {
+            namespace: namespace.to_owned(),
+            secret: names::OPERATOR_WEBHOOK_SECRET.to_owned(),
+            service: args.cert_service_name.clone(),
+            targets: vec![Target::Webhooks(names::OPERATOR_WEBHOOK_CONFIGURATION.to_owned())],
+        })
+    };
+    let rules = Rules {
+        namespace: namespace.to_owned(),
+        frrk8s_external_namespace: environment.frr_k8s_external_namespace.clone(),
+        ..Rules::default()
+    };
+    Webhooks {
+        listen: SocketAddr::from(([0, 0, 0, 0], names::WEBHOOK_PORT)),
+        certificates,
+        tls: metallb_webhooks::TlsSettings {
+            options: tls_options(&environment.tls),
+            http2: args.webhook_http2,
+        },
+        rules: Webhooks::fixed(rules),
+        reader: Arc::new(Lists::new(client.clone(), namespace)),
+    }
+}
+
+/// Tells `/readyz` when the webhook can be called.
+async fn report(ready: Readiness, health: Health, stop: CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        () = ready.wait() => health.ready(WEBHOOK),
+        () = stop.cancelled() => {}
+    }
+    stop.cancelled().await;
+    Ok(())
+}
+
+fn tls_options(settings: &TlsSettings) -> tls::Options {
     tls::Options {
         min_version: settings.min_version.clone(),
         cipher_suites: settings.cipher_suites.clone(),
