@@ -13,8 +13,6 @@
 mod connection;
 mod counters;
 mod peer;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,0 +1,165 @@
+//! BIRD as the router.
+
+use std::{path::Path, process::Command};
+
+use metallb_bgp::{LargeCommunity, Offer, RemoteAs};
+use metallb_dataplane::bgp::{MessageType, PeerConfig};
+use tempfile::TempDir;
+
+use crate::{
+    eventually, host_routes,
+    namespace::{Neighbour, in_namespace, skip},
+    route, session, speaker,
+};
+
+const BIRD: &str = "/usr/sbin/bird";
+
+struct Bird {
+    _neighbour: Neighbour,
+    folder: TempDir,
+}
+
+impl Bird {
+    /// Starts a router at 10.0.0.2 and fd00::2 with this text in its BGP protocol; `None` if BIRD is not there.
+    fn start(test: &str, text: &str) -> Option<Self> {
+        if !Path::new(BIRD).exists() {
+            skip(test, "BIRD is not installed");
+            return None;
+        }
+        let mut neighbour = Neighbour::new(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.2/24", "fd00::2/64"]);
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let config = format!(
+            "router id 10.0.0.2;\nprotocol device {{}}\nprotocol direct {{ ipv4; ipv6; }}\n\
+             protocol bgp speaker {{ passive on; {text} ipv4 {{ import all; export none; }}; \
+             ipv6 {{ import all; export none; }}; }}\n"
+        );
+        std::fs::write(path("bird.conf"), config).unwrap();
+        neighbour.start(
+            BIRD,
+            &[
+                "-f",
+                "-c",
+                &path("bird.conf"),
+                "-s",
+                &path("control"),
+                "-P",
+                &path("pid"),
+            ],
+        );
+        Some(Self {
+            _neighbour: neighbour,
+            folder,
+        })
+    }
+
+    fn birdc(&self, command: &str) -> String {
+        let control = self.folder.path().join("control");
+        let output = Command::new("birdc")
+            .arg("-s")
+            .arg(control)
+            .arg(command)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    async fn shows(&self, command: &str, wanted: &[&str]) {
+        let what = format!("{wanted:?} in {command}");
+        eventually(&what, || {
+            let answer = self.birdc(command);
+            let complete = wanted.iter().all(|text| answer.contains(text));
+            complete.then_some(()).ok_or(answer)
+        })
+        .await;
+    }
+}
+
+const IPV4: &str = "local 10.0.0.2 as 64501; neighbor 10.0.0.1 as 64500;";
+
+fn peer() -> PeerConfig {
+    PeerConfig::new("bird", 64500, RemoteAs::External, "10.0.0.2".parse().unwrap())
+}
+
+#[test] // BGP-57, BGP-62, BGP-64
+fn bird_learns_both_families_with_their_communities() {
+    let name = "bird::bird_learns_both_families_with_their_communities";
+    in_namespace(name, async move {
+        let Some(bird) = Bird::start(name, IPV4) else { return };
+        let mut coloured = route("192.168.0.1/32");
+        coloured.route.communities.insert(64500 << 16 | 7);
+        coloured.route.large_communities.insert(LargeCommunity {
+            global: 64500,
+            data1: 1,
+            data2: 2,
+        });
+        let dual = PeerConfig {
+            dual_stack: true,
+            ..peer()
+        };
+        let handle = speaker(dual, vec![coloured, route("2001:db8::1/128")]);
+        session(&handle, "bird", |state| state.up).await;
+        let details = ["BGP.as_path: 64500", "next_hop: 10.0.0.1", "(64500,7)", "(64500, 1, 2)"];
+        bird.shows("show route 192.168.0.1/32 all", &details).await;
+        bird.shows("show route 2001:db8::1/128 all", &["next_hop: fd00::1"])
+            .await;
+        handle.shutdown().await;
+        bird.shows("show protocols all speaker", &["Administrative shutdown"])
+            .await;
+    });
+}
+
+#[test] // BGP-57, BGP-61
+fn bird_takes_an_ipv6_session() {
+    let name = "bird::bird_takes_an_ipv6_session";
+    in_namespace(name, async move {
+        let text = "local fd00::2 as 64501; neighbor fd00::1 as 64500;";
+        let Some(bird) = Bird::start(name, text) else { return };
+        let six = PeerConfig {
+            address: "fd00::2".parse().unwrap(),
+            ..peer()
+        };
+        let handle = speaker(six, vec![route("2001:db8::1/128")]);
+        session(&handle, "bird", |state| state.up).await;
+        bird.shows("show route 2001:db8::1/128 all", &["BGP.next_hop: fd00::1 fe80::"])
+            .await;
+    });
+}
+
+#[test] // BGP-45
+fn bird_without_four_octet_numbers_understands_the_path() {
+    let name = "bird::bird_without_four_octet_numbers_understands_the_path";
+    in_namespace(name, async move {
+        let text = format!("{IPV4} enable as4 off;");
+        let Some(bird) = Bird::start(name, &text) else { return };
+        let handle = speaker(peer(), vec![route("192.168.0.1/32")]);
+        session(&handle, "bird", |state| state.up).await;
+        bird.shows("show route 192.168.0.1/32 all", &["BGP.as_path: 64500"])
+            .await;
+    });
+}
+
+#[test] // BGP-58
+fn bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way() {
+    let name = "bird::bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way";
+    in_namespace(name, async move {
+        let text = format!("{IPV4} enable extended messages on;");
+        let Some(bird) = Bird::start(name, &text) else { return };
+        let offer = Offer {
+            extended_message: true,
+            ..Offer::default()
+        };
+        let handle = speaker(PeerConfig { offer, ..peer() }, host_routes(1500));
+        session(&handle, "bird", |state| state.up).await;
+        // The connected network is the one more.
+        bird.shows("show route count", &["1501 of 1501"]).await;
+        handle.set_routes(vec![]);
+        eventually("an empty table", || {
+            let table = bird.birdc("show route protocol speaker");
+            (!table.contains("192.168.")).then_some(()).ok_or(table)
+        })
+        .await;
+        assert_eq!(handle.sessions().borrow()["bird"].counters.sent(MessageType::Update), 2);
+        assert!(handle.sessions().borrow()["bird"].up);
+    });
+}

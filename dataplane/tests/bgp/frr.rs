@@ -1,0 +1,335 @@
+//! FRR as the router: what it sees of us, and what we make of its answers.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use metallb_bgp::{LargeCommunity, Offer, RemoteAs};
+use metallb_dataplane::bgp::{BgpHandle, MessageType, Password, PeerConfig};
+use tempfile::TempDir;
+
+use crate::{
+    eventually, host_routes,
+    namespace::{Neighbour, in_namespace, skip},
+    route, session, speaker,
+};
+
+const BGPD: &str = "/usr/lib/frr/bgpd";
+const ZEBRA: &str = "/usr/lib/frr/zebra";
+
+struct Frr {
+    _neighbour: Neighbour,
+    folder: TempDir,
+    pid: u32,
+}
+
+impl Frr {
+    /// Starts a router at 10.0.0.2 and fd00::2 with these lines under `router bgp`; `None` if FRR is not there.
+    async fn start(test: &str, lines: &[&str]) -> Option<Self> {
+        if !Path::new(BGPD).exists() {
+            skip(test, "FRR is not installed");
+            return None;
+        }
+        let mut neighbour = Neighbour::new(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.2/24", "fd00::2/64"]);
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let fixed = ["no bgp ebgp-requires-policy", "bgp router-id 10.0.0.2"];
+        let lines: String = fixed.iter().chain(lines).map(|line| format!(" {line}\n")).collect();
+        let (config, bgpd_pid) = (path("bgpd.conf"), path("bgpd.pid"));
+        std::fs::write(&config, format!("router bgp 64501\n{lines}")).unwrap();
+        let (sockets, zserv) = (path(""), path("zserv"));
+        let mut args = vec![
+            "-S",
+            "-P",
+            "0",
+            "--vty_socket",
+            &sockets,
+            "-f",
+            &config,
+            "-i",
+            &bgpd_pid,
+        ];
+        if zebra(&mut neighbour, &sockets, &zserv).await {
+            args.extend(["-z", &zserv]);
+        } else {
+            // Without zebra bgpd knows no interfaces and refuses next hops that depend on one.
+            neighbour.run_here("ip link set node0 addrgenmode none && ip -6 addr flush dev node0 scope link");
+            args.push("-Z");
+        }
+        let pid = neighbour.start(BGPD, &args);
+        Some(Self {
+            _neighbour: neighbour,
+            folder,
+            pid,
+        })
+    }
+
+    fn vtysh(&self, command: &str) -> String {
+        let folder = self.folder.path().to_str().unwrap();
+        let output = Command::new("vtysh")
+            .args(["--vty_socket", folder, "-c", command])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    async fn shows(&self, command: &str, wanted: &[&str]) {
+        let what = format!("{wanted:?} in {command}");
+        eventually(&what, || {
+            let answer = self.vtysh(command);
+            let complete = wanted.iter().all(|text| answer.contains(text));
+            complete.then_some(()).ok_or(answer)
+        })
+        .await;
+    }
+
+    /// Sends a signal to the daemon.
+    fn signal(&self, signal: &str) {
+        assert!(
+            Command::new("kill")
+                .args([signal, &self.pid.to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+/// Tries to start zebra, which insists on a group that an unprivileged user namespace does not have.
+async fn zebra(neighbour: &mut Neighbour, sockets: &str, zserv: &str) -> bool {
+    let pid = format!("{sockets}/zebra.pid");
+    let args = [
+        "-u",
+        "root",
+        "-g",
+        "frrvty",
+        "-P",
+        "0",
+        "-f",
+        "/dev/null",
+        "--vty_socket",
+        sockets,
+        "-i",
+        &pid,
+    ];
+    let zebra = neighbour.start(ZEBRA, &[&args[..], &["-z", zserv]].concat());
+    eventually("zebra, or its end", || match Path::new(zserv).exists() {
+        true => Ok(true),
+        false if neighbour.has_ended(zebra) => Ok(false),
+        false => Err("neither"),
+    })
+    .await
+}
+
+fn peer() -> PeerConfig {
+    PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap())
+}
+
+const NEIGHBOR: &[&str] = &["neighbor 10.0.0.1 remote-as 64500", "neighbor 10.0.0.1 passive"];
+
+fn with<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    [NEIGHBOR, lines].concat()
+}
+
+async fn up(handle: &BgpHandle) {
+    session(handle, "frr", |state| state.up).await;
+}
+
+#[test] // BGP-57, BGP-23, BGP-64
+fn frr_learns_routes_with_their_communities_and_loses_them() {
+    let name = "frr::frr_learns_routes_with_their_communities_and_loses_them";
+    in_namespace(name, async move {
+        let Some(frr) = Frr::start(name, NEIGHBOR).await else {
+            return;
+        };
+        let mut coloured = route("192.168.0.1/32");
+        coloured.route.communities.extend([64500 << 16 | 7, 0xffff_ff02]);
+        coloured.route.large_communities.insert(LargeCommunity {
+            global: 64500,
+            data1: 1,
+            data2: 2,
+        });
+        let handle = speaker(peer(), vec![coloured, route("192.168.7.0/24")]);
+        up(&handle).await;
+        let details = ["64500:7 no-advertise", "64500:1:2", "64500", "10.0.0.1"];
+        frr.shows("show bgp ipv4 unicast 192.168.0.1/32", &details).await;
+        frr.shows("show bgp ipv4 unicast", &["192.168.7.0/24"]).await;
+        handle.set_routes(vec![route("192.168.7.0/24")]);
+        eventually("the withdrawal", || {
+            let table = frr.vtysh("show bgp ipv4 unicast");
+            let left = table.contains("192.168.7.0/24") && !table.contains("192.168.0.1");
+            left.then_some(()).ok_or(table)
+        })
+        .await;
+        handle.shutdown().await;
+        // BGP-32
+        frr.shows("show bgp neighbors 10.0.0.1", &["Administrative Shutdown"])
+            .await;
+    });
+}
+
+#[test] // BGP-46
+fn frr_in_our_as_sees_the_local_preference() {
+    let name = "frr::frr_in_our_as_sees_the_local_preference";
+    in_namespace(name, async move {
+        let lines = ["neighbor 10.0.0.1 remote-as 64501", "neighbor 10.0.0.1 passive"];
+        let Some(frr) = Frr::start(name, &lines).await else {
+            return;
+        };
+        let mut preferred = route("192.168.0.1/32");
+        preferred.route.local_pref = 250;
+        let inside = PeerConfig {
+            my_asn: 64501,
+            remote: RemoteAs::Internal,
+            ..peer()
+        };
+        let handle = speaker(inside, vec![preferred, route("192.168.0.2/32")]);
+        up(&handle).await;
+        frr.shows("show bgp ipv4 unicast 192.168.0.1/32", &["localpref 250", "Local"])
+            .await;
+        frr.shows("show bgp ipv4 unicast 192.168.0.2/32", &["localpref 0"])
+            .await;
+    });
+}
+
+#[test] // BGP-57, BGP-61, BGP-62
+fn frr_learns_ipv6_routes_over_either_family() {
+    let name = "frr::frr_learns_ipv6_routes_over_either_family";
+    in_namespace(name, async move {
+        let lines = [
+            "neighbor fd00::1 remote-as 64500",
+            "neighbor fd00::1 passive",
+            "address-family ipv6 unicast",
+            "neighbor 10.0.0.1 activate",
+            "neighbor fd00::1 activate",
+        ];
+        let Some(frr) = Frr::start(name, &with(&lines)).await else {
+            return;
+        };
+        let routes = vec![route("192.168.0.1/32"), route("2001:db8::1/128")];
+        let six = PeerConfig {
+            name: "six".to_owned(),
+            address: "fd00::2".parse().unwrap(),
+            ..peer()
+        };
+        let handle = speaker(six.clone(), routes);
+        session(&handle, "six", |state| state.up).await;
+        frr.shows("show bgp ipv6 unicast 2001:db8::1/128", &["fd00::1 from fd00::1"])
+            .await;
+        assert!(!frr.vtysh("show bgp ipv4 unicast").contains("192.168.0.1"));
+
+        let dual = PeerConfig {
+            dual_stack: true,
+            ..peer()
+        };
+        handle.set_peers(vec![dual]);
+        up(&handle).await;
+        frr.shows("show bgp ipv6 unicast 2001:db8::1/128", &["fd00::1 from 10.0.0.1"])
+            .await;
+        frr.shows("show bgp ipv4 unicast", &["192.168.0.1/32"]).await;
+    });
+}
+
+#[test] // BGP-50
+fn frozen_frr_is_down_at_the_hold_time() {
+    let name = "frr::frozen_frr_is_down_at_the_hold_time";
+    in_namespace(name, async move {
+        let Some(frr) = Frr::start(name, NEIGHBOR).await else {
+            return;
+        };
+        let handle = speaker(
+            PeerConfig {
+                hold_time: Some(Duration::from_secs(3)),
+                ..peer()
+            },
+            vec![],
+        );
+        up(&handle).await;
+        frr.signal("-STOP");
+        let state = session(&handle, "frr", |state| !state.up).await;
+        assert!(state.reason.unwrap().contains("4/0"));
+        assert_eq!(state.counters.sent(MessageType::Notification), 1);
+        frr.signal("-CONT");
+        up(&handle).await;
+    });
+}
+
+#[test] // BGP-52
+fn frr_that_expects_another_as_is_not_stormed() {
+    let name = "frr::frr_that_expects_another_as_is_not_stormed";
+    in_namespace(name, async move {
+        let lines = ["neighbor 10.0.0.1 remote-as 64999", "neighbor 10.0.0.1 passive"];
+        let Some(_frr) = Frr::start(name, &lines).await else {
+            return;
+        };
+        let handle = speaker(peer(), vec![]);
+        let refused = |reason: &String| reason.contains("2/2");
+        let state = session(&handle, "frr", |state| state.reason.as_ref().is_some_and(refused)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let attempts = state.counters.sent(MessageType::Open);
+        assert!((2..=6).contains(&attempts), "{attempts} attempts in five seconds");
+    });
+}
+
+#[test] // BGP-73
+fn frr_with_a_password_wants_the_same_one() {
+    let name = "frr::frr_with_a_password_wants_the_same_one";
+    in_namespace(name, async move {
+        let Some(_frr) = Frr::start(name, &with(&["neighbor 10.0.0.1 password secret"])).await else {
+            return;
+        };
+        let with_key = |key: &str| PeerConfig {
+            password: Some(Password::new(key)),
+            ..peer()
+        };
+        let handle = speaker(with_key("wrong"), vec![]);
+        let state = session(&handle, "frr", |state| state.reason.is_some()).await;
+        assert!(!state.up);
+        handle.set_peers(vec![with_key("secret")]);
+        up(&handle).await;
+    });
+}
+
+#[test] // BGP-66
+fn frr_may_ask_for_everything_again() {
+    let name = "frr::frr_may_ask_for_everything_again";
+    in_namespace(name, async move {
+        let Some(frr) = Frr::start(name, NEIGHBOR).await else {
+            return;
+        };
+        let offer = Offer {
+            route_refresh: true,
+            ..Offer::default()
+        };
+        let handle = speaker(PeerConfig { offer, ..peer() }, vec![route("192.168.0.1/32")]);
+        up(&handle).await;
+        frr.shows("show bgp ipv4 unicast", &["192.168.0.1/32"]).await;
+        frr.vtysh("clear bgp ipv4 unicast 10.0.0.1 soft in");
+        let updates = || handle.sessions().borrow()["frr"].counters.sent(MessageType::Update);
+        eventually("the table a second time", || {
+            (updates() >= 2).then_some(()).ok_or("one UPDATE")
+        })
+        .await;
+    });
+}
+
+#[test] // BGP-58
+fn frr_takes_fifteen_hundred_prefixes_in_two_updates_each_way() {
+    let name = "frr::frr_takes_fifteen_hundred_prefixes_in_two_updates_each_way";
+    in_namespace(name, async move {
+        let Some(frr) = Frr::start(name, NEIGHBOR).await else {
+            return;
+        };
+        let handle = speaker(peer(), host_routes(1500));
+        up(&handle).await;
+        frr.shows(
+            "show bgp ipv4 unicast statistics",
+            &["Total Prefixes                :         1500"],
+        )
+        .await;
+        let sent = |handle: &BgpHandle| handle.sessions().borrow()["frr"].counters.sent(MessageType::Update);
+        assert_eq!(sent(&handle), 2);
+        handle.set_routes(vec![]);
+        frr.shows("show bgp ipv4 unicast", &["No BGP prefixes displayed"]).await;
+        assert_eq!(sent(&handle), 4);
+        assert!(handle.sessions().borrow()["frr"].up);
+    });
+}

@@ -1,0 +1,163 @@
+//! A scripted router: accepts our connection and does exactly what a test says.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use metallb_bgp::{
+    RemoteAs,
+    wire::{Capability, Codec, Family, Framer, Message, Notification, Open, Update},
+};
+use metallb_dataplane::bgp::PeerConfig;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::PATIENCE;
+
+pub(crate) const OUR_ASN: u32 = 64500;
+pub(crate) const ROUTER_ASN: u32 = 64501;
+
+/// Waits to be dialled.
+pub(crate) struct Router {
+    pub(crate) listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Router {
+    pub(crate) async fn listen() -> Self {
+        Self::listen_on(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    pub(crate) async fn listen_on(address: IpAddr) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { listener, address }
+    }
+
+    /// Describes this router to the shell.
+    pub(crate) fn peer(&self, name: &str) -> PeerConfig {
+        PeerConfig {
+            port: self.address.port(),
+            router_id: Some(Ipv4Addr::new(10, 0, 0, 1)),
+            ..PeerConfig::new(name, OUR_ASN, RemoteAs::Asn(ROUTER_ASN), self.address.ip())
+        }
+    }
+
+    pub(crate) async fn accept(&self) -> Line {
+        let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await;
+        let (stream, _) = accepted.expect("dialled in time").unwrap();
+        Line {
+            stream,
+            framer: Framer::default(),
+            codec: Codec::default(),
+        }
+    }
+
+    /// Accepts a connection and takes it to Established.
+    pub(crate) async fn establish(&self) -> Line {
+        let mut line = self.accept().await;
+        line.establish().await;
+        line
+    }
+
+    /// Tells whether someone dials within a moment.
+    pub(crate) async fn is_dialled(&self) -> bool {
+        tokio::time::timeout(std::time::Duration::from_millis(300), self.listener.accept())
+            .await
+            .is_ok()
+    }
+}
+
+/// Is the router's end of a connection.
+pub(crate) struct Line {
+    stream: TcpStream,
+    framer: Framer,
+    codec: Codec,
+}
+
+impl Line {
+    pub(crate) async fn establish(&mut self) {
+        let Some(Message::Open(theirs)) = self.next().await else {
+            panic!("no OPEN")
+        };
+        let capabilities = vec![
+            Capability::Multiprotocol(Family::IPV4_UNICAST),
+            Capability::Multiprotocol(Family::IPV6_UNICAST),
+            Capability::FourOctetAsn(ROUTER_ASN),
+        ];
+        let codec = Codec::negotiate(&capabilities, &theirs.capabilities);
+        let open = Open::new(ROUTER_ASN, 90, Ipv4Addr::new(10, 0, 0, 2), capabilities);
+        self.send(&Message::Open(open)).await;
+        self.send(&Message::Keepalive).await;
+        assert_eq!(self.next().await, Some(Message::Keepalive));
+        self.codec = codec;
+    }
+
+    pub(crate) async fn send(&mut self, message: &Message) {
+        self.stream
+            .write_all(&self.codec.encode(message).unwrap())
+            .await
+            .unwrap();
+    }
+
+    /// Reads the next message; `None` at the end of the connection.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        tokio::time::timeout(PATIENCE, self.read())
+            .await
+            .expect("a message in time")
+    }
+
+    async fn read(&mut self) -> Option<Message> {
+        let mut buffer = [0; 8192];
+        loop {
+            if let Some(frame) = self.framer.next(self.codec.extended_message).unwrap() {
+                return Some(self.codec.decode(&frame).unwrap());
+            }
+            match self.stream.read(&mut buffer).await.unwrap() {
+                0 => return None,
+                length => self.framer.push(&buffer[..length]),
+            }
+        }
+    }
+
+    /// Reads until the next UPDATE.
+    pub(crate) async fn update(&mut self) -> Update {
+        loop {
+            match self.next().await {
+                Some(Message::Update(update)) => return update,
+                Some(Message::Keepalive) => {}
+                other => panic!("no UPDATE but {other:?}"),
+            }
+        }
+    }
+
+    /// Reads until the NOTIFICATION, after which the connection must end.
+    pub(crate) async fn notification(&mut self) -> Notification {
+        loop {
+            match self.next().await {
+                Some(Message::Notification(notification)) => {
+                    assert_eq!(self.next().await, None);
+                    return notification;
+                }
+                Some(_) => {}
+                None => panic!("connection ended without NOTIFICATION"),
+            }
+        }
+    }
+
+    /// Reads UPDATEs until exactly these prefixes are known; returns how many it took.
+    pub(crate) async fn learn(&mut self, known: &mut BTreeSet<String>, wanted: &BTreeSet<String>) -> usize {
+        let mut updates = 0;
+        while known != wanted {
+            let update = self.update().await;
+            let gone: Vec<_> = update.all_withdrawn().map(|prefix| prefix.to_string()).collect();
+            known.retain(|prefix| !gone.contains(prefix));
+            known.extend(update.all_announced().map(|prefix| prefix.to_string()));
+            updates += 1;
+        }
+        updates
+    }
+}

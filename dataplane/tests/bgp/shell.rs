@@ -1,0 +1,200 @@
+//! What the shell does with sockets, against a scripted router on loopback.
+
+use std::{collections::BTreeSet, net::Ipv6Addr};
+
+use metallb_bgp::{StopReason, wire::Update};
+use metallb_dataplane::bgp::{MessageType, Password};
+
+use crate::{host_routes, route, router::Router, session, speaker};
+
+fn announced(update: &Update) -> Vec<String> {
+    update.all_announced().map(|prefix| prefix.to_string()).collect()
+}
+
+#[tokio::test]
+async fn routes_reach_the_router_and_counters_say_so() {
+    let router = Router::listen().await;
+    let handle = speaker(router.peer("r"), vec![route("192.0.2.1/32")]);
+    let mut line = router.establish().await;
+    assert_eq!(announced(&line.update().await), ["192.0.2.1/32"]);
+    let state = session(&handle, "r", |state| state.up).await;
+    assert_eq!(state.counters.advertised(), 1);
+    assert_eq!(state.counters.sent(MessageType::Update), 1);
+    assert_eq!(state.counters.received(MessageType::Open), 1);
+    assert_eq!(state.reason, None);
+}
+
+#[tokio::test] // BGP-41
+async fn ipv6_peer_is_dialled() {
+    let router = Router::listen_on(Ipv6Addr::LOCALHOST.into()).await;
+    let handle = speaker(router.peer("r"), vec![route("2001:db8::1/128"), route("192.0.2.1/32")]);
+    let mut line = router.establish().await;
+    assert_eq!(
+        announced(&line.update().await),
+        ["2001:db8::1/128"],
+        "only the session's own family"
+    );
+    session(&handle, "r", |state| state.up).await;
+}
+
+#[tokio::test] // BGP-29
+async fn unchanged_peer_is_not_touched() {
+    let (one, two) = (Router::listen().await, Router::listen().await);
+    let handle = speaker(one.peer("one"), vec![]);
+    let mut line = one.establish().await;
+    handle.set_peers(vec![one.peer("one"), two.peer("two")]);
+    two.establish().await;
+    handle.set_peers(vec![one.peer("one")]);
+    handle.set_routes(vec![route("192.0.2.1/32")]);
+    line.update().await;
+    assert!(!one.is_dialled().await);
+    assert_eq!(handle.sessions().borrow().len(), 1);
+}
+
+#[tokio::test] // BGP-30, BGP-32
+async fn changed_removed_and_shut_down_peers_are_told_why() {
+    let router = Router::listen().await;
+    let handle = speaker(router.peer("r"), vec![route("192.0.2.1/32")]);
+    let mut line = router.establish().await;
+    let changed = || metallb_dataplane::bgp::PeerConfig {
+        router_id: None,
+        ..router.peer("r")
+    };
+
+    handle.set_peers(vec![changed()]);
+    assert_eq!(line.notification().await, StopReason::ConfigChange.notification());
+    let mut line = router.establish().await;
+    session(&handle, "r", |state| state.up).await;
+
+    handle.set_peers(vec![]);
+    assert_eq!(line.notification().await, StopReason::Deconfigured.notification());
+    assert!(handle.sessions().borrow().is_empty());
+
+    handle.set_peers(vec![changed()]);
+    let mut line = router.establish().await;
+    handle.shutdown().await;
+    assert_eq!(line.notification().await, StopReason::Shutdown.notification());
+}
+
+#[tokio::test] // BGP-31
+async fn lost_session_returns_at_once_with_all_routes() {
+    let router = Router::listen().await;
+    let handle = speaker(router.peer("r"), vec![route("192.0.2.1/32")]);
+    let mut line = router.establish().await;
+    line.update().await;
+    drop(line);
+    let state = session(&handle, "r", |state| state.reason.is_some()).await;
+    assert!(state.reason.unwrap().starts_with("connection closed"));
+    let mut line = router.establish().await;
+    assert_eq!(announced(&line.update().await), ["192.0.2.1/32"]);
+}
+
+#[tokio::test] // BGP-22
+async fn routes_reach_the_listed_peers_only() {
+    let (one, two) = (Router::listen().await, Router::listen().await);
+    let mut first = route("192.0.2.1/32");
+    first.peers = BTreeSet::from(["one".to_owned(), "nobody".to_owned()]);
+    let handle = speaker(one.peer("one"), vec![first, route("192.0.2.2/32")]);
+    handle.set_peers(vec![one.peer("one"), two.peer("two")]);
+    let (mut one, mut two) = (one.establish().await, two.establish().await);
+    assert_eq!(announced(&one.update().await), ["192.0.2.1/32", "192.0.2.2/32"]);
+    assert_eq!(announced(&two.update().await), ["192.0.2.2/32"]);
+}
+
+#[tokio::test] // BGP-59, BGP-60
+async fn only_differences_are_sent() {
+    let router = Router::listen().await;
+    let handle = speaker(router.peer("r"), host_routes(10));
+    let mut line = router.establish().await;
+    line.update().await;
+    handle.set_routes(host_routes(10).into_iter().rev().collect());
+    let mut changed = host_routes(10);
+    changed[3].route.communities.insert(7);
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    handle.set_routes(changed);
+    let update = line.update().await;
+    assert_eq!(
+        (announced(&update), update.all_withdrawn().count()),
+        (vec!["192.168.0.3/32".to_owned()], 0)
+    );
+}
+
+#[tokio::test] // BGP-58
+async fn fifteen_hundred_prefixes_take_two_updates_each_way() {
+    let router = Router::listen().await;
+    let routes = host_routes(1500);
+    let wanted = routes.iter().map(|route| route.route.prefix.to_string()).collect();
+    let handle = speaker(router.peer("r"), routes);
+    let mut line = router.establish().await;
+    let mut known = BTreeSet::new();
+    assert_eq!(line.learn(&mut known, &wanted).await, 2);
+    handle.set_routes(vec![]);
+    assert_eq!(line.learn(&mut known, &BTreeSet::new()).await, 2);
+}
+
+#[tokio::test] // BGP-42
+async fn black_holed_and_stuck_peers_delay_no_other() {
+    let (stuck, good) = (Router::listen().await, Router::listen().await);
+    // Documentation addresses: at best the kernel has no route, at worst the SYN is never answered.
+    let hole = metallb_dataplane::bgp::PeerConfig {
+        address: "198.51.100.1".parse().unwrap(),
+        ..good.peer("hole")
+    };
+    let handle = speaker(hole.clone(), host_routes(60_000));
+    handle.set_peers(vec![hole, stuck.peer("stuck"), good.peer("good")]);
+    // Establishes, then never reads again.
+    let _stuck = stuck.establish().await;
+    let mut line = good.establish().await;
+    let wanted: BTreeSet<_> = host_routes(60_000)
+        .iter()
+        .map(|route| route.route.prefix.to_string())
+        .collect();
+    let mut known = BTreeSet::new();
+    while known.len() < wanted.len() {
+        known.extend(announced(&line.update().await));
+    }
+    handle.set_routes(host_routes(1));
+    while known.len() > 1 {
+        for prefix in line.update().await.all_withdrawn() {
+            known.remove(&prefix.to_string());
+        }
+    }
+    handle.shutdown().await;
+}
+
+#[tokio::test] // BGP-36
+async fn missing_source_address_is_named() {
+    let router = Router::listen().await;
+    let source = Some("198.51.100.77".parse().unwrap());
+    let handle = speaker(
+        metallb_dataplane::bgp::PeerConfig {
+            source,
+            ..router.peer("r")
+        },
+        vec![],
+    );
+    let state = session(&handle, "r", |state| state.reason.is_some()).await;
+    let reason = state.reason.unwrap();
+    assert!(reason.contains("source address 198.51.100.77"), "{reason}");
+    assert!(!state.up);
+}
+
+#[tokio::test] // BGP-73
+async fn md5_keys_must_agree() {
+    for address in ["127.0.0.1", "::1"] {
+        let address = address.parse().unwrap();
+        let router = Router::listen_on(address).await;
+        if let Err(error) = metallb_net::set_tcp_md5(&router.listener, address, b"secret\n") {
+            return crate::namespace::skip("md5_keys_must_agree", &format!("this kernel has no TCP-MD5: {error}"));
+        }
+        let with_key = |key: &str| metallb_dataplane::bgp::PeerConfig {
+            password: Some(Password::new(key)),
+            ..router.peer("r")
+        };
+        let handle = speaker(with_key("secret"), vec![]);
+        assert!(!router.is_dialled().await, "the key is taken verbatim");
+        handle.set_peers(vec![with_key("secret\n")]);
+        router.establish().await;
+        session(&handle, "r", |state| state.up).await;
+    }
+}
