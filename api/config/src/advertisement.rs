@@ -33,7 +33,7 @@ impl PoolChoice {
     ) -> Self {
         refuse_duplicates(object, "ipAddressPools", names, findings);
         for (place, name) in names.iter().enumerate() {
-            if !pools.iter().any(|candidate| candidate.pool.name == *name) {
+            if find(pools, name, PoolKind::IpAddressPool).is_none() {
                 let reason = format!("there is no usable IPAddressPool \"{name}\"");
                 findings.warn(object, format!("spec.ipAddressPools[{place}]"), reason);
             }
@@ -84,13 +84,19 @@ pub(crate) fn attach(context: &Context<'_>, aliases: &Aliases, pools: &mut [Cand
     }
     let resources = context.resources;
     for object in resources.ours(&resources.address_pools) {
-        let name = object.name_any();
-        let legacy =
-            |candidate: &&mut Candidate| candidate.pool.kind == PoolKind::AddressPool && candidate.pool.name == name;
-        if let Some(candidate) = pools.iter_mut().find(legacy) {
+        if let Some(place) = find(pools, &object.name_any(), PoolKind::AddressPool) {
+            let candidate = &mut pools[place];
             attach_legacy(context, aliases, &object.spec, candidate, findings);
         }
     }
+}
+
+/// Finds a pool in the list, which is sorted by name.
+fn find(pools: &[Candidate], name: &str, kind: PoolKind) -> Option<usize> {
+    let place = pools
+        .binary_search_by(|candidate| candidate.pool.name.as_str().cmp(name))
+        .ok()?;
+    (pools[place].pool.kind == kind).then_some(place)
 }
 
 fn parse_layer2(

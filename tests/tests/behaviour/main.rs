@@ -1,3 +1,4 @@
 //! Behaviour across crates that needs no lab.
 
+mod admission;
 mod examples;
