@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::auth::User;
 use crate::error::{ApiError, Result};
 use crate::patch::Patch;
+use crate::protobuf;
 use crate::request::{Form, Params, Target};
 use crate::resource::{Resource, Version};
 use crate::state::Shared;
@@ -206,7 +207,7 @@ impl Call {
     }
 }
 
-/// Decodes a body in JSON or YAML.
+/// Decodes a body in JSON or YAML (or the little protobuf that `kubectl create` sends).
 pub(crate) fn decode(content_type: &str, body: &[u8]) -> Result<Value> {
     let media = content_type.split(';').next().unwrap_or("").trim();
     let object: Value = match media {
@@ -214,6 +215,9 @@ pub(crate) fn decode(content_type: &str, body: &[u8]) -> Result<Value> {
             serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("the body is no JSON: {e}")))?
         }
         "application/yaml" => yaml(body)?,
+        "application/vnd.kubernetes.protobuf" => {
+            protobuf::decode(body).map_err(|why| ApiError::new(415, "UnsupportedMediaType", why))?
+        }
         _ => return Err(ApiError::unsupported_media(media)),
     };
     if object.is_object() {

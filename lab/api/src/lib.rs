@@ -34,6 +34,7 @@ mod error;
 mod gc;
 mod meta;
 mod patch;
+mod protobuf;
 mod read;
 mod request;
 mod resource;

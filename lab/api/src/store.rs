@@ -174,15 +174,6 @@ impl Store {
     pub(crate) fn subscribe(&mut self, bucket: &str) -> watch::Receiver<u64> {
         self.buckets.entry(bucket.to_owned()).or_default().revision.subscribe()
     }
-
-    /// Forgets the history of every resource, as a compaction does.
-    #[cfg(test)]
-    pub(crate) fn compact(&mut self) {
-        for bucket in self.buckets.values_mut() {
-            bucket.forgotten = self.revision;
-            bucket.history.clear();
-        }
-    }
 }
 
 impl Bucket {

@@ -12,7 +12,23 @@ use serde_json::Value;
 
 fn through<T: Serialize + DeserializeOwned>(object: Value) -> Result<Value, String> {
     let typed: T = serde_json::from_value(object).map_err(|error| error.to_string())?;
-    serde_json::to_value(typed).map_err(|error| error.to_string())
+    let mut object = serde_json::to_value(typed).map_err(|error| error.to_string())?;
+    whole_numbers(&mut object);
+    Ok(object)
+}
+
+/// Writes 1.0 as 1: schemas hold their bounds as floats, and clients compare what they sent with what they get.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        Value::Array(list) => list.iter_mut().for_each(whole_numbers),
+        Value::Number(number) if number.is_f64() => {
+            if let Some(whole) = number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15) {
+                *value = Value::from(whole as i64);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Decodes and encodes an object of a built-in kind; other kinds stay as they are.
