@@ -1,0 +1,242 @@
+//! The engine: every decision of the controller, without a client, a task or a clock.
+//!
+//! The shell hands over one event at a time and carries out the actions that come back, in order.
+//! What can fail (the write) is reported back as another event.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
+use kube::ResourceExt;
+use metallb_config::Pool;
+use metallb_ipam::{Action as Decision, Assigner, Counters, EventKind, Key, Level, PoolName};
+
+use crate::view;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The first pools, with all Services that exist. Until then nothing is done.
+    Start {
+        /// What is in force and what is not legible.
+        pools: Arc<Accepted>,
+        /// All Services.
+        services: Vec<Arc<Service>>,
+    },
+    /// The pools have changed.
+    Pools(Arc<Accepted>),
+    /// A key came out of the queue; no Service means that it is gone.
+    Look(Key, Option<Arc<Service>>),
+    /// The write of a Service succeeded that was made from the given version.
+    Written {
+        /// The Service.
+        key: Key,
+        /// The `resourceVersion` that was read.
+        from: String,
+    },
+}
+
+/// The pools that the engine works with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Accepted {
+    /// Pools in force.
+    pub pools: BTreeMap<String, Pool>,
+    /// Pools that exist but cannot be used, and never could. Their Services are left alone.
+    pub unusable: BTreeSet<String>,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Look at this Service soon.
+    Enqueue(Key),
+    /// Write the status and the annotations of this Service, guarded by its `resourceVersion`.
+    Write(Box<Service>),
+    /// Tell the user, once the write (if any) has succeeded.
+    Tell {
+        /// The Service.
+        about: Box<ObjectReference>,
+        /// Normal or warning.
+        kind: EventKind,
+        /// Stable reason.
+        reason: &'static str,
+        /// Text.
+        message: String,
+    },
+    /// Tell the log.
+    Log {
+        /// The Service.
+        key: Key,
+        /// How loud.
+        level: Level,
+        /// What happened.
+        event: &'static str,
+        /// More about it.
+        detail: String,
+    },
+    /// The numbers of some pools have changed.
+    Count,
+    /// The Service does not have what it asks for; it is looked at again when that can change.
+    Failed,
+}
+
+/// State and decisions of one term of leadership.
+#[derive(Debug, Default)]
+pub struct Engine {
+    class: String,
+    started: bool,
+    assigner: Assigner,
+    unusable: BTreeSet<String>,
+    /// Versions that our last successful write was made from: whoever still reads those reads the past.
+    past: HashMap<Key, String>,
+    touched: BTreeSet<PoolName>,
+}
+
+impl Engine {
+    /// An engine for Services of a class; empty for those without one.
+    #[must_use]
+    pub fn new(class: &str) -> Self {
+        Self {
+            class: class.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes one event in and says what to do.
+    pub fn handle(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut due = match event {
+            Event::Start { pools, services } => self.start(&pools, services),
+            Event::Pools(pools) => self.set_pools(&pools),
+            Event::Look(key, service) => {
+                if self.started {
+                    self.look(&key, service.as_deref(), &mut actions);
+                }
+                BTreeSet::new()
+            }
+            Event::Written { key, from } => {
+                self.past.insert(key, from);
+                BTreeSet::new()
+            }
+        };
+        due.append(&mut self.assigner.take_woken());
+        actions.extend(due.into_iter().map(Action::Enqueue));
+        self.touched.append(&mut self.assigner.take_touched());
+        if self.started && !self.touched.is_empty() {
+            actions.push(Action::Count);
+        }
+        actions
+    }
+
+    /// The pools whose numbers changed since the last call; no numbers for a pool that is gone.
+    pub fn take_counters(&mut self) -> BTreeMap<PoolName, Option<Counters>> {
+        let touched = std::mem::take(&mut self.touched);
+        let allocator = self.assigner.allocator();
+        touched
+            .into_iter()
+            .map(|pool| (pool.clone(), allocator.counters(&pool)))
+            .collect()
+    }
+
+    /// The numbers of a pool; none before the start.
+    #[must_use]
+    pub fn counters(&self, pool: &str) -> Option<Counters> {
+        self.started.then(|| self.assigner.allocator().counters(pool)).flatten()
+    }
+
+    /// Two phases: all addresses are taken in before the first one is given.
+    fn start(&mut self, pools: &Accepted, mut services: Vec<Arc<Service>>) -> BTreeSet<Key> {
+        self.set_pools(pools);
+        // Should two have the same address, the older Service keeps it.
+        services.sort_by_cached_key(|service| {
+            (
+                service.creation_timestamp().map(|time| time.0),
+                service.namespace(),
+                service.name_any(),
+            )
+        });
+        for service in &services {
+            if view::of_class(service, &self.class) {
+                self.assigner.import(&view::view(service));
+            }
+        }
+        self.started = true;
+        services.iter().map(|service| view::key(service)).collect()
+    }
+
+    fn set_pools(&mut self, pools: &Accepted) -> BTreeSet<Key> {
+        self.unusable.clone_from(&pools.unusable);
+        self.assigner.set_pools(&pools.pools)
+    }
+
+    fn look(&mut self, key: &Key, service: Option<&Service>, actions: &mut Vec<Action>) {
+        let Some(service) = service else {
+            self.past.remove(key);
+            if self.assigner.forget(key) {
+                actions.push(log(key, Level::Info, "serviceDeleted", ""));
+            }
+            return;
+        };
+        let version = service.resource_version().unwrap_or_default();
+        if self.past.get(key) == Some(&version) {
+            // Our own write has not come back yet. It will, and then there is another look.
+            return;
+        }
+        let seen = view::view(service);
+        if !self.concerns(service, &seen) {
+            return;
+        }
+        let outcome = self.assigner.converge(&seen);
+        if outcome.failed {
+            actions.push(Action::Failed);
+        }
+        let decided = outcome.actions;
+        actions.extend(view::written(service, &decided).map(|service| Action::Write(Box::new(service))));
+        actions.extend(
+            decided
+                .into_iter()
+                .filter_map(|decision| spoken(key, service, decision)),
+        );
+    }
+
+    /// Tells whether the Service is ours to look at; lets go of it if it was.
+    fn concerns(&mut self, service: &Service, seen: &metallb_ipam::Service) -> bool {
+        if !view::of_class(service, &self.class) && (seen.load_balancer || !self.is_ours(seen)) {
+            self.assigner.forget(&seen.key);
+            return false;
+        }
+        // Nothing says that these addresses are wrong; the pool just cannot be read.
+        let stuck = seen.marked_pool().is_some_and(|pool| self.unusable.contains(pool));
+        !(stuck && seen.load_balancer && !seen.ingress.is_empty() && !self.assigner.owns(&seen.key))
+    }
+
+    /// The API server drops the class when the type changes, so that ours can be seen by our mark only (W25).
+    fn is_ours(&self, seen: &metallb_ipam::Service) -> bool {
+        self.assigner.owns(&seen.key) || seen.is_marked()
+    }
+}
+
+fn spoken(key: &Key, service: &Service, decision: Decision) -> Option<Action> {
+    match decision {
+        Decision::Event { kind, reason, message } => Some(Action::Tell {
+            about: Box::new(view::reference(service)),
+            kind,
+            reason,
+            message,
+        }),
+        Decision::Log { level, event, detail } => Some(log(key, level, event, &detail)),
+        Decision::SetIngress { .. } | Decision::ClearIngress => None,
+    }
+}
+
+fn log(key: &Key, level: Level, event: &'static str, detail: &str) -> Action {
+    Action::Log {
+        key: key.clone(),
+        level,
+        event,
+        detail: detail.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

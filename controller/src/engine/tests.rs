@@ -1,0 +1,322 @@
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, PortStatus, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use metallb_api::names::ANNOTATION_IP_ALLOCATED_FROM_POOL as MARK;
+use metallb_config::AddressRange;
+
+use super::*;
+
+fn pool(name: &str, range: &str) -> (String, Pool) {
+    let pool = Pool {
+        name: name.into(),
+        entries: vec![AddressRange::parse(range).unwrap()],
+        auto_assign: true,
+        ..Pool::default()
+    };
+    (name.into(), pool)
+}
+
+fn accepted(pools: &[(&str, &str)]) -> Arc<Accepted> {
+    Arc::new(Accepted {
+        pools: pools.iter().map(|(name, range)| pool(name, range)).collect(),
+        unusable: BTreeSet::new(),
+    })
+}
+
+fn service(name: &str) -> Service {
+    let spec = ServiceSpec {
+        type_: Some("LoadBalancer".into()),
+        cluster_ips: Some(vec!["10.96.0.1".into()]),
+        ip_families: Some(vec!["IPv4".into()]),
+        ports: Some(vec![ServicePort {
+            port: 80,
+            ..ServicePort::default()
+        }]),
+        ..ServiceSpec::default()
+    };
+    let metadata = ObjectMeta {
+        namespace: Some("default".into()),
+        name: Some(name.into()),
+        uid: Some(format!("uid-{name}")),
+        resource_version: Some("1".into()),
+        ..ObjectMeta::default()
+    };
+    Service {
+        metadata,
+        spec: Some(spec),
+        status: None,
+    }
+}
+
+fn with_ip(mut service: Service, ip: &str, pool: &str) -> Service {
+    let entry = LoadBalancerIngress {
+        ip: Some(ip.into()),
+        ..LoadBalancerIngress::default()
+    };
+    service.annotations_mut().insert(MARK.into(), pool.into());
+    let load_balancer = service
+        .status
+        .get_or_insert_default()
+        .load_balancer
+        .get_or_insert_default();
+    load_balancer.ingress.get_or_insert_default().push(entry);
+    service
+}
+
+fn classed(mut service: Service, class: &str) -> Service {
+    service.spec.as_mut().unwrap().load_balancer_class = Some(class.into());
+    service
+}
+
+fn typed(mut service: Service, kind: &str) -> Service {
+    service.spec.as_mut().unwrap().type_ = Some(kind.into());
+    service
+}
+
+fn started(services: &[Service]) -> Engine {
+    start("", accepted(&[("p", "1.2.3.0/30")]), services)
+}
+
+fn start(class: &str, pools: Arc<Accepted>, services: &[Service]) -> Engine {
+    let mut engine = Engine::new(class);
+    let services = services.iter().cloned().map(Arc::new).collect();
+    engine.handle(Event::Start { pools, services });
+    engine
+}
+
+fn look(engine: &mut Engine, service: &Service) -> Vec<Action> {
+    engine.handle(Event::Look(view::key(service), Some(Arc::new(service.clone()))))
+}
+
+fn write(actions: &[Action]) -> Option<&Service> {
+    actions.iter().find_map(|action| match action {
+        Action::Write(service) => Some(&**service),
+        _ => None,
+    })
+}
+
+fn ingress(service: &Service) -> Vec<LoadBalancerIngress> {
+    let status = service.status.clone().unwrap_or_default();
+    status.load_balancer.unwrap_or_default().ingress.unwrap_or_default()
+}
+
+fn ips(service: &Service) -> Vec<String> {
+    ingress(service).into_iter().filter_map(|entry| entry.ip).collect()
+}
+
+#[test]
+fn nothing_is_touched_before_the_start() {
+    // CTL-1
+    let mut engine = Engine::new("");
+    assert!(look(&mut engine, &with_ip(service("a"), "9.9.9.9", "p")).is_empty());
+    assert!(engine.handle(Event::Look(Key::new("default", "a"), None)).is_empty());
+}
+
+#[test]
+fn one_write_carries_address_and_pool_and_what_is_said_follows_it() {
+    // CTL-2 CTL-124
+    let mut engine = started(&[]);
+    let actions = look(&mut engine, &service("a"));
+    let written = write(&actions).unwrap();
+    assert_eq!(
+        (ips(written), written.annotations()[MARK].as_str()),
+        (vec!["1.2.3.0".to_owned()], "p")
+    );
+    assert_eq!(written.resource_version().as_deref(), Some("1"));
+    let told = actions.iter().position(|action| {
+        matches!(
+            action,
+            Action::Tell {
+                reason: "IPAllocated",
+                ..
+            }
+        )
+    });
+    let wrote = actions.iter().position(|action| matches!(action, Action::Write(_)));
+    assert!(wrote < told);
+    assert!(actions.contains(&Action::Count));
+}
+
+#[test]
+fn mode_and_ports_of_an_address_that_stays_survive() {
+    // CTL-10 CTL-11
+    let mut held = with_ip(service("a"), "1.2.3.1", "p");
+    let status = held.status.as_mut().unwrap().load_balancer.as_mut().unwrap();
+    let entry = &mut status.ingress.as_mut().unwrap()[0];
+    entry.ip_mode = Some("Proxy".into());
+    entry.ports = Some(vec![PortStatus {
+        port: 80,
+        ..PortStatus::default()
+    }]);
+    let mut engine = started(&[held.clone()]);
+    assert_eq!(write(&look(&mut engine, &held)), None);
+    held.annotations_mut().insert(MARK.into(), "old-name".into());
+    let actions = look(&mut engine, &held);
+    assert_eq!(ingress(write(&actions).unwrap()), ingress(&held));
+}
+
+#[test]
+fn a_failed_write_leaves_one_address_and_no_leak() {
+    // CTL-12
+    let mut engine = started(&[]);
+    let first = ips(write(&look(&mut engine, &service("a"))).unwrap());
+    let second = ips(write(&look(&mut engine, &service("a"))).unwrap());
+    assert_eq!(first, second);
+    assert_eq!(engine.counters("p").unwrap().in_use(), 1);
+}
+
+#[test]
+fn an_own_write_that_has_not_come_back_is_not_repeated() {
+    // CTL-17
+    let mut engine = started(&[]);
+    let written = write(&look(&mut engine, &service("a"))).unwrap().clone();
+    engine.handle(Event::Written {
+        key: Key::new("default", "a"),
+        from: "1".into(),
+    });
+    assert!(look(&mut engine, &service("a")).is_empty());
+    let mut back = written;
+    back.metadata.resource_version = Some("2".into());
+    assert!(look(&mut engine, &back).is_empty());
+}
+
+#[test]
+fn only_the_own_class_is_handled() {
+    // CTL-21 CTL-22 CTL-23 CTL-24 CTL-25
+    for (flag, class, handled) in [
+        ("", None, true),
+        ("", Some("foo"), false),
+        ("foo", None, false),
+        ("foo", Some("bar"), false),
+        ("foo", Some("foo"), true),
+    ] {
+        let mut engine = start(flag, accepted(&[("p", "1.2.3.0/30")]), &[]);
+        let mut seen = service("a");
+        seen.spec.as_mut().unwrap().load_balancer_class = class.map(Into::into);
+        assert_eq!(
+            write(&look(&mut engine, &seen)).is_some(),
+            handled,
+            "{flag:?} {class:?}"
+        );
+    }
+}
+
+#[test]
+fn a_service_that_loses_type_and_class_is_let_go() {
+    // CTL-26
+    let held = classed(with_ip(service("a"), "1.2.3.0", "p"), "foo");
+    let mut engine = start("foo", accepted(&[("p", "1.2.3.0/30")]), &[held.clone()]);
+    assert_eq!(engine.counters("p").unwrap().in_use(), 1);
+    let mut now = typed(service("a"), "ClusterIP");
+    now.annotations_mut().insert(MARK.into(), "p".into());
+    let actions = look(&mut engine, &now);
+    assert!(!write(&actions).unwrap().annotations().contains_key(MARK));
+    assert_eq!(engine.counters("p").unwrap().in_use(), 0);
+}
+
+#[test]
+fn addresses_are_all_imported_before_the_first_is_given() {
+    // CTL-27 CTL-29
+    let holder = with_ip(service("z"), "1.2.3.0", "p");
+    let stray = with_ip(service("a"), "9.9.9.9", "gone");
+    let mut engine = started(&[stray.clone(), holder.clone()]);
+    assert_eq!(ips(write(&look(&mut engine, &stray)).unwrap()), ["1.2.3.1"]);
+    assert_eq!(write(&look(&mut engine, &holder)), None);
+}
+
+#[test]
+fn every_service_is_looked_at_after_the_start() {
+    let mut engine = Engine::new("");
+    let services = vec![Arc::new(service("a")), Arc::new(service("b"))];
+    let pools = accepted(&[]);
+    let actions = engine.handle(Event::Start { pools, services });
+    let due: Vec<_> = actions
+        .iter()
+        .filter(|action| matches!(action, Action::Enqueue(_)))
+        .collect();
+    assert_eq!(due.len(), 2);
+}
+
+#[test]
+fn a_deletion_wakes_exactly_who_waits_for_it() {
+    // CTL-6 CTL-7
+    let mut engine = start("", accepted(&[("p", "1.2.3.0/32")]), &[]);
+    look(&mut engine, &service("a"));
+    assert!(look(&mut engine, &service("b")).contains(&Action::Failed));
+    look(&mut engine, &service("c"));
+    assert!(
+        engine
+            .handle(Event::Look(Key::new("default", "nobody"), None))
+            .is_empty()
+    );
+    let actions = engine.handle(Event::Look(Key::new("default", "a"), None));
+    let due: Vec<_> = actions
+        .iter()
+        .filter(|action| matches!(action, Action::Enqueue(_)))
+        .collect();
+    assert_eq!(due, [&Action::Enqueue(Key::new("default", "b"))]);
+}
+
+#[test]
+fn a_change_of_pools_concerns_only_who_is_in_them() {
+    // CTL-49
+    let pools = accepted(&[("p", "1.2.3.0/32"), ("q", "2.2.3.0/32")]);
+    let a = with_ip(service("a"), "1.2.3.0", "p");
+    let b = with_ip(service("b"), "2.2.3.0", "q");
+    let mut engine = start("", Arc::clone(&pools), &[a, b]);
+    assert!(
+        !engine
+            .handle(Event::Pools(pools))
+            .iter()
+            .any(|action| matches!(action, Action::Enqueue(_)))
+    );
+    let actions = engine.handle(Event::Pools(accepted(&[("p", "1.2.3.0/32"), ("r", "2.2.3.0/32")])));
+    let due: Vec<_> = actions
+        .iter()
+        .filter(|action| matches!(action, Action::Enqueue(_)))
+        .collect();
+    assert_eq!(due, [&Action::Enqueue(Key::new("default", "b"))]);
+    let counters = engine.take_counters();
+    assert!(counters["q"].is_none() && counters["r"].unwrap().in_use() == 1);
+}
+
+#[test]
+fn services_of_a_pool_that_cannot_be_read_are_left_alone() {
+    // CTL-30
+    let pools = Arc::new(Accepted {
+        unusable: BTreeSet::from(["bad".to_owned()]),
+        ..(*accepted(&[("p", "1.2.3.0/30")])).clone()
+    });
+    let held = with_ip(service("a"), "9.9.9.9", "bad");
+    let mut engine = start("", pools, &[held.clone()]);
+    assert!(look(&mut engine, &held).is_empty());
+    engine.handle(Event::Pools(accepted(&[("p", "1.2.3.0/30"), ("bad", "9.9.9.0/24")])));
+    assert_eq!(write(&look(&mut engine, &held)), None);
+    assert_eq!(engine.counters("bad").unwrap().in_use(), 1);
+}
+
+#[test]
+fn a_terminating_service_keeps_its_address() {
+    // CTL-19
+    let mut held = with_ip(service("a"), "1.2.3.0", "p");
+    held.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+        k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+    ));
+    let mut engine = started(&[held.clone()]);
+    assert_eq!(write(&look(&mut engine, &held)), None);
+    assert_eq!(engine.counters("p").unwrap().in_use(), 1);
+}
+
+#[test]
+fn the_older_of_two_with_one_address_keeps_it() {
+    let time = |second| {
+        let time = k8s_openapi::jiff::Timestamp::from_second(second).unwrap();
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time))
+    };
+    let mut young = with_ip(service("a"), "1.2.3.0", "p");
+    young.metadata.creation_timestamp = time(20);
+    let mut old = with_ip(service("z"), "1.2.3.0", "p");
+    old.metadata.creation_timestamp = time(10);
+    let mut engine = started(&[young.clone(), old.clone()]);
+    assert_eq!(write(&look(&mut engine, &old)), None);
+    assert_eq!(ips(write(&look(&mut engine, &young)).unwrap()), ["1.2.3.1"]);
+}

@@ -1,0 +1,167 @@
+//! From the command line to running tasks.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use metallb_api::names;
+use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
+use metallb_runtime::tasks::Tasks;
+use metallb_runtime::{CancellationToken, client, namespace};
+use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, TlsSettings, Webhooks};
+use prometheus::Registry;
+use tracing::warn;
+
+use crate::args::Args;
+use crate::metrics::Metrics;
+use crate::secret;
+use crate::shell::{self, Settings};
+
+/// Time for the tasks to end; the lease is given up in it.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What `/readyz` calls the webhooks.
+const WEBHOOKS: &str = "webhooks";
+
+/// Runs the controller until `stop`.
+///
+/// # Errors
+/// When the settings are wrong, something needed at the start cannot be had, or a task ends unexpectedly.
+pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
+    let namespace = namespace::discover(Some(&args.namespace))?;
+    ensure!(!args.pod_name.is_empty(), "--pod-name (METALLB_POD_NAME) is missing");
+    args.tls().check()?;
+    if !args.pprof_bind_address.is_empty() {
+        warn!(
+            op = "startup",
+            "--pprof-bind-address has no effect: there is no Go profiler"
+        );
+    }
+    let kubeconfig = non_empty(&args.kubeconfig);
+    let client = client::connect_with(names::event_source::CONTROLLER, kubeconfig.as_deref()).await?;
+    let health = Health::default();
+    let registry = Registry::new();
+    let mut tasks = Tasks::new(stop.clone());
+    if args.webhook_mode.serves_webhooks() {
+        health.missing(WEBHOOKS);
+        serve_webhooks(&args, &namespace, &client, &health, &mut tasks, &stop);
+    }
+    let metrics = Metrics::register(&registry)?;
+    if args.webhook_mode.assigns() {
+        shell::announce_needs(&health);
+    }
+    serve_admin(&args, &client, &health, registry, &mut tasks, &stop);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let pod = pods.get(&args.pod_name).await;
+    let pod = pod.with_context(|| format!("cannot read own Pod {}", args.pod_name))?;
+    if !args.ml_secret_name.is_empty() {
+        secret::ensure(&client, &namespace, &args.ml_secret_name, &args.deployment).await?;
+    }
+    if args.webhook_mode.assigns() {
+        let settings = Settings {
+            namespace,
+            class: args.lb_class.clone(),
+            backend: args.backend(),
+            pod,
+        };
+        shell::spawn(client, settings, metrics, &health, &mut tasks, &stop).await;
+    }
+    tasks.join(GRACE).await?;
+    Ok(())
+}
+
+fn non_empty(path: &Path) -> Option<PathBuf> {
+    (!path.as_os_str().is_empty()).then(|| path.to_owned())
+}
+
+fn serve_admin(
+    args: &Args,
+    client: &Client,
+    health: &Health,
+    registry: Registry,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) {
+    let (health, end) = (health.clone(), stop.clone());
+    let address = everywhere(args.health_probe_port);
+    tasks.spawn(
+        "health",
+        async move { Ok(admin::serve_health(address, health, end).await?) },
+    );
+    if args.port != 0 {
+        let (authorizer, end) = (Authorizer::new(client.clone()), stop.clone());
+        let options = MetricsOptions {
+            tls: args.tls(),
+            cert_dir: non_empty(&args.metrics_cert_dir),
+        };
+        let address = everywhere(args.port);
+        tasks.spawn("metrics", async move {
+            Ok(admin::serve_metrics(address, registry, options, authorizer, end).await?)
+        });
+    }
+}
+
+fn serve_webhooks(
+    args: &Args,
+    namespace: &str,
+    client: &Client,
+    health: &Health,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) {
+    let rules = Rules {
+        namespace: namespace.to_owned(),
+        backend: args.backend(),
+        my_asn_scope: args.asn_scope(),
+        ..Rules::default()
+    };
+    let webhooks = Webhooks {
+        listen: everywhere(names::WEBHOOK_PORT),
+        certificates: certificates(args, namespace),
+        tls: TlsSettings {
+            options: args.tls(),
+            http2: args.webhook_http2,
+        },
+        rules: Webhooks::fixed(rules),
+        reader: Arc::new(Lists::new(client.clone(), namespace)),
+    };
+    let ready = Readiness::default();
+    let (client, end) = (client.clone(), stop.clone());
+    tasks.spawn("webhooks", metallb_webhooks::run(webhooks, client, ready.clone(), end));
+    let health = health.clone();
+    tokio::spawn(async move {
+        ready.wait().await;
+        health.ready(WEBHOOKS);
+    });
+}
+
+fn certificates(args: &Args, namespace: &str) -> Certificates {
+    if args.disable_cert_rotation {
+        return Certificates::Files(args.cert_dir.clone());
+    }
+    match Certificates::of_configuration(namespace) {
+        Certificates::Rotated(rotation) => Certificates::Rotated(Rotation {
+            secret: args.webhook_secret.clone(),
+            service: args.cert_service_name.clone(),
+            ..rotation
+        }),
+        files => files,
+    }
+}
+
+/// All addresses of both families; IPv4 alone where the kernel has no IPv6.
+///
+/// Upstream: metrics on IPv4 only (W31).
+fn everywhere(port: u16) -> SocketAddr {
+    let six = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
+    let ip = if six {
+        IpAddr::from(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::from(Ipv4Addr::UNSPECIFIED)
+    };
+    (ip, port).into()
+}

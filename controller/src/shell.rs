@@ -1,0 +1,100 @@
+//! Tasks around the engine: watches feed it, workers carry out what it says.
+
+mod config;
+mod numbers;
+mod speak;
+mod state;
+mod stores;
+mod term;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, ResourceExt};
+use metallb_api::names;
+use metallb_config::Backend;
+use metallb_ipam::Key;
+use metallb_runtime::admin::Health;
+use metallb_runtime::events::Recorder;
+use metallb_runtime::tasks::Tasks;
+use metallb_runtime::work::{Backoff, Queue};
+use metallb_runtime::{CancellationToken, lease};
+use tokio::sync::{Notify, watch};
+
+use crate::metrics::Metrics;
+use crate::pools::Verdict;
+use speak::Speaker;
+use stores::Stores;
+
+/// What the command line says about assigning.
+pub(crate) struct Settings {
+    pub(crate) namespace: String,
+    pub(crate) class: String,
+    pub(crate) backend: Backend,
+    pub(crate) pod: Pod,
+}
+
+/// What all tasks share.
+struct Shared {
+    client: Client,
+    settings: Settings,
+    stores: Stores,
+    metrics: Metrics,
+    queue: Queue<Key>,
+    /// What the parser says of the latest objects; nothing before all stores are complete.
+    verdict: watch::Sender<Option<Verdict>>,
+    /// Numbers or status of some pool may have to be written.
+    recount: Notify,
+    speaker: Speaker,
+}
+
+/// Tells `/readyz` what there is to wait for.
+pub(crate) fn announce_needs(health: &Health) {
+    for kind in stores::KINDS {
+        health.missing(kind);
+    }
+}
+
+/// Starts watching, parsing, and assigning whenever the lease is ours.
+pub(crate) async fn spawn(
+    client: Client,
+    settings: Settings,
+    metrics: Metrics,
+    health: &Health,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) {
+    let identity = settings.pod.name_any();
+    let timing = lease::Timing::default();
+    let leading = lease::hold(
+        client.clone(),
+        &settings.namespace,
+        names::CONTROLLER_LEASE,
+        &identity,
+        timing,
+        stop.clone(),
+    );
+    let (stores, changes) = Stores::watch(&client, &settings.namespace, stop).await;
+    let recorder = Recorder::new(client.clone(), names::event_source::CONTROLLER, &identity);
+    let (speaker, publish) = Speaker::new(recorder);
+    let shared = Arc::new(Shared {
+        client,
+        settings,
+        stores,
+        metrics,
+        queue: Queue::new(Backoff::default()),
+        verdict: watch::Sender::new(None),
+        recount: Notify::new(),
+        speaker,
+    });
+    tasks.spawn("events", publish.run(stop.clone()));
+    tasks.spawn(
+        "services",
+        stores::feed(changes.services, Arc::clone(&shared), health.clone(), stop.clone()),
+    );
+    tasks.spawn(
+        "configuration",
+        config::follow(changes.configuration, Arc::clone(&shared), health.clone(), stop.clone()),
+    );
+    tasks.spawn("assign", term::serve(shared, leading, stop.clone()));
+}

@@ -1,0 +1,239 @@
+//! One term of leadership: import, assign, and stop at once when the lease is lost.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use metallb_ipam::Key;
+use metallb_runtime::CancellationToken;
+use metallb_runtime::work::Outcome;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, error, info};
+
+use super::{Shared, numbers, speak, state};
+use crate::engine::{Accepted, Action, Engine, Event};
+
+/// Writes on their way at a time.
+const WORKERS: usize = 16;
+/// Longest write. A leader that loses the lease is no leader 10 s after its last renewal, and the
+/// next one starts after 15 s at the earliest, so that a late write always comes before.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The engine of this term; the lock is never held across an await.
+pub(super) struct Term {
+    pub(super) shared: Arc<Shared>,
+    engine: Mutex<Engine>,
+}
+
+/// Serves one term after the other.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    mut leading: watch::Receiver<bool>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            elected = until(&mut leading, true) => elected?,
+        }
+        let end = stop.child_token();
+        let term = run(Arc::clone(&shared), end.clone());
+        tokio::pin!(term);
+        let lost = tokio::select! {
+            result = &mut term => return result,
+            lost = until(&mut leading, false) => lost,
+        };
+        end.cancel();
+        term.await?;
+        shared.metrics.hide_pools();
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        lost?;
+    }
+}
+
+async fn until(leading: &mut watch::Receiver<bool>, wanted: bool) -> anyhow::Result<()> {
+    leading
+        .wait_for(|leading| *leading == wanted)
+        .await
+        .map(drop)
+        .context("the election ended")
+}
+
+async fn run(shared: Arc<Shared>, end: CancellationToken) -> anyhow::Result<()> {
+    let term = tokio::select! {
+        () = end.cancelled() => return Ok(()),
+        term = start(shared) => Arc::new(term?),
+    };
+    let mut tasks = JoinSet::new();
+    for _ in 0..WORKERS {
+        tasks.spawn(Arc::clone(&term).work(end.clone()));
+    }
+    tasks.spawn(Arc::clone(&term).follow_pools(end.clone()));
+    tasks.spawn(numbers::follow(Arc::clone(&term), end.clone()));
+    tasks.spawn(state::follow(Arc::clone(&term.shared), end.clone()));
+    let ended = tasks.join_next().await;
+    end.cancel();
+    tasks.join_all().await;
+    ended.transpose().context("a task of the term panicked").map(drop)
+}
+
+/// Waits for everything to be known, and imports it.
+async fn start(shared: Arc<Shared>) -> anyhow::Result<Term> {
+    shared
+        .stores
+        .services
+        .wait_until_ready()
+        .await
+        .context("the watch of Services ended")?;
+    let mut verdict = shared.verdict.subscribe();
+    let ready = |verdict: &Option<crate::pools::Verdict>| verdict.as_ref().is_some_and(|v| v.accepted.is_some());
+    verdict
+        .wait_for(ready)
+        .await
+        .context("the configuration is followed no more")?;
+    let mut engine = Engine::new(&shared.settings.class);
+    let services = shared.stores.services.state();
+    let (count, pools) = (services.len(), current(&shared));
+    let actions = engine.handle(Event::Start { pools, services });
+    info!(event = "termStarted", services = count, "assigning addresses");
+    let term = Term {
+        shared,
+        engine: Mutex::new(engine),
+    };
+    term.settle(actions);
+    Ok(term)
+}
+
+fn current(shared: &Shared) -> Arc<Accepted> {
+    let verdict = shared.verdict.borrow();
+    Arc::new(
+        verdict
+            .as_ref()
+            .and_then(|verdict| verdict.accepted.clone())
+            .unwrap_or_default(),
+    )
+}
+
+impl Term {
+    pub(super) fn engine<T>(&self, read: impl FnOnce(&mut Engine) -> T) -> T {
+        read(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn follow_pools(self: Arc<Self>, end: CancellationToken) {
+        let mut verdict = self.shared.verdict.subscribe();
+        let mut last = None;
+        loop {
+            let pools = current(&self.shared);
+            if last.as_ref() != Some(&pools) {
+                let actions = self.engine(|engine| engine.handle(Event::Pools(Arc::clone(&pools))));
+                self.settle(actions);
+                last = Some(pools);
+            }
+            tokio::select! {
+                () = end.cancelled() => return,
+                changed = verdict.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn work(self: Arc<Self>, end: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = end.cancelled() => return,
+                key = self.shared.queue.next() => {
+                    let outcome = self.attend(&key).await;
+                    self.shared.queue.done(&key, outcome);
+                }
+            }
+        }
+    }
+
+    async fn attend(&self, key: &Key) -> Outcome {
+        let metrics = &self.shared.metrics;
+        metrics.updates.inc();
+        let service = self.shared.stores.service(key);
+        let mut actions = self.engine(|engine| engine.handle(Event::Look(key.clone(), service)));
+        let is_write = |action: &Action| matches!(action, Action::Write(_));
+        let write = actions.iter().position(is_write).map(|at| actions.remove(at));
+        if actions.contains(&Action::Failed) {
+            metrics.update_errors.inc();
+        }
+        let Some(Action::Write(service)) = write else {
+            self.settle(actions);
+            return Outcome::Ok;
+        };
+        match self.write(key, &service).await {
+            Ok(true) => {
+                self.settle(actions);
+                Outcome::Ok
+            }
+            // Nothing of what would have been said is true; whoever was woken was woken rightly.
+            Ok(false) => {
+                self.settle(silent(actions));
+                Outcome::Retry
+            }
+            Err(error) => {
+                error!(op = "updateServiceStatus", service = %key, error = format!("{error:#}"), "failed to update service");
+                metrics.update_errors.inc();
+                self.settle(silent(actions));
+                Outcome::Retry
+            }
+        }
+    }
+
+    /// Returns whether the write was made; a conflict is no error but a reason to look again.
+    async fn write(&self, key: &Key, service: &Service) -> anyhow::Result<bool> {
+        let api: Api<Service> = Api::namespaced(self.shared.client.clone(), key.namespace());
+        let params = PostParams::default();
+        let put = api.replace_status(key.name(), &params, service);
+        match tokio::time::timeout(WRITE_TIMEOUT, put).await.context("timed out")? {
+            Ok(_) => {
+                let from = service.resource_version().unwrap_or_default();
+                let key = key.clone();
+                info!(event = "serviceUpdated", service = %key, "updated service object");
+                self.engine(|engine| engine.handle(Event::Written { key, from }));
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                debug!(op = "updateServiceStatus", service = %key, error = status.message, "looking again");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Carries out everything that is no write.
+    fn settle(&self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Enqueue(key) => self.shared.queue.add(key),
+                Action::Tell {
+                    about,
+                    kind,
+                    reason,
+                    message,
+                } => self.shared.speaker.tell(about, kind, reason, message),
+                Action::Log {
+                    key,
+                    level,
+                    event,
+                    detail,
+                } => speak::log(&key, level, event, &detail),
+                Action::Count => self.shared.recount.notify_one(),
+                Action::Write(_) | Action::Failed => {}
+            }
+        }
+    }
+}
+
+fn silent(mut actions: Vec<Action>) -> Vec<Action> {
+    actions.retain(|action| matches!(action, Action::Enqueue(_) | Action::Count));
+    actions
+}
