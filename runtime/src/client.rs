@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kube::config::KubeConfigOptions;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 /// Where Kubernetes puts the service account of a Pod.
@@ -37,10 +37,21 @@ pub enum Error {
 /// # Errors
 /// When neither source exists or is legible.
 pub async fn connect(component: &str) -> Result<Client, Error> {
-    let mut config = if in_cluster() {
-        Config::incluster_env()?
-    } else {
-        Config::from_kubeconfig(&KubeConfigOptions::default()).await?
+    connect_with(component, None).await
+}
+
+/// Like [`connect`]; a kubeconfig that is given (`--kubeconfig`) wins over everything else.
+///
+/// # Errors
+/// When the source does not exist or is not legible.
+pub async fn connect_with(component: &str, kubeconfig: Option<&Path>) -> Result<Client, Error> {
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path)?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None if in_cluster() => Config::incluster_env()?,
+        None => Config::from_kubeconfig(&KubeConfigOptions::default()).await?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.write_timeout = Some(WRITE_TIMEOUT);

@@ -102,6 +102,9 @@ pub const OPERATOR_WEBHOOK_CONFIGURATION: &str = "metallb-operator-webhook-confi
 /// The Lease that the operator's leader holds.
 pub const OPERATOR_LEASE: &str = "metallb.io.metallboperator";
 
+/// The Lease that the assigning controller holds.
+pub const CONTROLLER_LEASE: &str = "metallb-controller";
+
 /// The name of the controller's ConfigurationState.
 pub const CONTROLLER_STATE: &str = "controller";
 /// The condition of the controller's ConfigurationState.
