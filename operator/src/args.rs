@@ -1,6 +1,10 @@
 //! Flags, with upstream's names, defaults and meaning.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    net::{AddrParseError, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{ArgAction, Parser};
 use metallb_api::names;
@@ -9,6 +13,10 @@ use metallb_api::names;
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "metallb-operator", version)]
 pub struct Args {
+    /// Address of the metrics over plain HTTP, such as :9090 or 127.0.0.1:9090; 0 for none.
+    #[arg(long, default_value = "0", value_parser = metrics_address)]
+    pub metrics_addr: MetricsAddress,
+
     /// Take part in the election of a leader; only the leader deploys.
     #[arg(long, action = ArgAction::Set, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_leader_election: bool,
@@ -50,6 +58,23 @@ impl Args {
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         Self::try_parse_from(arguments.into_iter().map(double_dash))
     }
+}
+
+/// Where metrics are served, if anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsAddress(pub Option<SocketAddr>);
+
+/// Reads an address as Go does: without a host it means all addresses.
+fn metrics_address(text: &str) -> Result<MetricsAddress, AddrParseError> {
+    if matches!(text, "" | "0") {
+        return Ok(MetricsAddress(None));
+    }
+    let text = if text.starts_with(':') {
+        format!("[::]{text}")
+    } else {
+        text.to_owned()
+    };
+    Ok(MetricsAddress(Some(text.parse()?)))
 }
 
 fn double_dash(argument: OsString) -> OsString {
@@ -98,6 +123,16 @@ mod tests {
         assert!(args.enable_leader_election && args.disable_cert_rotation);
         assert_eq!((args.port, args.cert_dir.to_str()), (1, Some("/x")));
         assert!(!read(&["--webhook-http2=false"]).unwrap().webhook_http2);
+    }
+
+    #[test]
+    fn metrics_are_off_unless_an_address_is_given() {
+        let address = |text: &str| read(&["--metrics-addr", text]).map(|args| args.metrics_addr.0);
+        assert_eq!(read(&[]).unwrap().metrics_addr.0, None);
+        assert_eq!(address("0").unwrap(), None);
+        assert_eq!(address(":9090").unwrap(), Some("[::]:9090".parse().unwrap()));
+        assert_eq!(address("127.0.0.1:1").unwrap(), Some("127.0.0.1:1".parse().unwrap()));
+        assert!(address("nowhere").is_err());
     }
 
     #[test]

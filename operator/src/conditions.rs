@@ -9,7 +9,7 @@ use k8s_openapi::{
 const MESSAGE_LIMIT: usize = 32_768;
 
 /// The types, in the order in which they are listed.
-const TYPES: [&str; 4] = ["Available", "Upgradeable", "Progressing", "Degraded"];
+pub(crate) const TYPES: [&str; 4] = ["Available", "Upgradeable", "Progressing", "Degraded"];
 
 /// How the deployment goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl State {
     }
 
     /// Gives reason and message of a condition that is true, none for one that is not.
-    fn of(&self, type_: &str) -> Option<(&str, &str)> {
+    pub(crate) fn of(&self, type_: &str) -> Option<(&str, &str)> {
         match (self, type_) {
             (Self::Available(message), "Available") => Some(("Available", message)),
             (Self::Available(_), "Upgradeable") => Some(("Upgradeable", "")),

@@ -30,6 +30,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     conditions::{State, conditions},
+    metrics::Metrics,
     plan::{Key, Plan, plan},
     readiness,
     sync::{self, Sync},
@@ -52,6 +53,7 @@ pub(crate) struct Engine {
     sync: Sync,
     queue: Queue<Key>,
     recorder: Recorder,
+    metrics: Metrics,
     /// The conditions that were written last, with the resource's uid.
     told: HashMap<Key, (Option<String>, Vec<Condition>)>,
 }
@@ -62,6 +64,7 @@ impl Engine {
         client: Client,
         environment: &Environment,
         recorder: Recorder,
+        metrics: Metrics,
         stop: &CancellationToken,
     ) -> (Self, Vec<(&'static str, Feed)>) {
         let queue = Queue::new(metallb_runtime::work::Backoff::default());
@@ -95,10 +98,11 @@ impl Engine {
         let stores = sync::stores(&config_maps, &daemon_sets, &deployments, &service_accounts);
         let engine = Self {
             resources: resources.store.clone(),
-            sync: Sync::new(client.clone(), namespace, stores),
+            sync: Sync::new(client.clone(), namespace, stores, metrics.clone()),
             queue: queue.clone(),
             client,
             recorder,
+            metrics,
             told: HashMap::new(),
             environment: environment.clone(),
         };
@@ -208,6 +212,7 @@ impl Engine {
         };
         let Some(resource) = resource else {
             self.told.remove(key);
+            self.metrics.reconciled(outcome == Outcome::Ok);
             return outcome;
         };
         if let Some(state) = state
@@ -216,6 +221,7 @@ impl Engine {
             warn!(event = "statusFailed", resource = %key, error = format!("{:#}", anyhow::Error::new(failure)));
             outcome = Outcome::Retry;
         }
+        self.metrics.reconciled(outcome == Outcome::Ok);
         outcome
     }
 
@@ -232,6 +238,9 @@ impl Engine {
             Some((told, conditions)) if *told == uid => conditions.as_slice(),
             _ => stored,
         };
+        if *key == Key::singleton(&self.environment.namespace) {
+            self.metrics.state(state);
+        }
         let made = conditions(state, resource.metadata.generation, before, Timestamp::now());
         if made == stored {
             return Ok(());

@@ -17,6 +17,7 @@ pub mod args;
 mod conditions;
 mod drift;
 mod engine;
+mod metrics;
 mod plan;
 mod readiness;
 mod run;

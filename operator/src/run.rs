@@ -26,6 +26,7 @@ use tracing::{info, warn};
 use crate::{
     Args,
     engine::{CLUSTER, Engine},
+    metrics::{self, Metrics},
 };
 
 /// What `/readyz` calls the webhook.
@@ -33,6 +34,9 @@ const WEBHOOK: &str = "webhook certificates";
 
 /// Time for tasks to end after the stop signal.
 const GRACE: Duration = Duration::from_secs(8);
+
+/// Time to give up the lease after that.
+const LEASE_GRACE: Duration = Duration::from_secs(1);
 
 /// Time between two attempts to write the TLS settings.
 const TLS_RETRY: Duration = Duration::from_secs(2);
@@ -47,10 +51,12 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let client = client::connect(event_source::OPERATOR).await?;
     let identity = identity();
     let recorder = Recorder::new(client.clone(), event_source::OPERATOR, &identity);
+    let metrics = Metrics::new()?;
     let health = Health::waiting_for([CLUSTER, WEBHOOK]);
     let address = SocketAddr::from(([0, 0, 0, 0], args.port));
-    let (leader, _always) = leadership(&args, &environment, &client, &identity, &stop);
-    let (engine, feeds) = Engine::new(client.clone(), &environment, recorder, &stop);
+    let (leader, always) = leadership(&args, &environment, &client, &identity, &stop);
+    let lease = leader.clone();
+    let (engine, feeds) = Engine::new(client.clone(), &environment, recorder, metrics.clone(), &stop);
 
     let mut tasks = Tasks::new(stop.clone());
     for (name, feed) in feeds {
@@ -66,12 +72,29 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         metallb_webhooks::run(webhooks, client.clone(), ready.clone(), stop.clone()),
     );
     tasks.spawn("webhook readiness", report(ready, health.clone(), stop.clone()));
+    if let Some(address) = args.metrics_addr.0 {
+        tasks.spawn("metrics server", metrics::serve(address, metrics, stop.clone()));
+    }
     tasks.spawn("reconciler", engine.run(leader, health, stop.clone()));
     tasks.spawn(
         "TLS settings",
         pass_on_tls(client, environment, args.external_metallb_webhook_server, stop),
     );
-    Ok(tasks.join(GRACE).await?)
+    let ended = tasks.join(GRACE).await;
+    drop(always);
+    given_up(lease).await;
+    Ok(ended?)
+}
+
+/// Waits until the lease is free for the next one, who else had to wait for it to expire.
+async fn given_up(mut lease: watch::Receiver<bool>) {
+    let closed = async { while lease.changed().await.is_ok() {} };
+    if tokio::time::timeout(LEASE_GRACE, closed).await.is_err() {
+        warn!(
+            event = "leaseKept",
+            "the next leader has to wait until the lease expires"
+        );
+    }
 }
 
 /// A name for this process among its replicas.

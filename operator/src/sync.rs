@@ -19,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tracing::info;
 
-use crate::{conditions::State, drift::covers};
+use crate::{conditions::State, drift::covers, metrics::Metrics};
 
 /// What we deploy, as it is in the cluster.
 #[derive(Clone)]
@@ -40,6 +40,7 @@ pub(crate) struct Sync {
     client: Client,
     namespace: String,
     stores: Stores,
+    metrics: Metrics,
     /// What was applied last, by `Kind/name`: a field that is no longer wanted shows only here.
     applied: HashMap<String, Value>,
 }
@@ -78,11 +79,12 @@ impl Error {
 }
 
 impl Sync {
-    pub(crate) fn new(client: Client, namespace: &str, stores: Stores) -> Self {
+    pub(crate) fn new(client: Client, namespace: &str, stores: Stores, metrics: Metrics) -> Self {
         Self {
             client,
             namespace: namespace.to_owned(),
             stores,
+            metrics,
             applied: HashMap::new(),
         }
     }
@@ -124,6 +126,7 @@ impl Sync {
         }
         let (live, changed) = self.write(object).await?;
         if changed {
+            self.metrics.wrote("apply", &object.api_resource().kind);
             info!(event = "applied", object = name);
         }
         self.applied.insert(name, wanted);
@@ -185,6 +188,7 @@ impl Sync {
             wanted.contains(&format!("{}/{}", kind.kind, meta.name.as_deref().unwrap_or_default()))
         });
         for name in deleted.await? {
+            self.metrics.wrote("prune", name.split('/').next().unwrap_or_default());
             info!(event = "pruned", object = name);
             self.applied.remove(&name);
         }
