@@ -1,1 +1,32 @@
 //! A cluster in a process, for trying and testing.
+
+mod agent;
+mod apply;
+mod backend;
+mod capabilities;
+pub mod cli;
+mod client;
+mod cluster;
+mod control_plane;
+mod demo;
+mod entry;
+pub mod harness;
+mod home;
+mod lab;
+mod net;
+mod products;
+mod proxy;
+mod router;
+mod sandbox;
+mod steps;
+mod topology;
+mod workloads;
+
+pub use agent::Programs;
+pub use client::{HttpClient, Reply};
+pub use entry::{Inside, Launch, Role, entry, launch};
+pub use lab::{Lab, Options};
+pub use net::{NetError, Netns};
+pub use router::{Router, RouterKind};
+pub use steps::{Addresses, Steps};
+pub use topology::{NodeNet, Topology};

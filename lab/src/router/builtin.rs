@@ -28,13 +28,19 @@ pub(super) struct Builtin(#[expect(dead_code, reason = "ends with us")] JoinSet<
 
 /// What one neighbour said.
 enum Learned {
-    Routes { from: Ipv4Addr, announced: Vec<Ipv4Net>, withdrawn: Vec<Ipv4Net> },
+    Routes {
+        from: Ipv4Addr,
+        announced: Vec<Ipv4Net>,
+        withdrawn: Vec<Ipv4Net>,
+    },
     Lost(Ipv4Addr),
 }
 
 pub(super) fn start(netns: &Netns, links: Links) -> Result<Builtin> {
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT);
-    let listener = netns.listen(address).with_context(|| format!("the router cannot listen on {address}"))?;
+    let listener = netns
+        .listen(address)
+        .with_context(|| format!("the router cannot listen on {address}"))?;
     let (sender, receiver) = mpsc::channel(64);
     let mut tasks = JoinSet::new();
     tasks.spawn(accept(listener, sender));
@@ -45,7 +51,9 @@ pub(super) fn start(netns: &Netns, links: Links) -> Result<Builtin> {
 async fn accept(listener: TcpListener, learned: mpsc::Sender<Learned>) {
     let mut sessions = JoinSet::new();
     loop {
-        let Ok((stream, peer)) = listener.accept().await else { continue };
+        let Ok((stream, peer)) = listener.accept().await else {
+            continue;
+        };
         let IpAddr::V4(from) = peer.ip() else { continue };
         let learned = learned.clone();
         sessions.spawn(async move {
@@ -68,7 +76,10 @@ async fn converse(mut stream: TcpStream, from: Ipv4Addr, learned: &mpsc::Sender<
     };
     let mut session = Session::new(config, u64::from(u32::from(from)));
     let mut actions = session.handle(Instant::now(), Event::Start);
-    actions.extend(session.handle(Instant::now(), Event::Connected(LinkAddresses::only(IpAddr::V4(ROUTER)))));
+    actions.extend(session.handle(
+        Instant::now(),
+        Event::Connected(LinkAddresses::only(IpAddr::V4(ROUTER))),
+    ));
     let mut buffer = vec![0; 64 * 1024];
     loop {
         for action in actions.drain(..) {
@@ -105,9 +116,17 @@ async fn tell(message: Message, from: Ipv4Addr, learned: &mpsc::Sender<Learned>)
     let (announced, mut withdrawn) = (ipv4(update.all_announced()), ipv4(update.all_withdrawn()));
     let told = if update.treat_as_withdraw() {
         withdrawn.extend(announced);
-        Learned::Routes { from, announced: Vec::new(), withdrawn }
+        Learned::Routes {
+            from,
+            announced: Vec::new(),
+            withdrawn,
+        }
     } else {
-        Learned::Routes { from, announced, withdrawn }
+        Learned::Routes {
+            from,
+            announced,
+            withdrawn,
+        }
     };
     let _ = learned.send(told).await;
 }
@@ -126,7 +145,11 @@ async fn install(links: Links, mut learned: mpsc::Receiver<Learned>) {
     while let Some(news) = learned.recv().await {
         for prefix in apply(&mut table, news) {
             let hops: Vec<Ipv4Addr> = table.get(&prefix).into_iter().flatten().copied().collect();
-            let done = if hops.is_empty() { links.unroute(prefix).await } else { links.route(prefix, &hops).await };
+            let done = if hops.is_empty() {
+                links.unroute(prefix).await
+            } else {
+                links.route(prefix, &hops).await
+            };
             if let Err(error) = done {
                 tracing::warn!(%prefix, %error, "the router cannot install a route");
             }
@@ -137,9 +160,17 @@ async fn install(links: Links, mut learned: mpsc::Receiver<Learned>) {
 /// Enters the news; returns the prefixes whose next hops changed.
 fn apply(table: &mut BTreeMap<Ipv4Net, BTreeSet<Ipv4Addr>>, news: Learned) -> BTreeSet<Ipv4Net> {
     let (from, announced, withdrawn) = match news {
-        Learned::Routes { from, announced, withdrawn } => (from, announced, withdrawn),
+        Learned::Routes {
+            from,
+            announced,
+            withdrawn,
+        } => (from, announced, withdrawn),
         Learned::Lost(from) => {
-            let all = table.iter().filter(|(_, hops)| hops.contains(&from)).map(|(prefix, _)| *prefix).collect();
+            let all = table
+                .iter()
+                .filter(|(_, hops)| hops.contains(&from))
+                .map(|(prefix, _)| *prefix)
+                .collect();
             (from, Vec::new(), all)
         }
     };
@@ -167,7 +198,11 @@ mod tests {
         let prefix: Ipv4Net = "192.0.2.1/32".parse().unwrap();
         let mut table = BTreeMap::new();
         for from in [a, b] {
-            let news = Learned::Routes { from, announced: vec![prefix], withdrawn: vec![] };
+            let news = Learned::Routes {
+                from,
+                announced: vec![prefix],
+                withdrawn: vec![],
+            };
             assert_eq!(apply(&mut table, news), BTreeSet::from([prefix]));
         }
         assert_eq!(apply(&mut table, Learned::Lost(a)), BTreeSet::from([prefix]));

@@ -16,7 +16,10 @@ pub(super) struct Daemon(#[expect(dead_code, reason = "killed when dropped")] Ch
 
 /// Starts `command` with `dir/run` shown at `run`, both ways.
 pub(super) fn start(netns: &Netns, dir: &Path, run: &str, command: &[&str]) -> Result<Daemon> {
-    let name = Path::new(command[0]).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = Path::new(command[0])
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let root = dir.join(format!("root-{name}"));
     fs::create_dir_all(&root)?;
     fs::create_dir_all(dir.join("run"))?;
@@ -25,7 +28,11 @@ pub(super) fn start(netns: &Netns, dir: &Path, run: &str, command: &[&str]) -> R
         hostname: Some("router".into()),
         root: Some(Root {
             dir: root,
-            binds: vec![Bind { from: dir.join("run"), to: run.into(), read_only: false }],
+            binds: vec![Bind {
+                from: dir.join("run"),
+                to: run.into(),
+                read_only: false,
+            }],
             writable: true,
         }),
         user: None,

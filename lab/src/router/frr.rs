@@ -32,7 +32,21 @@ pub(super) fn start(netns: &Netns, dir: &Path, many_users: bool) -> Result<Vec<D
     // An empty one stops vtysh from complaining.
     fs::write(dir.join("run/vtysh.conf"), "")?;
     let common = |conf: &str, pid: &str| {
-        ["-u", "root", "-g", "root", "-f", conf, "-i", pid, "--vty_socket", RUN, "-z"].map(String::from).to_vec()
+        [
+            "-u",
+            "root",
+            "-g",
+            "root",
+            "-f",
+            conf,
+            "-i",
+            pid,
+            "--vty_socket",
+            RUN,
+            "-z",
+        ]
+        .map(String::from)
+        .to_vec()
     };
     let run = |program: &str, conf: &str, pid: &str, more: &[&str]| {
         let mut command = vec![program.to_owned()];

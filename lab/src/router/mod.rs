@@ -61,11 +61,16 @@ impl Router {
         let (name, running) = match kind {
             RouterKind::Frr => ("FRR", Running::Daemons(frr::start(netns, dir, many_users)?)),
             RouterKind::Bird => ("BIRD", Running::Daemons(vec![bird::start(netns, dir)?])),
-            RouterKind::Auto | RouterKind::Builtin => {
-                ("the built-in route receiver", Running::Builtin(builtin::start(netns, links.clone())?))
-            }
+            RouterKind::Auto | RouterKind::Builtin => (
+                "the built-in route receiver",
+                Running::Builtin(builtin::start(netns, links.clone())?),
+            ),
         };
-        Ok(Self { name, links, _running: running })
+        Ok(Self {
+            name,
+            links,
+            _running: running,
+        })
     }
 
     /// What it is.

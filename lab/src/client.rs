@@ -1,0 +1,114 @@
+//! The client: sends real requests from its own namespace, and measures how long nobody answers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::net::Netns;
+
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The pace of probing: what an outage is measured to.
+const PACE: Duration = Duration::from_millis(20);
+
+/// What a backend answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The backend's pod.
+    pub pod: String,
+    /// The node by which the request came.
+    pub via: String,
+}
+
+/// The client's end of the network.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    netns: Netns,
+}
+
+impl HttpClient {
+    pub(crate) fn new(netns: Netns) -> Self {
+        Self { netns }
+    }
+
+    /// Sends one request on a new connection.
+    ///
+    /// # Errors
+    /// When nobody answers, or not as a backend of the lab.
+    pub async fn get(&self, address: Ipv4Addr, port: u16) -> Result<Reply> {
+        self.get_within(address, port, PATIENCE).await
+    }
+
+    async fn get_within(&self, address: Ipv4Addr, port: u16, patience: Duration) -> Result<Reply> {
+        let to = SocketAddr::new(address.into(), port);
+        let exchange = async {
+            let mut stream = self.netns.connect(None, to, patience).await?;
+            stream
+                .write_all(format!("GET / HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n").as_bytes())
+                .await?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await?;
+            anyhow::Ok(text)
+        };
+        let text = tokio::time::timeout(patience, exchange)
+            .await
+            .with_context(|| format!("no answer from {to}"))??;
+        parse(&text).with_context(|| format!("{to} answers strangely: {text:?}"))
+    }
+
+    /// Requests again and again; when an answer fails, returns how long it took from the last good answer to the
+    /// next, and that answer.
+    ///
+    /// # Errors
+    /// When there is no gap, or nothing answers again, within `limit`.
+    pub async fn measure_gap(&self, address: Ipv4Addr, port: u16, limit: Duration) -> Result<(Duration, Reply)> {
+        let begin = Instant::now();
+        let (mut last, mut gap) = (begin, false);
+        while begin.elapsed() < limit {
+            // A patience above the pace of ARP retries, below what would blur the measure.
+            match self.get_within(address, port, Duration::from_millis(100)).await {
+                Ok(reply) if gap => return Ok((last.elapsed(), reply)),
+                Ok(_) => last = Instant::now(),
+                Err(_) => gap = true,
+            }
+            tokio::time::sleep(PACE).await;
+        }
+        match gap {
+            true => bail!("{address} did not come back within {limit:?}"),
+            false => bail!("{address} never stopped answering within {limit:?}"),
+        }
+    }
+}
+
+/// `pod P on N via node V from C` is the body.
+fn parse(response: &str) -> Option<Reply> {
+    let (head, body) = response.split_once("\r\n\r\n")?;
+    let words: Vec<&str> = body.split_whitespace().collect();
+    match (head.split_whitespace().nth(1)?, words.as_slice()) {
+        ("200", ["pod", pod, "on", _, "via", "node", via, ..]) => Some(Reply {
+            pod: (*pod).into(),
+            via: (*via).into(),
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backends_answer_names_pod_and_node() {
+        let reply = parse("HTTP/1.1 200 OK\r\nA: b\r\n\r\npod web-1 on node-2 via node node-3 from 10.0.0.1\n");
+        assert_eq!(
+            reply,
+            Some(Reply {
+                pod: "web-1".into(),
+                via: "node-3".into()
+            })
+        );
+        assert_eq!(parse("HTTP/1.1 500 No\r\n\r\npod"), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! A running lab: control plane, network, node agents, proxies, router and client, started and stopped together.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kube::Client;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::{Agent, Programs, Shared};
+use crate::client::HttpClient;
+use crate::cluster::Cluster;
+use crate::control_plane::ControlPlane;
+use crate::entry::Inside;
+use crate::proxy;
+use crate::router::{Router, RouterKind};
+use crate::topology::Topology;
+use crate::workloads::{self, nodes};
+
+/// How long the pods may take to end before the kernel ends them.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a lab consists of.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many nodes.
+    pub nodes: u8,
+    /// Which router.
+    pub router: RouterKind,
+    /// The binaries.
+    pub programs: Programs,
+    /// How long after a node died the control plane notices; 40 s on a real cluster.
+    pub node_monitor_grace: Duration,
+}
+
+impl Options {
+    /// Three nodes with the binaries of `dir` and any router.
+    ///
+    /// # Errors
+    /// When this executable cannot be found.
+    pub fn new(dir: impl Into<PathBuf>) -> Result<Self> {
+        let lab = std::env::current_exe().context("cannot find this executable")?;
+        Ok(Self {
+            nodes: 3,
+            router: RouterKind::Auto,
+            programs: Programs { dir: dir.into(), lab },
+            node_monitor_grace: Duration::from_secs(5),
+        })
+    }
+}
+
+/// A running lab.
+pub struct Lab {
+    dir: PathBuf,
+    topology: Topology,
+    control_plane: ControlPlane,
+    cluster: Cluster,
+    agents: Vec<(Arc<Agent>, JoinHandle<()>)>,
+    router: Router,
+    node_monitor_grace: Duration,
+    stop_pods: CancellationToken,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Lab {
+    /// Starts everything, in the namespaces that [`crate::launch`] entered.
+    ///
+    /// # Errors
+    /// When something is missing; the message says what, and how to mend it.
+    pub async fn start(inside: Inside, options: &Options) -> Result<Self> {
+        let Inside { dir, listener, .. } = inside;
+        for folder in ["netns", "logs", "pods", "router"] {
+            fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot use {}", dir.display()))?;
+        }
+        let topology = Topology::create(&dir.join("netns"), options.nodes).await?;
+        let control_plane = ControlPlane::embedded(&dir, listener).await?;
+        let client = control_plane.client();
+        let many_users = many_users();
+        let router = Router::start(options.router, &topology.router, &dir.join("router"), many_users).await?;
+        let (stop, stop_pods, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let cluster = Cluster::watch(&client, &tasks, &stop);
+        cluster.ready().await;
+        let shared = Shared {
+            cluster: cluster.clone(),
+            programs: options.programs.clone(),
+            dir: dir.clone(),
+            api: control_plane.address(),
+            ca: control_plane.ca().into(),
+            many_users,
+        };
+        let mut lab = Self {
+            dir,
+            topology,
+            control_plane,
+            cluster,
+            agents: Vec::new(),
+            router,
+            node_monitor_grace: options.node_monitor_grace,
+            stop_pods,
+            stop,
+            tasks,
+        };
+        lab.start_nodes(&client, &shared).await?;
+        if lab.control_plane.needs_workload_controllers() {
+            lab.tasks
+                .spawn(workloads::run(lab.cluster.clone(), lab.stop_pods.clone()));
+        }
+        Ok(lab)
+    }
+
+    async fn start_nodes(&mut self, client: &Client, shared: &Shared) -> Result<()> {
+        for net in &self.topology.nodes {
+            nodes::register(client, net)
+                .await
+                .with_context(|| format!("cannot register {}", net.name))?;
+            let agent = Agent::new(shared.clone(), net.clone());
+            let running = tokio::spawn(agent.clone().run(self.stop_pods.clone()));
+            let (cluster, net, stop) = (self.cluster.clone(), net.clone(), agent.power_off.child_token());
+            let all = self.stop.clone();
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    ran = proxy::run(cluster, net, stop) => if let Err(error) = ran {
+                        tracing::error!(%error, "a service proxy ended");
+                    },
+                    () = all.cancelled() => {}
+                }
+            });
+            self.agents.push((agent, running));
+        }
+        Ok(())
+    }
+
+    /// A client of the API server with every right.
+    #[must_use]
+    pub fn kube(&self) -> Client {
+        self.cluster.client.clone()
+    }
+
+    /// The client namespace.
+    #[must_use]
+    pub fn client(&self) -> HttpClient {
+        HttpClient::new(self.topology.client.clone())
+    }
+
+    /// The router.
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The namespaces.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// A kubeconfig for the machine the lab runs on.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        self.control_plane.kubeconfig()
+    }
+
+    /// The folder of the pods' logs.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// The address of a node.
+    #[must_use]
+    pub fn node_address(&self, name: &str) -> Option<Ipv4Addr> {
+        self.topology.node(name).map(|node| node.address)
+    }
+
+    /// Kills a node as a power failure does: its processes at once, its cable pulled; the control plane finds out
+    /// later.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub async fn kill_node(&self, name: &str) -> Result<()> {
+        let (agent, _) = self
+            .agents
+            .iter()
+            .find(|(agent, _)| agent.net.name == name)
+            .context("no such node")?;
+        agent.power_off.cancel();
+        agent.net.unplug().await?;
+        let (cluster, name, grace) = (self.cluster.clone(), name.to_owned(), self.node_monitor_grace);
+        self.tasks
+            .spawn(self.stop.clone().run_until_cancelled_owned(async move {
+                tokio::time::sleep(grace).await;
+                if let Err(error) = nodes::mark_dead(&cluster, &name).await {
+                    tracing::warn!(node = name, %error, "cannot mark the node");
+                }
+                cluster.nudge();
+            }));
+        Ok(())
+    }
+
+    /// Stops pods in order, then everything else.
+    pub async fn stop(mut self) {
+        self.stop_pods.cancel();
+        let agents = self.agents.drain(..).map(|(_, running)| running);
+        let _ = tokio::time::timeout(STOP_WITHIN, futures::future::join_all(agents)).await;
+        self.stop.cancel();
+        self.tasks.close();
+        let _ = tokio::time::timeout(STOP_WITHIN, self.tasks.wait()).await;
+        self.control_plane.stop().await;
+    }
+}
+
+/// Whether more than our own user exists here: not in an unprivileged user namespace.
+fn many_users() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().nth(2).is_some_and(|count| count != "1")
+}

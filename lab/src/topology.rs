@@ -1,0 +1,235 @@
+//! The lab's network.
+//!
+//! ```text
+//!   lab (API server) 172.30.0.1     node-1..N 172.30.0.11..   router 172.30.0.2   client 172.30.0.100
+//!        └──────────────────────────────┴── bridge lab0 ──────────┴──────────────────┘
+//!                                       │                         └── 172.31.0.1 ──── client 172.31.0.100
+//!                                  cni0 10.244.N.1/24 ── pods
+//! ```
+//! The client reaches layer-2 addresses (172.30.0.200-250) as a neighbour of the nodes, by its first leg,
+//! and everything else by its second, through the router.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use ipnet::Ipv4Net;
+use socket2::{Domain, Socket, Type};
+
+use crate::net::{Links, NetError, Netns, Wire};
+
+/// Where the API server listens inside the lab.
+pub const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6443);
+/// The lab's own address on its bridge.
+pub const LAB: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+/// The router, as the nodes see it.
+pub const ROUTER: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
+/// The router, as the client sees it.
+const ROUTER_FAR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 1);
+/// The client, as the nodes see it.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 100);
+/// The client behind the router.
+pub const CLIENT_FAR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 100);
+/// The bridge.
+const BRIDGE: &str = "lab0";
+/// More than this would run into the client's address.
+pub const MAX_NODES: u8 = 80;
+
+/// The namespaces of a running lab, wired.
+#[derive(Debug)]
+pub struct Topology {
+    /// Bridge and API server; the namespace the lab's process is in.
+    pub lab: Netns,
+    /// The router.
+    pub router: Netns,
+    /// The client.
+    pub client: Netns,
+    /// The nodes, first to last.
+    pub nodes: Vec<NodeNet>,
+}
+
+/// The network of one node.
+#[derive(Clone, Debug)]
+pub struct NodeNet {
+    /// `node-N`.
+    pub name: String,
+    /// Its namespace.
+    pub netns: Netns,
+    /// Its address on the bridge.
+    pub address: Ipv4Addr,
+    /// The network of its pods; the first address is the node's.
+    pub pods: Ipv4Net,
+}
+
+impl Topology {
+    /// Makes and wires everything; `dir` takes the namespaces' files.
+    ///
+    /// # Errors
+    /// When the kernel lacks something, in words for the user.
+    pub async fn create(dir: &Path, nodes: u8) -> Result<Self, NetError> {
+        let lab = Netns::current(dir, "lab")?;
+        let links = lab.links()?;
+        links.up("lo").await?;
+        links.bridge(BRIDGE).await?;
+        links.address(BRIDGE, net(LAB, 24)).await?;
+        lab.sysctl("ipv4/ip_forward", "1")?;
+        packet_sockets(&lab)?;
+        let router = Netns::create(dir, "router")?;
+        let client = Netns::create(dir, "client")?;
+        let mut topology = Self {
+            lab,
+            router,
+            client,
+            nodes: Vec::new(),
+        };
+        topology.wire_router_and_client(&links).await?;
+        for number in 1..=nodes.min(MAX_NODES) {
+            let node = topology.add_node(dir, &links, number).await?;
+            topology.nodes.push(node);
+        }
+        topology.route_between_nodes().await?;
+        Ok(topology)
+    }
+
+    /// The node of that name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&NodeNet> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    async fn wire_router_and_client(&self, lab: &Links) -> Result<(), NetError> {
+        attach(lab, &self.router, "v-router", net(ROUTER, 24)).await?;
+        attach(lab, &self.client, "v-client", net(CLIENT, 24)).await?;
+        let router = self.router.links()?;
+        router
+            .wire(Wire {
+                near: "eth1",
+                bridge: None,
+                far: "eth1",
+                netns: &self.client,
+            })
+            .await?;
+        router.address("eth1", net(ROUTER_FAR, 24)).await?;
+        let client = self.client.links()?;
+        client.address("eth1", net(CLIENT_FAR, 24)).await?;
+        client.route(default_route(), &[ROUTER_FAR]).await?;
+        // Requests that differ in nothing but the source port must spread over the next hops.
+        self.router.sysctl("ipv4/fib_multipath_hash_policy", "1")?;
+        self.router.sysctl("ipv4/ip_forward", "1")
+    }
+
+    async fn add_node(&self, dir: &Path, lab: &Links, number: u8) -> Result<NodeNet, NetError> {
+        let name = format!("node-{number}");
+        let netns = Netns::create(dir, &name)?;
+        let address = Ipv4Addr::new(172, 30, 0, 10 + number);
+        let pods = net(Ipv4Addr::new(10, 244, number, 0), 24);
+        attach(lab, &netns, &format!("v-{name}"), net(address, 24)).await?;
+        let links = netns.links()?;
+        links.route(net(Ipv4Addr::new(172, 31, 0, 0), 24), &[ROUTER]).await?;
+        links.bridge("cni0").await?;
+        links.address("cni0", net(first_host(pods), 24)).await?;
+        netns.sysctl("ipv4/ip_forward", "1")?;
+        // Service addresses are local to every node (see `proxy`), but the kernel must stay silent about
+        // them: who answers ARP for them is the speakers' decision.
+        netns.sysctl("ipv4/conf/all/arp_ignore", "1")?;
+        netns.sysctl("ipv4/conf/all/arp_announce", "2")?;
+        lab.route(pods, &[address]).await?;
+        Ok(NodeNet {
+            name,
+            netns,
+            address,
+            pods,
+        })
+    }
+
+    async fn route_between_nodes(&self) -> Result<(), NetError> {
+        for node in &self.nodes {
+            let links = node.netns.links()?;
+            for other in self.nodes.iter().filter(|other| other.name != node.name) {
+                links.route(other.pods, &[other.address]).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl NodeNet {
+    /// Gives a pod a namespace of its own, with `address` on the node's pod network.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) async fn add_pod(&self, dir: &Path, id: &str, address: Ipv4Addr) -> Result<Netns, NetError> {
+        let netns = Netns::create(dir, id)?;
+        let node = self.netns.links()?;
+        let near = pod_link(address);
+        node.wire(Wire {
+            near: &near,
+            bridge: Some("cni0"),
+            far: "eth0",
+            netns: &netns,
+        })
+        .await?;
+        let links = netns.links()?;
+        links.up("lo").await?;
+        links.address("eth0", net(address, 24)).await?;
+        links.route(default_route(), &[first_host(self.pods)]).await?;
+        Ok(netns)
+    }
+
+    /// The address of the pod network that `number` (2 to 254) stands for.
+    #[must_use]
+    pub(crate) fn pod_address(&self, number: u8) -> Ipv4Addr {
+        let [a, b, c, _] = self.pods.network().octets();
+        Ipv4Addr::new(a, b, c, number)
+    }
+
+    /// Pulls the node's cable.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) async fn unplug(&self) -> Result<(), NetError> {
+        self.netns.links()?.remove("eth0").await
+    }
+}
+
+async fn attach(lab: &Links, netns: &Netns, near: &str, address: Ipv4Net) -> Result<(), NetError> {
+    lab.wire(Wire {
+        near,
+        bridge: Some(BRIDGE),
+        far: "eth0",
+        netns,
+    })
+    .await?;
+    let links = netns.links()?;
+    links.up("lo").await?;
+    links.address("eth0", address).await
+}
+
+/// Fails early and clearly on a kernel without packet sockets, which layer-2 mode is made of.
+fn packet_sockets(lab: &Netns) -> Result<(), NetError> {
+    let opened = lab
+        .run(|| Socket::new(Domain::PACKET, Type::RAW, None))
+        .and_then(|opened| opened);
+    opened.map(drop).map_err(|source| NetError::Io {
+        action: "open a packet socket (AF_PACKET; load the module `af_packet`)".into(),
+        netns: lab.name().into(),
+        source,
+    })
+}
+
+/// Interface names hold 15 bytes: the last byte of the address is enough within one node.
+fn pod_link(address: Ipv4Addr) -> String {
+    format!("veth{}", address.octets()[3])
+}
+
+fn first_host(network: Ipv4Net) -> Ipv4Addr {
+    let [a, b, c, _] = network.network().octets();
+    Ipv4Addr::new(a, b, c, 1)
+}
+
+fn default_route() -> Ipv4Net {
+    Ipv4Net::default()
+}
+
+fn net(address: Ipv4Addr, length: u8) -> Ipv4Net {
+    Ipv4Net::new(address, length).unwrap_or_default()
+}

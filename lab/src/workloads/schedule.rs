@@ -1,0 +1,154 @@
+//! Which node a pod may and should run on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Taint};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::nodes;
+use crate::cluster::Cluster;
+
+/// Whether `node` fits the pod's node selector and the pod bears the node's taints.
+///
+/// Affinity is left out: nothing in a lab is so picky that a node selector cannot say it.
+pub(super) fn fits(node: &Node, spec: &PodSpec) -> bool {
+    let empty = BTreeMap::new();
+    let selector = spec.node_selector.as_ref().unwrap_or(&empty);
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    selector
+        .iter()
+        .all(|(key, value)| node.labels().get(key) == Some(value))
+        && taints
+            .filter(|taint| taint.effect != "PreferNoSchedule")
+            .all(|taint| bears(spec, taint))
+}
+
+fn bears(spec: &PodSpec, taint: &Taint) -> bool {
+    spec.tolerations.iter().flatten().any(|toleration| {
+        let exists = toleration.operator.as_deref() == Some("Exists");
+        let key = toleration.key.as_deref().unwrap_or_default();
+        let effect = toleration.effect.as_deref().unwrap_or_default();
+        (key == taint.key || (key.is_empty() && exists))
+            && (effect.is_empty() || effect == taint.effect)
+            && (exists || toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default())
+    })
+}
+
+/// The node for a new pod: one that fits and is ready, with the fewest pods of the same kind, then the first by
+/// name. So replicas spread, single pods share the first node, and a demonstration runs the same each time.
+pub(super) fn choose(cluster: &Cluster, pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let fitting = |node: &Node| {
+        let closed = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
+        fits(node, spec) && nodes::is_ready(node) && !closed
+    };
+    let pods = cluster.pods.state();
+    let alike = |name: &str| {
+        let there = |other: &&Arc<Pod>| other.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(name);
+        pods.iter()
+            .filter(there)
+            .filter(|other| other.labels() == pod.labels())
+            .count()
+    };
+    let nodes = cluster
+        .nodes
+        .state_filter(fitting)
+        .into_iter()
+        .map(|node| node.name_any());
+    nodes.min_by_key(|name| (alike(name), name.clone()))
+}
+
+/// Gives every pod without a node one.
+pub(super) async fn bind_loose_pods(cluster: &Cluster) -> kube::Result<()> {
+    let loose = |pod: &Pod| {
+        pod.metadata.deletion_timestamp.is_none() && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none())
+    };
+    // One at a time: the next choice must see this one, which the next pass does.
+    let Some(pod) = cluster
+        .pods
+        .state_filter(loose)
+        .into_iter()
+        .min_by_key(|pod| pod.name_any())
+    else {
+        return Ok(());
+    };
+    match choose(cluster, &pod) {
+        Some(node) => bind(cluster, &pod, &node).await,
+        None => Ok(()),
+    }
+}
+
+/// The `binding` subresource is the only way on a real API server; a small one may lack it.
+async fn bind(cluster: &Cluster, pod: &Pod, node: &str) -> kube::Result<()> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &pod.namespace().unwrap_or_default());
+    let name = pod.name_any();
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name },
+        "target": { "apiVersion": "v1", "kind": "Node", "name": node },
+    });
+    let bound: kube::Result<serde_json::Value> = api
+        .create_subresource("binding", &name, &PostParams::default(), &binding)
+        .await;
+    match bound {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404 | 405) => {
+            let patch = Patch::Merge(json!({ "spec": { "nodeName": node } }));
+            api.patch(&name, &PatchParams::default(), &patch).await.map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::{NodeSpec, Toleration};
+
+    fn tainted() -> Node {
+        let taint = Taint {
+            key: "k".into(),
+            effect: "NoSchedule".into(),
+            ..Taint::default()
+        };
+        Node {
+            spec: Some(NodeSpec {
+                taints: Some(vec![taint]),
+                ..NodeSpec::default()
+            }),
+            ..Node::default()
+        }
+    }
+
+    #[test]
+    fn a_taint_keeps_away_those_who_do_not_bear_it() {
+        assert!(!fits(&tainted(), &PodSpec::default()));
+        let toleration = Toleration {
+            key: Some("k".into()),
+            operator: Some("Exists".into()),
+            ..Toleration::default()
+        };
+        assert!(fits(
+            &tainted(),
+            &PodSpec {
+                tolerations: Some(vec![toleration]),
+                ..PodSpec::default()
+            }
+        ));
+    }
+
+    #[test]
+    fn a_node_selector_wants_every_label() {
+        let selector = BTreeMap::from([("disk".to_owned(), "fast".to_owned())]);
+        assert!(!fits(
+            &Node::default(),
+            &PodSpec {
+                node_selector: Some(selector),
+                ..PodSpec::default()
+            }
+        ));
+    }
+}
