@@ -22,8 +22,10 @@ pub use kube::runtime::events::EventType;
 
 /// An event repeated within this time is counted on the first one (as client-go and kube do).
 const SERIES_TTL: Duration = Duration::from_secs(6 * 60);
-/// Events sent at a time by [`Recorder::emit`]; those beyond are dropped.
-const IN_FLIGHT: usize = 64;
+/// Events that [`Recorder::emit`] sends at a time, so that a restart does not flood the API server.
+const IN_FLIGHT: usize = 4;
+/// Events that wait to be sent; those beyond are dropped.
+const WAITING: usize = 2048;
 /// Longest text that `events.k8s.io/v1` takes.
 const NOTE_LIMIT: usize = 1024;
 
@@ -34,7 +36,8 @@ pub struct Recorder {
     controller: String,
     instance: String,
     published: Arc<Mutex<HashMap<Key, Published>>>,
-    slots: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,25 +77,27 @@ impl Recorder {
             controller: controller.to_owned(),
             instance: instance.to_owned(),
             published: Arc::default(),
-            slots: Arc::new(Semaphore::new(IN_FLIGHT)),
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
         }
     }
 
     /// Publishes without waiting; failures are logged. Must be called inside a tokio runtime.
     pub fn emit(&self, object: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+        let Ok(place) = self.waiting.clone().try_acquire_owned() else {
             warn!(
                 event = "eventDropped",
                 reason,
                 name = object.name,
-                "too many events at a time"
+                "too many events wait to be sent"
             );
             return;
         };
         let (recorder, object) = (self.clone(), object.clone());
         let (reason, action, note) = (reason.to_owned(), action.to_owned(), note.to_owned());
         tokio::spawn(async move {
-            let _slot = slot;
+            let _place = place;
+            let _turn = recorder.in_flight.acquire().await;
             if let Err(error) = recorder.publish(&object, type_, &reason, &action, &note).await {
                 warn!(event = "eventFailed", reason, name = object.name, %error);
             }

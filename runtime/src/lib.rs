@@ -26,6 +26,7 @@ pub mod admin;
 pub mod apply;
 pub mod client;
 pub mod events;
+pub mod flags;
 pub mod lease;
 pub mod namespace;
 pub mod shutdown;

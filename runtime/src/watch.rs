@@ -76,8 +76,29 @@ where
 /// Like [`watch`]; `prune` drops what the consumer never reads before the object is stored.
 pub fn watch_pruned<K>(
     api: Api<K>,
+    config: Config,
+    prune: impl Fn(&mut K) + Send + Sync + 'static,
+    stop: CancellationToken,
+) -> Watched<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    start(api, config, prune, false, stop)
+}
+
+/// Like [`watch`], for a kind that a cluster may lack or keep from us: until it can be listed it counts as empty.
+pub fn watch_optional<K>(api: Api<K>, config: Config, stop: CancellationToken) -> Watched<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    start(api, config, |_| {}, true, stop)
+}
+
+fn start<K>(
+    api: Api<K>,
     mut config: Config,
     prune: impl Fn(&mut K) + Send + Sync + 'static,
+    optional: bool,
     stop: CancellationToken,
 ) -> Watched<K>
 where
@@ -91,6 +112,7 @@ where
         writer,
         changes: sender,
         prune,
+        optional,
         ready: false,
     };
     tokio::spawn(follow(guarded(api), config, follower, stop));
@@ -146,7 +168,7 @@ where
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => follower.take(event),
-            Err(error) => warn!(event = "watchFailed", kind = %K::kind(&()), error = %Chain(&error)),
+            Err(error) => follower.fail(&error),
         }
     }
 }
@@ -175,6 +197,7 @@ struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, P> {
     writer: Writer<K>,
     changes: mpsc::UnboundedSender<Change<K>>,
     prune: P,
+    optional: bool,
     ready: bool,
 }
 
@@ -199,6 +222,21 @@ where
                 }
             }
             Event::InitDone => self.finish_list(),
+        }
+    }
+
+    fn fail(&mut self, error: &watcher::Error) {
+        if self.optional && is_out_of_reach(error) {
+            debug!(event = "kindUnavailable", kind = %K::kind(&()), error = %Chain(error));
+            self.tell_ready();
+        } else {
+            warn!(event = "watchFailed", kind = %K::kind(&()), error = %Chain(error));
+        }
+    }
+
+    fn tell_ready(&mut self) {
+        if !std::mem::replace(&mut self.ready, true) {
+            self.tell(Change::Ready);
         }
     }
 
@@ -243,9 +281,7 @@ where
             self.tell(Change::Deleted(object));
         }
         debug!(event = "listed", kind = %K::kind(&()), objects = self.store.len());
-        if !std::mem::replace(&mut self.ready, true) {
-            self.tell(Change::Ready);
-        }
+        self.tell_ready();
     }
 
     fn tell_applied(&self, key: &ObjectRef<K>) {
@@ -258,6 +294,11 @@ where
     fn tell(&self, change: Change<K>) {
         let _ = self.changes.send(change);
     }
+}
+
+/// The kind is not served, or not for us.
+fn is_out_of_reach(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if matches!(status.code, 403 | 404))
 }
 
 fn key_of<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> ObjectRef<K> {

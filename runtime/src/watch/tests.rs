@@ -14,6 +14,7 @@ fn follower() -> (Feed, mpsc::UnboundedReceiver<Change<ConfigMap>>) {
             writer,
             changes,
             prune: |_| {},
+            optional: false,
             ready: false,
         },
         receiver,
@@ -129,4 +130,12 @@ async fn a_watch_lists_the_namespace_it_was_given_and_ends_with_the_stop_signal(
     assert_eq!(calls.all()[0].path, "/api/v1/namespaces/ns/configmaps");
     stop.cancel();
     while watched.changes.recv().await.is_some() {}
+}
+
+#[tokio::test]
+async fn an_optional_kind_that_is_not_served_counts_as_empty() {
+    let (client, _) = crate::testing::client(|_| crate::testing::Call::not_found());
+    let stop = CancellationToken::new();
+    let mut watched = watch_optional(Api::<ConfigMap>::namespaced(client, "ns"), Config::default(), stop);
+    assert!(matches!(watched.changes.recv().await, Some(Change::Ready)));
 }
