@@ -8,6 +8,8 @@ use crate::{Object, object::meta, pod::labels};
 
 const READ: &[&str] = &["get", "list", "watch"];
 const OWN: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+/// Asking for one object by its name, in a list or watch too, is allowed by that name.
+const KEEP: &[&str] = &["get", "list", "patch", "update", "watch"];
 const STATUS: &[&str] = &["get", "patch", "update"];
 
 /// The kinds that users configure MetalLB with.
@@ -79,23 +81,13 @@ fn controller_cluster_rules() -> Vec<PolicyRule> {
             "admissionregistration.k8s.io",
             "validatingwebhookconfigurations",
             &[names::WEBHOOK_CONFIGURATION],
-            STATUS,
-        ),
-        rule(
-            "admissionregistration.k8s.io",
-            &["validatingwebhookconfigurations"],
-            &["list", "watch"],
+            KEEP,
         ),
         named(
             "apiextensions.k8s.io",
             "customresourcedefinitions",
             &["bgppeers.metallb.io"],
-            STATUS,
-        ),
-        rule(
-            "apiextensions.k8s.io",
-            &["customresourcedefinitions"],
-            &["list", "watch"],
+            KEEP,
         ),
     ];
     rules.extend(events());
@@ -107,7 +99,7 @@ fn controller_rules() -> Vec<PolicyRule> {
     let secrets = &[names::MEMBERLIST_SECRET, names::WEBHOOK_SECRET];
     let mut rules = vec![
         rule("", &["secrets"], &["create"]),
-        named("", "secrets", secrets, &["get", "list", "patch", "update", "watch"]),
+        named("", "secrets", secrets, KEEP),
         // The owner of the membership Secret.
         named(
             "apps",
@@ -122,7 +114,7 @@ fn controller_rules() -> Vec<PolicyRule> {
             STATUS,
         ),
     ];
-    rules.extend(leases(&["create", "delete", "get", "list", "patch", "update", "watch"]));
+    rules.extend(lease(names::CONTROLLER_LEASE));
     rules
 }
 
@@ -172,10 +164,8 @@ fn operator_cluster_rules() -> Vec<PolicyRule> {
             "admissionregistration.k8s.io",
             webhooks,
             &[names::OPERATOR_WEBHOOK_CONFIGURATION],
-            STATUS,
+            KEEP,
         ),
-        rule("admissionregistration.k8s.io", &[webhooks], &["list", "watch"]),
-        rule("apiextensions.k8s.io", &["customresourcedefinitions"], READ),
         // In every namespace, to tell whoever makes one elsewhere that it has no effect.
         rule(names::GROUP, &["metallbs"], READ),
         rule(names::GROUP, &["metallbs/status"], STATUS),
@@ -188,17 +178,12 @@ fn operator_rules() -> Vec<PolicyRule> {
     let mut rules = vec![
         rule("", &["configmaps", "serviceaccounts"], OWN),
         rule("apps", &["daemonsets", "deployments"], OWN),
-        named(
-            "",
-            "secrets",
-            &[names::OPERATOR_WEBHOOK_SECRET],
-            &["get", "list", "patch", "update", "watch"],
-        ),
+        named("", "secrets", &[names::OPERATOR_WEBHOOK_SECRET], KEEP),
         rule("", &["pods"], &["delete", "list"]),
         // Asked of those who set blockOwnerDeletion.
         rule(names::GROUP, &["metallbs/finalizers"], &["update"]),
     ];
-    rules.extend(leases(&["create", "delete", "get", "list", "patch", "update", "watch"]));
+    rules.extend(lease(names::OPERATOR_LEASE));
     rules
 }
 
@@ -215,8 +200,13 @@ fn scraped() -> [PolicyRule; 2] {
     ]
 }
 
-fn leases(verbs: &[&str]) -> [PolicyRule; 1] {
-    [rule("coordination.k8s.io", &["leases"], verbs)]
+/// One lease to hold.
+fn lease(name: &str) -> [PolicyRule; 2] {
+    let group = "coordination.k8s.io";
+    [
+        rule(group, &["leases"], &["create"]),
+        named(group, "leases", &[name], KEEP),
+    ]
 }
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
