@@ -276,4 +276,34 @@ mod tests {
         let link = select_addresses("fd00::1".parse().unwrap(), "fd99::2".parse().unwrap(), &addresses());
         assert_eq!(link.link_local, None);
     }
+
+    #[tokio::test] // BGP-76
+    async fn ttl_is_the_systems_unless_the_peer_is_hops_away() {
+        let config = PeerConfig::new(
+            "r",
+            64500,
+            metallb_bgp::RemoteAs::Asn(64501),
+            "127.0.0.1".parse().unwrap(),
+        );
+        let ttl = |config| socket2::SockRef::from(&socket(config).unwrap()).ttl_v4().unwrap();
+        assert_eq!(ttl(&config), 64);
+        assert_eq!(
+            ttl(&PeerConfig {
+                ebgp_multihop: true,
+                ..config.clone()
+            }),
+            255
+        );
+        let six = PeerConfig {
+            address: "::1".parse().unwrap(),
+            ebgp_multihop: true,
+            ..config
+        };
+        assert_eq!(
+            socket2::SockRef::from(&socket(&six).unwrap())
+                .unicast_hops_v6()
+                .unwrap(),
+            255
+        );
+    }
 }

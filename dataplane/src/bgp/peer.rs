@@ -82,7 +82,7 @@ impl Peer {
                 }
                 Wake::Ready(ready) => self.transfer(now, ready, &mut buffer),
                 Wake::RoutesChanged => self.batch = self.batch.or(Some(now + BATCH)),
-                Wake::Deadline => self.on_deadline(now),
+                Wake::Deadline => self.on_deadline(now, &mut buffer),
             }
         }
     }
@@ -102,7 +102,9 @@ impl Peer {
         }
     }
 
-    fn on_deadline(&mut self, now: Instant) {
+    fn on_deadline(&mut self, now: Instant, buffer: &mut [u8]) {
+        // This process may have been held up, not the peer: what it said meanwhile counts before the hold timer does.
+        self.transfer(now, Ok(Ready::Read), buffer);
         if self.batch.is_some_and(|at| at <= now) {
             self.batch = None;
             self.hand_over_routes(now);
@@ -201,10 +203,15 @@ impl Report {
 
     fn up(&mut self, negotiated: &Negotiated) {
         let egress = &negotiated.egress;
-        let hold = negotiated.hold_time.unwrap_or_default().as_secs();
         tracing::info!(
-            peer = %self.name, local = %negotiated.local, asn = negotiated.remote_asn,
-            router_id = %negotiated.remote_router_id, hold, "BGP session established"
+            event = "sessionUp",
+            peer = %self.name,
+            local = %negotiated.local,
+            local_asn = egress.asn,
+            peer_asn = negotiated.remote_asn,
+            router_id = %negotiated.remote_router_id,
+            hold_seconds = negotiated.hold_time.unwrap_or_default().as_secs(),
+            "BGP session established"
         );
         for (family, reach) in [("ipv4", egress.next_hops.ipv4), ("ipv6", egress.next_hops.ipv6)] {
             if reach == Reach::Unknown {
@@ -217,13 +224,17 @@ impl Report {
 
     /// Warns about a new reason only: a router that is off for a night need not fill the log.
     fn down(&mut self, reason: &DownReason) {
+        let event = match reason {
+            DownReason::Received(_) => "peerNotification",
+            _ => "sessionDown",
+        };
         let text = reason.to_string();
         if matches!(reason, DownReason::Stopped(_)) {
-            tracing::info!(peer = %self.name, reason = %text, "BGP session ended");
+            tracing::info!(event, peer = %self.name, reason = %text, "BGP session down");
         } else if self.last.as_ref() == Some(&text) {
-            tracing::debug!(peer = %self.name, reason = %text, "BGP session down");
+            tracing::debug!(event, peer = %self.name, reason = %text, "BGP session down");
         } else {
-            tracing::warn!(peer = %self.name, reason = %text, "BGP session down");
+            tracing::warn!(event, peer = %self.name, reason = %text, "BGP session down");
         }
         self.last = Some(text.clone());
         self.set(false, Some(text));

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{
     eventually, host_routes,
-    namespace::{Neighbour, in_namespace, skip},
+    namespace::{Neighbour, in_namespace, run, skip},
     route, session, speaker,
 };
 
@@ -51,7 +51,7 @@ impl Frr {
             args.extend(["-z", &zserv]);
         } else {
             // Without zebra bgpd knows no interfaces and refuses next hops that depend on one.
-            neighbour.run_here("ip link set node0 addrgenmode none && ip -6 addr flush dev node0 scope link");
+            run("ip link set node0 addrgenmode none && ip -6 addr flush dev node0 scope link");
             args.push("-Z");
         }
         let pid = neighbour.start(BGPD, &args);

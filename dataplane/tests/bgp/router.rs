@@ -32,7 +32,11 @@ impl Router {
     }
 
     pub(crate) async fn listen_on(address: IpAddr) -> Self {
-        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        Self::listen_at(SocketAddr::new(address, 0)).await
+    }
+
+    pub(crate) async fn listen_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         Self { listener, address }
     }

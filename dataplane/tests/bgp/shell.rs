@@ -1,11 +1,23 @@
 //! What the shell does with sockets, against a scripted router on loopback.
 
-use std::{collections::BTreeSet, net::Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv6Addr, SocketAddrV6},
+};
 
-use metallb_bgp::{StopReason, wire::Update};
-use metallb_dataplane::bgp::{MessageType, Password};
+use metallb_bgp::{
+    StopReason,
+    wire::{NextHop, Update},
+};
+use metallb_dataplane::bgp::{MessageType, Password, PeerConfig};
 
-use crate::{host_routes, route, router::Router, session, speaker};
+use crate::{
+    host_routes,
+    namespace::{in_namespace, run, skip},
+    route,
+    router::Router,
+    session, speaker,
+};
 
 fn announced(update: &Update) -> Vec<String> {
     update.all_announced().map(|prefix| prefix.to_string()).collect()
@@ -37,6 +49,44 @@ async fn ipv6_peer_is_dialled() {
     session(&handle, "r", |state| state.up).await;
 }
 
+#[test] // BGP-41
+fn link_local_peer_is_dialled_on_its_interface() {
+    in_namespace("shell::link_local_peer_is_dialled_on_its_interface", async {
+        run("ip addr add fe80::1/64 dev lo nodad");
+        // The loopback interface is always the first one.
+        let router = Router::listen_at(SocketAddrV6::new("fe80::1".parse().unwrap(), 0, 0, 1).into()).await;
+        let peer = PeerConfig {
+            zone: Some("lo".to_owned()),
+            ..router.peer("r")
+        };
+        let handle = speaker(peer, vec![route("2001:db8::1/128")]);
+        let mut line = router.establish().await;
+        let update = line.update().await;
+        let local = "fe80::1".parse().unwrap();
+        assert_eq!(update.mp_reach().unwrap().next_hop, NextHop::V6Pair(local, local));
+        session(&handle, "r", |state| state.up).await;
+    });
+}
+
+#[test] // BGP-40
+fn device_of_the_peer_is_used() {
+    in_namespace("shell::device_of_the_peer_is_used", async {
+        let router = Router::listen().await;
+        let on = |device: &str| PeerConfig {
+            device: Some(device.to_owned()),
+            ..router.peer("r")
+        };
+        let handle = speaker(on("vrf9"), vec![]);
+        let reason = session(&handle, "r", |state| state.reason.is_some())
+            .await
+            .reason
+            .unwrap();
+        assert!(reason.contains("binding to device vrf9"), "{reason}");
+        handle.set_peers(vec![on("lo")]);
+        router.establish().await;
+    });
+}
+
 #[tokio::test] // BGP-29
 async fn unchanged_peer_is_not_touched() {
     let (one, two) = (Router::listen().await, Router::listen().await);
@@ -56,7 +106,7 @@ async fn changed_removed_and_shut_down_peers_are_told_why() {
     let router = Router::listen().await;
     let handle = speaker(router.peer("r"), vec![route("192.0.2.1/32")]);
     let mut line = router.establish().await;
-    let changed = || metallb_dataplane::bgp::PeerConfig {
+    let changed = || PeerConfig {
         router_id: None,
         ..router.peer("r")
     };
@@ -136,7 +186,7 @@ async fn fifteen_hundred_prefixes_take_two_updates_each_way() {
 async fn black_holed_and_stuck_peers_delay_no_other() {
     let (stuck, good) = (Router::listen().await, Router::listen().await);
     // Documentation addresses: at best the kernel has no route, at worst the SYN is never answered.
-    let hole = metallb_dataplane::bgp::PeerConfig {
+    let hole = PeerConfig {
         address: "198.51.100.1".parse().unwrap(),
         ..good.peer("hole")
     };
@@ -167,7 +217,7 @@ async fn missing_source_address_is_named() {
     let router = Router::listen().await;
     let source = Some("198.51.100.77".parse().unwrap());
     let handle = speaker(
-        metallb_dataplane::bgp::PeerConfig {
+        PeerConfig {
             source,
             ..router.peer("r")
         },
@@ -185,9 +235,9 @@ async fn md5_keys_must_agree() {
         let address = address.parse().unwrap();
         let router = Router::listen_on(address).await;
         if let Err(error) = metallb_net::set_tcp_md5(&router.listener, address, b"secret\n") {
-            return crate::namespace::skip("md5_keys_must_agree", &format!("this kernel has no TCP-MD5: {error}"));
+            return skip("md5_keys_must_agree", &format!("this kernel has no TCP-MD5: {error}"));
         }
-        let with_key = |key: &str| metallb_dataplane::bgp::PeerConfig {
+        let with_key = |key: &str| PeerConfig {
             password: Some(Password::new(key)),
             ..router.peer("r")
         };

@@ -66,7 +66,8 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-fn run(command: &str) -> Output {
+/// Runs a command in our namespace.
+pub(crate) fn run(command: &str) -> Output {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
     assert!(
         output.status.success(),
@@ -115,11 +116,6 @@ impl Neighbour {
     /// Runs a command over there.
     pub(crate) fn run(&self, command: &str) -> Output {
         run(&format!("{} {command}", self.enter.join(" ")))
-    }
-
-    /// Runs a command on our side of the link.
-    pub(crate) fn run_here(&self, command: &str) -> Output {
-        run(command)
     }
 
     /// Tells whether a daemon has exited.
