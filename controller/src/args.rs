@@ -93,10 +93,10 @@ pub struct Args {
     pub tls_curve_preferences: String,
     /// Folder with tls.crt and tls.key of the metrics; without them one is made.
     #[arg(long, default_value = "", hide_default_value = true)]
-    pub metrics_cert_dir: PathBuf,
+    pub metrics_cert_dir: String,
     /// Kubeconfig file, outside of a Pod.
     #[arg(long, default_value = "", hide_default_value = true)]
-    pub kubeconfig: PathBuf,
+    pub kubeconfig: String,
     /// Who speaks BGP: native, frr or frr-k8s.
     #[arg(long = "bgp-type", env = "METALLB_BGP_TYPE", default_value = "native", hide = true)]
     pub bgp_type: String,

@@ -121,10 +121,11 @@ impl Engine {
         };
         due.append(&mut self.assigner.take_woken());
         actions.extend(due.into_iter().map(Action::Enqueue));
-        self.touched.append(&mut self.assigner.take_touched());
-        if self.started && !self.touched.is_empty() {
+        let mut touched = self.assigner.take_touched();
+        if !touched.is_empty() {
             actions.push(Action::Count);
         }
+        self.touched.append(&mut touched);
         actions
     }
 
@@ -206,8 +207,9 @@ impl Engine {
             return false;
         }
         // Nothing says that these addresses are wrong; the pool just cannot be read.
-        let stuck = seen.marked_pool().is_some_and(|pool| self.unusable.contains(pool));
-        !(stuck && seen.load_balancer && !seen.ingress.is_empty() && !self.assigner.owns(&seen.key))
+        let unreadable = seen.marked_pool().is_some_and(|pool| self.unusable.contains(pool));
+        let stuck = unreadable && seen.load_balancer && !seen.ingress.is_empty();
+        !stuck || self.assigner.owns(&seen.key)
     }
 
     /// The API server drops the class when the type changes, so that ours can be seen by our mark only (W25).

@@ -129,7 +129,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("metallb_allocator_addresses_total{pool=\"p\"} 9223372036854775807\n"),
+            text.contains("metallb_allocator_addresses_total{pool=\"p\"} 9223372036854776000\n"),
             "{text}"
         );
         metrics.show_pool("p", None);

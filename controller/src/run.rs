@@ -1,7 +1,7 @@
 //! From the command line to running tasks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,8 +74,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn non_empty(path: &Path) -> Option<PathBuf> {
-    (!path.as_os_str().is_empty()).then(|| path.to_owned())
+fn non_empty(path: &str) -> Option<PathBuf> {
+    (!path.is_empty()).then(|| path.into())
 }
 
 fn serve_admin(

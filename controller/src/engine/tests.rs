@@ -147,7 +147,7 @@ fn mode_and_ports_of_an_address_that_stays_survive() {
         port: 80,
         ..PortStatus::default()
     }]);
-    let mut engine = started(&[held.clone()]);
+    let mut engine = started(std::slice::from_ref(&held));
     assert_eq!(write(&look(&mut engine, &held)), None);
     held.annotations_mut().insert(MARK.into(), "old-name".into());
     let actions = look(&mut engine, &held);
@@ -204,7 +204,7 @@ fn only_the_own_class_is_handled() {
 fn a_service_that_loses_type_and_class_is_let_go() {
     // CTL-26
     let held = classed(with_ip(service("a"), "1.2.3.0", "p"), "foo");
-    let mut engine = start("foo", accepted(&[("p", "1.2.3.0/30")]), &[held.clone()]);
+    let mut engine = start("foo", accepted(&[("p", "1.2.3.0/30")]), std::slice::from_ref(&held));
     assert_eq!(engine.counters("p").unwrap().in_use(), 1);
     let mut now = typed(service("a"), "ClusterIP");
     now.annotations_mut().insert(MARK.into(), "p".into());
@@ -287,7 +287,7 @@ fn services_of_a_pool_that_cannot_be_read_are_left_alone() {
         ..(*accepted(&[("p", "1.2.3.0/30")])).clone()
     });
     let held = with_ip(service("a"), "9.9.9.9", "bad");
-    let mut engine = start("", pools, &[held.clone()]);
+    let mut engine = start("", pools, std::slice::from_ref(&held));
     assert!(look(&mut engine, &held).is_empty());
     engine.handle(Event::Pools(accepted(&[("p", "1.2.3.0/30"), ("bad", "9.9.9.0/24")])));
     assert_eq!(write(&look(&mut engine, &held)), None);
@@ -301,7 +301,7 @@ fn a_terminating_service_keeps_its_address() {
     held.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
         k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
     ));
-    let mut engine = started(&[held.clone()]);
+    let mut engine = started(std::slice::from_ref(&held));
     assert_eq!(write(&look(&mut engine, &held)), None);
     assert_eq!(engine.counters("p").unwrap().in_use(), 1);
 }

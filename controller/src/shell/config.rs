@@ -35,7 +35,7 @@ pub(super) async fn follow(
         }
         if missing.is_empty() {
             let verdict = pools.load(&shared.stores.resources());
-            publish(&shared, verdict);
+            publish(&shared, &verdict);
             shared.recount.notify_one();
         }
     }
@@ -45,11 +45,11 @@ pub(super) async fn follow(
     bail!("the watches of the configuration ended")
 }
 
-fn publish(shared: &Shared, verdict: Verdict) {
+fn publish(shared: &Shared, verdict: &Verdict) {
     shared.metrics.config_loaded.set(i64::from(verdict.accepted.is_some()));
     shared.metrics.config_stale.set(i64::from(!verdict.refused.is_empty()));
     let changed = shared.verdict.send_if_modified(|last| {
-        let changed = last.as_ref() != Some(&verdict);
+        let changed = last.as_ref() != Some(verdict);
         if changed {
             *last = Some(verdict.clone());
         }
