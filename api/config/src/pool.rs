@@ -113,7 +113,8 @@ fn address_pool(object: &AddressPool, findings: &mut Findings) -> Candidate {
 /// Parses `spec.addresses`; the second list says where each range stood.
 fn addresses(object: &ObjectRef, texts: &[String], findings: &mut Findings) -> (Vec<AddressRange>, Vec<usize>) {
     if texts.is_empty() {
-        findings.refuse(object, "spec.addresses", "pool defines no prefix");
+        let reason = format!("parsing address pool {}: pool has no prefixes defined", object.name);
+        findings.refuse_verbatim(object, "spec.addresses", reason);
     }
     let mut parsed = (Vec::new(), Vec::new());
     for (place, text) in texts.iter().enumerate() {

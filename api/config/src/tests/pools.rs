@@ -10,7 +10,7 @@ use crate::{Namespaces, PoolKind};
 fn a_pool_without_addresses_is_refused() {
     cluster()
         .pool("gold", &[])
-        .refuses("IPAddressPool gold", "spec.addresses", "pool defines no prefix");
+        .refuses("IPAddressPool gold", "spec.addresses", "pool has no prefixes defined");
 }
 
 #[test] // P-2, and: all errors are reported
@@ -157,7 +157,7 @@ fn addresses_that_never_work_are_accepted_with_a_warning() {
 }
 
 #[rstest] // AP-4
-#[case(json!([]), "spec.addresses", "pool defines no prefix")]
+#[case(json!([]), "spec.addresses", "pool has no prefixes defined")]
 #[case(json!(["10.0.0.0"]), "spec.addresses[0]", "invalid CIDR")]
 fn a_legacy_pool_follows_the_same_grammar(#[case] addresses: Value, #[case] field: &str, #[case] words: &str) {
     cluster()
