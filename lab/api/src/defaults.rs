@@ -129,7 +129,7 @@ fn container(container: &mut Value) {
     set(container, "terminationMessagePolicy", "File");
     set(container, "resources", json!({}));
     with(container, "ports", |ports| {
-        each(ports, |port| set(port, "protocol", "TCP"))
+        each(ports, |port| set(port, "protocol", "TCP"));
     });
     with(container, "env", |env| {
         each(env, |variable| {
@@ -160,9 +160,9 @@ fn volume(volume: &mut Value) {
     }
     if let Some(sources) = volume.pointer_mut("/projected/sources") {
         each(sources, |source| {
-            with(source, "serviceAccountToken", |token| {
-                set(token, "expirationSeconds", 3600)
-            })
+            if let Some(token) = source.get_mut("serviceAccountToken") {
+                set(token, "expirationSeconds", 3600);
+            }
         });
     }
 }

@@ -146,6 +146,14 @@ impl Nets {
         Ok(())
     }
 
+    /// When the range is used up, further Services simply have none: the lab may hold more Services than a cluster.
+    fn free_port(&self) -> Option<u16> {
+        let all = 30000..=32767;
+        let room = self.ports.range(all.clone()).count() < all.len();
+        room.then(|| all.into_iter().find(|p| !self.ports.contains(p)))
+            .flatten()
+    }
+
     fn assign_ports(&mut self, ports: &mut Value) {
         each(ports, |port| {
             if let Some(taken) = port["nodePort"]
@@ -154,8 +162,7 @@ impl Nets {
                 .filter(|p| *p != 0)
             {
                 self.ports.insert(taken);
-            } else if let Some(free) = (30000..=32767).find(|p| !self.ports.contains(p)) {
-                // When the range is used up, further Services simply have none: the lab may hold more Services than a cluster.
+            } else if let Some(free) = self.free_port() {
                 self.ports.insert(free);
                 port["nodePort"] = free.into();
             }
@@ -231,7 +238,7 @@ fn carry_over(spec: &mut Value, old: &Value) {
         });
     } else if matches!(kind(old), "NodePort" | "LoadBalancer") {
         each(&mut spec["ports"], |port| {
-            drop(port.as_object_mut().map(|p| p.remove("nodePort")))
+            drop(port.as_object_mut().map(|p| p.remove("nodePort")));
         });
         for name in [
             "externalTrafficPolicy",
@@ -255,7 +262,7 @@ fn families(spec: &mut Value, nets: &Nets) {
         .first()
         .copied()
         .or_else(of_addresses)
-        .unwrap_or(nets.ranges[0].family())
+        .unwrap_or_else(|| nets.ranges[0].family())
         .to_owned();
     let policy = spec.get("ipFamilyPolicy").and_then(Value::as_str);
     let dual = policy.map_or(given.len() == 2, |p| p != "SingleStack");

@@ -9,22 +9,14 @@ use crate::resource::Column;
 
 /// A table with a row for each object.
 pub(crate) fn table(call: &Call, objects: &[&Value], metadata: &Value) -> Value {
-    let custom: Vec<Column>;
-    let columns = match builtin(&call.resource.group, &call.resource.kind) {
-        Some(columns) => columns,
-        None => {
-            custom = call
-                .resource
-                .version(&call.version)
-                .map(|v| v.columns.clone())
-                .unwrap_or_default();
-            return rows(&custom_columns(&custom), objects, metadata, |object| {
-                custom_cells(&custom, object)
-            });
-        }
+    let Some((names, cells)) = builtin(&call.resource.group, &call.resource.kind) else {
+        let columns = call.resource.version(&call.version).map_or(&[][..], |v| &v.columns);
+        return rows(&custom_columns(columns), objects, metadata, |object| {
+            custom_cells(columns, object)
+        });
     };
-    let names: Vec<(String, &str, i64)> = columns.0.iter().map(|name| head(name)).collect();
-    rows(&names, objects, metadata, columns.1)
+    let names: Vec<(String, &str, i64)> = names.iter().map(|name| head(name)).collect();
+    rows(&names, objects, metadata, cells)
 }
 
 type Cells = fn(&Value) -> Vec<Value>;

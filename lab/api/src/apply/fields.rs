@@ -11,7 +11,7 @@ use crate::shape::{ListKind, Shape};
 pub(crate) struct FieldSet {
     /// Whether the path that leads here is in the set.
     pub(crate) here: bool,
-    pub(crate) steps: BTreeMap<String, FieldSet>,
+    pub(crate) steps: BTreeMap<String, Self>,
 }
 
 impl FieldSet {

@@ -80,7 +80,7 @@ fn entries(object: &Value) -> Vec<Entry> {
         .collect()
 }
 
-fn store(object: &mut Value, entries: Vec<Entry>) {
+fn store(object: &mut Value, entries: &[Entry]) {
     let list: Vec<Value> = entries
         .iter()
         .filter(|e| !e.fields.is_empty())
@@ -171,7 +171,7 @@ pub(crate) fn apply(
         Some(at) => entries[at] = entry,
         None => entries.push(entry),
     }
-    store(&mut result, entries);
+    store(&mut result, &entries);
     Ok(result)
 }
 
@@ -219,5 +219,5 @@ pub(crate) fn record_update(old: &Value, new: &mut Value, manager: &Manager<'_>,
     if reset {
         list.clear();
     }
-    store(new, list);
+    store(new, &list);
 }

@@ -14,7 +14,7 @@ fn shape() -> Shape<'static> {
     Shape::root(&Value::Null)
 }
 
-fn service(ports: Value) -> Value {
+fn service(ports: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": ports}})
 }
 
@@ -61,7 +61,7 @@ fn a_field_of_another_manager_is_a_conflict_unless_forced() {
 
 #[test]
 fn an_unchanged_apply_changes_nothing() {
-    let config = service(json!([{"port": 80}]));
+    let config = service(&json!([{"port": 80}]));
     let first = apply(&json!({}), &config, &manager("m"), false, shape()).unwrap();
     let mut defaulted = first.clone();
     defaulted["spec"]["ports"][0]["protocol"] = "TCP".into();
@@ -74,7 +74,7 @@ fn an_unchanged_apply_changes_nothing() {
 fn list_elements_are_matched_by_their_keys() {
     let first = apply(
         &json!({}),
-        &service(json!([{"port": 80}, {"port": 81}])),
+        &service(&json!([{"port": 80}, {"port": 81}])),
         &manager("m"),
         false,
         shape(),
@@ -82,7 +82,7 @@ fn list_elements_are_matched_by_their_keys() {
     .unwrap();
     let other = apply(
         &first,
-        &service(json!([{"port": 443, "protocol": "UDP"}])),
+        &service(&json!([{"port": 443, "protocol": "UDP"}])),
         &manager("n"),
         false,
         shape(),
@@ -90,7 +90,7 @@ fn list_elements_are_matched_by_their_keys() {
     .unwrap();
     let fewer = apply(
         &other,
-        &service(json!([{"port": 81, "name": "x"}])),
+        &service(&json!([{"port": 81, "name": "x"}])),
         &manager("m"),
         false,
         shape(),

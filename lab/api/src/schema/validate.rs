@@ -275,7 +275,7 @@ fn check_combinations(value: &Value, schema: &Value, path: &str, causes: &mut Ve
             format!("{path} in body must validate one and only one schema (oneOf)"),
         ));
     }
-    if schema.get("not").is_some_and(|branch| passes(branch)) {
+    if schema.get("not").is_some_and(passes) {
         causes.push(Cause::invalid(
             path,
             value,

@@ -12,7 +12,7 @@ fn widgets(client: kube::Client, version: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client, "default", &resource)
 }
 
-fn widget(name: &str, version: &str, spec: Value) -> DynamicObject {
+fn widget(name: &str, version: &str, spec: &Value) -> DynamicObject {
     from(
         json!({"apiVersion": format!("lab.test/{version}"), "kind": "Widget", "metadata": {"name": name}, "spec": spec}),
     )
@@ -61,7 +61,7 @@ async fn objects_are_defaulted_validated_and_counted() {
     let made = api
         .create(
             &PostParams::default(),
-            &widget("a", "v1", json!({"addresses": ["x"], "unknown": 1})),
+            &widget("a", "v1", &json!({"addresses": ["x"], "unknown": 1})),
         )
         .await
         .unwrap();
@@ -70,7 +70,7 @@ async fn objects_are_defaulted_validated_and_counted() {
     let (code, message) = refusal(
         api.create(
             &PostParams::default(),
-            &widget("b", "v1", json!({"addresses": [], "port": 0})),
+            &widget("b", "v1", &json!({"addresses": [], "port": 0})),
         )
         .await,
     );
@@ -82,7 +82,7 @@ async fn objects_are_defaulted_validated_and_counted() {
     let (code, message) = refusal(
         api.create(
             &PostParams::default(),
-            &widget("b", "v1", json!({"addresses": ["x"], "hold": 1, "keep": 1})),
+            &widget("b", "v1", &json!({"addresses": ["x"], "hold": 1, "keep": 1})),
         )
         .await,
     );
@@ -107,7 +107,7 @@ async fn the_status_is_written_through_its_subresource_only() {
     let (server, _dir) = server().await;
     define(server.client()).await;
     let api = widgets(server.client(), "v1");
-    api.create(&PostParams::default(), &widget("a", "v1", json!({"addresses": ["x"]})))
+    api.create(&PostParams::default(), &widget("a", "v1", &json!({"addresses": ["x"]})))
         .await
         .unwrap();
     let both = json!({"spec": {"port": 7}, "status": {"ready": true}});
@@ -137,7 +137,7 @@ async fn every_served_version_shows_the_same_objects() {
     let old = widgets(server.client(), "v1beta1");
     old.create(
         &PostParams::default(),
-        &widget("a", "v1beta1", json!({"addresses": ["x"]})),
+        &widget("a", "v1beta1", &json!({"addresses": ["x"]})),
     )
     .await
     .unwrap();
@@ -159,7 +159,7 @@ async fn a_deleted_definition_takes_its_objects_along() {
     let (server, _dir) = server().await;
     define(server.client()).await;
     let api = widgets(server.client(), "v1");
-    api.create(&PostParams::default(), &widget("a", "v1", json!({"addresses": ["x"]})))
+    api.create(&PostParams::default(), &widget("a", "v1", &json!({"addresses": ["x"]})))
         .await
         .unwrap();
     let crds = Api::<CustomResourceDefinition>::all(server.client());
