@@ -1,4 +1,5 @@
 //! Behaviour across crates that needs no lab.
 
 mod admission;
+mod controller;
 mod examples;
