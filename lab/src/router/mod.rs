@@ -32,8 +32,22 @@ pub enum RouterKind {
     Bird,
 }
 
+impl RouterKind {
+    /// Says what keeps this router from running here, if anything does.
+    #[must_use]
+    pub fn obstacle(self) -> Option<String> {
+        match self {
+            Self::Frr if !frr::installed() => Some("FRR is not installed (`apt-get install frr`)".into()),
+            Self::Frr if !nix::unistd::getuid().is_root() => Some("FRR changes its user and so needs root".into()),
+            Self::Bird if !bird::installed() => Some("BIRD is not installed (`apt-get install bird2`)".into()),
+            _ => None,
+        }
+    }
+}
+
 /// A running router.
 pub struct Router {
+    kind: RouterKind,
     name: &'static str,
     links: Links,
     // Held for its end: processes are killed, tasks stopped.
@@ -67,10 +81,17 @@ impl Router {
             ),
         };
         Ok(Self {
+            kind,
             name,
             links,
             _running: running,
         })
+    }
+
+    /// Which it is; never [`RouterKind::Auto`].
+    #[must_use]
+    pub fn kind(&self) -> RouterKind {
+        self.kind
     }
 
     /// What it is.
