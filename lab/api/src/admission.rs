@@ -117,7 +117,7 @@ async fn ask(call: &Call, hook: &Value, version: &str, review: &Review<'_>) -> R
     let response = match answer {
         Ok(answer) if answer["response"]["uid"] == uid.as_str() => answer["response"].clone(),
         Ok(_) => return fail(hook, name, "the response has another uid"),
-        Err(why) => return fail(hook, name, &why),
+        Err(why) => return fail(hook, name, &format!("failed to call webhook: {why}")),
     };
     for warning in meta::strings(&response["warnings"]) {
         call.warn(warning);

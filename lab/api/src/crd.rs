@@ -204,7 +204,7 @@ fn column(column: &Value) -> Column {
 }
 
 /// The order of Kubernetes versions: GA before beta before alpha, the higher number first.
-fn priority(version: &str) -> (u8, u64, u64) {
+pub(crate) fn priority(version: &str) -> (u8, u64, u64) {
     let Some(rest) = version.strip_prefix('v') else {
         return (0, 0, 0);
     };

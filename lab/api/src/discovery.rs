@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::crd;
 use crate::resource::{Resource, Version};
 use crate::state::Server;
 
@@ -44,6 +45,9 @@ fn groups(server: &Server) -> BTreeMap<String, Vec<String>> {
             }
         }
     });
+    for versions in groups.values_mut() {
+        versions.sort_by_key(|v| std::cmp::Reverse(crd::priority(v)));
+    }
     for (group, _, _) in REVIEWS {
         groups.entry(group.to_owned()).or_insert_with(|| vec!["v1".into()]);
     }

@@ -28,11 +28,9 @@ struct Endpoint {
     addresses: Vec<SocketAddr>,
 }
 
-/// Posts a review and returns the answer. The error is the text after `failed calling webhook "x":`.
+/// Posts a review and returns the answer. The error is the text after `failed to call webhook:`.
 pub(crate) async fn post(server: &Server, config: &Value, body: &Value, timeout: Duration) -> Result<Value, String> {
-    let endpoint = endpoint(server, config)
-        .await
-        .map_err(|why| format!("failed to call webhook: {why}"))?;
+    let endpoint = endpoint(server, config).await?;
     let url = format!(
         "https://{}:{}{}?timeout={}s",
         endpoint.name,
@@ -44,7 +42,7 @@ pub(crate) async fn post(server: &Server, config: &Value, body: &Value, timeout:
     let result = tokio::time::timeout(timeout, call)
         .await
         .unwrap_or_else(|_| Err("context deadline exceeded".into()));
-    result.map_err(|why| format!("failed to call webhook: Post {url:?}: {why}"))
+    result.map_err(|why| format!("Post {url:?}: {why}"))
 }
 
 async fn endpoint(server: &Server, config: &Value) -> Result<Endpoint, String> {
