@@ -1,1 +1,22 @@
-//! The speaker: announces service addresses from every node.
+//! The speaker: announces service addresses from the node it runs on.
+//!
+//! ```text
+//!  API server ══watch══► inputs ──Event──► engine ──Effect──► shell ──► data plane (ARP, BGP)
+//!  membership ───────────────────────────►   │                  ├─────► events, status objects, ConfigurationState
+//!  interfaces ───────────────────────────────┘                  └─────► metrics
+//! ```
+//! `engine` decides and is a plain struct; everything else carries news to it and its wishes away. An API server that
+//! cannot be reached brings no news, and so changes nothing.
+
+pub mod args;
+pub mod engine;
+mod exclude;
+mod inputs;
+mod metrics;
+mod peers;
+mod run;
+mod shell;
+mod state;
+mod status;
+
+pub use run::run;

@@ -1,0 +1,332 @@
+//! Flags and environment: upstream's names and meaning (`spec/layer2.md` §1.1).
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{ArgAction, Parser};
+use metallb_runtime::tls;
+
+/// Announces the addresses of LoadBalancer Services from this node.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "metallb-speaker", version, disable_help_subcommand = true)]
+pub struct Args {
+    /// Namespace of MetalLB; the service account's by default
+    #[arg(long, env = "METALLB_NAMESPACE", default_value = "", hide_default_value = true)]
+    pub namespace: String,
+    /// Name of the Node that this speaker runs on (required)
+    #[arg(long, env = "METALLB_NODE_NAME", default_value = "", hide_default_value = true)]
+    pub node_name: String,
+    /// Name of the Pod of this speaker
+    #[arg(long, env = "METALLB_POD_NAME", default_value = "", hide_default_value = true)]
+    pub pod_name: String,
+    /// Accepted and ignored (deprecated)
+    #[arg(long, env = "METALLB_HOST", default_value = "", hide_default_value = true)]
+    pub host: String,
+    /// HTTPS port of the metrics; 0 switches them off
+    #[arg(long, default_value_t = 9120)]
+    pub port: u16,
+    /// Port of /healthz and /readyz on the loopback interface
+    #[arg(long, default_value_t = 17472)]
+    pub health_probe_port: u16,
+    /// Accepted and ignored: there is no pprof here
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub pprof_bind_address: String,
+    /// all, debug, info, warn, error or none
+    #[arg(long, default_value = "info")]
+    pub log_level: String,
+    /// Announce only Services of this load-balancer class
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub lb_class: String,
+    /// Ignore the label node.kubernetes.io/exclude-from-external-load-balancers
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
+    pub ignore_exclude_lb: bool,
+    /// Address of the membership; empty switches it off
+    #[arg(
+        long = "ml-bindaddr",
+        env = "METALLB_ML_BIND_ADDR",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub ml_bind_addr: String,
+    /// Port of the membership [default: 7946]
+    #[arg(
+        long = "ml-bindport",
+        env = "METALLB_ML_BIND_PORT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub ml_bind_port: String,
+    /// Labels of the speaker Pods; empty switches the membership off
+    #[arg(long, env = "METALLB_ML_LABELS", default_value = "", hide_default_value = true)]
+    pub ml_labels: String,
+    /// Directory with the file `secretkey`
+    #[arg(
+        long,
+        env = "METALLB_ML_SECRET_KEY_PATH",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub ml_secret_key_path: String,
+    /// Accepted: the membership needs no profile for long distances
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
+    pub ml_wan_config: bool,
+    /// Milliseconds; of the FRR back-end only [default: 3000]
+    #[arg(
+        long,
+        env = "METALLB_BGP_DEBOUNCE_TIMEOUT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub bgp_debounce_timeout: String,
+    /// Namespace of frr-k8s
+    #[arg(long, env = "FRRK8S_NAMESPACE", default_value = "", hide_default_value = true)]
+    pub frrk8s_namespace: String,
+    /// Pass references to password Secrets on to frr-k8s
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
+    pub frrk8s_secret_passthrough: bool,
+    /// Seconds between unasked repetitions of announced addresses; 0 = never
+    #[arg(
+        long,
+        env = "METALLB_GRATUITOUS_ARP_INTERVAL",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub gratuitous_arp_interval: String,
+    /// VersionTLS12 or VersionTLS13 [default: VersionTLS13]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub tls_min_version: String,
+    /// Comma-separated names, for TLS 1.2
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub tls_cipher_suites: String,
+    /// Comma-separated numbers
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub tls_curve_preferences: String,
+    /// Directory with tls.crt and tls.key of the metrics; self-signed without
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub metrics_cert_dir: String,
+}
+
+/// Who speaks BGP; only `native` so far.
+const BGP_TYPE: &str = "METALLB_BGP_TYPE";
+/// Port of upstream's membership.
+const MEMBERS_PORT: u16 = 7946;
+/// Longest interval of gratuitous ARP that makes sense: a day.
+const GARP_LIMIT: u64 = 86_400;
+
+/// How this speaker takes part in the membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Where it listens; the peers listen on the same port.
+    pub bind: SocketAddr,
+    /// Label selector of the speaker Pods.
+    pub labels: String,
+    /// File with the key, if there is one.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Args {
+    /// Parses a command line, one or two dashes alike.
+    ///
+    /// # Errors
+    /// For an unknown flag or an illegible value; also for `--help`, which carries the text to print.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(metallb_runtime::flags::go_style(args))
+    }
+
+    /// Checks what a flag alone can get wrong, and the back-end that the environment chooses.
+    ///
+    /// # Errors
+    /// When the speaker could not work with these flags.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            !self.node_name.is_empty(),
+            "must specify --node-name or METALLB_NODE_NAME"
+        );
+        check_back_end(&std::env::var(BGP_TYPE).unwrap_or_default())?;
+        ensure!(
+            !self.frrk8s_secret_passthrough,
+            "--frrk8s-secret-passthrough needs METALLB_BGP_TYPE=frr-k8s"
+        );
+        let debounce = &self.bgp_debounce_timeout;
+        ensure!(
+            debounce.is_empty() || debounce.parse::<u64>().is_ok_and(|ms| ms > 0),
+            "--bgp-debounce-timeout {debounce:?} is not a positive number of milliseconds"
+        );
+        self.tls().check()?;
+        self.garp_interval()?;
+        self.membership().map(drop)
+    }
+
+    /// TLS settings of the metrics.
+    #[must_use]
+    pub fn tls(&self) -> tls::Options {
+        tls::Options {
+            min_version: self.tls_min_version.clone(),
+            cipher_suites: self.tls_cipher_suites.clone(),
+            curve_preferences: self.tls_curve_preferences.clone(),
+        }
+    }
+
+    /// Where metrics are served, if at all.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        (self.port != 0).then(|| (Ipv4Addr::UNSPECIFIED, self.port).into())
+    }
+
+    /// How often announced addresses are repeated unasked.
+    ///
+    /// # Errors
+    /// When it is not a number of seconds, or more than a day.
+    pub fn garp_interval(&self) -> Result<Option<Duration>> {
+        let text = self.gratuitous_arp_interval.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let seconds: u64 = text
+            .parse()
+            .with_context(|| format!("--gratuitous-arp-interval {text:?}"))?;
+        ensure!(
+            seconds <= GARP_LIMIT,
+            "--gratuitous-arp-interval {seconds} is longer than a day"
+        );
+        Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+    }
+
+    /// The membership, unless it is switched off.
+    ///
+    /// # Errors
+    /// When address or port are illegible.
+    pub fn membership(&self) -> Result<Option<Membership>> {
+        if self.ml_bind_addr.is_empty() || self.ml_labels.is_empty() {
+            return Ok(None);
+        }
+        let address: IpAddr = self
+            .ml_bind_addr
+            .parse()
+            .with_context(|| format!("--ml-bindaddr {:?}", self.ml_bind_addr))?;
+        let port = match self.ml_bind_port.as_str() {
+            "" => MEMBERS_PORT,
+            text => text.parse().with_context(|| format!("--ml-bindport {text:?}"))?,
+        };
+        let path = Some(&self.ml_secret_key_path).filter(|path| !path.is_empty());
+        Ok(Some(Membership {
+            bind: (address, port).into(),
+            labels: self.ml_labels.clone(),
+            key_file: path.map(|path| PathBuf::from(path).join(metallb_api::names::MEMBERLIST_SECRET_KEY)),
+        }))
+    }
+}
+
+fn check_back_end(name: &str) -> Result<()> {
+    match name {
+        "" | "native" => Ok(()),
+        "frr" | "frr-k8s" => bail!("{BGP_TYPE}={name} is not supported yet: only native is"),
+        _ => bail!("{BGP_TYPE}={name:?} is unknown: must be native, frr or frr-k8s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn args(flags: &[&str]) -> Result<Args, clap::Error> {
+        let flags = ["speaker", "--node-name=n"].iter().chain(flags).map(OsString::from);
+        Args::read(flags)
+    }
+
+    #[test]
+    fn the_flags_of_the_manifests_are_understood() {
+        let args = args(&[
+            "--port=9120",
+            "--log-level=info",
+            "-lb-class=x",
+            "--ignore-exclude-lb",
+            "--ml-wan-config=true",
+        ]);
+        let args = args.unwrap();
+        assert_eq!(
+            (args.lb_class.as_str(), args.ignore_exclude_lb, args.ml_wan_config),
+            ("x", true, true)
+        );
+        args.check().unwrap();
+    }
+
+    #[test]
+    fn an_unknown_flag_is_refused() {
+        assert_eq!(
+            args(&["--no-such-flag"]).unwrap_err().kind(),
+            clap::error::ErrorKind::UnknownArgument
+        );
+    }
+
+    // L2-1
+    #[test]
+    fn without_a_node_name_the_start_fails() {
+        let args = Args::read(["speaker", "--node-name="].map(OsString::from)).unwrap();
+        assert!(args.check().unwrap_err().to_string().contains("--node-name"));
+    }
+
+    // L2-12
+    #[test]
+    fn without_address_or_labels_the_membership_is_off() {
+        assert_eq!(
+            args(&["--ml-bindaddr=", "--ml-labels=app=metallb"])
+                .unwrap()
+                .membership()
+                .unwrap(),
+            None
+        );
+        assert_eq!(
+            args(&["--ml-bindaddr=192.0.2.1", "--ml-labels="])
+                .unwrap()
+                .membership()
+                .unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn the_membership_has_upstreams_port_and_file() {
+        let args = args(&[
+            "--ml-bindaddr=192.0.2.1",
+            "--ml-labels=app=metallb",
+            "--ml-secret-key-path=/etc/ml",
+        ])
+        .unwrap();
+        let membership = args.membership().unwrap().unwrap();
+        assert_eq!(membership.bind.to_string(), "192.0.2.1:7946");
+        assert_eq!(membership.key_file, Some("/etc/ml/secretkey".into()));
+    }
+
+    #[rstest]
+    #[case("--ml-bindport=x")]
+    #[case("--bgp-debounce-timeout=0")]
+    #[case("--gratuitous-arp-interval=90000")]
+    #[case("--gratuitous-arp-interval=-1")]
+    #[case("--frrk8s-secret-passthrough")]
+    #[case("--tls-min-version=VersionTLS10")]
+    fn a_value_that_cannot_work_is_refused_at_the_start(#[case] flag: &str) {
+        let args = args(&["--ml-bindaddr=192.0.2.1", "--ml-labels=app=metallb", flag]).unwrap();
+        assert!(args.check().is_err());
+    }
+
+    // L2-88
+    #[test]
+    fn port_zero_switches_the_metrics_off() {
+        assert_eq!(args(&["--port=0"]).unwrap().metrics_address(), None);
+    }
+
+    #[rstest]
+    #[case("", true)]
+    #[case("native", true)]
+    #[case("frr", false)]
+    #[case("frr-k8s", false)]
+    #[case("quagga", false)]
+    fn only_the_native_back_end_starts(#[case] name: &str, #[case] fine: bool) {
+        assert_eq!(check_back_end(name).is_ok(), fine);
+    }
+}

@@ -1,0 +1,510 @@
+use k8s_openapi::api::core::v1::{Node, Service};
+use metallb_config::View;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+
+const NODE: &str = "node-a";
+
+fn object<K: DeserializeOwned>(name: &str, spec: &Value) -> K {
+    serde_json::from_value(json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "x",
+        "metadata": {"name": name, "namespace": "metallb-system"}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn resources() -> Resources {
+    let node = |name: &str| Node {
+        metadata: serde_json::from_value(json!({"name": name})).unwrap(),
+        ..Node::default()
+    };
+    Resources {
+        namespace: "metallb-system".into(),
+        pools: vec![object("web", &json!({"addresses": ["192.0.2.0/24"]}))],
+        l2_advertisements: vec![object("l2", &json!({}))],
+        nodes: vec![node(NODE), node("node-b")],
+        ..Resources::default()
+    }
+}
+
+fn with_bgp(mut resources: Resources) -> Resources {
+    resources.bgp_advertisements = vec![object("bgp", &json!({}))];
+    resources.peers = vec![peer("tor-a", "192.0.2.250"), peer("tor-b", "2001:db8::1")];
+    resources
+}
+
+fn peer(name: &str, address: &str) -> metallb_api::BGPPeer {
+    object(name, &json!({"myASN": 64500, "peerASN": 64501, "peerAddress": address}))
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey::new("default", name)
+}
+
+fn service(name: &str, ips: &[&str]) -> Event {
+    let ingress: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
+    changed_service(
+        name,
+        &json!({
+            "metadata": {"labels": {"app": name}},
+            "spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": ingress}},
+        }),
+    )
+}
+
+fn changed_service(name: &str, service: &Value) -> Event {
+    let service: Service = serde_json::from_value(service.clone()).unwrap();
+    Event::Service(
+        key(name),
+        Some(ServiceFacts {
+            view: (&service).into(),
+            uid: Some("uid-1".into()),
+        }),
+    )
+}
+
+fn slice(service: &str, node: &str) -> Event {
+    let endpoints = Endpoints {
+        any: true,
+        nodes: [node.to_owned()].into(),
+    };
+    Event::Slice(key(&format!("{service}-x")), Some((service.to_owned(), endpoints)))
+}
+
+fn names(of: &[&str]) -> BTreeSet<String> {
+    of.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn engine() -> Engine {
+    Engine::new(Settings {
+        node: NODE.into(),
+        options: Options {
+            view: View::Load {
+                node: Some(NODE.into()),
+            },
+            ..Options::default()
+        },
+        membership: true,
+        ..Settings::default()
+    })
+}
+
+/// An engine with the whole picture and one Service with an endpoint; this node owns it alone.
+fn running(resources: Resources) -> (Engine, Vec<Effect>) {
+    let mut engine = engine();
+    let effects = engine.handle_all([
+        service("web", &["192.0.2.1"]),
+        slice("web", NODE),
+        Event::Node(NODE.into(), Some(NodeView::default())),
+        Event::Listed,
+        Event::Resources(Box::new(resources)),
+        Event::Members(names(&[NODE])),
+        Event::Interfaces(names(&["eth0", "eth1"])),
+    ]);
+    (engine, effects)
+}
+
+fn layer2(effects: &[Effect]) -> Option<Vec<String>> {
+    effects.iter().rev().find_map(|effect| match effect {
+        Effect::Layer2(desired) => Some(desired.keys().map(ToString::to_string).collect()),
+        _ => None,
+    })
+}
+
+fn prefixes(effects: &[Effect]) -> Option<Vec<String>> {
+    effects.iter().rev().find_map(|effect| match effect {
+        Effect::Routes(routes) => Some(routes.iter().map(|r| r.route.prefix.to_string()).collect()),
+        _ => None,
+    })
+}
+
+fn notes(effects: &[Effect]) -> Vec<&str> {
+    let mut notes = Vec::new();
+    for effect in effects {
+        if let Effect::Event { note, .. } = effect {
+            notes.push(note.as_str());
+        }
+    }
+    notes
+}
+
+fn statuses(effects: &[Effect]) -> Vec<(Protocol, Option<StatusContent>)> {
+    let status = |effect: &Effect| match effect {
+        Effect::Status(_, protocol, content) => Some((*protocol, content.clone())),
+        _ => None,
+    };
+    effects.iter().filter_map(status).collect()
+}
+
+fn errors(effects: &[Effect]) -> Option<Vec<String>> {
+    effects.iter().rev().find_map(|effect| match effect {
+        Effect::Configuration(report) => Some(report.errors.clone()),
+        _ => None,
+    })
+}
+
+const ANNOUNCING: &str = "announcing from node \"node-a\" with protocol \"layer2\"";
+
+// L2-85, BGP-99
+#[test]
+fn an_owned_service_is_announced_and_told_once() {
+    let (_, effects) = running(resources());
+    assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));
+    assert_eq!(notes(&effects), [ANNOUNCING]);
+    assert_eq!(
+        statuses(&effects),
+        [(Protocol::Layer2, Some(StatusContent::Interfaces(vec![])))]
+    );
+    assert!(effects.contains(&Effect::Announced(
+        key("web"),
+        Protocol::Layer2,
+        vec!["192.0.2.1".parse().unwrap()]
+    )));
+}
+
+#[test]
+fn the_data_plane_comes_before_everything_else() {
+    let (_, effects) = running(with_bgp(resources()));
+    assert!(matches!(effects[0], Effect::Routes(_)));
+    assert!(matches!(effects[1], Effect::Layer2(_)));
+}
+
+// BGP-28, L2-2
+#[test]
+fn nothing_is_announced_before_configuration_services_and_slices_are_complete() {
+    let mut engine = engine();
+    let early = [
+        service("web", &["192.0.2.1"]),
+        slice("web", NODE),
+        Event::Members(names(&[NODE])),
+        Event::Interfaces(names(&["eth0"])),
+        Event::Resources(Box::new(with_bgp(resources()))),
+    ];
+    for event in early {
+        let effects = engine.handle(event);
+        assert_eq!((layer2(&effects), prefixes(&effects)), (None, None));
+    }
+    let effects = engine.handle(Event::Listed);
+    assert!(layer2(&effects).is_some() && prefixes(&effects).is_some());
+}
+
+// L2-36
+#[test]
+fn layer_2_waits_for_the_membership_and_bgp_does_not() {
+    let mut engine = engine();
+    let effects = engine.handle_all([
+        service("web", &["192.0.2.1"]),
+        slice("web", NODE),
+        Event::Interfaces(names(&["eth0"])),
+        Event::Resources(Box::new(with_bgp(resources()))),
+        Event::Listed,
+    ]);
+    assert_eq!(
+        (layer2(&effects), prefixes(&effects)),
+        (None, Some(vec!["192.0.2.1/32".into()]))
+    );
+    let effects = engine.handle(Event::Members(names(&[NODE])));
+    assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));
+}
+
+// BGP-60, L2-47
+#[test]
+fn old_news_have_no_effect() {
+    let (mut engine, _) = running(with_bgp(resources()));
+    let effects = engine.handle_all([
+        service("web", &["192.0.2.1"]),
+        slice("web", NODE),
+        Event::Node(NODE.into(), Some(NodeView::default())),
+        Event::Resources(Box::new(with_bgp(resources()))),
+        Event::Members(names(&[NODE])),
+        Event::Interfaces(names(&["eth0", "eth1"])),
+        Event::Listed,
+    ]);
+    assert_eq!(effects, []);
+}
+
+#[test]
+fn an_endpoint_more_changes_nothing_on_the_wire() {
+    let (mut engine, _) = running(with_bgp(resources()));
+    assert_eq!(engine.handle(slice("web", "node-b")), []);
+}
+
+// L2-10, BGP-14
+#[test]
+fn a_changed_address_replaces_the_old_one_in_one_step() {
+    let (mut engine, _) = running(with_bgp(resources()));
+    let effects = engine.handle(service("web", &["192.0.2.2"]));
+    assert_eq!(layer2(&effects), Some(vec!["192.0.2.2".into()]));
+    assert_eq!(prefixes(&effects), Some(vec!["192.0.2.2/32".into()]));
+    assert_eq!(notes(&effects).len(), 2);
+}
+
+// L2-8, L2-87
+#[test]
+fn a_service_that_is_no_load_balancer_any_more_is_withdrawn() {
+    let (mut engine, _) = running(with_bgp(resources()));
+    let effects = engine.handle(changed_service("web", &json!({"spec": {"type": "NodePort"}})));
+    assert_eq!((layer2(&effects), prefixes(&effects)), (Some(vec![]), Some(vec![])));
+    for protocol in [Protocol::Bgp, Protocol::Layer2] {
+        assert!(effects.contains(&Effect::Announced(key("web"), protocol, vec![])));
+        assert!(effects.contains(&Effect::Status(key("web"), protocol, None)));
+    }
+}
+
+// L2-7
+#[test]
+fn a_service_that_loses_our_class_is_withdrawn() {
+    let (mut engine, _) = running(resources());
+    let effects = engine.handle(changed_service(
+        "web",
+        &json!({
+            "spec": {"type": "LoadBalancer", "loadBalancerClass": "other"},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
+        }),
+    ));
+    assert_eq!(layer2(&effects), Some(vec![]));
+}
+
+// L2-82
+#[test]
+fn a_deleted_service_leaves_nothing_behind() {
+    let (mut engine, _) = running(with_bgp(resources()));
+    let effects = engine.handle_all([Event::Service(key("web"), None), Event::Slice(key("web-x"), None)]);
+    assert_eq!((layer2(&effects), prefixes(&effects)), (Some(vec![]), Some(vec![])));
+    assert!(engine.announced.is_empty() && engine.endpoints.is_empty() && engine.slices.is_empty());
+}
+
+#[test]
+fn a_slice_that_changes_hands_serves_its_new_service_only() {
+    let (mut engine, _) = running(resources());
+    let endpoints = Endpoints {
+        any: true,
+        nodes: names(&[NODE]),
+    };
+    let effects = engine.handle_all([
+        service("other", &["192.0.2.9"]),
+        Event::Slice(key("web-x"), Some(("other".into(), endpoints))),
+    ]);
+    assert_eq!(layer2(&effects), Some(vec!["192.0.2.9".into()]));
+}
+
+// L2-13
+#[test]
+fn the_address_moves_with_the_members() {
+    let (mut engine, _) = running(resources());
+    let winner = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"]
+        .into_iter()
+        .find(|ip| {
+            engine.handle(service("web", &[ip]));
+            let lost = layer2(&engine.handle(Event::Members(names(&[NODE, "node-b"])))) == Some(vec![]);
+            engine.handle(Event::Members(names(&[NODE])));
+            lost
+        });
+    let ip = winner.expect("node-b wins one of five addresses");
+    engine.handle_all([service("web", &[ip]), Event::Members(names(&[NODE, "node-b"]))]);
+    let effects = engine.handle(Event::Members(names(&[NODE])));
+    assert_eq!(layer2(&effects), Some(vec![ip.to_owned()]));
+    assert_eq!(notes(&effects), [ANNOUNCING]);
+}
+
+// L2-65
+#[test]
+fn absent_interfaces_are_a_failure_told_once_and_healed_when_they_appear() {
+    let mut resources = resources();
+    resources.l2_advertisements = vec![object("l2", &json!({"interfaces": ["eth9"]}))];
+    let (mut engine, effects) = running(resources);
+    assert_eq!(layer2(&effects), None);
+    assert_eq!(
+        notes(&effects),
+        [
+            "the interfaces specified by LB IP \"192.0.2.1\" doesn't exist in assigned node \"node-a\" with protocol \"layer2\""
+        ]
+    );
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Announced(..))));
+    assert_eq!(engine.handle(Event::Interfaces(names(&["eth0"]))), []);
+    let effects = engine.handle(Event::Interfaces(names(&["eth0", "eth9"])));
+    assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));
+    assert_eq!(
+        statuses(&effects),
+        [(Protocol::Layer2, Some(StatusContent::Interfaces(vec!["eth9".into()])))]
+    );
+    assert_eq!(
+        layer2(&engine.handle(Event::Interfaces(names(&["eth0"])))),
+        Some(vec![])
+    );
+}
+
+// L2-66
+#[test]
+fn other_interfaces_are_passed_on_without_a_new_event() {
+    let (mut engine, _) = running(resources());
+    let mut changed = resources();
+    changed.l2_advertisements = vec![object("l2", &json!({"interfaces": ["eth1"]}))];
+    let effects = engine.handle(Event::Resources(Box::new(changed)));
+    let only = l2::Interfaces::Only(names(&["eth1"]));
+    assert_eq!(
+        effects[0],
+        Effect::Layer2([("192.0.2.1".parse().unwrap(), only)].into())
+    );
+    assert_eq!(notes(&effects), Vec::<&str>::new());
+}
+
+// L2-67
+#[test]
+fn a_shared_address_is_answered_until_its_last_service_goes() {
+    let (mut engine, _) = running(resources());
+    assert_eq!(
+        layer2(&engine.handle_all([service("api", &["192.0.2.1"]), slice("api", NODE)])),
+        None
+    );
+    assert_eq!(layer2(&engine.handle(Event::Service(key("web"), None))), None);
+    assert_eq!(layer2(&engine.handle(Event::Service(key("api"), None))), Some(vec![]));
+}
+
+// BGP-15, BGP-16
+#[test]
+fn an_aggregate_stays_until_its_last_service_goes() {
+    let mut resources = with_bgp(resources());
+    resources.bgp_advertisements = vec![object("bgp", &json!({"aggregationLength": 24}))];
+    let (mut engine, effects) = running(resources);
+    assert_eq!(prefixes(&effects), Some(vec!["192.0.2.0/24".into()]));
+    assert_eq!(
+        prefixes(&engine.handle_all([service("api", &["192.0.2.7"]), slice("api", NODE)])),
+        None
+    );
+    assert_eq!(prefixes(&engine.handle(Event::Service(key("web"), None))), None);
+    assert_eq!(prefixes(&engine.handle(Event::Service(key("api"), None))), Some(vec![]));
+}
+
+// BGP-98
+#[test]
+fn the_status_names_peers_that_can_carry_the_route() {
+    let (mut engine, effects) = running(with_bgp(resources()));
+    let peers = |names: &[&str]| StatusContent::Peers(names.iter().map(|n| (*n).to_owned()).collect());
+    assert!(statuses(&effects).contains(&(Protocol::Bgp, Some(peers(&["tor-a"])))));
+    let mut more = with_bgp(resources());
+    more.peers.push(peer("tor-0", "192.0.2.251"));
+    let effects = engine.handle(Event::Resources(Box::new(more)));
+    assert_eq!(statuses(&effects), [(Protocol::Bgp, Some(peers(&["tor-0", "tor-a"])))]);
+}
+
+#[test]
+fn peers_reach_the_data_plane_before_services_are_known() {
+    let mut engine = engine();
+    let effects = engine.handle(Event::Resources(Box::new(with_bgp(resources()))));
+    let names = effects.iter().find_map(|effect| match effect {
+        Effect::Peers(peers) => Some(peers.iter().map(|p| p.name.clone()).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!(names, Some(vec!["tor-a".into(), "tor-b".into()]));
+}
+
+// BGP-7, BGP-8
+#[test]
+fn node_condition_and_label_withdraw_and_bring_back() {
+    let (mut engine, _) = running(with_bgp(resources()));
+    let bad = [
+        NodeView {
+            network_unavailable: true,
+            excluded: false,
+        },
+        NodeView {
+            network_unavailable: false,
+            excluded: true,
+        },
+    ];
+    for view in bad {
+        let effects = engine.handle(Event::Node(NODE.into(), Some(view)));
+        assert_eq!((layer2(&effects), prefixes(&effects)), (Some(vec![]), Some(vec![])));
+        let effects = engine.handle(Event::Node(NODE.into(), Some(NodeView::default())));
+        assert!(layer2(&effects).is_some() && prefixes(&effects).is_some());
+    }
+}
+
+// L2-4, BGP-100
+#[test]
+fn an_object_edited_into_nonsense_keeps_its_last_good_version_and_is_named() {
+    let (mut engine, _) = running(with_bgp(resources()));
+    let mut bad = with_bgp(resources());
+    bad.pools = vec![object("web", &json!({"addresses": ["nonsense"]}))];
+    bad.peers[0] = object(
+        "tor-a",
+        &json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "nonsense"}),
+    );
+    let effects = engine.handle(Event::Resources(Box::new(bad)));
+    let [Effect::Configuration(report)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(report.errors.iter().any(|e| e.contains("web")) && report.errors.iter().any(|e| e.contains("tor-a")));
+    let effects = engine.handle(Event::Resources(Box::new(with_bgp(resources()))));
+    assert_eq!(effects, [Effect::Configuration(ConfigReport::default())]);
+}
+
+#[test]
+fn an_object_that_was_never_good_does_not_hold_up_its_own_repair() {
+    let mut bad = resources();
+    bad.pools.push(object("more", &json!({"addresses": ["nonsense"]})));
+    let (mut engine, effects) = running(bad);
+    assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));
+    assert_eq!(errors(&effects).map(|e| e.len()), Some(1));
+    let mut still_bad = resources();
+    still_bad
+        .pools
+        .push(object("more", &json!({"addresses": ["nonsense", "198.51.100.0/24"]})));
+    engine.handle(Event::Resources(Box::new(still_bad.clone())));
+    assert_eq!(
+        engine.config.as_ref().map(|c| c.config.clone()),
+        Some(metallb_config::parse(&still_bad, &engine.settings.options).config)
+    );
+}
+
+// L2-5
+#[test]
+fn an_address_whose_pool_vanishes_stays_announced_until_it_changes() {
+    let (mut engine, _) = running(with_bgp(resources()));
+    let mut gone = with_bgp(resources());
+    gone.pools = vec![object("other", &json!({"addresses": ["198.51.100.0/24"]}))];
+    let effects = engine.handle(Event::Resources(Box::new(gone)));
+    assert_eq!((layer2(&effects), prefixes(&effects)), (None, None));
+    assert!(errors(&effects).unwrap()[0].contains("default/web"));
+    let effects = engine.handle(service("web", &[]));
+    assert_eq!((layer2(&effects), prefixes(&effects)), (Some(vec![]), Some(vec![])));
+    assert_eq!(errors(&effects), Some(vec![]));
+}
+
+// BGP-28
+#[test]
+fn a_service_that_cannot_be_announced_delays_no_other() {
+    let mut engine = engine();
+    let effects = engine.handle_all([
+        changed_service(
+            "bad",
+            &json!({
+                "spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": [{"hostname": "x"}]}},
+            }),
+        ),
+        service("foreign", &["203.0.113.1"]),
+        service("web", &["192.0.2.1"]),
+        slice("web", NODE),
+        Event::Listed,
+        Event::Members(names(&[NODE])),
+        Event::Interfaces(names(&["eth0"])),
+        Event::Resources(Box::new(resources())),
+    ]);
+    assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));
+}
+
+#[test]
+fn a_changed_pool_touches_only_its_own_services() {
+    let mut two = resources();
+    two.pools
+        .push(object("api", &json!({"addresses": ["198.51.100.0/24"]})));
+    let (mut engine, _) = running(two.clone());
+    engine.handle_all([service("api", &["198.51.100.1"]), slice("api", NODE)]);
+    two.pools[1] = object("api", &json!({"addresses": ["198.51.100.0/24", "203.0.113.0/24"]}));
+    let before = engine.config.as_ref().unwrap().config.clone();
+    let after = metallb_config::parse(&two, &engine.settings.options).config;
+    assert_eq!(engine.concerned(&before, &after), [key("api")]);
+}

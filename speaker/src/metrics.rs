@@ -1,0 +1,170 @@
+//! What `/metrics` shows (`spec/layer2.md` §5.3, `spec/bgp.md` §7.1).
+//!
+//! Counters of the data plane are read when somebody asks; nothing is copied in between.
+
+mod families;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use metallb_dataplane::bgp::BgpHandle;
+use metallb_dataplane::l2::L2Handle;
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::engine::{Protocol, ServiceKey};
+
+/// The speaker's own metrics.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    node: String,
+    announced: IntGaugeVec,
+    series: Mutex<HashMap<(ServiceKey, Protocol), Vec<IpAddr>>>,
+    updates: IntCounter,
+    update_errors: IntCounter,
+    loaded: IntGauge,
+    stale: IntGauge,
+}
+
+impl Metrics {
+    /// Creates and registers all metrics.
+    ///
+    /// # Errors
+    /// When two have the same name.
+    pub(crate) fn new(node: &str) -> Result<Self> {
+        let announced = Opts::new(
+            "metallb_speaker_announced",
+            "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
+        );
+        let metrics = Self {
+            registry: Registry::new(),
+            node: node.to_owned(),
+            announced: IntGaugeVec::new(announced, &["service", "protocol", "node", "ip"])?,
+            series: Mutex::default(),
+            updates: IntCounter::new(
+                "metallb_k8s_client_updates_total",
+                "Number of k8s object updates that have been processed.",
+            )?,
+            update_errors: IntCounter::new(
+                "metallb_k8s_client_update_errors_total",
+                "Number of k8s object updates that failed for some reason.",
+            )?,
+            loaded: IntGauge::new(
+                "metallb_k8s_client_config_loaded_bool",
+                "1 if the MetalLB configuration was successfully loaded at least once.",
+            )?,
+            stale: IntGauge::new(
+                "metallb_k8s_client_config_stale_bool",
+                "1 if running on a stale configuration, because the latest config failed to load.",
+            )?,
+        };
+        metrics.registry.register(Box::new(metrics.announced.clone()))?;
+        for counter in [&metrics.updates, &metrics.update_errors] {
+            metrics.registry.register(Box::new(counter.clone()))?;
+        }
+        for gauge in [&metrics.loaded, &metrics.stale] {
+            metrics.registry.register(Box::new(gauge.clone()))?;
+        }
+        Ok(metrics)
+    }
+
+    /// Adds the counters of the data plane.
+    ///
+    /// # Errors
+    /// When they were added before.
+    pub(crate) fn add_data_plane(&self, l2: L2Handle, bgp: &BgpHandle) -> Result<()> {
+        self.registry.register(Box::new(families::Layer2::new(l2)?))?;
+        Ok(self.registry.register(Box::new(families::Bgp::new(bgp.sessions())?))?)
+    }
+
+    /// What to serve.
+    #[must_use]
+    pub(crate) fn registry(&self) -> Registry {
+        self.registry.clone()
+    }
+
+    /// Counts objects that were looked at.
+    pub(crate) fn updated(&self, count: usize) {
+        self.updates.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Counts something that failed.
+    pub(crate) fn failed(&self) {
+        self.update_errors.inc();
+    }
+
+    /// Tells whether the configuration is in effect as written.
+    pub(crate) fn configured(&self, stale: bool) {
+        self.loaded.set(1);
+        self.stale.set(i64::from(stale));
+    }
+
+    /// Replaces the series of one Service and protocol.
+    pub(crate) fn announced(&self, service: &ServiceKey, protocol: Protocol, ips: Vec<IpAddr>) {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (service.clone(), protocol);
+        for ip in series.remove(&key).unwrap_or_default() {
+            // Absent already is fine.
+            let _ = self
+                .announced
+                .remove_label_values(&self.labels(&service.to_string(), protocol, &ip.to_string()));
+        }
+        for ip in &ips {
+            self.announced
+                .with_label_values(&self.labels(&service.to_string(), protocol, &ip.to_string()))
+                .set(1);
+        }
+        if !ips.is_empty() {
+            series.insert(key, ips);
+        }
+    }
+
+    fn labels<'a>(&'a self, service: &'a str, protocol: Protocol, ip: &'a str) -> [&'a str; 4] {
+        [service, protocol.as_str(), &self.node, ip]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::{Encoder, TextEncoder};
+
+    fn text(registry: &Registry) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    // L2-87
+    #[test]
+    fn withdrawn_addresses_leave_no_series() {
+        let metrics = Metrics::new("node-a").unwrap();
+        let service = ServiceKey::new("default", "web");
+        let series =
+            "metallb_speaker_announced{ip=\"192.0.2.1\",node=\"node-a\",protocol=\"layer2\",service=\"default/web\"} 1";
+        metrics.announced(&service, Protocol::Layer2, vec!["192.0.2.1".parse().unwrap()]);
+        assert!(text(&metrics.registry).contains(series));
+        metrics.announced(&service, Protocol::Layer2, vec!["192.0.2.2".parse().unwrap()]);
+        assert!(!text(&metrics.registry).contains(series));
+        metrics.announced(&service, Protocol::Layer2, vec![]);
+        assert!(!text(&metrics.registry).contains("metallb_speaker_announced{"));
+    }
+
+    #[test]
+    fn names_are_upstreams() {
+        let metrics = Metrics::new("node-a").unwrap();
+        metrics.configured(true);
+        metrics.updated(3);
+        let text = text(&metrics.registry);
+        for line in [
+            "metallb_k8s_client_updates_total 3",
+            "metallb_k8s_client_update_errors_total 0",
+            "metallb_k8s_client_config_loaded_bool 1",
+            "metallb_k8s_client_config_stale_bool 1",
+        ] {
+            assert!(text.contains(line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The tasks of a speaker, from first to last.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Api, Client, ResourceExt};
+use metallb_api::names::event_source;
+use metallb_api::{ServiceBGPStatus, ServiceL2Status};
+use metallb_config::{Options, View};
+use metallb_dataplane::bgp::{self, BgpHandle};
+use metallb_dataplane::l2::{self, L2Handle};
+use metallb_dataplane::members::{self, MembersHandle};
+use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
+use metallb_runtime::events::Recorder;
+use metallb_runtime::tasks::Tasks;
+use metallb_runtime::{CancellationToken, client, namespace};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::args::{Args, Membership};
+use crate::engine::{Engine, Event, Settings};
+use crate::exclude;
+use crate::inputs::{Inputs, KINDS, News, Speakers};
+use crate::metrics::Metrics;
+use crate::shell::{FIRST_DECISIONS, Shell};
+use crate::state;
+use crate::status::{self, Owner};
+
+/// All goodbyes must be said within the grace period of the Pod, which is 2 s in upstream's manifests.
+const GRACE: Duration = Duration::from_millis(900);
+/// For each of the goodbyes.
+const GOODBYE: Duration = Duration::from_millis(400);
+/// Between attempts to reach the API server at the start.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Runs the speaker until `stop`, then withdraws.
+///
+/// # Errors
+/// When it cannot start, or one of its tasks ends before the stop signal.
+pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
+    args.check()?;
+    let namespace = namespace::discover(Some(&args.namespace))?;
+    let excluded = exclude::read(Path::new(exclude::FILE))?;
+    let membership = args.membership()?;
+    let health = Health::waiting_for(KINDS.into_iter().chain([FIRST_DECISIONS]));
+    let mut tasks = Tasks::new(stop.clone());
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.health_probe_port));
+    let (probes, ending) = (health.clone(), stop.clone());
+    tasks.spawn("health", async move {
+        Ok(admin::serve_health(address, probes, ending).await?)
+    });
+
+    let client = client::connect("metallb-speaker").await?;
+    let Some(pod) = own_pod(&client, &namespace, &args.pod_name, &stop).await? else {
+        return Ok(tasks.join(GRACE).await?);
+    };
+    let data_plane = DataPlane::start(&args, excluded, membership.as_ref())?;
+    let owner = Owner {
+        namespace: namespace.clone(),
+        node: args.node_name.clone(),
+        pod,
+    };
+    let metrics = Arc::new(Metrics::new(&args.node_name)?);
+    metrics.add_data_plane(data_plane.l2.clone(), &data_plane.bgp)?;
+    if let Some(address) = args.metrics_address() {
+        let options = MetricsOptions {
+            tls: args.tls(),
+            cert_dir: Some(&args.metrics_cert_dir)
+                .filter(|dir| !dir.is_empty())
+                .map(Into::into),
+        };
+        let server = admin::serve_metrics(
+            address,
+            metrics.registry(),
+            options,
+            Authorizer::new(client.clone()),
+            stop.clone(),
+        );
+        tasks.spawn("metrics", async move { Ok(server.await?) });
+    }
+    let (reports, report_reader) = watch::channel(None);
+    let shell = Shell {
+        l2: data_plane.l2.clone(),
+        bgp: data_plane.bgp.clone(),
+        recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name),
+        l2_statuses: status::Desired::default(),
+        bgp_statuses: status::Desired::default(),
+        reports,
+        metrics,
+        health,
+    };
+    spawn_writers(&mut tasks, &client, &owner, &shell, report_reader, &stop);
+    let speakers = membership.map(|membership| Speakers {
+        labels: membership.labels,
+        node: args.node_name.clone(),
+        port: membership.bind.port(),
+    });
+    let inputs = Inputs::start(&client, &namespace, speakers, &stop);
+    let engine = Engine::new(settings(&args, data_plane.members.is_some()));
+    tasks.spawn("engine", decide(engine, inputs, shell, data_plane.clone()));
+    tasks.spawn("data plane", data_plane.until(stop));
+    tasks.join(GRACE).await?;
+    info!(event = "stopped");
+    Ok(())
+}
+
+fn settings(args: &Args, membership: bool) -> Settings {
+    Settings {
+        node: args.node_name.clone(),
+        class: args.lb_class.clone(),
+        ignore_exclude_label: args.ignore_exclude_lb,
+        membership,
+        options: Options {
+            view: View::Load {
+                node: Some(args.node_name.clone()),
+            },
+            ..Options::default()
+        },
+    }
+}
+
+/// Reads the Pod that owns our status objects; waits for an API server that cannot be reached. `None` after `stop`.
+async fn own_pod(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    stop: &CancellationToken,
+) -> Result<Option<OwnerReference>> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    loop {
+        let answer = tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            answer = pods.get_metadata(name) => answer,
+        };
+        match answer {
+            Ok(pod) => return Ok(Some(owner_reference(name, pod.uid()))),
+            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
+                bail!("cannot read own pod {namespace}/{name}: {}", status.message)
+            }
+            Err(error) => warn!(event = "apiServerUnreachable", %error),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = sleep(RETRY) => {}
+        }
+    }
+}
+
+fn owner_reference(name: &str, uid: Option<String>) -> OwnerReference {
+    OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        name: name.to_owned(),
+        uid: uid.unwrap_or_default(),
+        block_owner_deletion: None,
+        controller: None,
+    }
+}
+
+fn spawn_writers(
+    tasks: &mut Tasks,
+    client: &Client,
+    owner: &Owner,
+    shell: &Shell,
+    reports: watch::Receiver<Option<crate::engine::ConfigReport>>,
+    stop: &CancellationToken,
+) {
+    let l2 = status::write::<ServiceL2Status>(client.clone(), owner.clone(), shell.l2_statuses.clone(), stop.clone());
+    let bgp =
+        status::write::<ServiceBGPStatus>(client.clone(), owner.clone(), shell.bgp_statuses.clone(), stop.clone());
+    let state = state::write(client.clone(), owner.clone(), reports, stop.clone());
+    tasks.spawn("ServiceL2Status", infallible(l2));
+    tasks.spawn("ServiceBGPStatus", infallible(bgp));
+    tasks.spawn("ConfigurationState", infallible(state));
+}
+
+async fn infallible(task: impl Future<Output = ()>) -> Result<()> {
+    task.await;
+    Ok(())
+}
+
+/// The shells that talk to the network.
+#[derive(Clone, Debug)]
+struct DataPlane {
+    l2: L2Handle,
+    l2_stop: CancellationToken,
+    bgp: BgpHandle,
+    members: Option<MembersHandle>,
+    members_stop: CancellationToken,
+}
+
+impl DataPlane {
+    fn start(args: &Args, excluded: regex::RegexSet, membership: Option<&Membership>) -> Result<Self> {
+        let (l2_stop, members_stop) = (CancellationToken::new(), CancellationToken::new());
+        let config = l2::Config {
+            exclude: Arc::new(move |name| excluded.is_match(name)),
+            garp_interval: args.garp_interval()?,
+        };
+        let l2 = l2::spawn(config, l2_stop.clone())?;
+        let members = match membership {
+            Some(membership) => Some(join(&args.node_name, membership, &members_stop)?),
+            None => {
+                info!(
+                    event = "memberlistDisabled",
+                    "membership is off: speaker pods must run on all nodes"
+                );
+                None
+            }
+        };
+        Ok(Self {
+            l2,
+            l2_stop,
+            bgp: bgp::spawn(CancellationToken::new()),
+            members,
+            members_stop,
+        })
+    }
+
+    /// Watches over the shells until `stop`, then says goodbye in the order that loses least traffic: the others take
+    /// over as soon as they know that we leave, and until then we still answer.
+    async fn until(self, stop: CancellationToken) -> Result<()> {
+        let left = async {
+            match &self.members {
+                Some(members) => members.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.l2.ended() => bail!("layer 2 has ended"),
+            () = left => bail!("membership has ended"),
+        }
+        let routes = timeout(GOODBYE, self.bgp.shutdown());
+        let addresses = async {
+            self.members_stop.cancel();
+            if let Some(members) = &self.members {
+                let _ = timeout(GOODBYE, members.ended()).await;
+            }
+            self.l2_stop.cancel();
+        };
+        if tokio::join!(routes, addresses).0.is_err() {
+            warn!(event = "shutdownIncomplete", "not every BGP peer could be told");
+        }
+        info!(event = "withdrawn", "all announcements are withdrawn");
+        Ok(())
+    }
+}
+
+fn join(node: &str, membership: &Membership, stop: &CancellationToken) -> Result<MembersHandle> {
+    let key = match &membership.key_file {
+        Some(file) => Some(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?),
+        None => None,
+    };
+    let config = members::Config {
+        node: node.to_owned(),
+        bind: membership.bind,
+        key,
+    };
+    Ok(members::spawn(config, stop.clone())?)
+}
+
+/// Feeds the engine and carries out what it wants. Ends with the watches, which is after the stop signal.
+async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane: DataPlane) -> Result<()> {
+    let mut interfaces = data_plane.l2.interfaces();
+    let mut members = Alive::new(data_plane.members);
+    loop {
+        // Every arm is cancel-safe.
+        let events = tokio::select! {
+            news = inputs.next() => match news {
+                Some(news) => digest(news, &shell, &members),
+                None => return Ok(()),
+            },
+            event = members.changed() => vec![event],
+            Ok(()) = interfaces.changed() => vec![Event::Interfaces(interfaces.borrow_and_update().clone())],
+        };
+        shell.metrics.updated(events.len());
+        shell.perform(engine.handle_all(events));
+    }
+}
+
+fn digest(news: News, shell: &Shell, members: &Alive) -> Vec<Event> {
+    for kind in news.ready {
+        shell.health.ready(kind);
+    }
+    if let (Some(peers), Some(handle)) = (news.peers, &members.handle) {
+        handle.set_peers(peers);
+    }
+    news.events
+}
+
+/// The members, once they can be trusted.
+struct Alive {
+    handle: Option<MembersHandle>,
+    alive: Option<watch::Receiver<std::collections::BTreeSet<String>>>,
+    settled: Option<watch::Receiver<bool>>,
+}
+
+impl Alive {
+    fn new(handle: Option<MembersHandle>) -> Self {
+        let alive = handle.as_ref().map(MembersHandle::alive);
+        let settled = handle.as_ref().map(MembersHandle::settled);
+        Self { handle, alive, settled }
+    }
+
+    /// Waits for a change that counts; forever without membership. Cancel-safe.
+    async fn changed(&mut self) -> Event {
+        let (Some(alive), Some(settled)) = (&mut self.alive, &mut self.settled) else {
+            return std::future::pending().await;
+        };
+        loop {
+            let ended = tokio::select! {
+                changed = alive.changed() => changed.is_err(),
+                changed = settled.changed() => changed.is_err(),
+            };
+            if ended {
+                // The end of the membership is seen elsewhere.
+                return std::future::pending().await;
+            }
+            if *settled.borrow() {
+                return Event::Members(alive.borrow_and_update().clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Carries out what the engine wants.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use metallb_api::names::event_reason;
+use metallb_dataplane::bgp::BgpHandle;
+use metallb_dataplane::l2::L2Handle;
+use metallb_runtime::admin::Health;
+use metallb_runtime::events::{EventType, Recorder};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+use crate::engine::{ConfigReport, Effect, EventKind, Protocol, ServiceKey};
+use crate::metrics::Metrics;
+use crate::status;
+
+/// What `/readyz` says while the first picture is not complete.
+pub(crate) const FIRST_DECISIONS: &str = "first decisions";
+
+/// Reason of the event on Services whose BGP advertisements contradict each other; not upstream's.
+const CONFLICTING: &str = "conflictingAdvertisements";
+/// The action that all events are about.
+const ACTION: &str = "Announce";
+
+/// All hands of the engine.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    /// ARP and NDP.
+    pub(crate) l2: L2Handle,
+    /// BGP.
+    pub(crate) bgp: BgpHandle,
+    /// Events on Services.
+    pub(crate) recorder: Recorder,
+    /// ServiceL2Status objects.
+    pub(crate) l2_statuses: status::Desired,
+    /// ServiceBGPStatus objects.
+    pub(crate) bgp_statuses: status::Desired,
+    /// The ConfigurationState.
+    pub(crate) reports: watch::Sender<Option<ConfigReport>>,
+    /// Numbers.
+    pub(crate) metrics: Arc<Metrics>,
+    /// `/readyz`.
+    pub(crate) health: Health,
+}
+
+impl Shell {
+    /// Carries out `effects` in order. Never waits: what takes time has a task of its own.
+    pub(crate) fn perform(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.perform_one(effect);
+        }
+    }
+
+    fn perform_one(&self, effect: Effect) {
+        match effect {
+            Effect::Layer2(desired) => self.l2.announce(desired),
+            Effect::Routes(routes) => self.bgp.set_routes(routes),
+            Effect::Peers(peers) => self.bgp.set_peers(peers),
+            Effect::Opened(protocol) => {
+                self.statuses(protocol).open();
+                if protocol == Protocol::Layer2 {
+                    self.health.ready(FIRST_DECISIONS);
+                }
+            }
+            Effect::Announced(service, protocol, ips) => self.metrics.announced(&service, protocol, ips),
+            Effect::Status(service, protocol, content) => self.statuses(protocol).set(service, content),
+            Effect::Event {
+                service,
+                uid,
+                kind,
+                note,
+            } => {
+                let (type_, reason) = reason(kind);
+                self.recorder
+                    .emit(&reference(&service, uid), type_, reason, ACTION, &note);
+            }
+            Effect::Configuration(report) => {
+                self.metrics.configured(!report.errors.is_empty());
+                if !report.errors.is_empty() {
+                    self.metrics.failed();
+                }
+                self.reports.send_replace(Some(report));
+            }
+        }
+    }
+
+    fn statuses(&self, protocol: Protocol) -> &status::Desired {
+        match protocol {
+            Protocol::Layer2 => &self.l2_statuses,
+            Protocol::Bgp => &self.bgp_statuses,
+        }
+    }
+}
+
+fn reason(kind: EventKind) -> (EventType, &'static str) {
+    match kind {
+        EventKind::NodeAssigned => (EventType::Normal, event_reason::NODE_ASSIGNED),
+        EventKind::AnnounceFailed => (EventType::Warning, event_reason::ANNOUNCE_FAILED),
+        EventKind::ConflictingAdvertisements => (EventType::Warning, CONFLICTING),
+    }
+}
+
+fn reference(service: &ServiceKey, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Service".to_owned()),
+        namespace: Some(service.namespace.clone()),
+        name: Some(service.name.clone()),
+        uid,
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,359 @@
+//! ServiceL2Status and ServiceBGPStatus: one object for each announced Service and protocol.
+//!
+//! What they should say comes from the engine, what they say from a watch; a queue with one entry a Service brings the
+//! two together. Nothing is written when nothing differs. Objects that others delete or edit are repaired; those of an
+//! earlier Pod of this node, which the garbage collector is about to delete, are replaced.
+
+mod kind;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, ResourceExt};
+use metallb_api::names::{self, field_manager};
+use metallb_runtime::work::{Backoff, Outcome, Queue};
+use metallb_runtime::{CancellationToken, apply, watch};
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+pub(crate) use kind::StatusKind;
+
+use crate::engine::{ServiceKey, StatusContent};
+
+/// Writers per kind: a failover of many Services takes a while, and must not flood the API server.
+const WRITERS: usize = 4;
+/// How long an object that we made may be missing in the watch.
+const WATCH_LAG: Duration = Duration::from_secs(10);
+/// Longest value of a label.
+const LABEL_LIMIT: usize = 63;
+
+/// Says what the objects should say; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Desired {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    queue: Queue<ServiceKey>,
+    opened: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Before the first decisions, objects of an earlier run are left alone.
+    opened: bool,
+    contents: HashMap<ServiceKey, StatusContent>,
+}
+
+impl Default for Desired {
+    fn default() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                queue: Queue::new(Backoff::default()),
+                opened: Notify::new(),
+            }),
+        }
+    }
+}
+
+impl Desired {
+    /// Sets what the object of one Service says; `None` = there should be none.
+    pub(crate) fn set(&self, service: ServiceKey, content: Option<StatusContent>) {
+        match content {
+            Some(content) => drop(self.state().contents.insert(service.clone(), content)),
+            None => drop(self.state().contents.remove(&service)),
+        }
+        self.shared.queue.add(service);
+    }
+
+    /// Allows to delete what is not desired.
+    pub(crate) fn open(&self) {
+        self.state().opened = true;
+        self.shared.opened.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose objects they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    /// MetalLB's namespace.
+    pub(crate) namespace: String,
+    /// Name of this node.
+    pub(crate) node: String,
+    /// The Pod of this speaker; its end is the end of the objects.
+    pub(crate) pod: OwnerReference,
+}
+
+/// Brings the objects of kind `K` in line with `desired` until `stop`.
+pub(crate) async fn write<K: StatusKind>(client: Client, owner: Owner, desired: Desired, stop: CancellationToken) {
+    let api: Api<K> = Api::namespaced(client, &owner.namespace);
+    let selector = format!("{}={}", names::LABEL_NODE, label_value(&owner.node));
+    let mut watched = watch::watch(api.clone(), watch::Config::default().labels(&selector), stop.clone());
+    let writer = Writer {
+        api,
+        owner,
+        desired,
+        store: watched.store.clone(),
+        made: Mutex::default(),
+    };
+    let work = futures::future::join_all((0..WRITERS).map(|_| writer.work()));
+    let listen = async {
+        loop {
+            tokio::select! {
+                Some(change) = watched.changes.recv() => writer.seen(&change),
+                () = writer.desired.shared.opened.notified() => writer.review(),
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = work => {}
+        () = listen => {}
+    }
+}
+
+struct Writer<K: StatusKind> {
+    api: Api<K>,
+    owner: Owner,
+    desired: Desired,
+    store: Store<K>,
+    made: Mutex<HashMap<ServiceKey, Made<K::Status>>>,
+}
+
+/// An object that we made and may not see in the watch yet.
+#[derive(Clone)]
+struct Made<S> {
+    name: String,
+    says: Option<S>,
+    at: Instant,
+}
+
+/// An object of this node for one Service.
+struct Found<S> {
+    name: String,
+    says: Option<S>,
+    ours: bool,
+}
+
+impl<K: StatusKind> Writer<K> {
+    async fn work(&self) {
+        // A write before the first list would make a second object.
+        if self.store.wait_until_ready().await.is_err() {
+            return;
+        }
+        loop {
+            let key = self.desired.shared.queue.next().await;
+            let outcome = match self.converge(&key).await {
+                Ok(()) => Outcome::Ok,
+                Err(error) => {
+                    warn!(event = "statusFailed", kind = %K::kind(&()), service = %key, error = %format!("{error:#}"));
+                    Outcome::Retry
+                }
+            };
+            self.desired.shared.queue.done(&key, outcome);
+        }
+    }
+
+    fn seen(&self, change: &watch::Change<K>) {
+        let Some(key) = change.object().and_then(|object| service_of(object.meta())) else {
+            return;
+        };
+        if let watch::Change::Deleted(object) = change {
+            self.made().retain(|_, made| made.name != object.name_any());
+        }
+        self.desired.shared.queue.add(key);
+    }
+
+    /// Looks again at what was spared before the first decisions.
+    fn review(&self) {
+        let made: Vec<ServiceKey> = self.made().keys().cloned().collect();
+        let listed = self.store.state();
+        for key in listed.iter().filter_map(|object| service_of(object.meta())).chain(made) {
+            self.desired.shared.queue.add(key);
+        }
+    }
+
+    async fn converge(&self, key: &ServiceKey) -> anyhow::Result<()> {
+        let (opened, content) = {
+            let state = self.desired.state();
+            (state.opened, state.contents.get(key).cloned())
+        };
+        let found = self.found(key);
+        let Some(content) = content else {
+            if opened {
+                self.delete(found.iter().map(|object| object.name.as_str())).await?;
+                self.made().remove(key);
+            }
+            return Ok(());
+        };
+        let wanted = K::says(&self.owner.node, key, &content);
+        let keep = found
+            .iter()
+            .find(|object| object.ours)
+            .map(|object| object.name.clone());
+        let surplus = found.iter().filter(|object| Some(&object.name) != keep.as_ref());
+        self.delete(surplus.map(|object| object.name.as_str())).await?;
+        let name = match keep {
+            Some(name) => name,
+            None => self.create(key).await?,
+        };
+        if found
+            .iter()
+            .any(|object| object.name == name && object.says.as_ref() == Some(&wanted))
+        {
+            return Ok(());
+        }
+        apply::status(&self.api, &name, &wanted, field_manager::SPEAKER).await?;
+        let made = Made {
+            name,
+            says: Some(wanted),
+            at: Instant::now(),
+        };
+        self.made().insert(key.clone(), made);
+        Ok(())
+    }
+
+    /// What is there for the Service: what the watch shows, newer knowledge of our own taking precedence.
+    fn found(&self, key: &ServiceKey) -> Vec<Found<K::Status>> {
+        let mut made = self.made();
+        made.retain(|_, made| made.at.elapsed() < WATCH_LAG);
+        let made = made.get(key);
+        let objects = self
+            .store
+            .state_filter(|object| service_of(object.meta()).as_ref() == Some(key));
+        let mut found: Vec<_> = objects
+            .iter()
+            .map(|object| Found {
+                name: object.name_any(),
+                says: object.current().cloned(),
+                ours: object
+                    .owner_references()
+                    .iter()
+                    .any(|owner| owner.uid == self.owner.pod.uid),
+            })
+            .collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(made) = made {
+            match found.iter_mut().find(|object| object.name == made.name) {
+                // Until the watch shows our write, it shows what was before.
+                Some(object) if object.says.is_none() => object.says.clone_from(&made.says),
+                Some(_) => {}
+                None => found.insert(
+                    0,
+                    Found {
+                        name: made.name.clone(),
+                        says: made.says.clone(),
+                        ours: true,
+                    },
+                ),
+            }
+        }
+        found
+    }
+
+    async fn create(&self, key: &ServiceKey) -> anyhow::Result<String> {
+        if K::EXCLUSIVE {
+            self.delete_foreign(key).await?;
+        }
+        let labels = [
+            (names::LABEL_NODE, label_value(&self.owner.node)),
+            (names::LABEL_SERVICE_NAME, key.name.clone()),
+            (names::LABEL_SERVICE_NAMESPACE, key.namespace.clone()),
+        ];
+        let meta = ObjectMeta {
+            generate_name: Some(K::PREFIX.to_owned()),
+            labels: Some(
+                labels
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
+            ),
+            owner_references: Some(vec![self.owner.pod.clone()]),
+            ..ObjectMeta::default()
+        };
+        let params = PostParams {
+            field_manager: Some(field_manager::SPEAKER.to_owned()),
+            ..PostParams::default()
+        };
+        let name = self.api.create(&params, &K::with(meta)).await?.name_any();
+        debug!(event = "statusCreated", kind = %K::kind(&()), service = %key, name);
+        let made = Made {
+            name: name.clone(),
+            says: None,
+            at: Instant::now(),
+        };
+        self.made().insert(key.clone(), made);
+        Ok(name)
+    }
+
+    /// Whoever announced before may be dead, and then nobody else tells that it does not any more.
+    async fn delete_foreign(&self, key: &ServiceKey) -> anyhow::Result<()> {
+        let selector = format!(
+            "{}={},{}={},{}!={}",
+            names::LABEL_SERVICE_NAME,
+            key.name,
+            names::LABEL_SERVICE_NAMESPACE,
+            key.namespace,
+            names::LABEL_NODE,
+            label_value(&self.owner.node)
+        );
+        let foreign = self.api.list_metadata(&ListParams::default().labels(&selector)).await?;
+        let names: Vec<String> = foreign
+            .items
+            .into_iter()
+            .filter_map(|object| object.metadata.name)
+            .collect();
+        self.delete(names.iter().map(String::as_str)).await
+    }
+
+    async fn delete<'a>(&self, names: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
+        for name in names {
+            match self.api.delete(name, &DeleteParams::default()).await {
+                Ok(_) => debug!(event = "statusDeleted", kind = %K::kind(&()), name),
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<ServiceKey, Made<K::Status>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn service_of(meta: &ObjectMeta) -> Option<ServiceKey> {
+    let labels = meta.labels.as_ref()?;
+    Some(ServiceKey::new(
+        labels.get(names::LABEL_SERVICE_NAMESPACE)?,
+        labels.get(names::LABEL_SERVICE_NAME)?,
+    ))
+}
+
+/// Returns the value of the node label: the name, or a digest of one that is too long for a label.
+///
+/// Upstream: a long name makes the label invalid, and the object is never created.
+fn label_value(node: &str) -> String {
+    if node.len() <= LABEL_LIMIT {
+        return node.to_owned();
+    }
+    let digest = Sha256::digest(node.as_bytes());
+    let hash: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{hash}", &node[..node.floor_char_boundary(LABEL_LIMIT - 9)])
+}
+
+#[cfg(test)]
+mod tests;
