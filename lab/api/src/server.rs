@@ -205,7 +205,8 @@ fn kubeconfig(server_url: &str, ca_pem: &str, token: &str) -> String {
 /// Replaces a file with one that only its owner can read.
 fn write_private(path: &Path, text: &str) -> Result<(), StartError> {
     let write = || -> std::io::Result<()> {
-        let partial = path.with_extension("partial");
+        // Several servers may share a folder.
+        let partial = path.with_extension(crate::meta::suffix(8));
         let mut options = std::fs::OpenOptions::new();
         let mut file = options
             .write(true)
@@ -235,7 +236,9 @@ fn serve(
     };
     listener.set_nonblocking(true).map_err(unusable)?;
     let handle = axum_server::Handle::new();
-    let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(config)).map_err(unusable)?;
+    let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(config))
+        .map_err(unusable)?
+        .map(|tls| tls.acceptor(axum_server::accept::NoDelayAcceptor));
     let serving = server.handle(handle.clone());
     tasks.spawn(async move {
         tokio::select! {

@@ -174,3 +174,31 @@ async fn a_deleted_definition_takes_its_objects_along() {
     define(server.client()).await;
     assert_eq!(api.list(&ListParams::default()).await.unwrap().items.len(), 0);
 }
+
+#[tokio::test]
+async fn the_definitions_of_the_product_are_served_with_their_rules() {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    let (server, _dir) = server().await;
+    let crds = Api::<CustomResourceDefinition>::all(server.client());
+    let documents: Vec<Value> = serde_saphyr::from_multiple(include_str!("../../../../manifests/crds.yaml")).unwrap();
+    for crd in documents.into_iter().filter(Value::is_object) {
+        crds.create(&PostParams::default(), &from(crd)).await.unwrap();
+    }
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("metallb.io", "v1beta2", "BGPPeer"));
+    let peers: Api<DynamicObject> = Api::namespaced_with(server.client(), "default", &resource);
+    let peer = |spec: Value| {
+        from(json!({"apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": {"name": "p"}, "spec": spec}))
+    };
+    let base = json!({"myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1", "enableGracefulRestart": true});
+    let mut odd = base.clone();
+    odd["connectTime"] = "1500ms".into();
+    let (code, message) = refusal(peers.create(&PostParams::default(), &peer(odd)).await);
+    assert!(code == 422 && message.contains("spec.connectTime"), "{message}"); // B-14
+    peers.create(&PostParams::default(), &peer(base)).await.unwrap();
+    let patch = Patch::Merge(json!({"spec": {"enableGracefulRestart": false}}));
+    let (code, message) = refusal(peers.patch("p", &PatchParams::default(), &patch).await);
+    assert!(
+        code == 422 && message.contains("spec.enableGracefulRestart"),
+        "{message}"
+    ); // B-13
+}
