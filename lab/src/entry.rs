@@ -82,6 +82,8 @@ pub fn entry() -> Result<Role> {
     let mut args = std::env::args_os().skip(1);
     let stage = args.next().unwrap_or_default();
     let rest: Vec<OsString> = args.collect();
+    // A supervising stage blocks signals to wait for them, and its children would inherit that.
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
     match stage.to_str() {
         Some(UNSHARE) => std::process::exit(enter_namespaces(&rest)?),
         Some(INIT) => std::process::exit(init(&rest)?),

@@ -11,7 +11,7 @@ const PACKAGES: [&str; 3] = ["metallb-operator", "metallb-controller", "metallb-
 ///
 /// # Errors
 /// When they are missing and cannot be built.
-pub fn folder(chosen: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn folder(chosen: Option<&Path>) -> Result<PathBuf> {
     if let Some(dir) = chosen {
         let dir = dir
             .canonicalize()
@@ -52,7 +52,9 @@ fn target_folder() -> Result<(PathBuf, String)> {
 
 /// Lets cargo decide whether anything is to be done.
 fn build(target: &Path, profile: &str) -> Result<()> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"));
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or_else(|| Path::new("/"));
     if !workspace.join("Cargo.toml").is_file() {
         // Installed without its sources: what lies beside must do.
         return Ok(());

@@ -86,13 +86,13 @@ pub(crate) fn exec(args: &[OsString]) -> anyhow::Error {
         return anyhow!("__exec is started by the lab alone");
     };
     let command = format!("{:?}", spec.command.first());
-    match become_it(spec) {
+    match become_it(&spec) {
         Ok(never) => match never {},
         Err(error) => error.context(format!("cannot start {command}")),
     }
 }
 
-fn become_it(spec: Spec) -> Result<Infallible> {
+fn become_it(spec: &Spec) -> Result<Infallible> {
     // An own session: the Ctrl-C of the terminal is for the lab, which stops its pods in order.
     let _ = setsid();
     // The namespace's path is in the lab's root: enter it before leaving that.
@@ -107,7 +107,7 @@ fn become_it(spec: Spec) -> Result<Infallible> {
     if let Some(root) = &spec.root {
         enter_root(root).context("cannot build the root file system")?;
     }
-    drop_privileges(&spec)?;
+    drop_privileges(spec)?;
     let (program, args) = spec.command.split_first().context("no command")?;
     Err(Command::new(program).args(args).exec().into())
 }
@@ -174,6 +174,7 @@ fn enter_root(root: &Root) -> Result<()> {
     )?;
     show_sysfs(dir)?;
     fs::create_dir_all(dir.join("tmp"))?;
+    fs::create_dir_all(dir.join("var/tmp"))?;
     for one in &root.binds {
         bind(one, dir).with_context(|| format!("cannot show {} at {}", one.from.display(), one.to.display()))?;
     }

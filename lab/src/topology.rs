@@ -18,21 +18,21 @@ use socket2::{Domain, Socket, Type};
 use crate::net::{Links, NetError, Netns, Wire};
 
 /// Where the API server listens inside the lab.
-pub const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6443);
+pub(crate) const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6443);
 /// The lab's own address on its bridge.
-pub const LAB: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+pub(crate) const LAB: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 /// The router, as the nodes see it.
-pub const ROUTER: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
+pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
 /// The router, as the client sees it.
 const ROUTER_FAR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 1);
 /// The client, as the nodes see it.
-pub const CLIENT: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 100);
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 100);
 /// The client behind the router.
-pub const CLIENT_FAR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 100);
+pub(crate) const CLIENT_FAR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 100);
 /// The bridge.
 const BRIDGE: &str = "lab0";
 /// More than this would run into the client's address.
-pub const MAX_NODES: u8 = 80;
+pub(crate) const MAX_NODES: u8 = 80;
 
 /// The namespaces of a running lab, wired.
 #[derive(Debug)]

@@ -120,7 +120,7 @@ impl Links {
                     self.refused(format!("route {prefix}"), Error::NamespaceError(source.to_string()))
                 })?;
                 builder
-                    .multipath(hops.into_iter().map(|hop| hop.build()).collect())
+                    .multipath(hops.into_iter().map(rtnetlink::RouteNextHopBuilder::build).collect())
                     .build()
             }
         };

@@ -23,7 +23,7 @@ pub struct Netns(Arc<Inner>);
 struct Inner {
     name: String,
     file: File,
-    pinned: Option<PathBuf>,
+    pinned: PathBuf,
 }
 
 impl Netns {
@@ -43,7 +43,7 @@ impl Netns {
         Ok(Self(Arc::new(Inner {
             name: name.into(),
             file,
-            pinned: Some(path),
+            pinned: path,
         })))
     }
 
@@ -57,7 +57,7 @@ impl Netns {
         Ok(Self(Arc::new(Inner {
             name: name.into(),
             file,
-            pinned: Some(path),
+            pinned: path,
         })))
     }
 
@@ -70,7 +70,7 @@ impl Netns {
     /// A path that `setns` accepts after opening, from any process that shares the mount namespace.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.0.pinned.as_deref().unwrap_or(Path::new("/proc/self/ns/net"))
+        &self.0.pinned
     }
 
     /// Runs `work` inside. It must be short: the caller waits. A tokio runtime may be used from it, and
@@ -168,10 +168,8 @@ impl Netns {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(path) = &self.pinned {
-            let _ = umount2(path, MntFlags::MNT_DETACH);
-            let _ = fs::remove_file(path);
-        }
+        let _ = umount2(&self.pinned, MntFlags::MNT_DETACH);
+        let _ = fs::remove_file(&self.pinned);
     }
 }
 

@@ -26,11 +26,12 @@ pub(super) fn start(netns: &Netns, dir: &Path) -> Result<Daemon> {
     fs::create_dir_all(dir.join("run"))?;
     fs::write(dir.join("run/bird.conf"), configuration())?;
     let conf = format!("{RUN}/bird.conf");
+    let control = format!("{RUN}/bird.ctl");
     daemon::start(
         netns,
         dir,
         RUN,
-        &[program, "-f", "-c", &conf, "-s", &format!("{RUN}/bird.ctl")],
+        &[program, "-f", "-c", &conf, "-s", &control].map(str::to_owned),
     )
 }
 

@@ -4,7 +4,7 @@
 //! listener ── one task a connection: metallb_bgp::Session (passive) ── Learned ──► table task ──► kernel routes
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
@@ -75,18 +75,16 @@ async fn converse(mut stream: TcpStream, from: Ipv4Addr, learned: &mpsc::Sender<
         ..PeerConfig::new(from.to_string(), ASN, RemoteAs::External, IpAddr::V4(from))
     };
     let mut session = Session::new(config, u64::from(u32::from(from)));
-    let mut actions = session.handle(Instant::now(), Event::Start);
-    actions.extend(session.handle(
-        Instant::now(),
-        Event::Connected(LinkAddresses::only(IpAddr::V4(ROUTER))),
-    ));
+    let mut actions = VecDeque::from(session.handle(Instant::now(), Event::Start));
+    let connected = Event::Connected(LinkAddresses::only(IpAddr::V4(ROUTER)));
+    actions.extend(session.handle(Instant::now(), connected));
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        for action in actions.drain(..) {
+        while let Some(action) = actions.pop_front() {
             match action {
                 Action::Send(bytes) => {
                     stream.write_all(&bytes).await?;
-                    session.handle(Instant::now(), Event::Written(bytes.len()));
+                    actions.extend(session.handle(Instant::now(), Event::Written(bytes.len())));
                 }
                 Action::Close => return Ok(()),
                 Action::Received(message) => tell(message, from, learned).await,
@@ -101,13 +99,14 @@ async fn converse(mut stream: TcpStream, from: Ipv4Addr, learned: &mpsc::Sender<
             }
         };
         // Both arms are cancel-safe.
-        actions = tokio::select! {
+        let news = tokio::select! {
             read = stream.read(&mut buffer) => match read? {
                 0 => return Ok(()),
                 count => session.handle(Instant::now(), Event::Received(&buffer[..count])),
             },
             () = tick => session.handle(Instant::now(), Event::Tick),
         };
+        actions.extend(news);
     }
 }
 

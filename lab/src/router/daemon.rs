@@ -15,8 +15,8 @@ use crate::sandbox::{Bind, Root, Spec};
 pub(super) struct Daemon(#[expect(dead_code, reason = "killed when dropped")] Child);
 
 /// Starts `command` with `dir/run` shown at `run`, both ways.
-pub(super) fn start(netns: &Netns, dir: &Path, run: &str, command: &[&str]) -> Result<Daemon> {
-    let name = Path::new(command[0])
+pub(super) fn start(netns: &Netns, dir: &Path, run: &str, command: &[String]) -> Result<Daemon> {
+    let name = Path::new(&command[0])
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();

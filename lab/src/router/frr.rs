@@ -1,9 +1,11 @@
 //! FRR as router: zebra installs what bgpd learns from any speaker of the nodes' network.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use nix::unistd::User;
 
 use super::ASN;
 use super::daemon::{self, Daemon};
@@ -26,41 +28,47 @@ pub(super) fn start(netns: &Netns, dir: &Path, many_users: bool) -> Result<Vec<D
     if !many_users {
         bail!("FRR changes its user and so needs root: run as root, or choose --router bird or builtin");
     }
-    fs::create_dir_all(dir.join("run"))?;
-    fs::write(dir.join("run/zebra.conf"), "hostname router\nlog stdout\n")?;
-    fs::write(dir.join("run/bgpd.conf"), configuration())?;
+    let run = dir.join("run");
+    fs::create_dir_all(&run)?;
+    fs::write(run.join("zebra.conf"), "hostname router\nlog stdout\n")?;
+    fs::write(run.join("bgpd.conf"), configuration())?;
     // An empty one stops vtysh from complaining.
-    fs::write(dir.join("run/vtysh.conf"), "")?;
-    let common = |conf: &str, pid: &str| {
-        [
-            "-u",
-            "root",
-            "-g",
-            "root",
-            "-f",
-            conf,
-            "-i",
-            pid,
-            "--vty_socket",
-            RUN,
-            "-z",
-        ]
-        .map(String::from)
-        .to_vec()
-    };
-    let run = |program: &str, conf: &str, pid: &str, more: &[&str]| {
-        let mut command = vec![program.to_owned()];
-        command.extend(common(&format!("{RUN}/{conf}"), &format!("{RUN}/{pid}")));
-        command.push(format!("{RUN}/zserv.api"));
-        command.extend(more.iter().map(ToString::to_string));
-        let command: Vec<&str> = command.iter().map(String::as_str).collect();
-        daemon::start(netns, dir, RUN, &command)
-    };
+    fs::write(run.join("vtysh.conf"), "")?;
+    give_to_frr(&run)?;
     // bgpd tries again until zebra is there.
+    let listen_on = ROUTER.to_string();
     Ok(vec![
-        run(ZEBRA, "zebra.conf", "zebra.pid", &[])?,
-        run(BGPD, "bgpd.conf", "bgpd.pid", &["--listenon", &ROUTER.to_string()])?,
+        daemon::start(netns, dir, RUN, &command(ZEBRA, "zebra"))?,
+        daemon::start(
+            netns,
+            dir,
+            RUN,
+            &[command(BGPD, "bgpd"), vec!["--listenon".into(), listen_on]].concat(),
+        )?,
     ])
+}
+
+fn command(program: &str, name: &str) -> Vec<String> {
+    let options = [
+        "-f",
+        &format!("{RUN}/{name}.conf"),
+        "-i",
+        &format!("{RUN}/{name}.pid"),
+        "-z",
+        &format!("{RUN}/zserv.api"),
+    ];
+    std::iter::once(program).chain(options).map(str::to_owned).collect()
+}
+
+/// The daemons give up root for the user of the package.
+fn give_to_frr(run: &Path) -> Result<()> {
+    let user = User::from_name("frr")?.context("FRR's user `frr` does not exist: reinstall the package")?;
+    let owner = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+    chown(run, owner.0, owner.1)?;
+    for entry in fs::read_dir(run)? {
+        chown(entry?.path(), owner.0, owner.1)?;
+    }
+    Ok(())
 }
 
 fn configuration() -> String {

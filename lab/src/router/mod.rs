@@ -16,7 +16,7 @@ use ipnet::Ipv4Net;
 use crate::net::{Links, Netns};
 
 /// The router's autonomous system.
-pub const ASN: u32 = 64501;
+pub(crate) const ASN: u32 = 64501;
 
 /// Which router to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
