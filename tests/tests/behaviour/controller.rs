@@ -288,3 +288,71 @@ async fn a_bad_pool_stops_nobody_and_is_reported() {
     controller.stop().await;
     cluster.api.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_services_at_once_get_one_address_and_one_write_each() {
+    use futures::StreamExt;
+
+    const COUNT: usize = 300;
+    let cluster = Cluster::start().await;
+    cluster.pool("p", "10.1.0.0/16").await;
+    let controller = cluster.controller("controller-1");
+    cluster.service("first").await;
+    cluster.gets("first", "10.1.0.0").await;
+    let config = kube::runtime::watcher::Config::default();
+    let watch = kube::runtime::watcher(cluster.services(), config).boxed();
+    let seen = tokio::spawn(assigned(watch, COUNT + 1));
+    let begin = Instant::now();
+    let names = futures::stream::iter((0..COUNT).map(|n| format!("s{n}")));
+    let cluster_ref = &cluster;
+    names
+        .for_each_concurrent(8, |name| async move { cluster_ref.service(&name).await })
+        .await;
+    let created = begin.elapsed();
+    let (versions, ips) = seen.await.unwrap();
+    println!(
+        "{COUNT} created in {created:?}, all assigned after {:?}",
+        begin.elapsed()
+    );
+    assert_eq!(ips.len(), COUNT + 1);
+    // The creation and one write: nobody was written twice.
+    assert!(versions.values().all(|versions| *versions <= 2), "{versions:?}");
+    controller.stop().await;
+    cluster.api.shutdown().await;
+}
+
+/// Follows Services until so many have an address: how many versions of each were seen, and the distinct addresses.
+async fn assigned(
+    mut watch: futures::stream::BoxStream<
+        'static,
+        kube::runtime::watcher::Result<kube::runtime::watcher::Event<Service>>,
+    >,
+    count: usize,
+) -> (BTreeMap<String, usize>, std::collections::BTreeSet<String>) {
+    use futures::StreamExt;
+    use kube::runtime::watcher::Event;
+
+    let mut versions = BTreeMap::new();
+    let mut ips = std::collections::BTreeSet::new();
+    while ips.len() < count {
+        let Some(Ok(Event::Apply(service) | Event::InitApply(service))) = watch.next().await else {
+            continue;
+        };
+        *versions.entry(service.name_any()).or_default() += 1;
+        let status = service.status.unwrap_or_default().load_balancer.unwrap_or_default();
+        ips.extend(
+            status
+                .ingress
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|entry| entry.ip),
+        );
+    }
+    // Whatever else is written would come soon.
+    while let Ok(Some(Ok(event))) = tokio::time::timeout(Duration::from_millis(300), watch.next()).await {
+        if let Event::Apply(service) = event {
+            *versions.entry(service.name_any()).or_default() += 1;
+        }
+    }
+    (versions, ips)
+}
