@@ -137,7 +137,7 @@ impl<'a> Steps<'a> {
     /// Tries a pool that overlaps another; returns the refusal.
     ///
     /// # Errors
-    /// When it is accepted, or refused without its name.
+    /// When it is accepted, or refused without naming the field.
     pub async fn try_bad_pool(&self) -> Result<String> {
         self.refused(BAD_POOL).await
     }
@@ -145,19 +145,21 @@ impl<'a> Steps<'a> {
     /// Tries a peer whose timers contradict each other; returns the refusal.
     ///
     /// # Errors
-    /// When it is accepted, or refused without its name.
+    /// When it is accepted, or refused without naming the field.
     pub async fn try_bad_peer(&self) -> Result<String> {
         self.refused(BAD_PEER).await
     }
 
     async fn refused(&self, text: &str) -> Result<String> {
         let object = parse(text)?.remove(0);
-        let name = object.name_any();
+        let name = kind_and_name(&object);
         match apply(&self.lab.kube(), text).await {
-            Ok(_) => bail!("{} was accepted", kind_and_name(&object)),
+            Ok(_) => bail!("{name} was accepted"),
             Err(error) => match error.downcast_ref::<kube::Error>() {
-                Some(kube::Error::Api(status)) if status.message.contains(&name) => Ok(status.message.clone()),
-                _ => Err(error.context(format!("{name} was not refused by name"))),
+                Some(kube::Error::Api(status)) if names_field(&status.message) => {
+                    Ok(format!("{name}: {}", status.message))
+                }
+                _ => Err(error.context(format!("{name} was not refused by a webhook that names the field"))),
             },
         }
     }
@@ -376,6 +378,10 @@ async fn retry<T: Debug>(what: &str, mut act: impl AsyncFnMut() -> Result<T>) ->
 
 fn unreachable_webhook(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<kube::Error>(), Some(kube::Error::Api(status)) if status.code >= 500)
+}
+
+fn names_field(refusal: &str) -> bool {
+    refusal.contains("denied the request") && refusal.contains("spec.")
 }
 
 fn established(crd: &CustomResourceDefinition) -> bool {

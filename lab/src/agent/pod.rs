@@ -324,6 +324,7 @@ impl Life<'_> {
         let mut all: Vec<Bind> = listed.chain(account).collect();
         // A folder must be there before what is mounted inside of it.
         all.sort_by_key(|bind| bind.to.components().count());
+        nest(&all);
         all
     }
 
@@ -414,6 +415,18 @@ enum Obstacle {
 impl From<anyhow::Error> for Obstacle {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+/// Makes the mount points of volumes inside of other volumes, which may be read-only afterwards.
+fn nest(binds: &[Bind]) {
+    for (at, inner) in binds.iter().enumerate() {
+        for outer in &binds[..at] {
+            if let Ok(rest) = inner.to.strip_prefix(&outer.to) {
+                // What fails here fails again at the mount, with a message.
+                let _ = fs::create_dir_all(outer.from.join(rest));
+            }
+        }
     }
 }
 

@@ -209,10 +209,12 @@ fn swap(dir: &Path, generation: &str) -> io::Result<()> {
 fn link_names(dir: &Path, files: &Files) -> io::Result<()> {
     let tops: std::collections::BTreeSet<&str> = files.keys().filter_map(|name| name.split('/').next()).collect();
     for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         let name = name.to_string_lossy();
-        if !name.starts_with("..") && !tops.contains(&*name) {
-            fs::remove_file(dir.join(&*name))?;
+        // What is no link is a mount point of another volume.
+        if entry.file_type()?.is_symlink() && !name.starts_with("..") && !tops.contains(&*name) {
+            fs::remove_file(entry.path())?;
         }
     }
     for top in tops {
