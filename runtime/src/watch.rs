@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -21,8 +22,9 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 pub use kube::runtime::watcher::Config;
 
@@ -30,6 +32,9 @@ pub use kube::runtime::watcher::Config;
 ///
 /// Upstream pings over HTTP/2 and notices after 45 s.
 const WATCH_TIMEOUT: u32 = 60;
+
+/// A trouble that lasts is said again after this time.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// What happened to the collection.
 #[derive(Debug)]
@@ -114,6 +119,7 @@ where
         prune,
         optional,
         ready: false,
+        trouble: None,
     };
     tokio::spawn(follow(guarded(api), config, follower, stop));
     Watched { store, changes }
@@ -199,6 +205,8 @@ struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, P> {
     prune: P,
     optional: bool,
     ready: bool,
+    /// What went wrong and when that was said, until something goes right.
+    trouble: Option<(String, Instant)>,
 }
 
 impl<K, P> Follower<K, P>
@@ -207,6 +215,10 @@ where
     P: Fn(&mut K),
 {
     fn take(&mut self, event: Event<Guarded<K>>) {
+        // The start of a list is an intention, not yet a success.
+        if !matches!(event, Event::Init) && self.trouble.take().is_some() {
+            info!(event = "watchRecovered", kind = %K::kind(&()));
+        }
         match event {
             Event::Apply(object) => {
                 if let Some(object) = self.accept(object) {
@@ -225,12 +237,22 @@ where
         }
     }
 
+    /// Warns about a new trouble, and of an old one now and then: an API server that is away need not fill the log.
     fn fail(&mut self, error: &watcher::Error) {
+        let kind = K::kind(&());
+        let text = Chain(error).to_string();
         if self.optional && is_out_of_reach(error) {
-            debug!(event = "kindUnavailable", kind = %K::kind(&()), error = %Chain(error));
+            debug!(event = "kindUnavailable", %kind, error = text);
             self.tell_ready();
+        } else if self
+            .trouble
+            .as_ref()
+            .is_some_and(|(said, at)| *said == text && at.elapsed() < SILENCE)
+        {
+            debug!(event = "watchFailed", %kind, error = text);
         } else {
-            warn!(event = "watchFailed", kind = %K::kind(&()), error = %Chain(error));
+            warn!(event = "watchFailed", %kind, error = text);
+            self.trouble = Some((text, Instant::now()));
         }
     }
 

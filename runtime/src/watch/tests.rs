@@ -16,6 +16,7 @@ fn follower() -> (Feed, mpsc::UnboundedReceiver<Change<ConfigMap>>) {
             prune: |_| {},
             optional: false,
             ready: false,
+            trouble: None,
         },
         receiver,
     )

@@ -143,7 +143,7 @@ fn sent(counters: &Counters, kind: MessageType) -> u64 {
     counters.sent(kind)
 }
 
-const BGP: [(&str, &str, MetricType, SessionNumber); 12] = {
+const BGP: [(&str, &str, MetricType, SessionNumber); 13] = {
     use MetricType::{COUNTER, GAUGE};
     [
         ("session_up", "BGP session state (1 is up, 0 is down)", GAUGE, |s| {
@@ -193,6 +193,12 @@ const BGP: [(&str, &str, MetricType, SessionNumber); 12] = {
             "Number of BGP keepalive messages received",
             COUNTER,
             |s| s.counters.received(MessageType::Keepalive),
+        ),
+        (
+            "route_refresh_sent",
+            "Number of BGP route refresh messages sent",
+            COUNTER,
+            |s| sent(&s.counters, MessageType::RouteRefresh),
         ),
         ("total_sent", "Number of total BGP messages sent", COUNTER, |s| {
             s.counters.total_sent()
