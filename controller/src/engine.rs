@@ -156,10 +156,11 @@ impl Engine {
                 service.name_any(),
             )
         });
-        for service in &services {
-            if view::of_class(service, &self.class) {
-                self.assigner.import(&view::view(service));
-            }
+        let (ours, theirs): (Vec<_>, Vec<_>) = services
+            .iter()
+            .partition(|service| view::of_class(service, &self.class));
+        for service in ours.into_iter().chain(theirs) {
+            self.assigner.import(&view::view(service));
         }
         self.started = true;
         services.iter().map(|service| view::key(service)).collect()
@@ -200,11 +201,17 @@ impl Engine {
         );
     }
 
-    /// Tells whether the Service is ours to look at; lets go of it if it was.
+    /// Tells whether the Service is ours to decide about.
     fn concerns(&mut self, service: &Service, seen: &metallb_ipam::Service) -> bool {
-        if !view::of_class(service, &self.class) && (seen.load_balancer || !self.is_ours(seen)) {
-            self.assigner.forget(&seen.key);
-            return false;
+        if !view::of_class(service, &self.class) {
+            if seen.load_balancer {
+                self.assigner.reserve(seen);
+                return false;
+            }
+            if !self.is_ours(seen) {
+                self.assigner.forget(&seen.key);
+                return false;
+            }
         }
         // Nothing says that these addresses are wrong; the pool just cannot be read.
         let unreadable = seen.marked_pool().is_some_and(|pool| self.unusable.contains(pool));

@@ -133,6 +133,17 @@ impl Assigner {
         }
     }
 
+    /// Takes note of the addresses of a Service that somebody else serves, so that they are not given away.
+    ///
+    /// Upstream: they are forgotten, and given to others (W26).
+    pub fn reserve(&mut self, service: &Service) {
+        let held = self.allocator.held(&service.key).map(|held| held.ips.as_slice());
+        if held != service.ingress_ips().ok().as_deref() {
+            self.allocator.release(&service.key);
+        }
+        self.import(service);
+    }
+
     /// Forgets a Service that is gone; returns whether it had addresses.
     pub fn forget(&mut self, key: &Key) -> bool {
         self.memory.remove(key);

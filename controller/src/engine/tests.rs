@@ -320,3 +320,14 @@ fn the_older_of_two_with_one_address_keeps_it() {
     assert_eq!(write(&look(&mut engine, &old)), None);
     assert_eq!(ips(write(&look(&mut engine, &young)).unwrap()), ["1.2.3.1"]);
 }
+
+#[test]
+fn addresses_of_another_class_are_not_given_away() {
+    // W26: the flag was changed, and what was served before still has its addresses.
+    let theirs = classed(with_ip(service("theirs"), "1.2.3.0", "p"), "other");
+    let mut engine = started(std::slice::from_ref(&theirs));
+    assert_eq!(ips(write(&look(&mut engine, &service("a"))).unwrap()), ["1.2.3.1"]);
+    assert!(look(&mut engine, &theirs).is_empty());
+    look(&mut engine, &classed(service("theirs"), "other"));
+    assert_eq!(ips(write(&look(&mut engine, &service("b"))).unwrap()), ["1.2.3.0"]);
+}

@@ -194,11 +194,14 @@ impl Term {
         let params = PostParams::default();
         let put = api.replace_status(key.name(), &params, service);
         match tokio::time::timeout(WRITE_TIMEOUT, put).await.context("timed out")? {
-            Ok(_) => {
-                let from = service.resource_version().unwrap_or_default();
-                let key = key.clone();
+            Ok(now) => {
                 info!(event = "serviceUpdated", service = %key, "updated service object");
-                self.engine(|engine| engine.handle(Event::Written { key, from }));
+                let from = service.resource_version();
+                // A version that stayed will not be seen to change, so there is nothing to wait for.
+                if let Some(from) = from.filter(|from| now.resource_version().as_ref() != Some(from)) {
+                    let key = key.clone();
+                    self.engine(|engine| engine.handle(Event::Written { key, from }));
+                }
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
