@@ -1,8 +1,10 @@
 //! YAML documents to the API server, by server-side apply, as `kubectl apply --server-side` does.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result};
-use kube::api::{DynamicObject, GroupVersionKind, Patch, PatchParams};
-use kube::discovery::Scope;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::discovery::{ApiCapabilities, Scope};
 use kube::{Api, Client, ResourceExt};
 
 /// The name that the lab writes under.
@@ -17,14 +19,20 @@ pub(crate) fn parse(text: &str) -> Result<Vec<DynamicObject>> {
 /// Applies every object of `text`, in order; returns how many.
 pub(crate) async fn apply(client: &Client, text: &str) -> Result<usize> {
     let objects = parse(text)?;
+    // Discovery once a kind, as kubectl does.
+    let mut kinds = HashMap::new();
     for object in &objects {
-        apply_one(client, object).await?;
+        let kind = kind_of(object)?;
+        if !kinds.contains_key(&kind) {
+            kinds.insert(kind.clone(), discover(client, &kind).await?);
+        }
+        apply_one(client, object, &kinds[&kind]).await?;
     }
     Ok(objects.len())
 }
 
-async fn apply_one(client: &Client, object: &DynamicObject) -> Result<()> {
-    let api = api_of(client, object).await?;
+async fn apply_one(client: &Client, object: &DynamicObject, kind: &Discovered) -> Result<()> {
+    let api = api_at(client, object, kind);
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let applied = api.patch(&object.name_any(), &params, &Patch::Apply(object)).await;
     applied
@@ -34,15 +42,30 @@ async fn apply_one(client: &Client, object: &DynamicObject) -> Result<()> {
 
 /// The API of an object's kind, as discovery tells it.
 pub(crate) async fn api_of(client: &Client, object: &DynamicObject) -> Result<Api<DynamicObject>> {
-    let types = object.types.as_ref().context("an object has no kind")?;
-    let kind = GroupVersionKind::try_from(types)?;
-    let pinned = kube::discovery::pinned_kind(client, &kind).await;
-    let (resource, capabilities) = pinned.with_context(|| format!("the API server has no {}", types.kind))?;
-    Ok(match (capabilities.scope, object.namespace()) {
-        (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), &namespace, &resource),
-        (Scope::Namespaced, None) => Api::default_namespaced_with(client.clone(), &resource),
-        (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
-    })
+    let kind = discover(client, &kind_of(object)?).await?;
+    Ok(api_at(client, object, &kind))
+}
+
+/// A kind as the API server serves it.
+type Discovered = (ApiResource, ApiCapabilities);
+
+fn kind_of(object: &DynamicObject) -> Result<GroupVersionKind> {
+    Ok(GroupVersionKind::try_from(
+        object.types.as_ref().context("an object has no kind")?,
+    )?)
+}
+
+async fn discover(client: &Client, kind: &GroupVersionKind) -> Result<Discovered> {
+    let pinned = kube::discovery::pinned_kind(client, kind).await;
+    pinned.with_context(|| format!("the API server has no {}", kind.kind))
+}
+
+fn api_at(client: &Client, object: &DynamicObject, (resource, capabilities): &Discovered) -> Api<DynamicObject> {
+    match (&capabilities.scope, object.namespace()) {
+        (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), &namespace, resource),
+        (Scope::Namespaced, None) => Api::default_namespaced_with(client.clone(), resource),
+        (Scope::Cluster, _) => Api::all_with(client.clone(), resource),
+    }
 }
 
 fn describe(object: &DynamicObject) -> String {

@@ -41,7 +41,7 @@ impl HttpClient {
         self.get_within(address, port, PATIENCE).await
     }
 
-    async fn get_within(&self, address: Ipv4Addr, port: u16, patience: Duration) -> Result<Reply> {
+    pub(crate) async fn get_within(&self, address: Ipv4Addr, port: u16, patience: Duration) -> Result<Reply> {
         let to = SocketAddr::new(address.into(), port);
         let exchange = async {
             let mut stream = self.netns.connect(None, to, patience).await?;

@@ -32,6 +32,8 @@ const SERVICES: &str = include_str!("../manifests/services.yaml");
 const NAMESPACE: &str = "metallb-system";
 /// How long anything may take that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one request may take while the first answer is waited for.
+const IMPATIENCE: Duration = Duration::from_millis(100);
 /// How often the state is looked at.
 const PACE: Duration = Duration::from_millis(10);
 /// Enough that an even spread over three leaves none out by chance: 3·(2/3)^60 < 10⁻¹⁰.
@@ -208,8 +210,9 @@ impl<'a> Steps<'a> {
     /// When nobody answers.
     pub async fn request(&self, address: Ipv4Addr) -> Result<Reply> {
         let client = self.lab.client();
+        // A SYN that comes before anybody listens is repeated after a whole second: rather begin anew.
         wait_for(&format!("{address} to answer"), PATIENCE, async || {
-            Ok(client.get(address, 80).await.ok())
+            Ok(client.get_within(address, 80, IMPATIENCE).await.ok())
         })
         .await
     }
