@@ -227,10 +227,7 @@ impl Allocator {
     #[must_use]
     pub fn all_counters(&self) -> BTreeMap<PoolName, Counters> {
         let pools = self.catalog.by_name();
-        pools
-            .into_iter()
-            .map(|pool| (pool.name.clone(), pool.counters()))
-            .collect()
+        pools.iter().map(|pool| (pool.name.clone(), pool.counters())).collect()
     }
 
     /// The number of Services with addresses and of those that wait.

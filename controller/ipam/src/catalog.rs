@@ -15,28 +15,32 @@ use crate::space::Slot;
 struct Row {
     first: u128,
     last: u128,
-    pool: PoolName,
+    /// Place in `Catalog::pools`.
+    pool: usize,
     entry: u32,
 }
 
 /// The pools, indexed.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
-    pools: HashMap<PoolName, PoolState>,
+    /// In the order of names.
+    pools: Vec<PoolState>,
+    /// Places of pools in that list; so are the numbers in the lists below.
+    places: HashMap<PoolName, usize>,
     v4: Vec<Row>,
     v6: Vec<Row>,
     /// Pools without `serviceAllocation`, by name.
-    generic: Vec<PoolName>,
+    generic: Vec<usize>,
     /// Pinned pools open to every namespace, by priority and name.
-    anywhere: Vec<PoolName>,
+    anywhere: Vec<usize>,
     /// For each namespace that a pool names: those pools and the ones above, by priority and name.
-    pinned: HashMap<String, Vec<PoolName>>,
+    pinned: HashMap<String, Vec<usize>>,
 }
 
 impl Catalog {
     /// The pools that these definitions add, change or remove.
     pub(crate) fn changes(&self, specs: &BTreeMap<PoolName, Spec>) -> BTreeSet<PoolName> {
-        let removed = self.pools.keys().filter(|name| !specs.contains_key(*name));
+        let removed = self.places.keys().filter(|name| !specs.contains_key(*name));
         let changed = specs
             .iter()
             .filter(|(name, spec)| self.get(name).is_none_or(|pool| pool.spec != **spec));
@@ -45,49 +49,51 @@ impl Catalog {
 
     /// Puts new definitions in force; unchanged pools keep their state.
     pub(crate) fn set(&mut self, specs: BTreeMap<PoolName, Spec>) {
-        let mut old = std::mem::take(&mut self.pools);
+        let old = std::mem::take(&mut self.pools);
+        let mut old: HashMap<_, _> = old.into_iter().map(|pool| (pool.name.clone(), pool)).collect();
         for (name, spec) in specs {
             let kept = old.remove(&name).filter(|state| state.spec == spec);
-            let state = kept.unwrap_or_else(|| PoolState::new(name.clone(), spec));
-            self.pools.insert(name, state);
+            self.pools.push(kept.unwrap_or_else(|| PoolState::new(name, spec)));
         }
-        self.index();
+        let places = self.pools.iter().enumerate();
+        self.places = places.map(|(place, pool)| (pool.name.clone(), place)).collect();
+        self.v4 = rows(&self.pools, Family::V4);
+        self.v6 = rows(&self.pools, Family::V6);
+        self.list_candidates();
     }
 
-    fn index(&mut self) {
-        let mut pools: Vec<_> = self.pools.values().collect();
-        // Lowest positive number first; 0 means unset and comes last.
-        pools.sort_by_key(|pool| {
-            let priority = pool
-                .spec
-                .allocation
-                .as_ref()
-                .map_or(0, |allocation| allocation.priority);
-            (priority == 0, priority, pool.name.clone())
+    fn list_candidates(&mut self) {
+        let allocation = |place: usize| self.pools[place].spec.allocation.as_ref();
+        let mut places: Vec<_> = (0..self.pools.len())
+            .filter(|place| self.pools[*place].spec.auto_assign)
+            .collect();
+        // Lowest number first; 0 means unset and comes last. Equal ones stay in the order of names.
+        places.sort_by_key(|place| {
+            let priority = allocation(*place).map_or(0, |allocation| allocation.priority);
+            (priority == 0, priority)
         });
-        self.v4 = rows(&pools, Family::V4);
-        self.v6 = rows(&pools, Family::V6);
-        let automatic: Vec<_> = pools.iter().filter(|pool| pool.spec.auto_assign).collect();
-        self.generic.clear();
-        self.anywhere.clear();
-        self.pinned.clear();
+        let open = |place: usize, namespace: Option<&str>| match allocation(place).map(|own| &own.namespaces) {
+            None => false,
+            Some(Namespaces::Any) => true,
+            Some(Namespaces::Only(names)) => namespace.is_some_and(|namespace| names.contains(namespace)),
+        };
+        let open_to = |namespace| places.iter().copied().filter(|place| open(*place, namespace)).collect();
         let mut named = BTreeSet::new();
-        for pool in &automatic {
-            match pool.spec.allocation.as_ref().map(|allocation| &allocation.namespaces) {
-                None => self.generic.push(pool.name.clone()),
-                Some(Namespaces::Any) => self.anywhere.push(pool.name.clone()),
-                Some(Namespaces::Only(names)) => named.extend(names),
+        for place in &places {
+            if let Some(Namespaces::Only(names)) = allocation(*place).map(|own| &own.namespaces) {
+                named.extend(names);
             }
         }
-        for namespace in named {
-            let fits = |pool: &&&&PoolState| match pool.spec.allocation.as_ref().map(|a| &a.namespaces) {
-                None => false,
-                Some(Namespaces::Any) => true,
-                Some(Namespaces::Only(names)) => names.contains(namespace),
-            };
-            let names = automatic.iter().filter(fits).map(|pool| pool.name.clone()).collect();
-            self.pinned.insert(namespace.clone(), names);
-        }
+        let pinned = named
+            .into_iter()
+            .map(|name| (name.clone(), open_to(Some(name.as_str()))))
+            .collect();
+        let generic = places
+            .iter()
+            .copied()
+            .filter(|place| allocation(*place).is_none())
+            .collect();
+        (self.anywhere, self.pinned, self.generic) = (open_to(None), pinned, generic);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -95,18 +101,16 @@ impl Catalog {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&PoolState> {
-        self.pools.get(name)
+        self.pools.get(*self.places.get(name)?)
     }
 
     pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut PoolState> {
-        self.pools.get_mut(name)
+        self.pools.get_mut(*self.places.get(name)?)
     }
 
     /// All pools in the order of their names.
-    pub(crate) fn by_name(&self) -> Vec<&PoolState> {
-        let mut pools: Vec<_> = self.pools.values().collect();
-        pools.sort_by(|a, b| a.name.cmp(&b.name));
-        pools
+    pub(crate) fn by_name(&self) -> &[PoolState] {
+        &self.pools
     }
 
     /// The pool of an address that may be handed out, and its place there.
@@ -119,31 +123,35 @@ impl Catalog {
         };
         let row = rows.get(rows.partition_point(|row| row.last < bits))?;
         let slot = Slot { entry: row.entry, bits };
-        let pool = self.pools.get(&row.pool)?;
+        let pool = self.pools.get(row.pool)?;
         (row.first <= bits && pool.half(family).space.usable(slot)).then_some((pool, slot))
     }
 
     /// Pinned pools to choose from in this namespace; labels are still to be checked.
-    pub(crate) fn pinned(&self, namespace: &str) -> impl Iterator<Item = &PoolState> {
-        let names = self.pinned.get(namespace).unwrap_or(&self.anywhere);
-        names.iter().filter_map(|name| self.pools.get(name))
+    pub(crate) fn pinned(&self, namespace: &str) -> impl Iterator<Item = &PoolState> + Clone {
+        let places = self.pinned.get(namespace).unwrap_or(&self.anywhere);
+        places.iter().map(|place| &self.pools[*place])
     }
 
     /// Pools open to all.
-    pub(crate) fn generic(&self) -> impl Iterator<Item = &PoolState> {
-        self.generic.iter().filter_map(|name| self.pools.get(name))
+    pub(crate) fn generic(&self) -> impl Iterator<Item = &PoolState> + Clone {
+        self.generic.iter().map(|place| &self.pools[*place])
     }
 }
 
 /// Ranges of a family over all pools, ascending. Should two ever overlap in spite of the parser,
 /// the later one is cut out, so that no address has two owners.
-fn rows(pools: &[&PoolState], family: Family) -> Vec<Row> {
-    let mut rows: Vec<_> = pools.iter().flat_map(|pool| rows_of(pool, family)).collect();
+fn rows(pools: &[PoolState], family: Family) -> Vec<Row> {
+    let all = pools
+        .iter()
+        .enumerate()
+        .flat_map(|(place, pool)| rows_of(place, pool, family));
+    let mut rows: Vec<_> = all.collect();
     rows.sort_by_key(|row| (row.first, Reverse(row.last)));
     let mut end = None;
     rows.retain(|row| {
         let disjoint = end.is_none_or(|end| row.first > end);
-        debug_assert!(disjoint, "pool {} overlaps another", row.pool);
+        debug_assert!(disjoint, "pool {} overlaps another", pools[row.pool].name);
         if disjoint {
             end = Some(row.last);
         }
@@ -152,13 +160,13 @@ fn rows(pools: &[&PoolState], family: Family) -> Vec<Row> {
     rows
 }
 
-fn rows_of(pool: &PoolState, family: Family) -> impl Iterator<Item = Row> + use<'_> {
+fn rows_of(place: usize, pool: &PoolState, family: Family) -> impl Iterator<Item = Row> + use<'_> {
     let own = pool.spec.entries.iter().enumerate();
-    own.filter(move |(_, range)| range.is_ipv4() == (family == Family::V4))
-        .map(|(entry, range)| Row {
-            first: bits(range.first()),
-            last: bits(range.last()),
-            pool: pool.name.clone(),
-            entry: u32::try_from(entry).unwrap_or(u32::MAX),
-        })
+    let own = own.filter(move |(_, range)| range.is_ipv4() == (family == Family::V4));
+    own.map(move |(entry, range)| Row {
+        first: bits(range.first()),
+        last: bits(range.last()),
+        pool: place,
+        entry: u32::try_from(entry).unwrap_or(u32::MAX),
+    })
 }

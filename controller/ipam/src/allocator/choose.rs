@@ -110,7 +110,7 @@ impl Allocator {
         if !pool.allows(&request.namespace, &request.labels) {
             return Err(Refusal::PoolNotCompatible(pool.name.clone()));
         }
-        let chosen = self.choose_among([pool].into_iter(), key, request);
+        let chosen = self.choose_among(&[pool].into_iter(), key, request);
         chosen.ok_or_else(|| Refusal::Pool {
             pool: pool.name.clone(),
             dual: request.families == Families::Dual && request.policy == FamilyPolicy::RequireDualStack,
@@ -119,18 +119,18 @@ impl Allocator {
     }
 
     fn choose_any(&self, key: &Key, request: &Request) -> Result<Allocation, Refusal> {
-        self.choose_among(self.pinned(request), key, request)
-            .or_else(|| self.choose_among(self.catalog.generic(), key, request))
+        self.choose_among(&self.pinned(request), key, request)
+            .or_else(|| self.choose_among(&self.catalog.generic(), key, request))
             .ok_or_else(|| Refusal::Exhausted(Vec::new()))
     }
 
-    fn pinned(&self, request: &Request) -> impl Iterator<Item = &PoolState> {
+    fn pinned<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = &'a PoolState> + Clone {
         let pools = self.catalog.pinned(&request.namespace);
         pools.filter(|pool| pool.allows(&request.namespace, &request.labels))
     }
 
     /// The pools that a request without wanted addresses may be served from.
-    pub(super) fn candidates(&self, request: &Request) -> Vec<&PoolState> {
+    pub(super) fn candidates<'a>(&'a self, request: &'a Request) -> Vec<&'a PoolState> {
         match &request.pool {
             Some(name) => self.catalog.get(name).into_iter().collect(),
             None => self.pinned(request).chain(self.catalog.generic()).collect(),
@@ -140,7 +140,7 @@ impl Allocator {
     /// Chooses from pools in order of preference: both families before one, the primary before the other.
     fn choose_among<'a>(
         &'a self,
-        pools: impl Iterator<Item = &'a PoolState>,
+        pools: &(impl Iterator<Item = &'a PoolState> + Clone),
         key: &Key,
         request: &Request,
     ) -> Option<Allocation> {
@@ -150,9 +150,9 @@ impl Allocator {
         };
         // A Service that has to change stays in its pool if it can.
         let home = request.prefer.iter().find_map(|ip| self.pool_of(*ip));
-        let pools: Vec<_> = pools.collect();
-        let at_home = pools.iter().filter(|pool| home.as_ref() == Some(&pool.name));
-        let away = pools.iter().filter(|pool| home.as_ref() != Some(&pool.name));
+        let is_home = |pool: &&PoolState| home.as_ref() == Some(&pool.name);
+        let at_home = home.iter().flat_map(|_| pools.clone().filter(is_home));
+        let away = pools.clone().filter(|pool| !is_home(pool));
         let (mut primary, mut secondary) = (None, None);
         for pool in at_home.chain(away) {
             let pick = |family| self.pick(pool, family, key, request);
@@ -213,7 +213,7 @@ impl Allocator {
         let pools = self.catalog.by_name();
         Refusal::Exhausted(
             pools
-                .into_iter()
+                .iter()
                 .map(|pool| (pool.name.clone(), why_not(pool, request)))
                 .collect(),
         )
