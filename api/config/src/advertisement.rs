@@ -14,6 +14,7 @@ use crate::fitting::fitting;
 use crate::model::{BgpAdvertisement, Interfaces, L2Advertisement, PoolKind};
 use crate::parse::Context;
 use crate::pool::{Candidate, duplicates};
+use crate::rule::Rule;
 use crate::selector::{self, Selector};
 
 /// Which IPAddressPools an advertisement names.
@@ -31,17 +32,27 @@ impl PoolChoice {
         pools: &[Candidate],
         findings: &mut Findings,
     ) -> Self {
-        refuse_duplicates(object, "ipAddressPools", names, findings);
+        let rule = if object.kind == "L2Advertisement" {
+            Rule::L1
+        } else {
+            Rule::A6
+        };
+        refuse_duplicates(rule, object, "ipAddressPools", names, findings);
         for (place, name) in names.iter().enumerate() {
             if find(pools, name, PoolKind::IpAddressPool).is_none() {
                 let reason = format!("there is no usable IPAddressPool \"{name}\"");
-                findings.warn(object, format!("spec.ipAddressPools[{place}]"), reason);
+                findings.warn(Rule::W12, object, format!("spec.ipAddressPools[{place}]"), reason);
             }
         }
-        Self {
+        let choice = Self {
             names: names.iter().cloned().collect(),
             selectors: selector::parse_list(object, "spec.ipAddressPoolSelectors", selectors, findings),
+        };
+        if names.is_empty() && !pools.iter().any(|pool| choice.takes(pool)) {
+            let reason = "no IPAddressPool is selected, so nothing is advertised";
+            findings.warn(Rule::W12, object, "spec.ipAddressPoolSelectors", reason);
         }
+        choice
     }
 
     /// Legacy pools are never chosen: they bring their own advertisements.
@@ -56,9 +67,10 @@ impl PoolChoice {
     }
 }
 
-pub(crate) fn refuse_duplicates(object: &ObjectRef, field: &str, list: &[String], findings: &mut Findings) {
+pub(crate) fn refuse_duplicates(rule: Rule, object: &ObjectRef, field: &str, list: &[String], findings: &mut Findings) {
     for name in duplicates(list) {
         findings.refuse(
+            rule,
             object,
             format!("spec.{field}"),
             format!("duplicate definition of {field} \"{name}\""),
@@ -156,6 +168,7 @@ fn preferences(
         let field = format!("spec.preferredNodeSelectors[{place}]");
         if !(1..=100).contains(&entry.weight) {
             findings.refuse(
+                Rule::L3,
                 object,
                 format!("{field}.weight"),
                 format!("weight {} is not from 1 to 100", entry.weight),
@@ -171,6 +184,7 @@ fn preferences(
             }
             Err(error) => {
                 findings.refuse(
+                    Rule::L2,
                     object,
                     format!("{field}.preference"),
                     format!("invalid label selector: {error}"),
@@ -186,6 +200,7 @@ pub(crate) fn check_legacy(object: &ObjectRef, spec: &AddressPoolSpec, findings:
     let list = &spec.bgp_advertisements;
     if spec.protocol != Protocol::Bgp && !list.is_empty() {
         findings.refuse(
+            Rule::Ap5,
             object,
             "spec.bgpAdvertisements",
             "bgpAdvertisements are only valid with protocol bgp",
@@ -194,6 +209,7 @@ pub(crate) fn check_legacy(object: &ObjectRef, spec: &AddressPoolSpec, findings:
     for (place, entry) in list.iter().enumerate() {
         if list[..place].contains(entry) {
             findings.refuse(
+                Rule::Ap9,
                 object,
                 format!("spec.bgpAdvertisements[{place}]"),
                 "duplicate definition of advertisement",

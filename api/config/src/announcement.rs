@@ -12,6 +12,7 @@ use crate::error::{Findings, ObjectRef};
 use crate::model::{BgpAdvertisement, Community};
 use crate::parse::Context;
 use crate::pool::{Candidate, duplicates};
+use crate::rule::Rule;
 use crate::selector;
 
 /// Prefix lengths that announce single addresses.
@@ -51,7 +52,7 @@ pub(crate) fn parse(
         );
         let selectors = selector::parse_list(&reference, "spec.nodeSelectors", &spec.node_selectors, &mut found);
         let services = selector::parse_list(&reference, "spec.serviceSelectors", &spec.service_selectors, &mut found);
-        refuse_duplicates(&reference, "peers", &spec.peers, &mut found);
+        refuse_duplicates(Rule::A6, &reference, "peers", &spec.peers, &mut found);
         warn_of_unknown_peers(&reference, &spec.peers, context, &mut found);
         let attributes = Attributes {
             aggregation_v4: spec.aggregation_length,
@@ -62,6 +63,7 @@ pub(crate) fn parse(
         let base = attributes.parse(&reference, "spec", aliases, context.options.strict(), &mut found);
         if !services.is_empty() && (base.aggregation_v4, base.aggregation_v6) != (SINGLE_V4, SINGLE_V6) {
             found.refuse(
+                Rule::A3,
                 &reference,
                 "spec.serviceSelectors",
                 "serviceSelectors and aggregationLength are mutually exclusive",
@@ -104,6 +106,7 @@ fn warn_of_unknown_peers(object: &ObjectRef, names: &[String], context: &Context
     for (place, name) in names.iter().enumerate() {
         if !resources.ours(&resources.peers).any(|peer| peer.name_any() == *name) {
             findings.warn(
+                Rule::W12,
                 object,
                 format!("spec.peers[{place}]"),
                 format!("there is no BGPPeer \"{name}\""),
@@ -138,11 +141,13 @@ impl<'a> Attributes<'a> {
         strict: bool,
         findings: &mut Findings,
     ) -> BgpAdvertisement {
+        let either = |rule, legacy| if path == "spec" { rule } else { legacy };
         let mut length = |field: &str, value: Option<i64>, min: i64, max: u8, family: &str| {
             let value = value.unwrap_or_else(|| max.into());
             let reason = format!("invalid aggregation length {value} for {family}: must be from {min} to {max}");
             if !(min..=i64::from(max)).contains(&value) {
-                findings.refuse(object, format!("{path}.{field}"), reason);
+                let own = if value < min { Rule::A1 } else { Rule::A2 };
+                findings.refuse(either(own, Rule::Ap6), object, format!("{path}.{field}"), reason);
             }
             u8::try_from(value).unwrap_or(max)
         };
@@ -150,6 +155,7 @@ impl<'a> Attributes<'a> {
         let aggregation_v6 = length("aggregationLengthV6", self.aggregation_v6, 0, SINGLE_V6, "IPv6");
         let local_pref = u32::try_from(self.local_pref.unwrap_or(0)).unwrap_or_else(|_| {
             findings.refuse(
+                Rule::W14,
                 object,
                 format!("{path}.localPref"),
                 "localPref must be from 0 to 4294967295",
@@ -158,7 +164,12 @@ impl<'a> Attributes<'a> {
         });
         for text in duplicates(self.communities) {
             let reason = format!("duplicate definition of community \"{text}\"");
-            findings.refuse(object, format!("{path}.communities"), reason);
+            findings.refuse(
+                either(Rule::A6, Rule::Ap8),
+                object,
+                format!("{path}.communities"),
+                reason,
+            );
         }
         let communities = self.communities(object, path, aliases, strict, findings);
         BgpAdvertisement {
@@ -185,10 +196,15 @@ impl<'a> Attributes<'a> {
                     communities.insert(community);
                 }
                 // The Community may be created after the advertisement.
-                Err(CommunityError::Format(_)) if strict && !text.contains(':') => {}
+                Err(CommunityError::Format(_)) if strict && !text.contains(':') => {
+                    let reason = format!("there is no Community with an alias \"{text}\"");
+                    findings.warn(Rule::A8, object, format!("{path}.communities[{place}]"), reason);
+                }
                 Err(error) => {
                     let reason = format!("{error}\ninvalid community \"{text}\" in BGP advertisement");
-                    findings.refuse_verbatim(object, format!("{path}.communities[{place}]"), reason);
+                    let own = if text.contains(':') { Rule::A7 } else { Rule::A8 };
+                    let rule = if path == "spec" { own } else { Rule::Ap10 };
+                    findings.refuse_verbatim(rule, object, format!("{path}.communities[{place}]"), reason);
                 }
             }
         }

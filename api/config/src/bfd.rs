@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use crate::error::{Findings, ObjectRef};
 use crate::model::{BfdProfile, Config, Pool};
 use crate::parse::Context;
+use crate::rule::Rule;
 
 /// FRR's defaults, in milliseconds.
 const INTERVAL: u16 = 300;
@@ -26,7 +27,7 @@ pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> BTreeMap<
             let value = value?;
             if !(min..=max).contains(&value) {
                 let reason = format!("invalid value {value}: must be in {min}-{max} range");
-                findings.refuse(&reference, format!("spec.{field}"), reason);
+                findings.refuse(Rule::F1, &reference, format!("spec.{field}"), reason);
             }
             u16::try_from(value).ok()
         };
@@ -82,9 +83,9 @@ pub(crate) fn check_echo(context: &Context<'_>, config: &Config, findings: &mut 
                     .filter(|a| a.reaches(&peer.name))
                     .filter_map(|a| a.name.as_deref());
                 involves.extend(names.map(|name| ObjectRef::new("BGPAdvertisement", name)));
-                findings.refuse_with(&object, "spec.bfdProfile", reason, involves);
+                findings.refuse_with(Rule::F4, &object, "spec.bfdProfile", reason, involves);
             } else {
-                findings.warn(&object, "spec.bfdProfile", reason);
+                findings.warn(Rule::F4, &object, "spec.bfdProfile", reason);
             }
         }
     }

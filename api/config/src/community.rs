@@ -11,6 +11,7 @@ use crate::age::Age;
 use crate::error::{Findings, ObjectRef};
 use crate::model::Community;
 use crate::parse::Context;
+use crate::rule::Rule;
 
 /// Why a text is no community.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -98,16 +99,18 @@ impl Aliases {
                         alias.name
                     );
                     let involves = (*owner != reference).then(|| owner.clone());
-                    findings.refuse_with(&reference, field("name"), reason, involves);
+                    findings.refuse_with(Rule::C2, &reference, field("name"), reason, involves);
                     continue;
                 }
                 owners.insert(&alias.name, reference.clone());
+                warn_of_odd_name(&alias.name, &reference, field("name"), findings);
                 match Community::parse(&alias.value) {
                     Ok(community) => {
                         aliases.0.insert(alias.name.clone(), community);
                     }
                     Err(error) => {
                         findings.refuse(
+                            Rule::C1,
                             &reference,
                             field("value"),
                             format!("{error}, for alias \"{}\"", alias.name),
@@ -124,6 +127,16 @@ impl Aliases {
         self.0
             .get(text)
             .map_or_else(|| Community::parse(text), |community| Ok(*community))
+    }
+}
+
+/// Upstream: takes any name (W-21). Objects with odd ones exist, so they are warned of only.
+fn warn_of_odd_name(name: &str, object: &ObjectRef, field: String, findings: &mut Findings) {
+    if name.is_empty() {
+        findings.warn(Rule::W21, object, field, "an alias without name cannot be used");
+    } else if name.contains(':') {
+        let reason = format!("the alias \"{name}\" reads like a community, and takes its place wherever it is used");
+        findings.warn(Rule::W21, object, field, reason);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::rule::Rule;
+
 /// Names an object of MetalLB's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
@@ -29,7 +31,7 @@ impl fmt::Display for ObjectRef {
 }
 
 /// An object, or a part of one, that is left out of the configuration, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refused {
     /// The object at fault; of two that exclude each other, the newer.
     pub object: ObjectRef,
@@ -37,6 +39,8 @@ pub struct Refused {
     pub field: String,
     /// What is wrong.
     pub reason: String,
+    /// The rule that it is wrong by.
+    pub rule: Rule,
     /// Whether the reason reads alone, object and all, in the words of upstream that others compare.
     pub standalone: bool,
     /// The other objects that take part.
@@ -79,7 +83,7 @@ impl fmt::Display for Refused {
 }
 
 /// Something that is accepted although it can hardly be meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Warning {
     /// The object.
     pub object: ObjectRef,
@@ -87,6 +91,8 @@ pub struct Warning {
     pub field: String,
     /// What is odd.
     pub reason: String,
+    /// The rule that it is odd by.
+    pub rule: Rule,
 }
 
 impl fmt::Display for Warning {
@@ -104,12 +110,13 @@ pub(crate) struct Findings {
 
 #[allow(clippy::needless_pass_by_value, reason = "callers hand over fresh texts and errors")]
 impl Findings {
-    pub(crate) fn refuse(&mut self, object: &ObjectRef, field: impl Into<String>, reason: impl ToString) {
-        self.refuse_with(object, field, reason, []);
+    pub(crate) fn refuse(&mut self, rule: Rule, object: &ObjectRef, field: impl Into<String>, reason: impl ToString) {
+        self.refuse_with(rule, object, field, reason, []);
     }
 
     pub(crate) fn refuse_with(
         &mut self,
+        rule: Rule,
         object: &ObjectRef,
         field: impl Into<String>,
         reason: impl ToString,
@@ -119,24 +126,26 @@ impl Findings {
             object: object.clone(),
             field: field.into(),
             reason: reason.to_string(),
+            rule,
             standalone: false,
             involves: involves.into_iter().collect(),
         });
     }
 
     /// Refuses in the words of upstream.
-    pub(crate) fn refuse_verbatim(&mut self, object: &ObjectRef, field: impl Into<String>, reason: String) {
-        self.refuse(object, field, reason);
+    pub(crate) fn refuse_verbatim(&mut self, rule: Rule, object: &ObjectRef, field: impl Into<String>, reason: String) {
+        self.refuse(rule, object, field, reason);
         if let Some(last) = self.refused.last_mut() {
             last.standalone = true;
         }
     }
 
-    pub(crate) fn warn(&mut self, object: &ObjectRef, field: impl Into<String>, reason: impl ToString) {
+    pub(crate) fn warn(&mut self, rule: Rule, object: &ObjectRef, field: impl Into<String>, reason: impl ToString) {
         self.warnings.push(Warning {
             object: object.clone(),
             field: field.into(),
             reason: reason.to_string(),
+            rule,
         });
     }
 

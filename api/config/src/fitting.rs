@@ -6,6 +6,7 @@ use crate::error::{Findings, ObjectRef};
 use crate::model::{BgpAdvertisement, Pool};
 use crate::parse::Context;
 use crate::pool::widest_prefix;
+use crate::rule::Rule;
 
 /// Keeps the advertisements that fit the pool and each other; of two that conflict, the older.
 pub(crate) fn fitting(
@@ -41,7 +42,13 @@ pub(crate) fn fitting(
         let mut involves = vec![winner.object.clone(), pool_object.clone()];
         involves.retain(|other| *other != loser.object);
         involves.dedup();
-        findings.refuse_with(&loser.object, format!("{}.localPref", loser.path), reason, involves);
+        findings.refuse_with(
+            Rule::A5,
+            &loser.object,
+            format!("{}.localPref", loser.path),
+            reason,
+            involves,
+        );
     }
     chosen
         .into_iter()
@@ -66,7 +73,8 @@ fn check_aggregation(entry: &Announcement, pool_object: &ObjectRef, pool: &Pool,
                 "invalid aggregation length {length}: prefix {widest} in this pool is more specific than the aggregation length for addresses {range}"
             );
             let involves = (entry.object != *pool_object).then(|| pool_object.clone());
-            findings.refuse_with(&entry.object, format!("{}.{field}", entry.path), reason, involves);
+            let rule = if involves.is_some() { Rule::A4 } else { Rule::Ap7 };
+            findings.refuse_with(rule, &entry.object, format!("{}.{field}", entry.path), reason, involves);
         }
     }
     !findings.since(mark)

@@ -20,6 +20,8 @@ mod peer;
 mod pool;
 mod range;
 mod resources;
+mod rule;
+pub mod rules;
 mod selector;
 #[cfg(test)]
 mod tests;
@@ -30,5 +32,6 @@ pub use model::*;
 pub use parse::{Parsed, parse};
 pub use range::{AddressError, AddressRange};
 pub use resources::{Backend, MyAsnScope, Options, Resources, View};
+pub use rule::Rule;
 pub use secrecy::ExposeSecret;
 pub use selector::{Selector, SelectorError};

@@ -7,6 +7,7 @@ use crate::error::Findings;
 use crate::model::Endpoint;
 use crate::peer::Candidate;
 use crate::resources::{MyAsnScope, Options, View};
+use crate::rule::Rule;
 
 /// What a session is known by: where to, in which VRF and, unless FRR runs it, to which port.
 type Identity<'a> = (&'a Endpoint, Option<&'a str>, Option<u16>);
@@ -33,7 +34,13 @@ pub(crate) fn exclude(mut candidates: Vec<Candidate>, options: &Options, finding
     for verdict in settle(&ages, &mut out, serious, options.strict()) {
         let (loser, winner) = (&candidates[verdict.loser], &candidates[verdict.winner]);
         let (field, reason) = verdict.about.describe(loser, winner, options);
-        findings.refuse_with(&loser.object, field, reason, [winner.object.clone()]);
+        findings.refuse_with(
+            verdict.about.rule(),
+            &loser.object,
+            field,
+            reason,
+            [winner.object.clone()],
+        );
         if verdict.about == Dispute::Address
             && options.backend.is_frr()
             && let Some(last) = findings.refused.last_mut()
@@ -44,7 +51,7 @@ pub(crate) fn exclude(mut candidates: Vec<Candidate>, options: &Options, finding
     for verdict in settle(&ages, &mut out.clone(), odd, false) {
         let (loser, winner) = (&candidates[verdict.loser], &candidates[verdict.winner]);
         let (field, reason) = verdict.about.describe(loser, winner, options);
-        findings.warn(&loser.object, field, reason);
+        findings.warn(verdict.about.rule(), &loser.object, field, reason);
     }
     candidates
         .into_iter()
@@ -156,6 +163,14 @@ fn same_selectors(a: &Candidate, b: &Candidate) -> bool {
 }
 
 impl Dispute {
+    fn rule(self) -> Rule {
+        match self {
+            Self::Address | Self::AddressFromElsewhere => Rule::B31,
+            Self::MyAsn => Rule::B32,
+            Self::RouterId => Rule::B30,
+        }
+    }
+
     /// The field and the reason held against the loser.
     fn describe(self, loser: &Candidate, winner: &Candidate, options: &Options) -> (&'static str, String) {
         let (peer, other) = (&loser.peer, &winner.peer);

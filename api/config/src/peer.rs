@@ -1,6 +1,6 @@
 //! BGP peers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::meeting;
 use crate::model::{BfdProfile, Endpoint, Peer, RemoteAs, SecretRef, SecretString};
 use crate::parse::Context;
 use crate::range::parse_ip;
+use crate::rule::Rule;
 use crate::selector::{self, Selector};
 
 /// The port of BGP, RFC 4271 §8.2.1.
@@ -75,8 +76,9 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn refuse(&mut self, field: &str, reason: impl ToString) {
-        self.findings.refuse(&self.object, format!("spec.{field}"), reason);
+    fn refuse(&mut self, rule: Rule, field: &str, reason: impl ToString) {
+        self.findings
+            .refuse(rule, &self.object, format!("spec.{field}"), reason);
     }
 
     /// What was found, or nothing when the peer is for other nodes only.
@@ -105,7 +107,7 @@ impl Reader<'_> {
             &spec.node_selectors,
             &mut self.findings,
         );
-        let my_asn = self.asn("myASN", Some(spec.my_asn));
+        let my_asn = self.asn(Rule::B1, "myASN", Some(spec.my_asn));
         let remote = self.remote();
         let local_asn = self.local_asn();
         let endpoint = self.endpoint();
@@ -121,15 +123,22 @@ impl Reader<'_> {
         if spec.ebgp_multi_hop && (spec.peer_asn == Some(spec.my_asn) || spec.dynamic_asn == Some(DynamicAsn::Internal))
         {
             self.refuse(
+                Rule::B3,
                 "ebgpMultiHop",
                 "ebgpMultiHop is invalid for a peer of the same AS (iBGP)",
             );
         }
         if spec.disable_mp {
             let reason = "disableMP is deprecated and has no effect; use dualStackAddressFamily";
-            self.findings.warn(&self.object, "spec.disableMP", reason);
+            self.findings.warn(Rule::W1, &self.object, "spec.disableMP", reason);
         }
         let for_all = selectors.iter().any(Selector::is_empty);
+        let nodes: BTreeSet<String> = self.context.nodes.matching_or_all(&selectors).collect();
+        if nodes.is_empty() && !selectors.is_empty() && !self.context.resources.nodes.is_empty() {
+            let reason = "no Node matches, so nobody opens the session";
+            self.findings
+                .warn(Rule::W10, &self.object, "spec.nodeSelectors", reason);
+        }
         let peer = Peer {
             name: self.object.name.clone(),
             my_asn: my_asn?,
@@ -142,7 +151,7 @@ impl Reader<'_> {
             keepalive_time,
             connect_time,
             router_id,
-            nodes: self.context.nodes.matching_or_all(&selectors).collect(),
+            nodes,
             password,
             password_secret: self.secret_ref(),
             bfd_profile: spec.bfd_profile.clone().filter(|name| !name.is_empty()),
@@ -159,15 +168,15 @@ impl Reader<'_> {
         })
     }
 
-    fn asn(&mut self, field: &str, value: Option<i64>) -> Option<u32> {
+    fn asn(&mut self, rule: Rule, field: &str, value: Option<i64>) -> Option<u32> {
         match value.map(u32::try_from) {
             Some(Ok(asn)) if asn > 0 => Some(asn),
             Some(Err(_)) => {
-                self.refuse(field, format!("{field} must be from 1 to 4294967295"));
+                self.refuse(rule, field, format!("{field} must be from 1 to 4294967295"));
                 None
             }
             _ => {
-                self.refuse(field, format!("missing or zero {field}"));
+                self.refuse(rule, field, format!("missing or zero {field}"));
                 None
             }
         }
@@ -177,22 +186,26 @@ impl Reader<'_> {
         // Upstream treats a zero as absent.
         let asn = self.spec.peer_asn.filter(|asn| *asn != 0);
         match (asn, self.spec.dynamic_asn) {
-            (None, None) => self.refuse("peerASN", "missing peerASN or dynamicASN"),
-            (Some(_), Some(_)) => self.refuse("dynamicASN", "both peerASN and dynamicASN are set"),
+            (None, None) => self.refuse(Rule::B2, "peerASN", "missing peerASN or dynamicASN"),
+            (Some(_), Some(_)) => self.refuse(Rule::B2, "dynamicASN", "both peerASN and dynamicASN are set"),
             (None, Some(DynamicAsn::Internal)) => return Some(RemoteAs::Internal),
             (None, Some(DynamicAsn::External)) => return Some(RemoteAs::External),
-            (Some(_), None) => return self.asn("peerASN", asn).map(RemoteAs::Asn),
+            (Some(_), None) => return self.asn(Rule::B2, "peerASN", asn).map(RemoteAs::Asn),
         }
         None
     }
 
     fn local_asn(&mut self) -> Option<u32> {
-        let asn = self.asn("localASN", Some(self.spec.local_asn?))?;
+        let asn = self.asn(Rule::W25, "localASN", Some(self.spec.local_asn?))?;
         let (local, spec) = (i64::from(asn), self.spec);
         if local == spec.my_asn {
-            self.refuse("localASN", "localASN must differ from myASN");
+            self.refuse(Rule::W25, "localASN", "localASN must differ from myASN");
         } else if spec.peer_asn == Some(spec.my_asn) || spec.dynamic_asn == Some(DynamicAsn::Internal) {
-            self.refuse("localASN", "localASN is invalid for a peer of the same AS (iBGP)");
+            self.refuse(
+                Rule::W25,
+                "localASN",
+                "localASN is invalid for a peer of the same AS (iBGP)",
+            );
         }
         Some(asn)
     }
@@ -202,11 +215,13 @@ impl Reader<'_> {
         let interface = self.spec.interface.as_deref().filter(|text| !text.is_empty());
         match (address, interface) {
             (None, None) => self.refuse(
+                Rule::B4,
                 "peerAddress",
                 "invalid BGPPeer address: neither peerAddress nor interface is set",
             ),
             (Some(_), Some(_)) => {
                 self.refuse(
+                    Rule::B4,
                     "peerAddress",
                     "invalid BGPPeer address: both peerAddress and interface are set",
                 );
@@ -217,7 +232,7 @@ impl Reader<'_> {
             }
             (Some(text), None) => match parse_ip(text) {
                 Some(ip) if !ip.is_unspecified() && !ip.is_multicast() => return Some(Endpoint::Address(ip)),
-                _ => self.refuse("peerAddress", format!("invalid BGPPeer address \"{text}\"")),
+                _ => self.refuse(Rule::B5, "peerAddress", format!("invalid BGPPeer address \"{text}\"")),
             },
         }
         None
@@ -232,20 +247,21 @@ impl Reader<'_> {
         if !fits {
             let reason =
                 format!("invalid {field} name {name:?}: at most {MAX_INTERFACE_NAME} bytes, no blanks, no slash");
-            self.refuse(field, reason);
+            self.refuse(Rule::W26, field, reason);
         }
     }
 
     fn source(&mut self, endpoint: Option<&Endpoint>) -> Option<IpAddr> {
         let text = self.spec.source_address.as_deref().filter(|text| !text.is_empty())?;
         let Some(source) = parse_ip(text) else {
-            self.refuse("sourceAddress", format!("invalid source IP \"{text}\""));
+            self.refuse(Rule::B5, "sourceAddress", format!("invalid source IP \"{text}\""));
             return None;
         };
         if let Some(Endpoint::Address(peer)) = endpoint
             && peer.is_ipv4() != source.is_ipv4()
         {
             self.refuse(
+                Rule::W25,
                 "sourceAddress",
                 format!("source IP \"{text}\" is not of the family of the peer address {peer}"),
             );
@@ -259,7 +275,13 @@ impl Reader<'_> {
         match text.parse::<Ipv4Addr>() {
             Ok(id) if !id.is_unspecified() => Some(id),
             _ => {
+                let rule = if text.parse::<IpAddr>().is_ok() {
+                    Rule::W22
+                } else {
+                    Rule::B5
+                };
                 self.refuse(
+                    rule,
                     "routerID",
                     format!("invalid router ID \"{text}\": must be an IPv4 address, not 0.0.0.0"),
                 );
@@ -273,7 +295,7 @@ impl Reader<'_> {
             None | Some(Ok(0)) => PORT, // v1beta1 may hold a zero
             Some(Ok(port)) => port,
             Some(Err(_)) => {
-                self.refuse("peerPort", "peerPort must be from 1 to 65535");
+                self.refuse(Rule::W14, "peerPort", "peerPort must be from 1 to 65535");
                 PORT
             }
         }
@@ -283,7 +305,7 @@ impl Reader<'_> {
         match text?.parse() {
             Ok(duration) => Some(duration),
             Err(error) => {
-                self.refuse(field, error);
+                self.refuse(Rule::W19, field, error);
                 None
             }
         }
@@ -304,7 +326,7 @@ impl Reader<'_> {
             (None, None) => (None, None),
             (Some(hold), None) => (Some(hold), Some(hold / 3)),
             (None, Some(keepalive)) => {
-                self.doubt("keepaliveTime", "keepaliveTime needs holdTime");
+                self.doubt(Rule::M1, "keepaliveTime", "keepaliveTime needs holdTime");
                 let hold = keepalive.saturating_mul(3);
                 self.check_hold(hold);
                 (Some(hold), Some(keepalive))
@@ -312,11 +334,13 @@ impl Reader<'_> {
             (Some(hold), Some(keepalive)) => {
                 if keepalive > hold {
                     self.refuse(
+                        Rule::B7,
                         "keepaliveTime",
                         format!("keepaliveTime {keepalive:?} must be lower than holdTime {hold:?}"),
                     );
                 } else if keepalive == hold && !hold.is_zero() {
                     self.doubt(
+                        Rule::M2,
                         "keepaliveTime",
                         &format!("keepaliveTime {keepalive:?} must be lower than holdTime {hold:?}"),
                     );
@@ -329,12 +353,15 @@ impl Reader<'_> {
     /// Upstream: cuts to whole seconds first, so that less than a second passes as zero (W-20).
     fn check_hold(&mut self, hold: Duration) {
         if !hold.is_zero() && hold < MIN_HOLD {
+            let rule = if hold.as_secs() == 0 { Rule::W20 } else { Rule::B6 };
             self.refuse(
+                rule,
                 "holdTime",
                 format!("invalid hold time {hold:?}: must be 0 or at least 3s"),
             );
         } else if hold.as_secs() > MAX_SECONDS {
             self.refuse(
+                Rule::W20,
                 "holdTime",
                 format!("invalid hold time {hold:?}: must be at most {MAX_SECONDS}s"),
             );
@@ -342,11 +369,11 @@ impl Reader<'_> {
     }
 
     /// Refuses what was possible in earlier releases; a configuration that holds it already is used with a warning.
-    fn doubt(&mut self, field: &str, reason: &str) {
+    fn doubt(&mut self, rule: Rule, field: &str, reason: &str) {
         if self.context.options.strict() {
-            self.refuse(field, reason);
+            self.refuse(rule, field, reason);
         } else {
-            self.findings.warn(&self.object, format!("spec.{field}"), reason);
+            self.findings.warn(rule, &self.object, format!("spec.{field}"), reason);
         }
     }
 
@@ -354,6 +381,7 @@ impl Reader<'_> {
         let time = self.duration("connectTime", self.spec.connect_time.as_ref())?;
         if time.subsec_nanos() != 0 || !(1..=MAX_SECONDS).contains(&time.as_secs()) {
             self.refuse(
+                Rule::B14,
                 "connectTime",
                 format!("connectTime {time:?} must be whole seconds, from 1s to {MAX_SECONDS}s"),
             );
@@ -375,15 +403,28 @@ impl Reader<'_> {
         let password = match (clear, self.secret_ref()) {
             (None, None) => return None,
             (Some(_), Some(_)) => {
-                self.refuse("passwordSecret", "both password and passwordSecret are set");
+                self.refuse(Rule::B9, "passwordSecret", "both password and passwordSecret are set");
                 return None;
             }
             (Some(clear), None) => clear.reveal().to_owned(),
-            (None, Some(_)) if self.context.options.strict() => return None,
+            (None, Some(secret)) if self.context.options.strict() => {
+                self.warn_of_unknown_secret(&secret.name);
+                return None;
+            }
             (None, Some(secret)) => self.password_of(&secret.name)?,
         };
         self.check_password(&password);
         Some(password.into())
+    }
+
+    /// Admission may not be told of Secrets; with none given nothing is known.
+    fn warn_of_unknown_secret(&mut self, name: &str) {
+        let secrets = &self.context.resources.secrets;
+        if !secrets.is_empty() && !secrets.iter().any(|secret| secret.name_any() == name) {
+            let reason = format!("there is no Secret \"{name}\" in the namespace of MetalLB");
+            self.findings
+                .warn(Rule::B10, &self.object, "spec.passwordSecret", reason);
+        }
     }
 
     /// Looks into the Secret, with the words of upstream for what is wrong with it.
@@ -410,7 +451,7 @@ impl Reader<'_> {
         };
         let reason = format!("parsing peer {peer} {problem}\nfailed to parse peer {peer} password secret");
         self.findings
-            .refuse_verbatim(&self.object, "spec.passwordSecret", reason);
+            .refuse_verbatim(Rule::B10, &self.object, "spec.passwordSecret", reason);
         None
     }
 
@@ -419,7 +460,7 @@ impl Reader<'_> {
         if password.is_empty() || password.len() > MAX_PASSWORD || password.contains(char::is_control) || blanks {
             let also = if blanks { ", and no blanks because of FRR" } else { "" };
             let reason = format!("invalid password: 1 to {MAX_PASSWORD} bytes, no control characters{also}");
-            self.refuse("password", reason);
+            self.refuse(Rule::W26, "password", reason);
         }
     }
 
@@ -427,10 +468,16 @@ impl Reader<'_> {
         let Some(name) = self.spec.bfd_profile.as_deref().filter(|name| !name.is_empty()) else {
             return;
         };
-        if self.context.options.strict() || profiles.contains_key(name) {
+        if profiles.contains_key(name) {
             return;
         }
         let reason = format!("peer {} referencing non existing bfd profile {name}", self.object.name);
-        self.findings.refuse_verbatim(&self.object, "spec.bfdProfile", reason);
+        if self.context.options.strict() {
+            let reason = format!("there is no usable BFDProfile \"{name}\"");
+            self.findings.warn(Rule::B11, &self.object, "spec.bfdProfile", reason);
+            return;
+        }
+        self.findings
+            .refuse_verbatim(Rule::B11, &self.object, "spec.bfdProfile", reason);
     }
 }

@@ -12,7 +12,8 @@ use crate::error::{Findings, ObjectRef};
 use crate::model::{Namespaces, Pool, PoolKind, ServiceAllocation};
 use crate::overlap::{Claim, overlaps};
 use crate::parse::Context;
-use crate::range::AddressRange;
+use crate::range::{AddressError, AddressRange, parse_ip};
+use crate::rule::Rule;
 use crate::selector;
 
 /// A pool on its way into the configuration.
@@ -43,6 +44,9 @@ pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> Vec<Candi
     );
     let mut out: Vec<bool> = candidates.iter().map(|candidate| candidate.faulty).collect();
     exclude(&candidates, &mut out, context.options.strict(), findings);
+    if context.options.strict() {
+        warn_of_nodes(&candidates, context, findings);
+    }
     let mut kept: Vec<Candidate> = candidates
         .into_iter()
         .zip(out)
@@ -110,11 +114,31 @@ fn address_pool(object: &AddressPool, findings: &mut Findings) -> Candidate {
     }
 }
 
+/// The rule of each kind for one and the same thing.
+fn either(object: &ObjectRef, rule: Rule, legacy: Rule) -> Rule {
+    if object.kind == PoolKind::AddressPool.as_str() {
+        legacy
+    } else {
+        rule
+    }
+}
+
+impl AddressError {
+    fn rule(&self) -> Rule {
+        match self {
+            Self::Order { .. } => Rule::P3,
+            Self::MixedFamilies(_) => Rule::W16,
+            Self::Mapped(_) => Rule::W17,
+            _ => Rule::P2,
+        }
+    }
+}
+
 /// Parses `spec.addresses`; the second list says where each range stood.
 fn addresses(object: &ObjectRef, texts: &[String], findings: &mut Findings) -> (Vec<AddressRange>, Vec<usize>) {
     if texts.is_empty() {
         let reason = format!("parsing address pool {}: pool has no prefixes defined", object.name);
-        findings.refuse_verbatim(object, "spec.addresses", reason);
+        findings.refuse_verbatim(either(object, Rule::P1, Rule::Ap4), object, "spec.addresses", reason);
     }
     let mut parsed = (Vec::new(), Vec::new());
     for (place, text) in texts.iter().enumerate() {
@@ -125,7 +149,7 @@ fn addresses(object: &ObjectRef, texts: &[String], findings: &mut Findings) -> (
                 parsed.0.push(range);
                 parsed.1.push(place);
             }
-            Err(error) => findings.refuse(object, field, error),
+            Err(error) => findings.refuse(either(object, error.rule(), Rule::Ap4), object, field, error),
         }
     }
     parsed
@@ -145,7 +169,12 @@ fn warn_of_odd_range(object: &ObjectRef, field: &str, range: AddressRange, findi
     ];
     for (odd, what) in ODD {
         if AddressRange::parse(odd).is_ok_and(|odd| odd.overlaps(&range)) {
-            findings.warn(object, field, format!("{range} holds {what} addresses ({odd})"));
+            findings.warn(
+                Rule::W18,
+                object,
+                field,
+                format!("{range} holds {what} addresses ({odd})"),
+            );
         }
     }
 }
@@ -159,6 +188,7 @@ fn allocation(
     const FIELD: &str = "spec.serviceAllocation";
     for name in duplicates(&from.namespaces) {
         findings.refuse(
+            Rule::P6,
             object,
             format!("{FIELD}.namespaces"),
             format!("duplicate definition of namespace \"{name}\""),
@@ -223,6 +253,7 @@ fn exclude(candidates: &[Candidate], out: &mut [bool], strict: bool, findings: &
         let (loser, winner) = (&candidates[verdict.loser], &candidates[verdict.winner]);
         match verdict.about {
             Dispute::Name => findings.refuse_with(
+                Rule::Ap2,
                 &loser.object,
                 "metadata.name",
                 format!("duplicate pool: the name is already defined by {}", winner.object),
@@ -279,7 +310,36 @@ fn report_overlap(loser: (&Candidate, usize), winner: (&Candidate, usize), findi
         },
     );
     let field = format!("spec.addresses[{}]", loser.0.places[loser.1]);
-    findings.refuse_with(&loser.0.object, field, reason, (!same).then(|| winner.0.object.clone()));
+    let rule = either(&loser.0.object, Rule::P4, Rule::Ap3);
+    findings.refuse_with(
+        rule,
+        &loser.0.object,
+        field,
+        reason,
+        (!same).then(|| winner.0.object.clone()),
+    );
+}
+
+/// An address of a node is no address for a Service: whoever asks for it would meet two owners (W-18).
+///
+/// Upstream: had the rule for one release, and took it back.
+fn warn_of_nodes(candidates: &[Candidate], context: &Context<'_>, findings: &mut Findings) {
+    let mut claims = claims(candidates);
+    claims.sort_by_key(|claim| claim.range);
+    for node in &context.resources.nodes {
+        let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+        let addresses = addresses.filter(|address| ["InternalIP", "ExternalIP"].contains(&address.type_.as_str()));
+        for ip in addresses.filter_map(|address| parse_ip(&address.address)) {
+            let place = claims.partition_point(|claim| claim.range.first() <= ip);
+            let Some(claim) = claims[..place].last().filter(|claim| claim.range.contains(ip)) else {
+                continue;
+            };
+            let candidate = &candidates[claim.owner];
+            let field = format!("spec.addresses[{}]", candidate.places[claim.entry]);
+            let reason = format!("{} holds {ip}, an address of Node {}", claim.range, node.name_any());
+            findings.warn(Rule::W18, &candidate.object, field, reason);
+        }
+    }
 }
 
 /// The texts that stand in the list more than once.

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use thiserror::Error;
 
 use crate::error::{Findings, ObjectRef};
+use crate::rule::Rule;
 
 /// Why a label selector is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -43,6 +44,16 @@ pub enum SelectorError {
     DuplicateExpression(String),
 }
 
+impl SelectorError {
+    fn rule(&self) -> Rule {
+        match self {
+            Self::DuplicateValue { .. } => Rule::S1,
+            Self::DuplicateExpression(_) => Rule::S2,
+            _ => Rule::S4,
+        }
+    }
+}
+
 /// Compiles a list of selectors and refuses duplicates in it (S-rules).
 pub(crate) fn parse_list(
     object: &ObjectRef,
@@ -55,6 +66,7 @@ pub(crate) fn parse_list(
         match Selector::parse(selector) {
             Ok(parsed) if selectors.contains(&parsed) => {
                 findings.refuse(
+                    Rule::S3,
                     object,
                     format!("{field}[{place}]"),
                     "duplicate definition of the same selector",
@@ -62,6 +74,7 @@ pub(crate) fn parse_list(
             }
             Ok(parsed) => selectors.push(parsed),
             Err(error) => findings.refuse(
+                error.rule(),
                 object,
                 format!("{field}[{place}]"),
                 format!("invalid label selector: {error}"),

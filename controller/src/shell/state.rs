@@ -140,14 +140,16 @@ fn status(verdict: &Verdict, before: Option<&ConfigurationStateStatus>, now: Tim
 #[cfg(test)]
 mod tests {
     use super::*;
-    use metallb_config::{ObjectRef, Refused};
+    use metallb_config::{ObjectRef, Refused, Rule};
 
     fn bad() -> Verdict {
         let refused = Refused {
             object: ObjectRef::new("IPAddressPool", "p"),
+            field: "spec.addresses".into(),
             reason: "parsing address pool p: pool has no prefixes defined".into(),
+            rule: Rule::P1,
             standalone: true,
-            ..Refused::default()
+            involves: Vec::new(),
         };
         Verdict {
             accepted: None,

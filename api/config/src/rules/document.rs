@@ -1,0 +1,111 @@
+//! Writes the table of rules for people.
+
+use std::fmt::Write;
+
+use super::{Effect, Entry, Object, PEER, Stage, all};
+use crate::resources::Backend;
+
+const HEAD: &str = "\
+# Validation
+
+Every rule by which MetalLB-rs refuses an object or warns of it. Written by `.ci/generate` from `api/config/src/rules`; a
+test sends each example through the schema, the webhooks and the parser.
+
+- **schema**: the API server itself, by the CustomResourceDefinition.
+- **admission**: the webhooks, on create and update; **deletion**: on delete.
+- **load**: controller and speaker when they read the object, however it came to be stored. A refused object is left out
+  alone and named in ConfigurationState; all others work on.
+
+Warnings do not hinder anything: `kubectl` prints them.
+";
+
+/// Writes `docs/validation.md`.
+#[must_use]
+pub fn document() -> String {
+    let entries = all();
+    let mut kinds: Vec<&str> = Vec::new();
+    for entry in &entries {
+        if !kinds.contains(&entry.kinds[0]) {
+            kinds.push(entry.kinds[0]);
+        }
+    }
+    let mut text = HEAD.to_owned();
+    for kind in kinds {
+        let _ = write!(text, "\n## {kind}\n\n");
+        if kind == "BGPPeer" {
+            let _ = write!(text, "Examples show what differs from `{PEER}`.\n\n");
+        }
+        text.push_str(
+            "| Rule | Refused or warned of when it … | Checked | Example | Message |\n|---|---|---|---|---|\n",
+        );
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.kinds[0] == kind && !entry.at.is_empty())
+        {
+            row(&mut text, entry);
+        }
+    }
+    text.push_str(
+        "\n## Rules of upstream that do not hold here\n\n| Rule | An object is fine although it … |\n|---|---|\n",
+    );
+    for entry in entries.iter().filter(|entry| entry.at.is_empty()) {
+        let _ = writeln!(text, "| {} | {} |", entry.rule, entry.meaning);
+    }
+    text
+}
+
+fn row(text: &mut String, entry: &Entry) {
+    let others = &entry.kinds[1..];
+    let also = if others.is_empty() {
+        String::new()
+    } else {
+        format!(" (also {})", others.join(", "))
+    };
+    let mut example = format!("`{}`", cell(entry.bad));
+    if let Some(before) = entry.before {
+        let _ = write!(example, " instead of `{}`", cell(before));
+    }
+    let beside: Vec<String> = entry.beside.iter().map(besides).collect();
+    if !beside.is_empty() {
+        let _ = write!(example, " beside {}", beside.join(", "));
+    }
+    let _ = writeln!(
+        text,
+        "| {} | {}{also} | {} | {example} | {} |",
+        entry.rule,
+        entry.meaning,
+        checked(entry),
+        cell(entry.words),
+    );
+}
+
+fn besides(object: &Object) -> String {
+    format!("{} {} `{}`", object.kind, object.name, cell(object.text))
+}
+
+fn checked(entry: &Entry) -> String {
+    let stage = |&(stage, effect): &(Stage, Effect)| {
+        let stage = match stage {
+            Stage::Schema => "schema",
+            Stage::Admission => "admission",
+            Stage::Deletion => "deletion",
+            Stage::Load => "load",
+        };
+        match effect {
+            Effect::Refused => stage.to_owned(),
+            Effect::Warned => format!("{stage}: warning"),
+        }
+    };
+    let stages: Vec<String> = entry.at.iter().map(stage).collect();
+    let only = match entry.backends {
+        [Backend::Native] => "; native only",
+        [Backend::Frr, Backend::FrrK8s] => "; FRR modes only",
+        _ => "",
+    };
+    format!("{}{only}", stages.join(", "))
+}
+
+/// A bar would end the cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
