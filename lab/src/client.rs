@@ -58,6 +58,16 @@ impl HttpClient {
         parse(&text).with_context(|| format!("{to} answers strangely: {text:?}"))
     }
 
+    /// Sends one request as somebody who has never heard of `address`: whoever has talked to it lately keeps sending
+    /// to the same node, and TCP keeps that memory fresh, whether or not ARP is still answered.
+    ///
+    /// # Errors
+    /// When nobody answers ARP or the request.
+    pub async fn get_as_stranger(&self, address: Ipv4Addr, port: u16) -> Result<Reply> {
+        self.netns.links()?.forget(address).await?;
+        self.get(address, port).await
+    }
+
     /// Requests again and again; when an answer fails, returns how long it took from the last good answer to the
     /// next, and that answer.
     ///

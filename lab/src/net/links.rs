@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use futures::TryStreamExt;
 use ipnet::Ipv4Net;
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use netlink_packet_route::route::{RouteAttribute, RouteProtocol, RouteScope, RouteType};
 use rtnetlink::{Error, Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder, RouteNextHopBuilder};
 
@@ -177,6 +178,19 @@ impl Links {
             }
         }
         Ok(Vec::new())
+    }
+
+    /// Forgets which hardware address `address` has, so that the next packet to it asks anew.
+    pub(crate) async fn forget(&self, address: Ipv4Addr) -> Result<(), NetError> {
+        let failed = |source| self.refused(format!("forget the neighbour {address}"), source);
+        let mut all = self.handle.neighbours().get().execute();
+        while let Some(entry) = all.try_next().await.map_err(failed)? {
+            let destination = NeighbourAttribute::Destination(NeighbourAddress::Inet(address));
+            if entry.attributes.contains(&destination) {
+                self.handle.neighbours().del(entry).execute().await.or_else(gone).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     async fn set(&self, message: netlink_packet_route::link::LinkMessage, action: &str) -> Result<(), NetError> {

@@ -21,18 +21,16 @@ pub(super) fn installed() -> bool {
     find().is_some()
 }
 
-pub(super) fn start(netns: &Netns, dir: &Path) -> Result<Daemon> {
+pub(super) async fn start(netns: &Netns, dir: &Path) -> Result<Daemon> {
     let program = find().context("BIRD is not installed: `apt-get install bird2`, or choose --router builtin")?;
     fs::create_dir_all(dir.join("run"))?;
     fs::write(dir.join("run/bird.conf"), configuration())?;
     let conf = format!("{RUN}/bird.conf");
     let control = format!("{RUN}/bird.ctl");
-    daemon::start(
-        netns,
-        dir,
-        RUN,
-        &[program, "-f", "-c", &conf, "-s", &control].map(str::to_owned),
-    )
+    let command = [program, "-f", "-c", &conf, "-s", &control].map(str::to_owned);
+    let mut bird = daemon::start(netns, dir, RUN, &command)?;
+    bird.ready(&dir.join("run/bird.ctl")).await?;
+    Ok(bird)
 }
 
 fn configuration() -> String {

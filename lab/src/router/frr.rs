@@ -21,7 +21,7 @@ pub(super) fn installed() -> bool {
     Path::new(ZEBRA).exists() && Path::new(BGPD).exists()
 }
 
-pub(super) fn start(netns: &Netns, dir: &Path, many_users: bool) -> Result<Vec<Daemon>> {
+pub(super) async fn start(netns: &Netns, dir: &Path, many_users: bool) -> Result<Vec<Daemon>> {
     if !installed() {
         bail!("FRR is not installed ({BGPD}): `apt-get install frr`, or choose --router builtin");
     }
@@ -35,17 +35,13 @@ pub(super) fn start(netns: &Netns, dir: &Path, many_users: bool) -> Result<Vec<D
     // An empty one stops vtysh from complaining.
     fs::write(run.join("vtysh.conf"), "")?;
     give_to_frr(&run)?;
-    // bgpd tries again until zebra is there.
-    let listen_on = ROUTER.to_string();
-    Ok(vec![
-        daemon::start(netns, dir, RUN, &command(ZEBRA, "zebra"))?,
-        daemon::start(
-            netns,
-            dir,
-            RUN,
-            &[command(BGPD, "bgpd"), vec!["--listenon".into(), listen_on]].concat(),
-        )?,
-    ])
+    // A bgpd that does not find zebra tries again only after ten seconds.
+    let mut zebra = daemon::start(netns, dir, RUN, &command(ZEBRA, "zebra"))?;
+    zebra.ready(&run.join("zserv.api")).await?;
+    let listen_on = vec!["--listenon".into(), ROUTER.to_string()];
+    let mut bgpd = daemon::start(netns, dir, RUN, &[command(BGPD, "bgpd"), listen_on].concat())?;
+    bgpd.ready(&run.join("bgpd.vty")).await?;
+    Ok(vec![zebra, bgpd])
 }
 
 fn command(program: &str, name: &str) -> Vec<String> {

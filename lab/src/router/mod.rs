@@ -73,8 +73,8 @@ impl Router {
             chosen => chosen,
         };
         let (name, running) = match kind {
-            RouterKind::Frr => ("FRR", Running::Daemons(frr::start(netns, dir, many_users)?)),
-            RouterKind::Bird => ("BIRD", Running::Daemons(vec![bird::start(netns, dir)?])),
+            RouterKind::Frr => ("FRR", Running::Daemons(frr::start(netns, dir, many_users).await?)),
+            RouterKind::Bird => ("BIRD", Running::Daemons(vec![bird::start(netns, dir).await?])),
             RouterKind::Auto | RouterKind::Builtin => (
                 "the built-in route receiver",
                 Running::Builtin(builtin::start(netns, links.clone())?),

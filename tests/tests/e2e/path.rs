@@ -109,6 +109,6 @@ async fn scale(lab: &Lab, replicas: i32) -> Result<()> {
 
 async fn silent(lab: &Lab, address: Ipv4Addr) -> Result<()> {
     let client = lab.client();
-    let waiting = async { while client.get(address, 80).await.is_ok() {} };
+    let waiting = async { while client.get_as_stranger(address, 80).await.is_ok() {} };
     tokio::time::timeout(PATIENCE, waiting).await.with_context(|| format!("{address} still answers"))
 }
