@@ -109,7 +109,10 @@ pub fn launch(launch: Launch) -> Result<ExitCode> {
         .context("cannot start a process")?;
     let code = supervise(child, &signals)?;
     if code > 128 {
-        eprintln!("metallb-lab: the lab was killed by signal {}; nothing of it is left", code - 128);
+        eprintln!(
+            "metallb-lab: the lab was killed by signal {}; nothing of it is left",
+            code - 128
+        );
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

@@ -60,27 +60,35 @@ fn outer(tests: &[Test]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("\nrunning {} tests", chosen.len());
+    let given = std::env::var_os(BINARIES).map(PathBuf::from);
     let runnable = chosen.iter().any(|test| (test.skip)().is_none());
     let binaries = if runnable {
-        products::folder(None)?
+        products::folder(given.as_deref())?
     } else {
         PathBuf::new()
     };
-    let failed: Vec<&str> = chosen
-        .iter()
-        .filter(|test| !run(test, &binaries))
-        .map(|test| test.name)
-        .collect();
+    let count = |wanted: Verdict, all: &[Verdict]| all.iter().filter(|verdict| **verdict == wanted).count();
+    let verdicts: Vec<Verdict> = chosen.iter().map(|test| run(test, &binaries)).collect();
+    let (passed, failed) = (count(Verdict::Passed, &verdicts), count(Verdict::Failed, &verdicts));
+    let skipped = count(Verdict::Skipped, &verdicts);
+    // The closing line of the usual harness, which tools look for.
     println!(
-        "\ntest result: {} of {} passed\n",
-        chosen.len() - failed.len(),
-        chosen.len()
+        "\ntest result: {}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; {} filtered out\n",
+        if failed == 0 { "ok" } else { "FAILED" },
+        tests.len() - chosen.len(),
     );
-    Ok(if failed.is_empty() {
+    Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Failed,
+    Skipped,
 }
 
 fn choose<'a>(tests: &'a [Test], args: &[String]) -> Vec<&'a Test> {
@@ -115,24 +123,24 @@ fn choose<'a>(tests: &'a [Test], args: &[String]) -> Vec<&'a Test> {
         .collect()
 }
 
-fn run(test: &Test, binaries: &std::path::Path) -> bool {
+fn run(test: &Test, binaries: &std::path::Path) -> Verdict {
     if let Some(reason) = (test.skip)() {
-        println!("test {} ... skipped: {reason}", test.name);
-        return true;
+        println!("test {} ... ignored, {reason}", test.name);
+        return Verdict::Skipped;
     }
     let began = Instant::now();
     let status = Command::new("/proc/self/exe")
         .args([ONE, test.name])
         .env(BINARIES, binaries)
         .status();
-    let passed = status.is_ok_and(|status| status.success());
-    println!(
-        "test {} ... {} ({:.2?})",
-        test.name,
-        if passed { "ok" } else { "FAILED" },
-        began.elapsed()
-    );
-    passed
+    let verdict = if status.is_ok_and(|status| status.success()) {
+        Verdict::Passed
+    } else {
+        Verdict::Failed
+    };
+    let word = if verdict == Verdict::Passed { "ok" } else { "FAILED" };
+    println!("test {} ... {word} ({:.2?})", test.name, began.elapsed());
+    verdict
 }
 
 fn start_one(name: &str) -> Result<ExitCode> {

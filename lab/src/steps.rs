@@ -276,7 +276,11 @@ impl<'a> Steps<'a> {
         self.next_hops(addresses.bgp, 0).await?;
         let client = self.lab.client();
         wait_for("the layer-2 address to fall silent", PATIENCE, async || {
-            Ok(client.get_as_stranger(addresses.layer2, 80).await.is_err().then_some(()))
+            Ok(client
+                .get_as_stranger(addresses.layer2, 80)
+                .await
+                .is_err()
+                .then_some(()))
         })
         .await?;
         let pods: Api<Pod> = Api::namespaced(self.lab.kube(), NAMESPACE);

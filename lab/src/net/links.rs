@@ -187,7 +187,13 @@ impl Links {
         while let Some(entry) = all.try_next().await.map_err(failed)? {
             let destination = NeighbourAttribute::Destination(NeighbourAddress::Inet(address));
             if entry.attributes.contains(&destination) {
-                self.handle.neighbours().del(entry).execute().await.or_else(gone).map_err(failed)?;
+                self.handle
+                    .neighbours()
+                    .del(entry)
+                    .execute()
+                    .await
+                    .or_else(gone)
+                    .map_err(failed)?;
             }
         }
         Ok(())
