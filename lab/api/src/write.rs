@@ -371,6 +371,11 @@ fn restrict(call: &Call, old: &Value, object: &mut Value) -> Result<()> {
 
 /// The `Status` that tells of a success without an object.
 pub(crate) fn success(call: &Call, object: &Value) -> Value {
-    let details = json!({"name": call.name, "group": call.resource.group, "kind": call.resource.plural, "uid": meta::uid(object)});
+    let mut details = json!({"group": call.resource.group, "kind": call.resource.plural});
+    // A deleted collection has neither name nor uid, and clients refuse a null.
+    if let Some(name) = &call.name {
+        details["name"] = name.as_str().into();
+        details["uid"] = meta::uid(object).into();
+    }
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
