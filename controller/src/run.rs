@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use metallb_api::names;
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::tasks::Tasks;
-use metallb_runtime::{CancellationToken, client, namespace};
+use metallb_runtime::{CancellationToken, client, lease, namespace};
 use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, TlsSettings, Webhooks};
 use prometheus::Registry;
 use tracing::warn;
@@ -23,6 +23,8 @@ use crate::shell::{self, Settings};
 
 /// Time for the tasks to end; the lease is given up in it.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long giving up the lease may take after that.
+const LEASE_GRACE: Duration = Duration::from_secs(1);
 
 /// What `/readyz` calls the webhooks.
 const WEBHOOKS: &str = "webhooks";
@@ -61,6 +63,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     if !args.ml_secret_name.is_empty() {
         secret::ensure(&client, &namespace, &args.ml_secret_name, &args.deployment).await?;
     }
+    let mut holding = None;
     if args.webhook_mode.assigns() {
         let settings = Settings {
             namespace,
@@ -68,10 +71,14 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
             backend: args.backend(),
             pod,
         };
-        shell::spawn(client, settings, metrics, &health, &mut tasks, &stop).await;
+        holding = Some(shell::spawn(client, settings, metrics, &health, &mut tasks, &stop).await);
     }
-    tasks.join(GRACE).await?;
-    Ok(())
+    let ended = tasks.join(GRACE).await;
+    // After the workers: an address that is still being written is written before somebody else may assign.
+    if let Some(leading) = holding {
+        lease::given_up(leading, LEASE_GRACE).await;
+    }
+    Ok(ended?)
 }
 
 fn non_empty(path: &str) -> Option<PathBuf> {

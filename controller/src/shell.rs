@@ -55,7 +55,7 @@ pub(crate) fn announce_needs(health: &Health) {
     }
 }
 
-/// Starts watching, parsing, and assigning whenever the lease is ours.
+/// Starts watching, parsing, and assigning whenever the lease is ours, which the returned receiver tells.
 pub(crate) async fn spawn(
     client: Client,
     settings: Settings,
@@ -63,7 +63,7 @@ pub(crate) async fn spawn(
     health: &Health,
     tasks: &mut Tasks,
     stop: &CancellationToken,
-) {
+) -> watch::Receiver<bool> {
     let identity = settings.pod.name_any();
     let timing = lease::Timing::default();
     let leading = lease::hold(
@@ -96,5 +96,6 @@ pub(crate) async fn spawn(
         "configuration",
         config::follow(changes.configuration, Arc::clone(&shared), health.clone(), stop.clone()),
     );
-    tasks.spawn("assign", term::serve(shared, leading, stop.clone()));
+    tasks.spawn("assign", term::serve(shared, leading.clone(), stop.clone()));
+    leading
 }

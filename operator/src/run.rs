@@ -55,7 +55,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let health = Health::waiting_for([CLUSTER, WEBHOOK]);
     let address = SocketAddr::from(([0, 0, 0, 0], args.port));
     let (leader, always) = leadership(&args, &environment, &client, &identity, &stop);
-    let lease = leader.clone();
+    let holding = leader.clone();
     let (engine, feeds) = Engine::new(client.clone(), &environment, recorder, metrics.clone(), &stop);
 
     let mut tasks = Tasks::new(stop.clone());
@@ -82,19 +82,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     );
     let ended = tasks.join(GRACE).await;
     drop(always);
-    given_up(lease).await;
+    lease::given_up(holding, LEASE_GRACE).await;
     Ok(ended?)
-}
-
-/// Waits until the lease is free for the next one, who else had to wait for it to expire.
-async fn given_up(mut lease: watch::Receiver<bool>) {
-    let closed = async { while lease.changed().await.is_ok() {} };
-    if tokio::time::timeout(LEASE_GRACE, closed).await.is_err() {
-        warn!(
-            event = "leaseKept",
-            "the next leader has to wait until the lease expires"
-        );
-    }
 }
 
 /// A name for this process among its replicas.

@@ -61,6 +61,18 @@ pub fn hold(
     receiver
 }
 
+/// Waits until the lease is given up, at most `limit`: a process that ends before leaves the next holder waiting until
+/// the lease expires. For the end of a process, after its stop signal.
+pub async fn given_up(mut leading: watch::Receiver<bool>, limit: Duration) {
+    let closed = async { while leading.changed().await.is_ok() {} };
+    if timeout(limit, closed).await.is_err() {
+        warn!(
+            event = "leaseKept",
+            "the next leader has to wait until the lease expires"
+        );
+    }
+}
+
 struct Candidate {
     api: Api<Lease>,
     name: String,
