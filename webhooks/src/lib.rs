@@ -23,6 +23,7 @@
 
 pub mod certs;
 pub mod convert;
+pub mod fuzz;
 mod reader;
 mod readiness;
 pub mod review;

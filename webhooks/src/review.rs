@@ -8,6 +8,9 @@ use thiserror::Error;
 use crate::convert::convert;
 use crate::verdict::{Kind, Operation, Request, Verdict};
 
+/// The versions of both reviews; each pair has one shape.
+const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
 /// Why a body is no review.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReviewError {
@@ -17,6 +20,17 @@ pub enum ReviewError {
     /// Another kind, or another group.
     #[error("the body is no {0}")]
     Kind(&'static str),
+    /// Not one of the versions that we speak.
+    #[error("unknown version {version:?} of {kind}: must be v1 or v1beta1")]
+    Version {
+        /// Kind of the review.
+        kind: &'static str,
+        /// The version.
+        version: String,
+    },
+    /// A review of something that is none of our kinds.
+    #[error("the review is about {0:?}, which is none of our kinds")]
+    Foreign(String),
     /// A review without question.
     #[error("the review has no request with a uid")]
     NoRequest,
@@ -38,11 +52,15 @@ impl Envelope {
             return Err(ReviewError::Kind(kind));
         };
         let api_version = review.remove("apiVersion").unwrap_or_default();
-        let ours = api_version
+        let version = api_version
             .as_str()
-            .is_some_and(|version| version.split('/').next() == Some(group));
-        if !ours || review.get("kind").and_then(Value::as_str) != Some(kind) {
+            .and_then(|text| text.strip_prefix(group)?.strip_prefix('/'));
+        let Some(version) = version.filter(|_| review.get("kind").and_then(Value::as_str) == Some(kind)) else {
             return Err(ReviewError::Kind(kind));
+        };
+        if !VERSIONS.contains(&version) {
+            let version = version.to_owned();
+            return Err(ReviewError::Version { kind, version });
         }
         let Some(Value::Object(request)) = review.remove("request") else {
             return Err(ReviewError::NoRequest);
@@ -67,13 +85,21 @@ impl Envelope {
     }
 }
 
-/// Reads an AdmissionReview.
+/// Reads an AdmissionReview, about the given kind or else about the kind that it names.
 ///
 /// # Errors
 /// When the body is none.
-pub fn open_admission(body: &[u8], kind: Kind) -> Result<(Envelope, Request), ReviewError> {
+pub fn open_admission(body: &[u8], kind: Option<Kind>) -> Result<(Envelope, Request), ReviewError> {
     let mut envelope = Envelope::open(body, "AdmissionReview", "admission.k8s.io")?;
     let request = &mut envelope.request;
+    let kind = match kind {
+        Some(kind) => kind,
+        None => {
+            let named = request.get("kind").and_then(|kind| kind.get("kind")?.as_str());
+            let named = named.unwrap_or_default();
+            Kind::named(named).ok_or_else(|| ReviewError::Foreign(named.to_owned()))?
+        }
+    };
     let operation = match request.get("operation").and_then(Value::as_str) {
         Some("CREATE") => Operation::Create,
         Some("UPDATE") => Operation::Update,
@@ -104,7 +130,8 @@ pub fn seal_admission(envelope: Envelope, verdict: &Verdict) -> Value {
             json!({ "status": "Failure", "message": verdict.message(), "reason": reason, "code": code });
     }
     if !verdict.warnings.is_empty() {
-        response["warnings"] = json!(verdict.warnings);
+        let texts: Vec<String> = verdict.warnings.iter().map(ToString::to_string).collect();
+        response["warnings"] = json!(texts);
     }
     envelope.seal(response)
 }

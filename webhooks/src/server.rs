@@ -20,14 +20,13 @@ use axum::{Json, Router};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use metallb_api::names;
-use metallb_config::Resources;
 use metallb_runtime::{CancellationToken, tls};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::reader::{ReadError, Reader};
 use crate::review::{self, ReviewError};
-use crate::verdict::{Kind, Request, Rules, Verdict, judge};
+use crate::verdict::{Existing, Kind, Request, Rules, Verdict, judge};
 
 /// The largest request body, as large as an API server accepts objects.
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -56,19 +55,30 @@ impl Judge {
         let current = if request.kind.needs_resources() {
             self.reader.current().await?
         } else {
-            Resources::default()
+            Arc::default()
+        };
+        let services = if request.needs_services() {
+            self.reader.services().await?
+        } else {
+            Vec::new()
         };
         let rules = self.rules.borrow().clone();
-        Ok(judge(request, &current, &rules))
+        let existing = Existing {
+            resources: &current,
+            services: &services,
+        };
+        Ok(judge(request, existing, &rules))
     }
 }
 
 /// Builds the routes of all kinds, and of conversion.
 pub fn router(judge: Judge) -> Router {
-    let validate =
-        |kind: Kind| move |state: State<Judge>, headers: HeaderMap, body: Bytes| admission(kind, state, headers, body);
-    let routes = Kind::ALL.into_iter().fold(Router::new(), |router, kind| {
-        router.route(kind.path(), post(validate(kind)))
+    let validate = |kind: Option<Kind>| {
+        move |state: State<Judge>, headers: HeaderMap, body: Bytes| admission(kind, state, headers, body)
+    };
+    let deletions = Router::new().route(names::DELETION_PATH, post(validate(None)));
+    let routes = Kind::ALL.into_iter().fold(deletions, |router, kind| {
+        router.route(kind.path(), post(validate(Some(kind))))
     });
     let conversion = post(conversion).layer(DefaultBodyLimit::max(CONVERSION_BODY_LIMIT));
     routes
@@ -77,7 +87,7 @@ pub fn router(judge: Judge) -> Router {
         .with_state(judge)
 }
 
-async fn admission(kind: Kind, State(judge): State<Judge>, headers: HeaderMap, body: Bytes) -> Response {
+async fn admission(kind: Option<Kind>, State(judge): State<Judge>, headers: HeaderMap, body: Bytes) -> Response {
     if let Err(refusal) = check_content_type(&headers) {
         return refusal;
     }
@@ -85,7 +95,7 @@ async fn admission(kind: Kind, State(judge): State<Judge>, headers: HeaderMap, b
         Ok(opened) => opened,
         Err(error) => return bad_request(&error),
     };
-    let operation = request.operation;
+    let (kind, operation) = (request.kind, request.operation);
     let answer = match judge.verdict(&request).await {
         Ok(verdict) => {
             // The reasons go to the one who asked; they may quote what must not be logged.

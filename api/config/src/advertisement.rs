@@ -94,8 +94,7 @@ pub(crate) fn attach(context: &Context<'_>, aliases: &Aliases, pools: &mut [Cand
         let chosen: Vec<&Announcement> = bgp.iter().filter(|entry| entry.choice.takes(candidate)).collect();
         candidate.pool.bgp = fitting(&candidate.object, &candidate.pool, chosen, context, findings);
     }
-    let resources = context.resources;
-    for object in resources.ours(&resources.address_pools) {
+    for object in context.objects.ours(|all| &all.address_pools) {
         if let Some(place) = find(pools, &object.name_any(), PoolKind::AddressPool) {
             let candidate = &mut pools[place];
             attach_legacy(context, aliases, &object.spec, candidate, findings);
@@ -116,9 +115,8 @@ fn parse_layer2(
     pools: &[Candidate],
     findings: &mut Findings,
 ) -> Vec<(PoolChoice, L2Advertisement)> {
-    let resources = context.resources;
     let mut parsed = Vec::new();
-    for object in resources.ours(&resources.l2_advertisements) {
+    for object in context.objects.ours(|all| &all.l2_advertisements) {
         let reference = ObjectRef::new("L2Advertisement", &object.name_any());
         let mark = findings.refused.len();
         let spec = &object.spec;

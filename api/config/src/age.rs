@@ -14,8 +14,9 @@ pub(crate) struct Age {
 }
 
 impl Age {
-    pub(crate) fn of(meta: &ObjectMeta, kind: &'static str) -> Self {
-        let created = meta.creation_timestamp.as_ref();
+    /// The age of an object, which counts as being created if it is to be the `newest`.
+    pub(crate) fn of(meta: &ObjectMeta, kind: &'static str, newest: bool) -> Self {
+        let created = meta.creation_timestamp.as_ref().filter(|_| !newest);
         Self {
             uncreated: created.is_none(),
             nanoseconds: created.map_or(0, |time| time.0.as_nanosecond()),

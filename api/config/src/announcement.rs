@@ -37,9 +37,8 @@ pub(crate) fn parse(
     findings: &mut Findings,
 ) -> Vec<Announcement> {
     const KIND: &str = "BGPAdvertisement";
-    let resources = context.resources;
     let mut parsed = Vec::new();
-    for object in resources.ours(&resources.bgp_advertisements) {
+    for object in context.objects.ours(|all| &all.bgp_advertisements) {
         let reference = ObjectRef::new(KIND, &object.name_any());
         let spec = &object.spec;
         let mut found = Findings::default();
@@ -89,7 +88,7 @@ pub(crate) fn parse(
                     services,
                     ..base
                 },
-                age: Age::of(&object.metadata, KIND),
+                age: context.objects.age(object, KIND),
                 object: reference,
                 path: "spec".to_owned(),
                 choice,
@@ -102,9 +101,12 @@ pub(crate) fn parse(
 }
 
 fn warn_of_unknown_peers(object: &ObjectRef, names: &[String], context: &Context<'_>, findings: &mut Findings) {
-    let resources = context.resources;
     for (place, name) in names.iter().enumerate() {
-        if !resources.ours(&resources.peers).any(|peer| peer.name_any() == *name) {
+        if !context
+            .objects
+            .ours(|all| &all.peers)
+            .any(|peer| peer.name_any() == *name)
+        {
             findings.warn(
                 Rule::W12,
                 object,

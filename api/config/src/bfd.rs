@@ -17,7 +17,6 @@ const MULTIPLIER: u8 = 3;
 
 /// Parses all BFD profiles.
 pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> BTreeMap<String, BfdProfile> {
-    let resources = context.resources;
     let profile = |object: &metallb_api::BFDProfile| {
         let name = object.name_any();
         let reference = ObjectRef::new("BFDProfile", &name);
@@ -48,7 +47,7 @@ pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> BTreeMap<
             minimum_ttl: ttl.and_then(|value| value.try_into().ok()),
         })
     };
-    let profiles = resources.ours(&resources.bfd_profiles).filter_map(profile);
+    let profiles = context.objects.ours(|all| &all.bfd_profiles).filter_map(profile);
     profiles.map(|profile| (profile.name.clone(), profile)).collect()
 }
 

@@ -7,7 +7,6 @@ use std::fmt;
 use kube::ResourceExt;
 use thiserror::Error;
 
-use crate::age::Age;
 use crate::error::{Findings, ObjectRef};
 use crate::model::Community;
 use crate::parse::Context;
@@ -85,8 +84,8 @@ impl Aliases {
     /// A bad alias is left out alone: the others of its object stay, because advertisements hang on them.
     pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> Self {
         const KIND: &str = "Community";
-        let mut objects: Vec<_> = context.resources.ours(&context.resources.communities).collect();
-        objects.sort_by_cached_key(|object| Age::of(&object.metadata, KIND));
+        let mut objects: Vec<_> = context.objects.ours(|all| &all.communities).collect();
+        objects.sort_by_cached_key(|object| context.objects.age(*object, KIND));
         let mut owners: BTreeMap<&str, ObjectRef> = BTreeMap::new();
         let mut aliases = Self::default();
         for object in objects {

@@ -7,7 +7,7 @@ use crate::error::{Findings, Refused, Warning};
 use crate::model::Config;
 use crate::peer;
 use crate::pool;
-use crate::resources::{Labelled, Options, Resources};
+use crate::resources::{Change, Labelled, Objects, Options, Resources};
 
 /// What parsing yields.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,10 +22,11 @@ pub struct Parsed {
 
 /// What the parsers of the kinds share.
 pub(crate) struct Context<'a> {
+    pub(crate) objects: Objects<'a>,
     pub(crate) resources: &'a Resources,
     pub(crate) options: &'a Options,
-    pub(crate) nodes: Labelled,
-    pub(crate) namespaces: Labelled,
+    pub(crate) nodes: Labelled<'a>,
+    pub(crate) namespaces: Labelled<'a>,
 }
 
 /// Parses all resources into the usable configuration and the list of what was refused.
@@ -34,12 +35,31 @@ pub(crate) struct Context<'a> {
 /// time, then name). The outcome does not depend on the order of the lists.
 #[must_use]
 pub fn parse(resources: &Resources, options: &Options) -> Parsed {
+    parse_objects(
+        Objects {
+            resources,
+            change: None,
+        },
+        options,
+    )
+}
+
+/// Parses all resources as they would be after a change, without copying them.
+#[must_use]
+pub fn parse_change(resources: &Resources, change: &Change<'_>, options: &Options) -> Parsed {
+    let change = Some(change);
+    parse_objects(Objects { resources, change }, options)
+}
+
+fn parse_objects(objects: Objects<'_>, options: &Options) -> Parsed {
+    let resources = objects.resources;
     let mut nodes = Labelled::of(&resources.nodes);
     // Before our own Node was seen it counts as one without labels.
     if let Some(node) = options.node() {
         nodes.ensure(node);
     }
     let context = Context {
+        objects,
         resources,
         options,
         nodes,

@@ -43,9 +43,8 @@ pub(crate) fn parse(
     profiles: &BTreeMap<String, BfdProfile>,
     findings: &mut Findings,
 ) -> BTreeMap<String, Peer> {
-    let resources = context.resources;
     let mut candidates = Vec::new();
-    for object in resources.ours(&resources.peers) {
+    for object in context.objects.ours(|all| &all.peers) {
         let mut reader = Reader {
             object: ObjectRef::new("BGPPeer", &object.name_any()),
             spec: &object.spec,
@@ -161,7 +160,7 @@ impl Reader<'_> {
             vrf,
         };
         Some(Candidate {
-            age: Age::of(&object.metadata, "BGPPeer"),
+            age: self.context.objects.age(object, "BGPPeer"),
             object: self.object.clone(),
             selectors: if for_all { Vec::new() } else { selectors },
             peer,
@@ -432,8 +431,10 @@ impl Reader<'_> {
         let resources = self.context.resources;
         let peer = self.object.name.clone();
         let namespace = resources.namespace.as_str();
-        let problem = match resources
-            .ours(&resources.secrets)
+        let problem = match self
+            .context
+            .objects
+            .ours(|all| &all.secrets)
             .find(|secret| secret.name_any() == name)
         {
             None => format!("secret ref not found for peer config \"{namespace}\"/\"{peer}\""),

@@ -30,17 +30,18 @@ pub(crate) struct Candidate {
 
 /// Parses all pools; what is returned has unique names and disjoint ranges.
 pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> Vec<Candidate> {
-    let resources = context.resources;
     let mut candidates: Vec<Candidate> = Vec::new();
     candidates.extend(
-        resources
-            .ours(&resources.pools)
+        context
+            .objects
+            .ours(|all| &all.pools)
             .map(|object| ip_address_pool(object, context, findings)),
     );
     candidates.extend(
-        resources
-            .ours(&resources.address_pools)
-            .map(|object| address_pool(object, findings)),
+        context
+            .objects
+            .ours(|all| &all.address_pools)
+            .map(|object| address_pool(object, context, findings)),
     );
     let mut out: Vec<bool> = candidates.iter().map(|candidate| candidate.faulty).collect();
     exclude(&candidates, &mut out, context.options.strict(), findings);
@@ -69,7 +70,7 @@ fn ip_address_pool(object: &IPAddressPool, context: &Context<'_>, findings: &mut
         .as_ref()
         .map(|from| allocation(&reference, from, context, findings));
     Candidate {
-        age: Age::of(&object.metadata, KIND),
+        age: context.objects.age(object, KIND),
         labels: object.labels().clone(),
         pool: Pool {
             name,
@@ -87,7 +88,7 @@ fn ip_address_pool(object: &IPAddressPool, context: &Context<'_>, findings: &mut
     }
 }
 
-fn address_pool(object: &AddressPool, findings: &mut Findings) -> Candidate {
+fn address_pool(object: &AddressPool, context: &Context<'_>, findings: &mut Findings) -> Candidate {
     const KIND: &str = "AddressPool";
     let name = object.name_any();
     let reference = ObjectRef::new(KIND, &name);
@@ -96,7 +97,7 @@ fn address_pool(object: &AddressPool, findings: &mut Findings) -> Candidate {
     let (entries, places) = addresses(&reference, &spec.addresses, findings);
     advertisement::check_legacy(&reference, spec, findings);
     Candidate {
-        age: Age::of(&object.metadata, KIND),
+        age: context.objects.age(object, KIND),
         labels: object.labels().clone(),
         pool: Pool {
             name,

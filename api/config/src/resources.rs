@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
 use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 
+use crate::age::Age;
+use crate::error::ObjectRef;
 use crate::selector::Selector;
 
 /// Plain lists of all objects that configuration is made of.
@@ -38,11 +41,53 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Keeps the objects of MetalLB's namespace.
-    pub(crate) fn ours<'a, K: ResourceExt>(&self, list: &'a [K]) -> impl Iterator<Item = &'a K> + use<'a, K> {
-        let namespace = self.namespace.clone();
-        list.iter()
-            .filter(move |object| namespace.is_empty() || object.namespace().is_none_or(|own| own == namespace))
+    /// Tells whether an object is in MetalLB's namespace.
+    fn owns(&self, object: &ObjectMeta) -> bool {
+        self.namespace.is_empty() || object.namespace.as_ref().is_none_or(|own| *own == self.namespace)
+    }
+}
+
+/// A change of one object that is thought through before it is made.
+#[derive(Clone, Debug)]
+pub struct Change<'a> {
+    /// The object. It counts as the newest of all: what it collides with was there first.
+    pub object: ObjectRef,
+    /// Holds nothing but the object as it shall be, to take the place of its older self; `None` leaves it as it is.
+    pub with: Option<&'a Resources>,
+}
+
+impl Change<'_> {
+    pub(crate) fn concerns<K: Resource<DynamicType = ()>>(&self, object: &ObjectMeta) -> bool {
+        object.name.as_deref() == Some(self.object.name.as_str()) && K::kind(&()) == self.object.kind.as_str()
+    }
+}
+
+/// The objects to be parsed, and what is changed about them.
+#[derive(Clone, Copy)]
+pub(crate) struct Objects<'a> {
+    pub(crate) resources: &'a Resources,
+    pub(crate) change: Option<&'a Change<'a>>,
+}
+
+impl<'a> Objects<'a> {
+    /// Iterates over the objects of MetalLB's namespace in one of the lists.
+    pub(crate) fn ours<K: Resource<DynamicType = ()> + 'a>(
+        self,
+        list: fn(&Resources) -> &Vec<K>,
+    ) -> impl Iterator<Item = &'a K> + use<'a, K> {
+        let incoming = self.change.and_then(|change| change.with);
+        let replaced = self.change.filter(|_| incoming.is_some());
+        list(self.resources)
+            .iter()
+            .filter(move |object| replaced.is_none_or(|change| !change.concerns::<K>(object.meta())))
+            .chain(incoming.into_iter().flat_map(list))
+            .filter(move |object| self.resources.owns(object.meta()))
+    }
+
+    /// How old an object is.
+    pub(crate) fn age<K: Resource<DynamicType = ()>>(self, object: &K, kind: &'static str) -> Age {
+        let newest = self.change.is_some_and(|change| change.concerns::<K>(object.meta()));
+        Age::of(object.meta(), kind, newest)
     }
 }
 
@@ -123,35 +168,34 @@ impl Options {
 
 /// Names and labels of something that selectors select.
 #[derive(Debug, Default)]
-pub(crate) struct Labelled(BTreeMap<String, BTreeMap<String, String>>);
+pub(crate) struct Labelled<'a>(BTreeMap<&'a str, &'a BTreeMap<String, String>>);
 
-impl Labelled {
-    pub(crate) fn of<K: ResourceExt>(list: &[K]) -> Self {
-        Self(
-            list.iter()
-                .map(|object| (object.name_any(), object.labels().clone()))
-                .collect(),
-        )
+static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+
+impl<'a> Labelled<'a> {
+    pub(crate) fn of<K: ResourceExt>(list: &'a [K]) -> Self {
+        let named = |object: &'a K| (object.meta().name.as_deref().unwrap_or_default(), object.labels());
+        Self(list.iter().map(named).collect())
     }
 
     /// Adds a name without labels, unless it is known already.
-    pub(crate) fn ensure(&mut self, name: &str) {
-        self.0.entry(name.to_owned()).or_default();
+    pub(crate) fn ensure(&mut self, name: &'a str) {
+        self.0.entry(name).or_insert(&NO_LABELS);
     }
 
     /// The names that any of the selectors selects.
-    pub(crate) fn matching<'a>(&'a self, selectors: &'a [Selector]) -> impl Iterator<Item = String> + 'a {
+    pub(crate) fn matching<'b>(&'b self, selectors: &'b [Selector]) -> impl Iterator<Item = String> + 'b {
         self.0
             .iter()
             .filter(|(_, labels)| selectors.iter().any(|selector| selector.matches(labels)))
-            .map(|(name, _)| name.clone())
+            .map(|(name, _)| (*name).to_owned())
     }
 
     /// The names that any of the selectors selects; no selector selects all.
-    pub(crate) fn matching_or_all<'a>(&'a self, selectors: &'a [Selector]) -> impl Iterator<Item = String> + 'a {
+    pub(crate) fn matching_or_all<'b>(&'b self, selectors: &'b [Selector]) -> impl Iterator<Item = String> + 'b {
         self.0
             .iter()
             .filter(|(_, labels)| selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels)))
-            .map(|(name, _)| name.clone())
+            .map(|(name, _)| (*name).to_owned())
     }
 }

@@ -84,6 +84,8 @@ pub const WEBHOOK_SECRET: &str = "metallb-webhook-cert";
 pub const WEBHOOK_CONFIGURATION: &str = "metallb-webhook-configuration";
 /// The path of the conversion webhook.
 pub const CONVERSION_PATH: &str = "/convert";
+/// Path of the webhook that warns of what a deletion leaves behind.
+pub const DELETION_PATH: &str = "/warn-metallb-io-deletion";
 /// The port that webhooks are served on.
 pub const WEBHOOK_PORT: u16 = 9443;
 

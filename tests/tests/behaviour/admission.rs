@@ -17,23 +17,50 @@ use metallb_webhooks::{Certificates, Lists, Readiness, Rules, Webhooks};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-const NAMESPACE: &str = "metallb-system";
+pub(crate) const NAMESPACE: &str = "metallb-system";
 
-fn decode<K: DeserializeOwned>(value: Value) -> K {
+pub(crate) fn decode<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }
 
 /// An API server with our kinds, and webhooks that it finds through a Service.
-struct Cluster {
+pub(crate) struct Cluster {
     api: metallb_lab_api::ApiServer,
-    client: Client,
+    pub(crate) client: Client,
     stop: CancellationToken,
+    /// Where the Service leads.
     address: SocketAddr,
+    pub(crate) replicas: Vec<SocketAddr>,
     _dir: tempfile::TempDir,
 }
 
 impl Cluster {
     async fn start() -> Self {
+        let address = free_address();
+        let mut cluster = Self::install_at(address).await;
+        cluster.add_replica(address).await;
+        cluster
+    }
+
+    /// Replicas behind an address that somebody else listens at.
+    pub(crate) async fn start_at(address: SocketAddr, replicas: usize) -> Self {
+        let mut cluster = Self::install_at(address).await;
+        for _ in 0..replicas {
+            cluster.add_replica(free_address()).await;
+        }
+        cluster
+    }
+
+    async fn add_replica(&mut self, address: SocketAddr) {
+        self.replicas.push(address);
+        let ready = self.serve(address);
+        tokio::time::timeout(Duration::from_secs(20), ready.wait())
+            .await
+            .expect("webhooks become ready");
+        wait_for(|| async { tokio::net::TcpStream::connect(address).await.is_ok() }).await;
+    }
+
+    async fn install_at(address: SocketAddr) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = metallb_lab_api::Options {
             dir: dir.path().to_owned(),
@@ -45,15 +72,11 @@ impl Cluster {
             client,
             api,
             stop: CancellationToken::new(),
-            address: free_address(),
+            address,
+            replicas: Vec::new(),
             _dir: dir,
         };
         cluster.install().await;
-        let ready = cluster.serve();
-        tokio::time::timeout(Duration::from_secs(20), ready.wait())
-            .await
-            .expect("webhooks become ready");
-        wait_for(|| async { tokio::net::TcpStream::connect(cluster.address).await.is_ok() }).await;
         cluster
     }
 
@@ -108,13 +131,13 @@ impl Cluster {
         .await;
     }
 
-    fn serve(&self) -> Readiness {
+    fn serve(&self, listen: SocketAddr) -> Readiness {
         let rules = Rules {
             namespace: NAMESPACE.to_owned(),
             ..Rules::default()
         };
         let webhooks = Webhooks {
-            listen: self.address,
+            listen,
             certificates: Certificates::of_configuration(NAMESPACE),
             tls: Default::default(),
             rules: Webhooks::fixed(rules),
@@ -146,20 +169,20 @@ impl Cluster {
         self.ours().create(&PostParams::default(), &object).await
     }
 
-    async fn shutdown(self) {
+    pub(crate) async fn shutdown(self) {
         self.stop.cancel();
         self.api.shutdown().await;
     }
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap()
 }
 
-async fn wait_for<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
+pub(crate) async fn wait_for<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
     let poll = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(20)).await;

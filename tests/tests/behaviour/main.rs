@@ -3,3 +3,5 @@
 mod admission;
 mod controller;
 mod examples;
+mod rotation;
+mod validation;

@@ -171,7 +171,9 @@ pub fn renew(now: UnixTime, plan: Plan, old: Option<&Bundle>, dns_name: &str) ->
     {
         return Ok(Bundle {
             serving: serving(now, &issuer, dns_name)?,
-            ..old.clone()
+            // By now nobody serves with the CA before it.
+            ca_certificate: first_pem(&old.ca_certificate).unwrap_or_default(),
+            ca_key: old.ca_key.clone(),
         });
     }
     let key = SigningKey::generate()?;

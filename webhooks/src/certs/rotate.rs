@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!   Secret changed ─┐
-//!   target changed ─┼─► round: read Secret ─► renew if due (guarded by resourceVersion) ─► publish ─► inject
+//!   target changed ─┼─► round: read Secret ─► renew if due (guarded by resourceVersion) ─► inject ─► serve
 //!   five minutes ───┘            ▲                         │ somebody else was faster
 //!                                └─────────────────────────┘
 //! ```
 //!
 //! Several replicas share one Secret: whoever writes first wins, the others take over what was written.
+//!
+//! Nobody is called with a certificate that he does not trust: whoever calls is told first, of the old CA and the new
+//! one, and the new certificate is served a little later. Until then the old one serves on.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,6 +37,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long further changes are waited for after the first one.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How long API servers may take to notice a new caBundle. Each watches the configurations by itself.
+const NOTICED: Duration = Duration::from_secs(2);
 /// Attempts to write the Secret within one round.
 const ATTEMPTS: usize = 5;
 
@@ -91,8 +96,9 @@ pub(crate) async fn follow(
 ) {
     let mut changes = changes(&client, &rotation);
     let mut pause = FIRST_PAUSE;
+    let mut last = None;
     loop {
-        let wait = match round(&client, &rotation, &certificate).await {
+        let wait = match round(&client, &rotation, &certificate, &mut last).await {
             Ok(()) => {
                 ready.set(None);
                 pause = FIRST_PAUSE;
@@ -131,18 +137,22 @@ async fn round(
     client: &Client,
     rotation: &Rotation,
     certificate: &watch::Sender<Option<KeyPair>>,
+    last: &mut Option<Bundle>,
 ) -> Result<(), RotateError> {
-    let bundle = secure(client, rotation, now()).await?;
-    certificate.send_if_modified(|current| {
-        let changed = current.as_ref() != Some(&bundle.serving);
-        *current = Some(bundle.serving.clone());
-        changed
-    });
+    let bundle = secure(client, rotation, now(), last.as_ref()).await?;
+    *last = Some(bundle.clone());
     for target in &rotation.targets {
         let what = || format!("inject the caBundle into {}", target.name());
         inject(client, target, &bundle.ca_certificate)
             .await
             .map_err(RotateError::api(what()))?;
+    }
+    let served = certificate.borrow().clone();
+    if served.as_ref() != Some(&bundle.serving) {
+        if served.is_some() {
+            tokio::time::sleep(NOTICED).await;
+        }
+        certificate.send_replace(Some(bundle.serving));
     }
     Ok(())
 }
@@ -153,9 +163,16 @@ fn now() -> UnixTime {
 
 /// Returns good certificates, from the Secret or made and stored there.
 ///
+/// `last` are those before, whose CA stays trusted for a while even if somebody has emptied the Secret.
+///
 /// # Errors
 /// When the Secret is missing or cannot be read or written.
-pub async fn secure(client: &Client, rotation: &Rotation, now: UnixTime) -> Result<Bundle, RotateError> {
+pub async fn secure(
+    client: &Client,
+    rotation: &Rotation,
+    now: UnixTime,
+    last: Option<&Bundle>,
+) -> Result<Bundle, RotateError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &rotation.namespace);
     let name = &rotation.secret;
     for _ in 0..ATTEMPTS {
@@ -172,7 +189,7 @@ pub async fn secure(client: &Client, rotation: &Rotation, now: UnixTime) -> Resu
         if let Some(bundle) = old.as_ref().filter(|_| due == Plan::Keep) {
             return Ok(bundle.clone());
         }
-        let bundle = renew(now, due, old.as_ref(), &rotation.dns_name())?;
+        let bundle = renew(now, due, old.as_ref().or(last), &rotation.dns_name())?;
         bundle.store(data);
         // The replace carries the resourceVersion read above.
         match api.replace(name, &PostParams::default(), &secret).await {

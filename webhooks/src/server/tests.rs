@@ -14,10 +14,11 @@ fn routes() -> Router {
     let pool =
         json!({ "metadata": { "name": "gold", "namespace": NAMESPACE }, "spec": { "addresses": ["10.0.0.0/24"] } });
     let pool: metallb_api::IPAddressPool = serde_json::from_value(pool).unwrap();
-    let reader = move || Resources {
-        pools: vec![pool.clone()],
+    let resources = Arc::new(Resources {
+        pools: vec![pool],
         ..Resources::default()
-    };
+    });
+    let reader = move || resources.clone();
     let rules = Rules {
         namespace: NAMESPACE.to_owned(),
         ..Rules::default()
@@ -111,11 +112,85 @@ async fn every_kind_has_its_path() {
     StatusCode::BAD_REQUEST
 )]
 #[case::array("application/json", b"[]".to_vec(), StatusCode::BAD_REQUEST)]
+#[case::empty("application/json", Vec::new(), StatusCode::BAD_REQUEST)]
+#[case::cut_off("application/json", cut_off(), StatusCode::BAD_REQUEST)]
+#[case::no_utf8("application/json", b"{\"kind\":\"\xff\xfe\"}".to_vec(), StatusCode::BAD_REQUEST)]
+#[case::too_deep("application/json", b"[".repeat(100_000), StatusCode::BAD_REQUEST)]
+#[case::unknown_version("application/json", versioned("admission.k8s.io/v2"), StatusCode::BAD_REQUEST)]
+#[case::no_version("application/json", versioned("admission.k8s.io"), StatusCode::BAD_REQUEST)]
+#[case::other_group("application/json", versioned("admission.example.com/v1"), StatusCode::BAD_REQUEST)]
+#[case::no_type("", versioned("admission.k8s.io/v1"), StatusCode::UNSUPPORTED_MEDIA_TYPE)]
+#[case::protobuf(
+    "application/vnd.kubernetes.protobuf",
+    versioned("admission.k8s.io/v1"),
+    StatusCode::UNSUPPORTED_MEDIA_TYPE
+)]
+#[case::old_version("application/json", versioned("admission.k8s.io/v1beta1"), StatusCode::OK)]
 #[case::other_type("text/yaml", b"{}".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE)]
 #[case::too_large("application/json", vec![b' '; BODY_LIMIT + 1], StatusCode::PAYLOAD_TOO_LARGE)]
 #[tokio::test]
 async fn what_is_no_review_gets_an_http_error(#[case] media: &str, #[case] body: Vec<u8>, #[case] status: StatusCode) {
     assert_eq!(call(Kind::IpAddressPool.path(), media, body).await.0, status);
+}
+
+fn versioned(version: &str) -> Vec<u8> {
+    let mut review = review("CREATE", pool(&["10.0.1.0/24"]));
+    review["apiVersion"] = version.into();
+    review.to_string().into_bytes()
+}
+
+fn cut_off() -> Vec<u8> {
+    let mut body = versioned("admission.k8s.io/v1");
+    body.truncate(body.len() - 1);
+    body
+}
+
+#[rstest]
+#[case::cut_off(b"{\"kind\":\"ConversionReview\"".to_vec())]
+#[case::unknown_version(conversion_review("v2", "metallb.io/v1beta2", json!([])).to_string().into_bytes())]
+#[case::admission(versioned("admission.k8s.io/v1"))]
+#[tokio::test]
+async fn what_is_no_conversion_gets_an_http_error(#[case] body: Vec<u8>) {
+    assert_eq!(
+        call("/convert", "application/json", body).await.0,
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[rstest]
+#[case("GET", Kind::IpAddressPool.path(), StatusCode::METHOD_NOT_ALLOWED)]
+#[case("POST", "/validate-metallb-io-v1beta1-pod", StatusCode::NOT_FOUND)]
+#[tokio::test]
+async fn other_methods_and_paths_are_none_of_ours(
+    #[case] method: &str,
+    #[case] path: &str,
+    #[case] status: StatusCode,
+) {
+    let request = HttpRequest::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(routes().oneshot(request).await.unwrap().status(), status);
+}
+
+#[tokio::test] // D-1 to D-4 share one path, so the review tells the kind
+async fn deletions_of_all_kinds_are_judged_under_one_path() {
+    let mut deletion = review("DELETE", Value::Null);
+    deletion["request"]["oldObject"] = pool(&["10.0.1.0/24"]);
+    deletion["request"]["kind"] = json!({ "group": "metallb.io", "version": "v1beta1", "kind": "IPAddressPool" });
+    assert_eq!(
+        ask(names::DELETION_PATH, deletion.clone()).await["response"]["allowed"],
+        true
+    );
+    deletion["request"]["kind"]["kind"] = "Pod".into();
+    let (status, _) = call(
+        names::DELETION_PATH,
+        "application/json",
+        deletion.to_string().into_bytes(),
+    )
+    .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
@@ -132,7 +207,7 @@ async fn a_charset_in_the_content_type_is_fine() {
 struct Broken;
 
 impl Reader for Broken {
-    fn current(&self) -> futures::future::BoxFuture<'_, Result<Resources, ReadError>> {
+    fn current(&self) -> futures::future::BoxFuture<'_, Result<Arc<Resources>, ReadError>> {
         let source = kube::Error::LinesCodecMaxLineLengthExceeded;
         Box::pin(std::future::ready(Err(ReadError {
             kind: "IPAddressPool".to_owned(),

@@ -1,13 +1,22 @@
 //! Verdicts over the kinds that make up the configuration.
 
-use kube::ResourceExt;
 use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use metallb_config::{ObjectRef, Options, Parsed, Refused, Resources, View, parse};
+use metallb_config::{Change, ObjectRef, Options, Parsed, Refused, Resources, Rule, View, Warning, parse_change};
 
+use super::deletion;
 use super::kinds::Configured;
-use super::{Kind, Operation, Problem, Request, Rules, Verdict};
+use super::{Existing, Kind, Operation, Problem, Request, Rules, Verdict};
 
-pub(super) fn judge(kind: Kind, request: &Request, current: &Resources, rules: &Rules) -> serde_json::Result<Verdict> {
+pub(super) fn judge(
+    kind: Kind,
+    request: &Request,
+    existing: Existing<'_>,
+    rules: &Rules,
+) -> serde_json::Result<Verdict> {
+    if request.operation == Operation::Delete {
+        return deletion::judge(kind, request, existing, rules);
+    }
+    let current = existing.resources;
     match kind {
         Kind::IpAddressPool => judge_as::<IPAddressPool>(request, current, rules),
         Kind::AddressPool => judge_as::<AddressPool>(request, current, rules),
@@ -15,87 +24,76 @@ pub(super) fn judge(kind: Kind, request: &Request, current: &Resources, rules: &
         Kind::BgpAdvertisement => judge_as::<BGPAdvertisement>(request, current, rules),
         Kind::BgpPeer => judge_as::<BGPPeer>(request, current, rules),
         Kind::Community => judge_as::<Community>(request, current, rules),
-        Kind::BfdProfile if request.operation == Operation::Delete => delete_bfd_profile(request, current),
         Kind::BfdProfile => judge_as::<BFDProfile>(request, current, rules),
         Kind::MetalLb => Ok(Verdict::default()),
     }
 }
 
 fn judge_as<K: Configured>(request: &Request, current: &Resources, rules: &Rules) -> serde_json::Result<Verdict> {
-    let object = match request.operation {
-        Operation::Create => {
-            let object = K::decode(&request.object)?;
-            let namespace = object
-                .namespace()
-                .or_else(|| request.namespace.clone())
-                .unwrap_or_default();
-            if namespace != rules.namespace {
-                let reason = format!("resource must be created in {} namespace", rules.namespace);
-                return Ok(Verdict::refused(Problem::new("metadata.namespace", reason)));
-            }
-            object
+    let create = match request.operation {
+        Operation::Create => true,
+        Operation::Update => false,
+        Operation::Delete | Operation::Other => return Ok(Verdict::default()),
+    };
+    let object = K::decode(&request.object)?;
+    let namespace = object
+        .namespace()
+        .or_else(|| request.namespace.clone())
+        .unwrap_or_default();
+    match (create, namespace == rules.namespace) {
+        (true, false) => {
+            let reason = format!("resource must be created in {} namespace", rules.namespace);
+            return Ok(Verdict::refused(Problem::new(Rule::N1, "metadata.namespace", reason)));
         }
-        Operation::Update => {
-            let object = K::decode(&request.object)?;
+        // Nobody reads it, and its finalizers must be removable.
+        (false, false) => return Ok(Verdict::default()),
+        (true, true) => {}
+        (false, true) => {
             // An old object that is not legible counts as different.
             let same = K::decode(&request.old).is_ok_and(|old| object.same_as(&old));
             if same || object.meta().deletion_timestamp.is_some() {
                 return Ok(Verdict::default());
             }
-            object
         }
-        Operation::Delete | Operation::Other => return Ok(Verdict::default()),
-    };
+    }
     Ok(judge_among(object, current, rules))
 }
 
-/// Parses with the object put in the place of its older self.
-///
-/// The object counts as the newest of all: what it collides with was there first, so the blame is always its own.
-fn judge_among<K: Configured>(mut object: K, current: &Resources, rules: &Rules) -> Verdict {
-    let options = Options {
+/// How admission reads the configuration.
+pub(super) fn options(rules: &Rules) -> Options {
+    Options {
         backend: rules.backend,
         my_asn_scope: rules.my_asn_scope,
         view: View::Admission,
-    };
-    let me = ObjectRef::new(K::KIND, &object.name_any());
-    let namespace = object.namespace();
-    let is_me = |other: &K| other.name_any() == me.name && (namespace.is_none() || other.namespace() == namespace);
-    let mut before = current.clone();
-    before.namespace.clone_from(&rules.namespace);
-    for old in K::list(&mut before).iter_mut().filter(|old| is_me(old)) {
-        old.meta_mut().creation_timestamp = None;
     }
-    let mut after = before.clone();
-    object.meta_mut().creation_timestamp = None;
-    let list = K::list(&mut after);
-    list.retain(|other| !is_me(other));
-    list.push(object);
-    let Parsed { refused, warnings, .. } = parse(&after, &options);
-    let mine = refused.into_iter().filter(|refused| refused.concerns(&me)).collect();
-    let errors = news(mine, &before, &options)
-        .iter()
-        .map(|refused| problem(refused, &me))
-        .collect();
-    let warnings = warnings
-        .iter()
-        .filter(|warning| warning.object == me)
-        .map(|warning| format!("{}: {}", warning.field, warning.reason))
-        .collect();
+}
+
+/// Parses with the object put in the place of its older self.
+fn judge_among<K: Configured>(object: K, current: &Resources, rules: &Rules) -> Verdict {
+    let options = options(rules);
+    let me = ObjectRef::new(K::KIND, &object.name_any());
+    let mut incoming = Resources::default();
+    K::list(&mut incoming).push(object);
+    let change = |with| Change {
+        object: me.clone(),
+        with,
+    };
+    let Parsed { refused, warnings, .. } = parse_change(current, &change(Some(&incoming)), &options);
+    let mut mine: Vec<Refused> = refused.into_iter().filter(|refused| refused.concerns(&me)).collect();
+    // Collisions that were there before are not the fault of this change.
+    if mine.iter().any(|refused| !refused.involves.is_empty()) {
+        let known = parse_change(current, &change(None), &options).refused;
+        mine.retain(|refused| refused.involves.is_empty() || !known.contains(refused));
+    }
     Verdict {
-        errors,
-        warnings,
+        errors: mine.iter().map(|refused| problem(refused, &me)).collect(),
+        warnings: warnings.iter().filter(|w| w.object == me).map(warning).collect(),
         undecodable: false,
     }
 }
 
-/// Leaves out the collisions that were there before: they are not the fault of this change.
-fn news(mut refused: Vec<Refused>, before: &Resources, options: &Options) -> Vec<Refused> {
-    if refused.iter().any(|refused| !refused.involves.is_empty()) {
-        let known = parse(before, options).refused;
-        refused.retain(|refused| refused.involves.is_empty() || !known.contains(refused));
-    }
-    refused
+fn warning(warning: &Warning) -> Problem {
+    Problem::new(warning.rule, &warning.field, &warning.reason)
 }
 
 /// The object of the request goes without saying.
@@ -112,29 +110,12 @@ fn problem(refused: &Refused, me: &ObjectRef) -> Problem {
         } else {
             format!(" ({})", others.join(", "))
         };
-        Problem::new(&refused.field, format!("{}{context}", refused.reason))
+        Problem::new(refused.rule, &refused.field, format!("{}{context}", refused.reason))
     } else {
-        Problem::new(format!("{} {}", refused.object, refused.field), &refused.reason)
+        Problem::new(
+            refused.rule,
+            format!("{} {}", refused.object, refused.field),
+            &refused.reason,
+        )
     }
-}
-
-/// A profile in use stays (F-2).
-fn delete_bfd_profile(request: &Request, current: &Resources) -> serde_json::Result<Verdict> {
-    let profile = BFDProfile::decode(&request.old)?;
-    let name = profile.name_any();
-    let uses = |peer: &&BGPPeer| {
-        peer.spec.bfd_profile.as_deref() == Some(name.as_str())
-            && (profile.namespace().is_none() || peer.namespace() == profile.namespace())
-    };
-    let users: Vec<String> = current
-        .peers
-        .iter()
-        .filter(uses)
-        .map(|peer| format!("BGPPeer {}", peer.name_any()))
-        .collect();
-    if users.is_empty() {
-        return Ok(Verdict::default());
-    }
-    let reason = format!("failed to delete BFDProfile {name}, used by {}", users.join(", "));
-    Ok(Verdict::refused(Problem::new("", reason)))
 }

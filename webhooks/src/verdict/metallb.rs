@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use kube::{Resource, ResourceExt};
 use metallb_api::metallb::ComponentConfig;
 use metallb_api::{BgpBackend, MetalLB, MetalLBSpec, names};
+use metallb_config::Rule;
 
 use super::{Operation, Problem, Request, Rules, Verdict};
 
@@ -28,16 +29,16 @@ pub(super) fn judge(request: &Request, rules: &Rules) -> serde_json::Result<Verd
     let mut warnings = Vec::new();
     // Upstream says so in the status only (O-7) or not at all (O-8); such objects must stay possible.
     if object.name_any() != names::METALLB_RESOURCE {
-        warnings.push(format!(
-            "metadata.name: only the MetalLB named {} has an effect",
-            names::METALLB_RESOURCE
-        ));
+        let reason = format!("only the MetalLB named {} has an effect", names::METALLB_RESOURCE);
+        warnings.push(Problem::new(Rule::O7, "metadata.name", reason));
     }
     if namespace != rules.namespace {
-        warnings.push(format!(
-            "metadata.namespace: only a MetalLB in namespace {} has an effect",
-            rules.namespace
-        ));
+        let reason = format!("only a MetalLB in namespace {} has an effect", rules.namespace);
+        warnings.push(Problem::new(Rule::O8, "metadata.namespace", reason));
+    }
+    if object.spec.image.is_some() {
+        let reason = "image is deprecated and has no effect";
+        warnings.push(Problem::new(Rule::O9, "spec.image", reason));
     }
     let errors = check(&object.spec, rules.frrk8s_external_namespace.as_deref());
     Ok(Verdict {
@@ -63,17 +64,21 @@ pub fn check(spec: &MetalLBSpec, external_namespace: Option<&str>) -> Vec<Proble
         .or(external_namespace)
         .unwrap_or_default();
     match spec.backend() {
-        Err(error) => problems.push(Problem::new("spec.bgpBackend", error)),
+        Err(error) => problems.push(Problem::new(Rule::O3, "spec.bgpBackend", error)),
         Ok(BgpBackend::FrrK8sExternal) if namespace.is_empty() => {
             let reason = "bgpBackend frr-k8s-external needs the namespace of the external frr-k8s";
-            problems.push(Problem::new("spec.frrk8sConfig.namespace", reason));
+            problems.push(Problem::new(Rule::O4, "spec.frrk8sConfig.namespace", reason));
         }
         Ok(_) => {}
     }
     for (place, entry) in config.map_or(&[][..], |config| &config.always_block).iter().enumerate() {
         if !is_cidr(entry.trim()) {
             let field = format!("spec.frrk8sConfig.alwaysBlock[{place}]");
-            problems.push(Problem::new(field, format!("invalid CIDR {entry} in AlwaysBlock")));
+            problems.push(Problem::new(
+                Rule::O5,
+                field,
+                format!("invalid CIDR {entry} in AlwaysBlock"),
+            ));
         }
     }
     problems
@@ -85,7 +90,7 @@ fn tolerations(field: &str, list: &[Toleration], problems: &mut Vec<Problem>) {
         let effect = toleration.effect.as_deref().unwrap_or_default();
         if toleration.toleration_seconds.is_some() && effect != "NoExecute" {
             let reason = format!("effect must be NoExecute when tolerationSeconds is set, not {effect:?}");
-            problems.push(Problem::new(format!("spec.{field}[{place}].effect"), reason));
+            problems.push(Problem::new(Rule::O1, format!("spec.{field}[{place}].effect"), reason));
         }
     }
 }
@@ -97,7 +102,16 @@ fn affinity(field: &str, config: Option<&ComponentConfig>, problems: &mut Vec<Pr
     for (term, weight) in weights(affinity) {
         if !(1..=100).contains(&weight) {
             let reason = format!("weight {weight} must be in the range 1-100");
-            problems.push(Problem::new(format!("spec.{field}.affinity.{term}.weight"), reason));
+            let rule = if term.starts_with("podAntiAffinity") {
+                Rule::W39
+            } else {
+                Rule::O2
+            };
+            problems.push(Problem::new(
+                rule,
+                format!("spec.{field}.affinity.{term}.weight"),
+                reason,
+            ));
         }
     }
 }

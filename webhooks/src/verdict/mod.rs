@@ -1,6 +1,7 @@
 //! The verdict over one admission request: a pure function of the request and of what exists.
 
 mod configuration;
+mod deletion;
 mod kinds;
 mod metallb;
 #[cfg(test)]
@@ -8,7 +9,8 @@ mod tests;
 
 use std::fmt;
 
-use metallb_config::{Backend, MyAsnScope, Resources};
+use k8s_openapi::api::core::v1::Service;
+use metallb_config::{Backend, MyAsnScope, Resources, Rule};
 use serde_json::Value;
 
 pub use metallb::check as check_metallb;
@@ -62,6 +64,22 @@ impl Kind {
         }
     }
 
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "IPAddressPool" => Self::IpAddressPool,
+            "AddressPool" => Self::AddressPool,
+            "L2Advertisement" => Self::L2Advertisement,
+            "BGPAdvertisement" => Self::BgpAdvertisement,
+            "BGPPeer" => Self::BgpPeer,
+            "BFDProfile" => Self::BfdProfile,
+            "Community" => Self::Community,
+            "MetalLB" => Self::MetalLb,
+            _ => return None,
+        })
+    }
+
     /// Tells whether the verdict depends on other objects.
     #[must_use]
     pub const fn needs_resources(self) -> bool {
@@ -97,6 +115,40 @@ pub struct Request {
     pub old: Value,
 }
 
+impl Request {
+    /// Name of the object.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        [&self.object, &self.old]
+            .into_iter()
+            .find_map(|object| object.pointer("/metadata/name").and_then(Value::as_str))
+    }
+
+    /// Tells whether the verdict depends on Services: only deletions of pools do.
+    #[must_use]
+    pub fn needs_services(&self) -> bool {
+        self.operation == Operation::Delete && matches!(self.kind, Kind::IpAddressPool | Kind::AddressPool)
+    }
+}
+
+/// What exists already.
+#[derive(Clone, Copy, Debug)]
+pub struct Existing<'a> {
+    /// The configuration.
+    pub resources: &'a Resources,
+    /// The Services of all namespaces, where they matter.
+    pub services: &'a [Service],
+}
+
+impl<'a> From<&'a Resources> for Existing<'a> {
+    fn from(resources: &'a Resources) -> Self {
+        Self {
+            resources,
+            services: &[],
+        }
+    }
+}
+
 /// What the verdict depends on besides objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -113,6 +165,8 @@ pub struct Rules {
 /// Something that is wrong with a field.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
+    /// The rule behind it; none if the object cannot even be read.
+    pub rule: Option<Rule>,
     /// Path of the field; led by the object where that is another one.
     pub field: String,
     /// What is wrong.
@@ -120,8 +174,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(field: impl Into<String>, reason: impl fmt::Display) -> Self {
+    fn new(rule: Rule, field: impl Into<String>, reason: impl fmt::Display) -> Self {
         Self {
+            rule: Some(rule),
             field: field.into(),
             reason: reason.to_string(),
         }
@@ -144,7 +199,7 @@ pub struct Verdict {
     /// Everything that is wrong; nothing means allowed.
     pub errors: Vec<Problem>,
     /// What the user is told either way.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Problem>,
     /// The object could not be read at all.
     pub undecodable: bool,
 }
@@ -174,7 +229,11 @@ impl Verdict {
     }
 
     fn undecodable(error: &serde_json::Error) -> Self {
-        let problem = Problem::new("", format!("cannot read the object: {error}"));
+        let problem = Problem {
+            rule: None,
+            field: String::new(),
+            reason: format!("cannot read the object: {error}"),
+        };
         Self {
             undecodable: true,
             ..Self::refused(problem)
@@ -184,13 +243,13 @@ impl Verdict {
 
 /// Judges a request.
 ///
-/// `current` holds the objects as they are; the object of the request takes the place of its older self. Only errors
+/// `existing` holds the objects as they are; the object of the request takes the place of its older self. Only errors
 /// in which it takes part count: a bad object that exists already blocks nobody else.
 #[must_use]
-pub fn judge(request: &Request, current: &Resources, rules: &Rules) -> Verdict {
+pub fn judge<'a>(request: &Request, existing: impl Into<Existing<'a>>, rules: &Rules) -> Verdict {
     let verdict = match request.kind {
         Kind::MetalLb => metallb::judge(request, rules),
-        kind => configuration::judge(kind, request, current, rules),
+        kind => configuration::judge(kind, request, existing.into(), rules),
     };
     verdict.unwrap_or_else(|error| Verdict::undecodable(&error))
 }

@@ -84,11 +84,7 @@ pub struct Entry {
 /// All rules in the order of the document.
 #[must_use]
 pub fn all() -> Vec<&'static Entry> {
-    [pools::RULES, advertisements::RULES, peers::RULES, operator::RULES]
-        .concat()
-        .iter()
-        .copied()
-        .collect()
+    [pools::RULES, advertisements::RULES, peers::RULES, operator::RULES].concat()
 }
 
 const EVERY_BACKEND: &[Backend] = &[Backend::Native, Backend::Frr, Backend::FrrK8s];

@@ -98,7 +98,8 @@ fn controller_cluster_rules() -> Vec<PolicyRule> {
 fn controller_rules() -> Vec<PolicyRule> {
     let secrets = &[names::MEMBERLIST_SECRET, names::WEBHOOK_SECRET];
     let mut rules = vec![
-        rule("", &["secrets"], &["create"]),
+        // Names only are read: whoever creates a BGPPeer is warned if its Secret is missing.
+        rule("", &["secrets"], &["create", "list"]),
         named("", "secrets", secrets, KEEP),
         // The owner of the membership Secret.
         named(

@@ -1,3 +1,4 @@
+use metallb_api::names;
 use serde_json::{Value, json};
 
 use super::*;
@@ -102,6 +103,7 @@ fn every_configuration_kind_has_its_webhook() {
     let webhooks = configuration["webhooks"].as_array().unwrap();
     let rows: Vec<_> = webhooks
         .iter()
+        .filter(|it| it["failurePolicy"] == "Fail")
         .map(|it| {
             let rule = &it["rules"][0];
             let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -123,6 +125,18 @@ fn every_configuration_kind_has_its_webhook() {
         row("l2advertisements", "v1beta1", "UPDATE"),
     ];
     assert_eq!(rows, wanted);
+}
+
+#[test]
+fn what_only_warns_of_deletions_hinders_none_by_its_absence() {
+    let configuration = find("ValidatingWebhookConfiguration/metallb-webhook-configuration");
+    let webhooks = configuration["webhooks"].as_array().unwrap();
+    let optional: Vec<_> = webhooks.iter().filter(|it| it["failurePolicy"] == "Ignore").collect();
+    assert_eq!(optional.len(), 1);
+    for rule in optional[0]["rules"].as_array().unwrap() {
+        assert_eq!(rule["operations"], json!(["DELETE"]));
+    }
+    assert_eq!(optional[0]["clientConfig"]["service"]["path"], names::DELETION_PATH);
 }
 
 #[test]
@@ -174,7 +188,7 @@ fn nobody_reads_all_secrets_of_the_cluster_or_holds_every_right() {
     }
 }
 
-// OP-60: only the speaker must find Secrets under names that users choose.
+// OP-60: the speaker must find Secrets under names that users choose, and the webhooks look whether they exist.
 #[test]
 fn secrets_are_named_where_they_can_be() {
     for (object, rule) in rules(&objects(&install())) {
@@ -183,7 +197,8 @@ fn secrets_are_named_where_they_can_be() {
             .unwrap()
             .iter()
             .any(|resource| resource == "secrets");
-        if secrets && rule["verbs"] != json!(["create"]) && object != "Role/speaker" {
+        let looks = object == "Role/controller" && rule["verbs"] == json!(["create", "list"]);
+        if secrets && rule["verbs"] != json!(["create"]) && !looks && object != "Role/speaker" {
             assert!(rule["resourceNames"].is_array(), "{object}: {rule}");
         }
     }

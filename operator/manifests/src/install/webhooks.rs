@@ -103,6 +103,7 @@ pub(super) fn configuration(namespace: &str) -> ValidatingWebhookConfiguration {
     let webhooks = WEBHOOKS
         .iter()
         .map(|row| row.validating(names::WEBHOOK_SERVICE, namespace))
+        .chain([deletions(namespace)])
         .collect();
     ValidatingWebhookConfiguration {
         metadata: meta(names::WEBHOOK_CONFIGURATION, labels),
@@ -116,6 +117,41 @@ pub(super) fn operator_configuration(namespace: &str) -> ValidatingWebhookConfig
         webhooks: Some(vec![
             OPERATOR_WEBHOOK.validating(names::OPERATOR_WEBHOOK_SERVICE, namespace),
         ]),
+    }
+}
+
+/// Asks for warnings of what a deletion leaves behind. It refuses nothing, so nothing is refused in its absence.
+fn deletions(namespace: &str) -> ValidatingWebhook {
+    let row = Webhook {
+        operations: &["DELETE"],
+        ..webhook(
+            "deletionwarning.metallb.io",
+            names::DELETION_PATH,
+            "v1beta1",
+            "ipaddresspools",
+        )
+    };
+    let mut webhook = row.validating(names::WEBHOOK_SERVICE, namespace);
+    let mut current = webhook.rules.take().unwrap_or_default();
+    if let Some(rule) = current.first_mut() {
+        let kinds = [
+            "addresspools",
+            "bgpadvertisements",
+            "communities",
+            "ipaddresspools",
+            "l2advertisements",
+        ];
+        rule.resources = Some(kinds.map(ToOwned::to_owned).into());
+        let mut peers = rule.clone();
+        peers.api_versions = Some(vec!["v1beta2".to_owned()]);
+        peers.resources = Some(vec!["bgppeers".to_owned()]);
+        current.push(peers);
+    }
+    ValidatingWebhook {
+        failure_policy: Some("Ignore".to_owned()),
+        timeout_seconds: Some(3),
+        rules: Some(current),
+        ..webhook
     }
 }
 

@@ -115,15 +115,15 @@ fn time(days: u64) -> UnixTime {
 #[tokio::test]
 async fn an_empty_secret_is_filled_once_and_then_left_alone() {
     let fake = Fake::new(empty_secret());
-    let first = secure(&fake.client(), &rotation(), time(0)).await.unwrap();
-    let second = secure(&fake.client(), &rotation(), time(1)).await.unwrap();
+    let first = secure(&fake.client(), &rotation(), time(0), None).await.unwrap();
+    let second = secure(&fake.client(), &rotation(), time(1), None).await.unwrap();
     assert_eq!((first == second, fake.writes()), (true, 1));
 }
 
 #[tokio::test]
 async fn replicas_agree_on_the_certificates_of_the_first_writer() {
     let fake = Fake::new(empty_secret());
-    let replica = || async { secure(&fake.client(), &rotation(), time(0)).await.unwrap() };
+    let replica = || async { secure(&fake.client(), &rotation(), time(0), None).await.unwrap() };
     let (a, b, c) = tokio::join!(replica(), replica(), replica());
     assert_eq!((a == b, b == c, fake.writes()), (true, true, 1));
 }
@@ -131,8 +131,8 @@ async fn replicas_agree_on_the_certificates_of_the_first_writer() {
 #[tokio::test]
 async fn certificates_are_renewed_when_time_has_passed() {
     let fake = Fake::new(empty_secret());
-    let first = secure(&fake.client(), &rotation(), time(0)).await.unwrap();
-    let second = secure(&fake.client(), &rotation(), time(300)).await.unwrap();
+    let first = secure(&fake.client(), &rotation(), time(0), None).await.unwrap();
+    let second = secure(&fake.client(), &rotation(), time(300), None).await.unwrap();
     assert_eq!(first.ca_certificate, second.ca_certificate);
     assert_ne!(first.serving, second.serving);
 }
@@ -140,7 +140,7 @@ async fn certificates_are_renewed_when_time_has_passed() {
 #[tokio::test]
 async fn a_missing_secret_is_an_error_and_is_not_created() {
     let fake = Fake::new(Value::Null);
-    let error = secure(&fake.client(), &rotation(), time(0)).await.unwrap_err();
+    let error = secure(&fake.client(), &rotation(), time(0), None).await.unwrap_err();
     assert_eq!(
         (error.to_string().as_str(), fake.writes()),
         ("Secret s does not exist", 0)
@@ -151,14 +151,14 @@ async fn a_missing_secret_is_an_error_and_is_not_created() {
 async fn a_round_publishes_and_injects_and_a_second_one_writes_nothing() {
     let fake = Fake::new(empty_secret());
     let (sender, receiver) = watch::channel(None);
-    round(&fake.client(), &rotation(), &sender).await.unwrap();
+    round(&fake.client(), &rotation(), &sender, &mut None).await.unwrap();
     assert!(receiver.borrow().is_some());
     assert!(fake.0.lock().unwrap().configuration["webhooks"][0]["clientConfig"]["caBundle"].is_string());
-    round(&fake.client(), &rotation(), &sender).await.unwrap();
+    round(&fake.client(), &rotation(), &sender, &mut None).await.unwrap();
     assert_eq!(fake.writes(), 2);
     // Somebody takes it away.
     fake.0.lock().unwrap().configuration["webhooks"][0]["clientConfig"] = json!({});
-    round(&fake.client(), &rotation(), &sender).await.unwrap();
+    round(&fake.client(), &rotation(), &sender, &mut None).await.unwrap();
     assert_eq!(fake.writes(), 3);
 }
 

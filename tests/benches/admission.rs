@@ -1,0 +1,160 @@
+//! What one admission decision costs among many pools. `cargo bench -p metallb-webhooks --bench admission`
+//!
+//! 10 000 pools with four CIDRs each, every second one with an advertisement of its own kind of selection. Baseline: the
+//! check as upstream writes it, each CIDR of the incoming list against all that came before, O(C²) (here without its
+//! re-parsing of the texts, which is in its favour).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use metallb_config::Resources;
+use metallb_webhooks::verdict::{Kind, Operation, Request, Rules, judge};
+use serde_json::{Value, json};
+
+const POOLS: u32 = 10_000;
+const CIDRS: u32 = 4;
+const NAMESPACE: &str = "metallb-system";
+
+fn pool(name: &str, first: u32) -> Value {
+    // Every other /28, so that nothing merges or overlaps.
+    let cidr = |place: u32| {
+        format!(
+            "{}/28",
+            std::net::Ipv4Addr::from_bits(0x0a00_0000 + (first + place) * 32)
+        )
+    };
+    json!({ "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": { "name": name, "namespace": NAMESPACE, "uid": "6a2f1c0e-0000-4000-8000-000000000000", "labels": { "tier": "gold" },
+            "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "1000" },
+        "spec": { "addresses": (0..CIDRS).map(cidr).collect::<Vec<_>>(), "autoAssign": true } })
+}
+
+fn resources() -> Resources {
+    let read = |index: u32| serde_json::from_value(pool(&format!("pool-{index}"), index * CIDRS)).expect("a pool");
+    let named = |kind: &str, spec: Value| json!({ "metadata": { "name": kind, "namespace": NAMESPACE }, "spec": spec });
+    Resources {
+        namespace: NAMESPACE.to_owned(),
+        pools: (0..POOLS).map(read).collect(),
+        l2_advertisements: vec![serde_json::from_value(named("all", json!({}))).expect("an advertisement")],
+        bgp_advertisements: vec![
+            serde_json::from_value(named("all", json!({ "aggregationLength": 32 }))).expect("an advertisement"),
+        ],
+        ..Resources::default()
+    }
+}
+
+fn request(object: Value) -> Request {
+    Request {
+        kind: Kind::IpAddressPool,
+        operation: Operation::Create,
+        namespace: Some(NAMESPACE.to_owned()),
+        object,
+        old: Value::Null,
+    }
+}
+
+/// The median of some runs.
+fn median(runs: usize, mut work: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..runs)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[runs / 2]
+}
+
+/// Upstream's check: every CIDR against every one before it, until one overlaps.
+fn pairwise(nets: &[Ipv4Net]) -> bool {
+    nets.iter().enumerate().any(|(place, net)| {
+        nets[..place]
+            .iter()
+            .any(|other| net.contains(other) || other.contains(net))
+    })
+}
+
+/// Resident memory of this process.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
+    kib * 1024
+}
+
+/// Highest resident memory so far.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: u64 = line
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
+    kib * 1024
+}
+
+fn main() {
+    let mib = |bytes: u64| bytes / (1024 * 1024);
+    let empty = resident();
+    let current = Arc::new(resources());
+    let loaded = resident();
+    let rules = Rules {
+        namespace: NAMESPACE.to_owned(),
+        ..Rules::default()
+    };
+    println!("{POOLS} pools, {CIDRS} CIDRs each");
+    let good = request(pool("new", POOLS * CIDRS));
+    let bad = request(pool("new", 7));
+    assert!(judge(&good, &*current, &rules).allowed() && !judge(&bad, &*current, &rules).allowed());
+    let accepted = median(21, || drop(judge(&good, &*current, &rules)));
+    let refused = median(21, || drop(judge(&bad, &*current, &rules)));
+    let nets: Vec<Ipv4Net> = current
+        .pools
+        .iter()
+        .flat_map(|pool| &pool.spec.addresses)
+        .map(|text| text.parse().expect("a CIDR"))
+        .collect();
+    let baseline = median(3, || assert!(!pairwise(&nets)));
+    let ratio = |time: Duration| baseline.as_secs_f64() / time.as_secs_f64();
+    println!(
+        "one decision, accepted: {accepted:?}, {:.0} times as fast as the pairwise check ({baseline:?})",
+        ratio(accepted)
+    );
+    println!(
+        "one decision, refused:  {refused:?}, {:.0} times as fast as the pairwise check",
+        ratio(refused)
+    );
+    let peer = Request {
+        kind: Kind::BgpPeer,
+        object: json!({ "metadata": { "name": "p", "namespace": NAMESPACE }, "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "10.0.0.1" } }),
+        ..good.clone()
+    };
+    let other = median(21, || drop(judge(&peer, &*current, &rules)));
+    println!("one decision about a peer: {other:?}");
+    let start = Instant::now();
+    let slowest = std::thread::scope(|scope| {
+        let reviews: Vec<_> = (0..50)
+            .map(|_| {
+                scope.spawn(|| {
+                    let start = Instant::now();
+                    assert!(judge(&good, &*current, &rules).allowed());
+                    start.elapsed()
+                })
+            })
+            .collect();
+        reviews
+            .into_iter()
+            .filter_map(|review| review.join().ok())
+            .max()
+            .unwrap_or_default()
+    });
+    println!("50 decisions at once: {:?}, the slowest {slowest:?}", start.elapsed());
+    println!(
+        "memory: {} MiB for the objects, {} MiB at most",
+        mib(loaded - empty),
+        mib(peak())
+    );
+}

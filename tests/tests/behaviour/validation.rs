@@ -1,0 +1,323 @@
+//! Every rule of `docs/validation.md` does what the document says: its example is refused (or warned of) by that rule
+//! at every stage that it names, and the good twin of the example is accepted everywhere.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client};
+use metallb_config::rules::{self, Effect, Entry, NAME, Object, PEER, Stage};
+use metallb_config::{Backend, Options, Resources, Rule, View, parse};
+use metallb_webhooks::Rules;
+use metallb_webhooks::verdict::{Existing, Kind, Operation, Request, Verdict, judge};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "metallb-system";
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+fn version(kind: &str) -> &'static str {
+    if kind == "BGPPeer" {
+        "metallb.io/v1beta2"
+    } else {
+        "metallb.io/v1beta1"
+    }
+}
+
+/// The object that an example means.
+fn object(example: &Object) -> Value {
+    let mut body = yaml(example.text);
+    let whole = ["metadata", "spec", "status", "data"]
+        .iter()
+        .any(|key| body.get(key).is_some());
+    if !whole {
+        body = json!({ "spec": body });
+    }
+    if example.kind == "BGPPeer" {
+        let mut spec = yaml(PEER);
+        for (key, value) in body["spec"].as_object().unwrap() {
+            if value.is_null() {
+                spec.as_object_mut().unwrap().remove(key);
+            } else {
+                spec[key] = value.clone();
+            }
+        }
+        body["spec"] = spec;
+    }
+    body["apiVersion"] = version(example.kind).into();
+    body["kind"] = example.kind.into();
+    let mut metadata = json!({ "name": example.name, "namespace": NAMESPACE });
+    for (key, value) in body["metadata"].as_object().into_iter().flatten() {
+        metadata[key] = value.clone();
+    }
+    body["metadata"] = metadata;
+    body
+}
+
+fn named(entry: &Entry, text: &'static str) -> Value {
+    object(&Object {
+        kind: entry.kinds[0],
+        name: NAME,
+        text,
+    })
+}
+
+fn read<K: DeserializeOwned>(value: &Value) -> K {
+    serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error} in {value}"))
+}
+
+fn aged(mut value: Value, second: usize) -> Value {
+    value["metadata"]["creationTimestamp"] = format!("2026-01-01T00:00:{second:02}Z").into();
+    value
+}
+
+/// The objects, each younger than the one before.
+fn resources(objects: impl Iterator<Item = Value>) -> (Resources, Vec<Service>) {
+    let mut all = Resources {
+        namespace: NAMESPACE.to_owned(),
+        ..Resources::default()
+    };
+    let mut services = Vec::new();
+    for (second, object) in objects.enumerate() {
+        let object = aged(object, second);
+        match object["kind"].as_str().unwrap() {
+            "IPAddressPool" => all.pools.push(read(&object)),
+            "AddressPool" => all.address_pools.push(read(&object)),
+            "L2Advertisement" => all.l2_advertisements.push(read(&object)),
+            "BGPAdvertisement" => all.bgp_advertisements.push(read(&object)),
+            "BGPPeer" => all.peers.push(read(&object)),
+            "BFDProfile" => all.bfd_profiles.push(read(&object)),
+            "Community" => all.communities.push(read(&object)),
+            "Node" | "Secret" | "Service" => {
+                let mut core = object.clone();
+                core.as_object_mut()
+                    .unwrap()
+                    .retain(|key, _| key != "apiVersion" && key != "kind");
+                match object["kind"].as_str().unwrap() {
+                    "Node" => all.nodes.push(read(&core)),
+                    "Secret" => all.secrets.push(read(&core)),
+                    _ => services.push(read(&core)),
+                }
+            }
+            kind => panic!("no example may have kind {kind}"),
+        }
+    }
+    (all, services)
+}
+
+/// What admission says.
+fn admit(entry: &Entry, operation: Operation, subject: &Value, backend: Backend) -> Verdict {
+    let deleted = (operation == Operation::Delete).then(|| subject.clone());
+    let (current, services) = resources(entry.beside.iter().map(object).chain(deleted));
+    let (object, old) = match operation {
+        Operation::Delete => (Value::Null, subject.clone()),
+        _ => (subject.clone(), Value::Null),
+    };
+    let request = Request {
+        kind: Kind::named(entry.kinds[0]).unwrap(),
+        operation,
+        namespace: Some(NAMESPACE.to_owned()),
+        object,
+        old,
+    };
+    let rules = Rules {
+        namespace: NAMESPACE.to_owned(),
+        backend,
+        ..Rules::default()
+    };
+    judge(
+        &request,
+        Existing {
+            resources: &current,
+            services: &services,
+        },
+        &rules,
+    )
+}
+
+/// The rules behind what was said, with the texts.
+type Said = Vec<(Rule, String)>;
+
+fn said(entry: &Entry, stage: Stage, text: &'static str, backend: Backend) -> (Said, Said) {
+    let subject = named(entry, text);
+    match stage {
+        Stage::Schema => unreachable!("asked of an API server"),
+        Stage::Admission | Stage::Deletion => {
+            let operation = if stage == Stage::Deletion {
+                Operation::Delete
+            } else {
+                Operation::Create
+            };
+            let verdict = admit(entry, operation, &subject, backend);
+            let list = |problems: &[metallb_webhooks::verdict::Problem]| {
+                problems
+                    .iter()
+                    .map(|problem| (problem.rule.unwrap(), problem.to_string()))
+                    .collect::<Said>()
+            };
+            (list(&verdict.errors), list(&verdict.warnings))
+        }
+        Stage::Load => {
+            let (all, _) = resources(entry.beside.iter().map(object).chain([subject]));
+            let parsed = parse(
+                &all,
+                &Options {
+                    backend,
+                    view: View::Load { node: None },
+                    ..Options::default()
+                },
+            );
+            let refused = parsed
+                .refused
+                .iter()
+                .map(|refused| (refused.rule, refused.to_string()))
+                .collect();
+            (
+                refused,
+                parsed
+                    .warnings
+                    .iter()
+                    .map(|warning| (warning.rule, warning.to_string()))
+                    .collect(),
+            )
+        }
+    }
+}
+
+#[test]
+fn every_rule_has_one_example_of_its_own() {
+    let documented: Vec<Rule> = rules::all().iter().map(|entry| entry.rule).collect();
+    let unique: BTreeSet<Rule> = documented.iter().copied().collect();
+    assert_eq!(documented.len(), unique.len(), "a rule is listed twice");
+    assert_eq!(unique, Rule::ALL.iter().copied().collect());
+}
+
+#[test]
+fn every_example_is_refused_by_its_rule_and_its_twin_is_not() {
+    for entry in rules::all() {
+        for &backend in entry.backends {
+            for &(stage, effect) in entry.at.iter().filter(|(stage, _)| *stage != Stage::Schema) {
+                let context = format!("{} at {stage:?} with {backend:?}", entry.rule);
+                let (refused, warned) = said(entry, stage, entry.bad, backend);
+                let (heard, silent) = match effect {
+                    Effect::Refused => (&refused, None),
+                    Effect::Warned => (&warned, Some(&refused)),
+                };
+                assert!(
+                    heard
+                        .iter()
+                        .any(|(rule, text)| *rule == entry.rule && text.contains(entry.words)),
+                    "{context}: refused {refused:?}, warned {warned:?}"
+                );
+                assert!(silent.is_none_or(Vec::is_empty), "{context}: {silent:?}");
+                let (refused, warned) = said(entry, stage, entry.good, backend);
+                assert!(refused.is_empty(), "{context}, the good twin: {refused:?}");
+                assert!(
+                    warned.iter().all(|(rule, _)| *rule != entry.rule),
+                    "{context}, the good twin: {warned:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_upstream_refuses_for_want_of_ability_is_accepted() {
+    let gone: Vec<_> = rules::all().into_iter().filter(|entry| entry.at.is_empty()).collect();
+    assert!(!gone.is_empty());
+    for entry in gone {
+        for &backend in entry.backends {
+            let (refused, _) = said(entry, Stage::Admission, entry.bad, backend);
+            assert!(refused.is_empty(), "{}: {refused:?}", entry.rule);
+        }
+    }
+}
+
+#[test]
+fn a_rule_of_some_back_ends_does_not_hold_in_the_others() {
+    for entry in rules::all().into_iter().filter(|entry| !entry.at.is_empty()) {
+        for backend in [Backend::Native, Backend::Frr, Backend::FrrK8s] {
+            if !entry.backends.contains(&backend) {
+                let (refused, _) = said(entry, Stage::Admission, entry.bad, backend);
+                assert!(refused.is_empty(), "{} with {backend:?}: {refused:?}", entry.rule);
+            }
+        }
+    }
+}
+
+async fn store(client: &Client, value: &Value, before: Option<Value>) -> Result<(), kube::Error> {
+    let kind = value["kind"].as_str().unwrap();
+    let version = version(kind).split('/').next_back().unwrap();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("metallb.io", version, kind));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
+    if let Some(before) = before {
+        let stored = api.create(&PostParams::default(), &read(&before)).await.unwrap();
+        let mut changed: DynamicObject = read(value);
+        changed.metadata.resource_version = stored.metadata.resource_version;
+        let name = stored.metadata.name.unwrap();
+        let replaced = api.replace(&name, &PostParams::default(), &changed).await;
+        api.delete(&name, &Default::default()).await.unwrap();
+        return replaced.map(drop);
+    }
+    let params = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    api.create(&params, &read(value)).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_object_can_show_is_refused_by_the_schema_already() {
+    metallb_runtime::tls::install_crypto_provider();
+    let dir = tempfile::tempdir().unwrap();
+    let options = metallb_lab_api::Options {
+        dir: dir.path().to_owned(),
+        ..Default::default()
+    };
+    let api = metallb_lab_api::start(options).await.unwrap();
+    let client = api.client();
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for mut crd in metallb_crdgen::crds() {
+        // Nobody converts here.
+        if let Some(conversion) = &mut crd.spec.conversion {
+            conversion.strategy = "None".to_owned();
+            conversion.webhook = None;
+        }
+        crds.create(&PostParams::default(), &crd).await.unwrap();
+    }
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces
+        .create(
+            &PostParams::default(),
+            &read(&json!({ "metadata": { "name": NAMESPACE } })),
+        )
+        .await
+        .unwrap();
+    for entry in rules::all() {
+        let before = || entry.before.map(|text| named(entry, text));
+        let bad = named(entry, entry.bad);
+        if bad["metadata"]["namespace"] == NAMESPACE {
+            let schema = entry.at.iter().any(|(stage, _)| *stage == Stage::Schema);
+            let stored = store(&client, &bad, before()).await;
+            assert_eq!(stored.is_err(), schema, "{}: {stored:?}", entry.rule);
+        }
+        let stored = store(&client, &named(entry, entry.good), before()).await;
+        assert!(stored.is_ok(), "{}, the good twin: {stored:?}", entry.rule);
+    }
+    api.shutdown().await;
+}
+
+#[test]
+fn the_document_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/validation.md");
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(
+        written == rules::document(),
+        "docs/validation.md is out of date: run .ci/generate"
+    );
+}
