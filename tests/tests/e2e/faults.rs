@@ -30,7 +30,10 @@ async fn wait_for(what: &str, limit: Duration, mut look: impl AsyncFnMut() -> Re
 async fn ingress(client: &Client, name: &str) -> Result<Option<String>> {
     let service = Api::<Service>::namespaced(client.clone(), "default").get(name).await?;
     let load_balancer = service.status.and_then(|status| status.load_balancer);
-    Ok(load_balancer.and_then(|l| l.ingress).and_then(|list| list.into_iter().next()).and_then(|first| first.ip))
+    Ok(load_balancer
+        .and_then(|l| l.ingress)
+        .and_then(|list| list.into_iter().next())
+        .and_then(|first| first.ip))
 }
 
 async fn create_service(client: &Client, name: &str, annotations: Value) -> Result<()> {
@@ -38,7 +41,9 @@ async fn create_service(client: &Client, name: &str, annotations: Value) -> Resu
         "metadata": {"name": name, "annotations": annotations},
         "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
     }))?;
-    Api::<Service>::namespaced(client.clone(), "default").create(&PostParams::default(), &service).await?;
+    Api::<Service>::namespaced(client.clone(), "default")
+        .create(&PostParams::default(), &service)
+        .await?;
     Ok(())
 }
 
@@ -49,18 +54,26 @@ async fn restart(client: &Client, component: &str) -> Result<()> {
     let before: Vec<String> = pods.list(&ours).await?.iter().filter_map(ResourceExt::uid).collect();
     ensure!(!before.is_empty(), "no pod of component {component} runs");
     pods.delete_collection(&DeleteParams::default(), &ours).await?;
-    wait_for(&format!("new pods of {component}"), Duration::from_secs(20), async || {
-        let now = pods.list(&ours).await?;
-        let fresh = now.iter().filter(|pod| pod.uid().is_some_and(|uid| !before.contains(&uid)));
-        Ok(fresh.filter(|pod| ready(pod)).count() >= before.len())
-    })
+    wait_for(
+        &format!("new pods of {component}"),
+        Duration::from_secs(20),
+        async || {
+            let now = pods.list(&ours).await?;
+            let fresh = now
+                .iter()
+                .filter(|pod| pod.uid().is_some_and(|uid| !before.contains(&uid)));
+            Ok(fresh.filter(|pod| ready(pod)).count() >= before.len())
+        },
+    )
     .await?;
     Ok(())
 }
 
 fn ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 // CTL-27, CTL-50
@@ -77,14 +90,19 @@ pub(crate) fn restarts(inside: Inside, options: Options) -> Outcome {
         })
         .await?;
         let before = (ingress(&client, "web-layer2").await?, ingress(&client, "third").await?);
-        Api::<Service>::namespaced(client.clone(), "default").delete("web-bgp", &DeleteParams::default()).await?;
+        Api::<Service>::namespaced(client.clone(), "default")
+            .delete("web-bgp", &DeleteParams::default())
+            .await?;
         for component in ["controller", "speaker", "controller"] {
             restart(&client, component).await?;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         let after = (ingress(&client, "web-layer2").await?, ingress(&client, "third").await?);
         ensure!(before == after, "addresses moved from {before:?} to {after:?}");
-        lab.client().get(addresses.layer2, 80).await.context("after all restarts")?;
+        lab.client()
+            .get(addresses.layer2, 80)
+            .await
+            .context("after all restarts")?;
         lab.stop().await;
         Ok(())
     })
@@ -102,7 +120,8 @@ fn dynamic(client: &Client, version: &str, kind: &str, plural: &str) -> Api<Dyna
 }
 
 async fn force(api: &Api<DynamicObject>, object: Value) -> Result<()> {
-    api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+    api.create(&PostParams::default(), &serde_json::from_value(object)?)
+        .await?;
     Ok(())
 }
 
@@ -113,7 +132,9 @@ pub(crate) fn malformed_objects(inside: Inside, options: Options) -> Outcome {
         let addresses = announced(&lab).await?;
         let client = lab.kube();
         let hooks: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
-        hooks.delete("metallb-webhook-configuration", &DeleteParams::default()).await?;
+        hooks
+            .delete("metallb-webhook-configuration", &DeleteParams::default())
+            .await?;
         force(
             &dynamic(&client, "v1beta1", "IPAddressPool", "ipaddresspools"),
             json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": {"name": "garbage"},
@@ -126,7 +147,12 @@ pub(crate) fn malformed_objects(inside: Inside, options: Options) -> Outcome {
                    "spec": {"myASN": 64500, "peerASN": 1, "peerAddress": "300.1.2.3", "holdTime": "1 day"}}),
         )
         .await?;
-        create_service(&client, "garbage", json!({"metallb.io/loadBalancerIPs": "no address, neither"})).await?;
+        create_service(
+            &client,
+            "garbage",
+            json!({"metallb.io/loadBalancerIPs": "no address, neither"}),
+        )
+        .await?;
         create_service(&client, "good", json!({"metallb.io/address-pool": "layer2"})).await?;
         wait_for("an address of a good Service", Duration::from_secs(10), async || {
             Ok(ingress(&client, "good").await?.is_some())
@@ -146,7 +172,10 @@ pub(crate) fn malformed_objects(inside: Inside, options: Options) -> Outcome {
         steps.request(later).await?;
         steps.request(addresses.layer2).await?;
         steps.next_hops(addresses.bgp, lab.topology().nodes.len()).await?;
-        ensure!(ingress(&client, "garbage").await?.is_none(), "a Service with a garbage request got an address");
+        ensure!(
+            ingress(&client, "garbage").await?.is_none(),
+            "a Service with a garbage request got an address"
+        );
         reported(&client).await?;
         lab.stop().await;
         Ok(())
@@ -156,11 +185,15 @@ pub(crate) fn malformed_objects(inside: Inside, options: Options) -> Outcome {
 /// What was left out is told in the ConfigurationStates.
 async fn reported(client: &Client) -> Result<()> {
     let states = dynamic(client, "v1beta1", "ConfigurationState", "configurationstates");
-    wait_for("the ConfigurationState to name the refused pool", Duration::from_secs(10), async || {
-        let state = states.get_opt("controller").await?;
-        let summary = state.and_then(|state| state.data["status"]["errorSummary"].as_str().map(str::to_owned));
-        Ok(summary.is_some_and(|text| text.contains("garbage")))
-    })
+    wait_for(
+        "the ConfigurationState to name the refused pool",
+        Duration::from_secs(10),
+        async || {
+            let state = states.get_opt("controller").await?;
+            let summary = state.and_then(|state| state.data["status"]["errorSummary"].as_str().map(str::to_owned));
+            Ok(summary.is_some_and(|text| text.contains("garbage")))
+        },
+    )
     .await?;
     Ok(())
 }
@@ -175,16 +208,26 @@ pub(crate) fn drift(inside: Inside, options: Options) -> Outcome {
 
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
         maps.delete("metallb-excludel2", &DeleteParams::default()).await?;
-        wait_for("the ConfigMap to be back", limit, async || Ok(maps.get_opt("metallb-excludel2").await?.is_some()))
-            .await?;
+        wait_for("the ConfigMap to be back", limit, async || {
+            Ok(maps.get_opt("metallb-excludel2").await?.is_some())
+        })
+        .await?;
 
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
         let zero = Patch::Merge(json!({"spec": {"template": {"spec": {"containers": [
             {"name": "controller", "image": "example.com/evil:1"}]}}}}));
         deployments.patch("controller", &PatchParams::default(), &zero).await?;
         wait_for("the controller's image to be back", limit, async || {
-            let spec = deployments.get("controller").await?.spec.and_then(|spec| spec.template.spec);
-            Ok(spec.is_some_and(|pod| pod.containers.iter().all(|c| c.image.as_deref() != Some("example.com/evil:1"))))
+            let spec = deployments
+                .get("controller")
+                .await?
+                .spec
+                .and_then(|spec| spec.template.spec);
+            Ok(spec.is_some_and(|pod| {
+                pod.containers
+                    .iter()
+                    .all(|c| c.image.as_deref() != Some("example.com/evil:1"))
+            }))
         })
         .await?;
 
@@ -196,7 +239,10 @@ pub(crate) fn drift(inside: Inside, options: Options) -> Outcome {
         })
         .await?;
         let steps = metallb_lab::Steps::new(&lab);
-        steps.next_hops(addresses.bgp, lab.topology().nodes.len()).await.context("after the repair")?;
+        steps
+            .next_hops(addresses.bgp, lab.topology().nodes.len())
+            .await
+            .context("after the repair")?;
         steps.request(addresses.layer2).await.context("after the repair")?;
         lab.stop().await;
         Ok(())

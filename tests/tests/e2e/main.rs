@@ -12,12 +12,40 @@ use metallb_lab::harness::{Test, main as run};
 
 fn main() -> ExitCode {
     run(&[
-        Test { name: "the_whole_path_works_with_frr", skip: || RouterKind::Frr.obstacle(), body: path::with_frr },
-        Test { name: "the_whole_path_works_with_bird", skip: || RouterKind::Bird.obstacle(), body: path::with_bird },
-        Test { name: "the_whole_path_works_with_the_built_in_router", skip: || None, body: path::with_builtin },
-        Test { name: "what_is_gone_is_withdrawn", skip: || None, body: path::withdrawals },
-        Test { name: "restarts_move_no_address", skip: || None, body: faults::restarts },
-        Test { name: "malformed_objects_stop_no_component", skip: || None, body: faults::malformed_objects },
-        Test { name: "the_operator_repairs_what_is_changed_behind_its_back", skip: || None, body: faults::drift },
+        Test {
+            name: "the_whole_path_works_with_frr",
+            skip: || RouterKind::Frr.obstacle(),
+            body: path::with_frr,
+        },
+        Test {
+            name: "the_whole_path_works_with_bird",
+            skip: || RouterKind::Bird.obstacle(),
+            body: path::with_bird,
+        },
+        Test {
+            name: "the_whole_path_works_with_the_built_in_router",
+            skip: || None,
+            body: path::with_builtin,
+        },
+        Test {
+            name: "what_is_gone_is_withdrawn",
+            skip: || None,
+            body: path::withdrawals,
+        },
+        Test {
+            name: "restarts_move_no_address",
+            skip: || None,
+            body: faults::restarts,
+        },
+        Test {
+            name: "malformed_objects_stop_no_component",
+            skip: || None,
+            body: faults::malformed_objects,
+        },
+        Test {
+            name: "the_operator_repairs_what_is_changed_behind_its_back",
+            skip: || None,
+            body: faults::drift,
+        },
     ])
 }

@@ -19,15 +19,33 @@ pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(crate) fn with_frr(inside: Inside, options: Options) -> Outcome {
-    Box::pin(whole_path(inside, Options { router: RouterKind::Frr, ..options }))
+    Box::pin(whole_path(
+        inside,
+        Options {
+            router: RouterKind::Frr,
+            ..options
+        },
+    ))
 }
 
 pub(crate) fn with_bird(inside: Inside, options: Options) -> Outcome {
-    Box::pin(whole_path(inside, Options { router: RouterKind::Bird, ..options }))
+    Box::pin(whole_path(
+        inside,
+        Options {
+            router: RouterKind::Bird,
+            ..options
+        },
+    ))
 }
 
 pub(crate) fn with_builtin(inside: Inside, options: Options) -> Outcome {
-    Box::pin(whole_path(inside, Options { router: RouterKind::Builtin, ..options }))
+    Box::pin(whole_path(
+        inside,
+        Options {
+            router: RouterKind::Builtin,
+            ..options
+        },
+    ))
 }
 
 /// Brings the lab to where Services are announced.
@@ -49,7 +67,10 @@ async fn whole_path(inside: Inside, options: Options) -> Result<()> {
     let addresses = announced(&lab).await?;
     let steps = Steps::new(&lab);
     let pool = steps.try_bad_pool().await?;
-    ensure!(pool.contains("overlaps with already defined CIDR"), "refused with other words: {pool}");
+    ensure!(
+        pool.contains("overlaps with already defined CIDR"),
+        "refused with other words: {pool}"
+    );
     let peer = steps.try_bad_peer().await?;
     ensure!(peer.contains("denied the request"), "refused by somebody else: {peer}");
     ensure!(
@@ -59,7 +80,10 @@ async fn whole_path(inside: Inside, options: Options) -> Result<()> {
         options.router
     );
     let by = steps.spread(addresses.bgp).await?;
-    ensure!(by.len() == lab.topology().nodes.len(), "requests went over some nodes only: {by:?}");
+    ensure!(
+        by.len() == lab.topology().nodes.len(),
+        "requests went over some nodes only: {by:?}"
+    );
     fails_over(&lab, addresses).await?;
     steps.delete_metallb(addresses).await?;
     lab.stop().await;
@@ -88,13 +112,19 @@ pub(crate) fn withdrawals(inside: Inside, options: Options) -> Outcome {
         silent(&lab, addresses.layer2).await.context("without endpoints")?;
 
         scale(&lab, 3).await?;
-        steps.next_hops(addresses.bgp, lab.topology().nodes.len()).await.context("with endpoints again")?;
+        steps
+            .next_hops(addresses.bgp, lab.topology().nodes.len())
+            .await
+            .context("with endpoints again")?;
         steps.request(addresses.layer2).await.context("with endpoints again")?;
 
         let services: Api<Service> = Api::namespaced(lab.kube(), "default");
         services.delete("web-bgp", &DeleteParams::default()).await?;
         steps.next_hops(addresses.bgp, 0).await.context("the Service deleted")?;
-        steps.request(addresses.layer2).await.context("the other Service deleted")?;
+        steps
+            .request(addresses.layer2)
+            .await
+            .context("the other Service deleted")?;
         lab.stop().await;
         Ok(())
     })
@@ -110,5 +140,7 @@ async fn scale(lab: &Lab, replicas: i32) -> Result<()> {
 async fn silent(lab: &Lab, address: Ipv4Addr) -> Result<()> {
     let client = lab.client();
     let waiting = async { while client.get_as_stranger(address, 80).await.is_ok() {} };
-    tokio::time::timeout(PATIENCE, waiting).await.with_context(|| format!("{address} still answers"))
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .with_context(|| format!("{address} still answers"))
 }
