@@ -85,13 +85,14 @@ pub async fn run(webhooks: Webhooks, client: Client, ready: Readiness, stop: Can
     let routes = server::router(Judge::new(webhooks.reader, webhooks.rules));
     let (sender, certificate) = watch::channel(None);
     let end = stop.clone();
+    let told = ready.clone();
     let follow = async {
         match webhooks.certificates {
-            Certificates::Rotated(rotation) => rotate::follow(client, rotation, sender, ready, end).await,
-            Certificates::Files(dir) => files::follow(dir, sender, ready, end).await,
+            Certificates::Rotated(rotation) => rotate::follow(client, rotation, sender, told, end).await,
+            Certificates::Files(dir) => files::follow(dir, sender, told, end).await,
         }
     };
-    let serve = server::serve(webhooks.listen, webhooks.tls, certificate, routes, stop);
+    let serve = server::serve(webhooks.listen, webhooks.tls, certificate, routes, &ready, stop);
     // The first error of the server ends both.
     tokio::try_join!(serve, async {
         follow.await;

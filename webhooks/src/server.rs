@@ -21,10 +21,11 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use metallb_api::names;
 use metallb_runtime::{CancellationToken, tls};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use crate::reader::{ReadError, Reader};
+use crate::readiness::Readiness;
 use crate::review::{self, ReviewError};
 use crate::verdict::{Existing, Kind, Request, Rules, Verdict, judge};
 
@@ -34,6 +35,9 @@ pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
 /// The largest conversion request: the API server sends whole pages of lists.
 pub const CONVERSION_BODY_LIMIT: usize = 64 * 1024 * 1024;
 
+/// How many decisions are made at the same time.
+const SLOTS: usize = 4;
+
 /// How long open requests may take after the stop signal.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -42,13 +46,19 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Judge {
     reader: Arc<dyn Reader>,
     rules: watch::Receiver<Rules>,
+    /// A burst costs time, not memory: each decision holds a parsed configuration while it lasts.
+    slots: Arc<Semaphore>,
 }
 
 impl Judge {
     /// Judges by the rules of the moment, against what the reader reads.
     #[must_use]
     pub fn new(reader: Arc<dyn Reader>, rules: watch::Receiver<Rules>) -> Self {
-        Self { reader, rules }
+        Self {
+            reader,
+            rules,
+            slots: Arc::new(Semaphore::new(SLOTS)),
+        }
     }
 
     async fn verdict(&self, request: &Request) -> Result<Verdict, ReadError> {
@@ -63,6 +73,8 @@ impl Judge {
             Vec::new()
         };
         let rules = self.rules.borrow().clone();
+        // Nobody closes it.
+        let _slot = self.slots.acquire().await;
         let existing = Existing {
             resources: &current,
             services: &services,
@@ -167,6 +179,7 @@ pub async fn serve(
     settings: TlsSettings,
     mut certificate: watch::Receiver<Option<tls::KeyPair>>,
     routes: Router,
+    ready: &Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let first = tokio::select! {
@@ -184,6 +197,7 @@ pub async fn serve(
     let end = shut_down(handle.clone(), stop);
     let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     listener.set_nonblocking(true)?;
+    ready.listens();
     info!(%address, "serving webhooks");
     let server = axum_server::from_tcp_rustls(listener, config)?
         .handle(handle)

@@ -29,7 +29,7 @@ impl PoolChoice {
         object: &ObjectRef,
         names: &[String],
         selectors: &[LabelSelector],
-        pools: &[Candidate],
+        pools: &[Candidate<'_>],
         findings: &mut Findings,
     ) -> Self {
         let rule = if object.kind == "L2Advertisement" {
@@ -56,14 +56,11 @@ impl PoolChoice {
     }
 
     /// Legacy pools are never chosen: they bring their own advertisements.
-    pub(crate) fn takes(&self, candidate: &Candidate) -> bool {
+    pub(crate) fn takes(&self, candidate: &Candidate<'_>) -> bool {
         candidate.pool.kind == PoolKind::IpAddressPool
             && ((self.names.is_empty() && self.selectors.is_empty())
                 || self.names.contains(&candidate.pool.name)
-                || self
-                    .selectors
-                    .iter()
-                    .any(|selector| selector.matches(&candidate.labels)))
+                || self.selectors.iter().any(|selector| selector.matches(candidate.labels)))
     }
 }
 
@@ -79,18 +76,20 @@ pub(crate) fn refuse_duplicates(rule: Rule, object: &ObjectRef, field: &str, lis
 }
 
 /// Parses all advertisements and hangs them on the pools they apply to, in the order of their names.
-pub(crate) fn attach(context: &Context<'_>, aliases: &Aliases, pools: &mut [Candidate], findings: &mut Findings) {
+pub(crate) fn attach(context: &Context<'_>, aliases: &Aliases, pools: &mut [Candidate<'_>], findings: &mut Findings) {
     let layer2 = parse_layer2(context, pools, findings);
     let bgp = announcement::parse(context, aliases, pools, findings);
     for candidate in pools.iter_mut() {
         if candidate.pool.kind == PoolKind::AddressPool {
             continue;
         }
-        candidate.pool.l2 = layer2
-            .iter()
-            .filter(|(choice, _)| choice.takes(candidate))
-            .map(|(_, l2)| l2.clone())
-            .collect();
+        if context.wants_config() {
+            candidate.pool.l2 = layer2
+                .iter()
+                .filter(|(choice, _)| choice.takes(candidate))
+                .map(|(_, l2)| l2.clone())
+                .collect();
+        }
         let chosen: Vec<&Announcement> = bgp.iter().filter(|entry| entry.choice.takes(candidate)).collect();
         candidate.pool.bgp = fitting(&candidate.object, &candidate.pool, chosen, context, findings);
     }
@@ -103,7 +102,7 @@ pub(crate) fn attach(context: &Context<'_>, aliases: &Aliases, pools: &mut [Cand
 }
 
 /// Finds a pool in the list, which is sorted by name.
-fn find(pools: &[Candidate], name: &str, kind: PoolKind) -> Option<usize> {
+fn find(pools: &[Candidate<'_>], name: &str, kind: PoolKind) -> Option<usize> {
     let place = pools
         .binary_search_by(|candidate| candidate.pool.name.as_str().cmp(name))
         .ok()?;
@@ -112,7 +111,7 @@ fn find(pools: &[Candidate], name: &str, kind: PoolKind) -> Option<usize> {
 
 fn parse_layer2(
     context: &Context<'_>,
-    pools: &[Candidate],
+    pools: &[Candidate<'_>],
     findings: &mut Findings,
 ) -> Vec<(PoolChoice, L2Advertisement)> {
     let mut parsed = Vec::new();
@@ -221,7 +220,7 @@ fn attach_legacy(
     context: &Context<'_>,
     aliases: &Aliases,
     spec: &AddressPoolSpec,
-    candidate: &mut Candidate,
+    candidate: &mut Candidate<'_>,
     findings: &mut Findings,
 ) {
     let nodes: BTreeSet<String> = context.nodes.matching_or_all(&[]).collect();

@@ -57,7 +57,10 @@ pub(crate) struct Verdict<T> {
 ///
 /// A claimant that has lost (or is `out` already) can defeat nobody, unless `strict`: admission wants to hear
 /// of every conflict, whoever would win it today. Losers are marked in `out`.
-pub(crate) fn settle<T>(ages: &[Age], out: &mut [bool], conflicts: Vec<Conflict<T>>, strict: bool) -> Vec<Verdict<T>> {
+pub(crate) fn settle<T>(ages: &[&Age], out: &mut [bool], conflicts: Vec<Conflict<T>>, strict: bool) -> Vec<Verdict<T>> {
+    if conflicts.is_empty() {
+        return Vec::new();
+    }
     let mut against: Vec<Vec<Verdict<T>>> = ages.iter().map(|_| Vec::new()).collect();
     for Conflict { a, b, about } in conflicts {
         let swapped = ages[a] > ages[b];
@@ -70,7 +73,7 @@ pub(crate) fn settle<T>(ages: &[Age], out: &mut [bool], conflicts: Vec<Conflict<
         });
     }
     let mut order: Vec<usize> = (0..ages.len()).collect();
-    order.sort_by(|&a, &b| ages[a].cmp(&ages[b]));
+    order.sort_by(|&a, &b| ages[a].cmp(ages[b]));
     let mut verdicts = Vec::new();
     for index in order {
         let held: Vec<_> = std::mem::take(&mut against[index])
@@ -100,6 +103,7 @@ mod tests {
     fn a_loser_defeats_nobody() {
         // a beats b, so c, which only b excludes, stays.
         let ages = [age("a"), age("b"), age("c")];
+        let ages = ages.each_ref();
         let conflicts = || vec![Conflict { a: 1, b: 0, about: () }, Conflict { a: 1, b: 2, about: () }];
         let mut out = [false; 3];
         assert_eq!(settle(&ages, &mut out, conflicts(), false).len(), 1);
@@ -117,7 +121,7 @@ mod tests {
         };
         let old = age("z");
         let mut out = [false; 2];
-        settle(&[new, old], &mut out, vec![Conflict { a: 0, b: 1, about: () }], false);
+        settle(&[&new, &old], &mut out, vec![Conflict { a: 0, b: 1, about: () }], false);
         assert_eq!(out, [true, false]);
     }
 }

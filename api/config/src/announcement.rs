@@ -33,7 +33,7 @@ pub(crate) struct Announcement {
 pub(crate) fn parse(
     context: &Context<'_>,
     aliases: &Aliases,
-    pools: &[Candidate],
+    pools: &[Candidate<'_>],
     findings: &mut Findings,
 ) -> Vec<Announcement> {
     const KIND: &str = "BGPAdvertisement";

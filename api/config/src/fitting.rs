@@ -5,7 +5,6 @@ use crate::announcement::Announcement;
 use crate::error::{Findings, ObjectRef};
 use crate::model::{BgpAdvertisement, Pool};
 use crate::parse::Context;
-use crate::pool::widest_prefix;
 use crate::rule::Rule;
 
 /// Keeps the advertisements that fit the pool and each other; of two that conflict, the older.
@@ -20,7 +19,7 @@ pub(crate) fn fitting(
         .iter()
         .map(|entry| !check_aggregation(entry, pool_object, pool, findings))
         .collect();
-    let ages: Vec<Age> = chosen.iter().map(|entry| entry.age.clone()).collect();
+    let ages: Vec<&Age> = chosen.iter().map(|entry| &entry.age).collect();
     let mut conflicts = Vec::new();
     for (a, first) in chosen.iter().enumerate() {
         for (b, second) in chosen.iter().enumerate().skip(a + 1) {
@@ -50,6 +49,9 @@ pub(crate) fn fitting(
             involves,
         );
     }
+    if !context.wants_announcements() {
+        return Vec::new();
+    }
     chosen
         .into_iter()
         .zip(out)
@@ -67,7 +69,7 @@ fn check_aggregation(entry: &Announcement, pool_object: &ObjectRef, pool: &Pool,
         } else {
             (entry.advertisement.aggregation_v6, "aggregationLengthV6")
         };
-        let widest = widest_prefix(range);
+        let widest = range.widest_prefix();
         if length < widest {
             let reason = format!(
                 "invalid aggregation length {length}: prefix {widest} in this pool is more specific than the aggregation length for addresses {range}"

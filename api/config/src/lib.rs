@@ -29,7 +29,7 @@ mod tests;
 pub use community::CommunityError;
 pub use error::{ObjectRef, Refused, Warning};
 pub use model::*;
-pub use parse::{Parsed, parse, parse_change};
+pub use parse::{Judged, Parsed, judge_change, parse};
 pub use range::{AddressError, AddressRange};
 pub use resources::{Backend, Change, MyAsnScope, Options, Resources, View};
 pub use rule::Rule;

@@ -26,7 +26,7 @@ enum Dispute {
 /// Keeps the peers that get along; of two that do not, the older.
 pub(crate) fn exclude(mut candidates: Vec<Candidate>, options: &Options, findings: &mut Findings) -> Vec<Candidate> {
     candidates.sort_by(|a, b| a.object.cmp(&b.object));
-    let ages: Vec<Age> = candidates.iter().map(|candidate| candidate.age.clone()).collect();
+    let ages: Vec<&Age> = candidates.iter().map(|candidate| &candidate.age).collect();
     let mut out = vec![false; candidates.len()];
     let (serious, odd): (Vec<_>, Vec<_>) = disputes(&candidates, options)
         .into_iter()

@@ -1,10 +1,7 @@
 //! Finds address ranges that overlap, over all pools at once.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-
 use crate::age::Conflict;
-use crate::range::AddressRange;
+use crate::range::{AddressRange, RangeKey};
 
 /// A range, the pool that lists it and its place in the list.
 #[derive(Clone, Copy, Debug)]
@@ -19,19 +16,21 @@ pub(crate) type Entries = (usize, usize);
 
 /// Lists every overlapping pair of claims.
 ///
-/// Sorts once and walks once: O(C log C), plus one step for each pair found. While nothing overlaps the set of open
-/// ranges holds at most one element, so the walk compares neighbours only.
+/// Sorts once and walks once: O(C log C), plus one step for each pair found. While nothing overlaps at most one range
+/// is open, so the walk compares neighbours only.
 pub(crate) fn overlaps(claims: &[Claim]) -> Vec<Conflict<Entries>> {
-    let mut order: Vec<usize> = (0..claims.len()).collect();
-    order.sort_by_key(|&index| (claims[index].range, claims[index].owner, claims[index].entry));
-    let mut open: BTreeSet<(IpAddr, usize)> = BTreeSet::new();
+    let mut order: Vec<(RangeKey, usize)> = claims
+        .iter()
+        .enumerate()
+        .map(|(i, claim)| (claim.range.key(), i))
+        .collect();
+    order.sort_unstable();
+    let mut open: Vec<(RangeKey, usize)> = Vec::new();
     let mut found = Vec::new();
-    for index in order {
+    for (key, index) in order {
         let claim = &claims[index];
-        // All IPv4 sorts before all IPv6, so closing by the last address also separates the families.
-        while open.first().is_some_and(|(last, _)| *last < claim.range.first()) {
-            open.pop_first();
-        }
+        // Whoever stays open overlaps, so that each step here is a pair found or a range closed for good.
+        open.retain(|((family, _, last), _)| (*family, *last) >= (key.0, key.1));
         found.extend(open.iter().map(|&(_, other)| {
             let other = &claims[other];
             Conflict {
@@ -40,7 +39,7 @@ pub(crate) fn overlaps(claims: &[Claim]) -> Vec<Conflict<Entries>> {
                 about: (other.entry, claim.entry),
             }
         }));
-        open.insert((claim.range.last(), index));
+        open.push((key, index));
     }
     found
 }

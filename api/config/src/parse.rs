@@ -20,6 +20,15 @@ pub struct Parsed {
     pub warnings: Vec<Warning>,
 }
 
+/// What is to be said about a change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judged {
+    /// Everything that cannot be used, in the order of kind and name.
+    pub refused: Vec<Refused>,
+    /// Everything that is odd, in the order of kind and name.
+    pub warnings: Vec<Warning>,
+}
+
 /// What the parsers of the kinds share.
 pub(crate) struct Context<'a> {
     pub(crate) objects: Objects<'a>,
@@ -27,6 +36,24 @@ pub(crate) struct Context<'a> {
     pub(crate) options: &'a Options,
     pub(crate) nodes: Labelled<'a>,
     pub(crate) namespaces: Labelled<'a>,
+}
+
+impl Context<'_> {
+    /// Tells whether the configuration is used, or only what was found on the way.
+    pub(crate) fn wants_config(&self) -> bool {
+        self.objects.change.is_none()
+    }
+
+    /// Tells whether pools and advertisements matter. To judge a peer, a profile or aliases they do for F-4 alone.
+    fn wants_pools(&self) -> bool {
+        let apart = |change: &Change<'_>| ["BGPPeer", "BFDProfile", "Community"].contains(&change.object.kind.as_str());
+        self.wants_announcements() || !self.objects.change.is_some_and(apart)
+    }
+
+    /// Tells whether it matters which announcements a pool has. To judge a change it does for F-4 alone.
+    pub(crate) fn wants_announcements(&self) -> bool {
+        self.wants_config() || self.options.backend.is_frr()
+    }
 }
 
 /// Parses all resources into the usable configuration and the list of what was refused.
@@ -44,11 +71,15 @@ pub fn parse(resources: &Resources, options: &Options) -> Parsed {
     )
 }
 
-/// Parses all resources as they would be after a change, without copying them.
+/// Says what is wrong with the resources as they would be after a change, without copying them.
 #[must_use]
-pub fn parse_change(resources: &Resources, change: &Change<'_>, options: &Options) -> Parsed {
+pub fn judge_change(resources: &Resources, change: &Change<'_>, options: &Options) -> Judged {
     let change = Some(change);
-    parse_objects(Objects { resources, change }, options)
+    let parsed = parse_objects(Objects { resources, change }, options);
+    Judged {
+        refused: parsed.refused,
+        warnings: parsed.warnings,
+    }
 }
 
 fn parse_objects(objects: Objects<'_>, options: &Options) -> Parsed {
@@ -67,10 +98,16 @@ fn parse_objects(objects: Objects<'_>, options: &Options) -> Parsed {
     };
     let mut findings = Findings::default();
     let aliases = Aliases::parse(&context, &mut findings);
-    let mut pools = pool::parse(&context, &mut findings);
+    let mut pools = if context.wants_pools() {
+        pool::parse(&context, &mut findings)
+    } else {
+        Vec::new()
+    };
     let bfd_profiles = bfd::parse(&context, &mut findings);
     let peers = peer::parse(&context, &bfd_profiles, &mut findings);
-    advertisement::attach(&context, &aliases, &mut pools, &mut findings);
+    if context.wants_pools() {
+        advertisement::attach(&context, &aliases, &mut pools, &mut findings);
+    }
     let config = Config {
         pools: pools
             .into_iter()

@@ -1,7 +1,7 @@
 //! Address pools of both kinds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use kube::ResourceExt;
 use metallb_api::{AddressPool, IPAddressPool};
@@ -18,9 +18,9 @@ use crate::selector;
 
 /// A pool on its way into the configuration.
 #[derive(Debug)]
-pub(crate) struct Candidate {
+pub(crate) struct Candidate<'a> {
     pub(crate) object: ObjectRef,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: &'a BTreeMap<String, String>,
     pub(crate) pool: Pool,
     age: Age,
     /// The place of each of the pool's entries in `spec.addresses`.
@@ -29,8 +29,8 @@ pub(crate) struct Candidate {
 }
 
 /// Parses all pools; what is returned has unique names and disjoint ranges.
-pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = Vec::new();
+pub(crate) fn parse<'a>(context: &Context<'a>, findings: &mut Findings) -> Vec<Candidate<'a>> {
+    let mut candidates: Vec<Candidate<'a>> = Vec::new();
     candidates.extend(
         context
             .objects
@@ -48,7 +48,7 @@ pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> Vec<Candi
     if context.options.strict() {
         warn_of_nodes(&candidates, context, findings);
     }
-    let mut kept: Vec<Candidate> = candidates
+    let mut kept: Vec<Candidate<'a>> = candidates
         .into_iter()
         .zip(out)
         .filter(|(_, out)| !out)
@@ -58,7 +58,7 @@ pub(crate) fn parse(context: &Context<'_>, findings: &mut Findings) -> Vec<Candi
     kept
 }
 
-fn ip_address_pool(object: &IPAddressPool, context: &Context<'_>, findings: &mut Findings) -> Candidate {
+fn ip_address_pool<'a>(object: &'a IPAddressPool, context: &Context<'a>, findings: &mut Findings) -> Candidate<'a> {
     const KIND: &str = "IPAddressPool";
     let name = object.name_any();
     let reference = ObjectRef::new(KIND, &name);
@@ -71,7 +71,7 @@ fn ip_address_pool(object: &IPAddressPool, context: &Context<'_>, findings: &mut
         .map(|from| allocation(&reference, from, context, findings));
     Candidate {
         age: context.objects.age(object, KIND),
-        labels: object.labels().clone(),
+        labels: object.labels(),
         pool: Pool {
             name,
             kind: PoolKind::IpAddressPool,
@@ -88,7 +88,7 @@ fn ip_address_pool(object: &IPAddressPool, context: &Context<'_>, findings: &mut
     }
 }
 
-fn address_pool(object: &AddressPool, context: &Context<'_>, findings: &mut Findings) -> Candidate {
+fn address_pool<'a>(object: &'a AddressPool, context: &Context<'a>, findings: &mut Findings) -> Candidate<'a> {
     const KIND: &str = "AddressPool";
     let name = object.name_any();
     let reference = ObjectRef::new(KIND, &name);
@@ -98,7 +98,7 @@ fn address_pool(object: &AddressPool, context: &Context<'_>, findings: &mut Find
     advertisement::check_legacy(&reference, spec, findings);
     Candidate {
         age: context.objects.age(object, KIND),
-        labels: object.labels().clone(),
+        labels: object.labels(),
         pool: Pool {
             name,
             kind: PoolKind::AddressPool,
@@ -143,21 +143,23 @@ fn addresses(object: &ObjectRef, texts: &[String], findings: &mut Findings) -> (
     }
     let mut parsed = (Vec::new(), Vec::new());
     for (place, text) in texts.iter().enumerate() {
-        let field = format!("spec.addresses[{place}]");
         match AddressRange::parse(text) {
             Ok(range) => {
-                warn_of_odd_range(object, &field, range, findings);
+                warn_of_odd_range(object, place, range, findings);
                 parsed.0.push(range);
                 parsed.1.push(place);
             }
-            Err(error) => findings.refuse(either(object, error.rule(), Rule::Ap4), object, field, error),
+            Err(error) => {
+                let field = format!("spec.addresses[{place}]");
+                findings.refuse(either(object, error.rule(), Rule::Ap4), object, field, error);
+            }
         }
     }
     parsed
 }
 
-/// Ranges that no Service can sensibly use are accepted, as upstream does, but not silently (W-18).
-fn warn_of_odd_range(object: &ObjectRef, field: &str, range: AddressRange, findings: &mut Findings) {
+/// Ranges that no Service can sensibly use.
+static ODD: LazyLock<Vec<(AddressRange, &str)>> = LazyLock::new(|| {
     const ODD: [(&str, &str); 8] = [
         ("0.0.0.0/8", "\"this network\""),
         ("127.0.0.0/8", "loopback"),
@@ -168,15 +170,15 @@ fn warn_of_odd_range(object: &ObjectRef, field: &str, range: AddressRange, findi
         ("fe80::/10", "link-local"),
         ("ff00::/8", "multicast"),
     ];
-    for (odd, what) in ODD {
-        if AddressRange::parse(odd).is_ok_and(|odd| odd.overlaps(&range)) {
-            findings.warn(
-                Rule::W18,
-                object,
-                field,
-                format!("{range} holds {what} addresses ({odd})"),
-            );
-        }
+    let parsed = |(text, what)| Some((AddressRange::parse(text).ok()?, what));
+    ODD.into_iter().filter_map(parsed).collect()
+});
+
+/// Such ranges are accepted, as upstream does, but not silently (W-18).
+fn warn_of_odd_range(object: &ObjectRef, place: usize, range: AddressRange, findings: &mut Findings) {
+    for (odd, what) in ODD.iter().filter(|(odd, _)| odd.overlaps(&range)) {
+        let reason = format!("{range} holds {what} addresses ({odd})");
+        findings.warn(Rule::W18, object, format!("spec.addresses[{place}]"), reason);
     }
 }
 
@@ -230,7 +232,7 @@ enum Dispute {
 }
 
 /// Marks the pools that lose against an older one of the same name or with a common address.
-fn exclude(candidates: &[Candidate], out: &mut [bool], strict: bool, findings: &mut Findings) {
+fn exclude(candidates: &[Candidate<'_>], out: &mut [bool], strict: bool, findings: &mut Findings) {
     let mut disputes = same_names(candidates);
     for conflict in overlaps(&claims(candidates)) {
         let (left, right) = conflict.about;
@@ -249,7 +251,7 @@ fn exclude(candidates: &[Candidate], out: &mut [bool], strict: bool, findings: &
             });
         }
     }
-    let ages: Vec<Age> = candidates.iter().map(|candidate| candidate.age.clone()).collect();
+    let ages: Vec<&Age> = candidates.iter().map(|candidate| &candidate.age).collect();
     for verdict in settle(&ages, out, disputes, strict) {
         let (loser, winner) = (&candidates[verdict.loser], &candidates[verdict.winner]);
         match verdict.about {
@@ -268,12 +270,11 @@ fn exclude(candidates: &[Candidate], out: &mut [bool], strict: bool, findings: &
     }
 }
 
-fn same_names(candidates: &[Candidate]) -> Vec<Conflict<Dispute>> {
-    let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, candidate) in candidates.iter().enumerate() {
-        by_name.entry(&candidate.pool.name).or_default().push(index);
-    }
-    let pairs = by_name.values().flat_map(|group| {
+fn same_names(candidates: &[Candidate<'_>]) -> Vec<Conflict<Dispute>> {
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_key(|&index| &candidates[index].pool.name);
+    let same = |a: &usize, b: &usize| candidates[*a].pool.name == candidates[*b].pool.name;
+    let pairs = order.chunk_by(same).filter(|group| group.len() > 1).flat_map(|group| {
         group
             .iter()
             .enumerate()
@@ -288,17 +289,16 @@ fn same_names(candidates: &[Candidate]) -> Vec<Conflict<Dispute>> {
         .collect()
 }
 
-fn claims(candidates: &[Candidate]) -> Vec<Claim> {
-    let of = |(owner, candidate): (usize, &Candidate)| {
-        let entries = candidate.pool.entries.clone().into_iter().enumerate();
-        entries
-            .map(move |(entry, range)| Claim { owner, entry, range })
-            .collect::<Vec<_>>()
-    };
-    candidates.iter().enumerate().flat_map(of).collect()
+fn claims(candidates: &[Candidate<'_>]) -> Vec<Claim> {
+    let mut claims = Vec::with_capacity(candidates.iter().map(|candidate| candidate.pool.entries.len()).sum());
+    for (owner, candidate) in candidates.iter().enumerate() {
+        let entries = candidate.pool.entries.iter().enumerate();
+        claims.extend(entries.map(|(entry, &range)| Claim { owner, entry, range }));
+    }
+    claims
 }
 
-fn report_overlap(loser: (&Candidate, usize), winner: (&Candidate, usize), findings: &mut Findings) {
+fn report_overlap(loser: (&Candidate<'_>, usize), winner: (&Candidate<'_>, usize), findings: &mut Findings) {
     let (lost, won) = (loser.0.pool.entries[loser.1], winner.0.pool.entries[winner.1]);
     let same = std::ptr::eq(loser.0, winner.0);
     let reason = format!(
@@ -324,9 +324,12 @@ fn report_overlap(loser: (&Candidate, usize), winner: (&Candidate, usize), findi
 /// An address of a node is no address for a Service: whoever asks for it would meet two owners (W-18).
 ///
 /// Upstream: had the rule for one release, and took it back.
-fn warn_of_nodes(candidates: &[Candidate], context: &Context<'_>, findings: &mut Findings) {
+fn warn_of_nodes(candidates: &[Candidate<'_>], context: &Context<'_>, findings: &mut Findings) {
+    if context.resources.nodes.is_empty() {
+        return;
+    }
     let mut claims = claims(candidates);
-    claims.sort_by_key(|claim| claim.range);
+    claims.sort_by_key(|claim| claim.range.key());
     for node in &context.resources.nodes {
         let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
         let addresses = addresses.filter(|address| ["InternalIP", "ExternalIP"].contains(&address.type_.as_str()));
@@ -350,19 +353,4 @@ pub(crate) fn duplicates(list: &[String]) -> BTreeSet<&str> {
         .map(String::as_str)
         .filter(|text| !seen.insert(*text))
         .collect()
-}
-
-/// The length of the widest prefix among the CIDRs of a range.
-pub(crate) fn widest_prefix(range: &AddressRange) -> u8 {
-    let host_bits: u8 = if matches!(range.first(), IpAddr::V4(_)) {
-        32
-    } else {
-        128
-    };
-    range
-        .cidrs()
-        .iter()
-        .map(ipnet::IpNet::prefix_len)
-        .min()
-        .unwrap_or(host_bits)
 }

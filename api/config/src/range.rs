@@ -61,7 +61,37 @@ pub struct AddressRange {
     last: IpAddr,
 }
 
+/// Family (IPv6 or not), first and last address: what ranges are sorted by, as numbers.
+pub(crate) type RangeKey = (bool, u128, u128);
+
 impl AddressRange {
+    pub(crate) fn key(&self) -> RangeKey {
+        (!self.is_ipv4(), to_bits(self.first), to_bits(self.last))
+    }
+
+    /// The length of the widest prefix that fits into the range.
+    pub(crate) fn widest_prefix(&self) -> u8 {
+        let (_, first, last) = self.key();
+        let width: u32 = if self.is_ipv4() { 32 } else { 128 };
+        if first == 0 && last == u128::MAX {
+            return 0;
+        }
+        // A block of half the size of the largest power of two always fits, however the range is aligned.
+        let bits = (last - first + 1).ilog2();
+        let fits = |bits: u32| {
+            let size = 1u128 << bits;
+            let start = first.checked_add(size - 1).map(|end| end & !(size - 1));
+            start
+                .and_then(|start| start.checked_add(size - 1))
+                .is_some_and(|end| end <= last)
+        };
+        let bits = (bits.saturating_sub(1)..=bits)
+            .rev()
+            .find(|&bits| fits(bits))
+            .unwrap_or(0);
+        u8::try_from(width - bits).unwrap_or(u8::MAX)
+    }
+
     /// Builds a range; `None` unless both ends are of one family and in order.
     #[must_use]
     pub fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
@@ -334,6 +364,20 @@ mod tests {
         #[test]
         fn parsing_what_was_printed_changes_nothing(range in ranges()) {
             prop_assert_eq!(AddressRange::parse(&range.to_string()), Ok(range));
+        }
+
+        #[test]
+        fn the_widest_prefix_is_that_of_the_widest_block(range in ranges()) {
+            let widest = range.cidrs().iter().map(IpNet::prefix_len).min().unwrap();
+            prop_assert_eq!(range.widest_prefix(), widest);
+        }
+
+        #[test]
+        fn the_widest_prefix_of_a_short_range_is_right_too(first in 0u32..2000, length in 0u32..600) {
+            let ends = [first, first + length].map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits)));
+            let range = AddressRange::new(ends[0], ends[1]).unwrap();
+            let widest = range.cidrs().iter().map(IpNet::prefix_len).min().unwrap();
+            prop_assert_eq!(range.widest_prefix(), widest);
         }
 
         #[test]

@@ -22,7 +22,9 @@ use crate::admission::{Cluster, NAMESPACE, decode, wait_for};
 /// Sends every second connection to the other replica, as a Service would.
 async fn balance(listener: TcpListener, replicas: [SocketAddr; 2]) {
     for turn in 0.. {
-        let Ok((mut client, _)) = listener.accept().await else { return };
+        let Ok((mut client, _)) = listener.accept().await else {
+            return;
+        };
         let replica = replicas[turn % 2];
         tokio::spawn(async move {
             if let Ok(mut server) = TcpStream::connect(replica).await {
@@ -46,7 +48,10 @@ impl Load {
             let (client, stop, answered) = (client.clone(), stop.clone(), answered.clone());
             tokio::spawn(async move {
                 let pools: Api<IPAddressPool> = Api::namespaced(client, NAMESPACE);
-                let params = PostParams { dry_run: true, ..PostParams::default() };
+                let params = PostParams {
+                    dry_run: true,
+                    ..PostParams::default()
+                };
                 let spec = json!({ "addresses": [format!("10.{number}.0.0/24")] });
                 let object = decode(json!({ "metadata": { "name": format!("p{number}") }, "spec": spec }));
                 while !stop.load(Ordering::Relaxed) {
@@ -56,14 +61,20 @@ impl Load {
                 Ok(())
             })
         };
-        Self { tasks: (0..4).map(task).collect(), stop, answered }
+        Self {
+            tasks: (0..4).map(task).collect(),
+            stop,
+            answered,
+        }
     }
 
     /// Waits until so many more requests have been answered.
     async fn more(&self, count: usize) {
         let target = self.answered.load(Ordering::Relaxed) + count;
-        wait_for(|| async { self.answered.load(Ordering::Relaxed) >= target || self.tasks.iter().any(|t| t.is_finished()) })
-            .await;
+        wait_for(|| async {
+            self.answered.load(Ordering::Relaxed) >= target || self.tasks.iter().any(|t| t.is_finished())
+        })
+        .await;
     }
 
     async fn end(self) {
@@ -75,17 +86,30 @@ impl Load {
 }
 
 async fn secret(client: &Client) -> Secret {
-    Api::<Secret>::namespaced(client.clone(), NAMESPACE).get(names::WEBHOOK_SECRET).await.unwrap()
+    Api::<Secret>::namespaced(client.clone(), NAMESPACE)
+        .get(names::WEBHOOK_SECRET)
+        .await
+        .unwrap()
 }
 
 fn value(secret: &Secret, key: &str) -> Vec<u8> {
-    secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.clone()).unwrap_or_default()
+    secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(key))
+        .map(|bytes| bytes.0.clone())
+        .unwrap_or_default()
 }
 
 async fn bundle(client: &Client) -> Vec<u8> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let found = api.get(names::WEBHOOK_CONFIGURATION).await.unwrap();
-    found.webhooks.unwrap()[0].client_config.ca_bundle.clone().map(|bytes| bytes.0).unwrap_or_default()
+    found.webhooks.unwrap()[0]
+        .client_config
+        .ca_bundle
+        .clone()
+        .map(|bytes| bytes.0)
+        .unwrap_or_default()
 }
 
 /// The serving certificate that somebody who connects is shown.
@@ -108,21 +132,32 @@ async fn no_request_fails_while_two_replicas_change_certificate_and_ca() {
     let api: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
     let foreign = metallb_runtime::tls::self_signed().unwrap();
     let spoil = Patch::Merge(json!({ "data": { "tls.key": ByteString(foreign.key) } }));
-    api.patch(names::WEBHOOK_SECRET, &PatchParams::default(), &spoil).await.unwrap();
+    api.patch(names::WEBHOOK_SECRET, &PatchParams::default(), &spoil)
+        .await
+        .unwrap();
     let shown = [served(replicas[0]).await, served(replicas[1]).await];
     wait_for(|| async { served(replicas[0]).await != shown[0] && served(replicas[1]).await != shown[1] }).await;
     let renewed = secret(client).await;
     assert_eq!(value(&renewed, "ca.crt"), value(&before, "ca.crt"));
-    assert_eq!(served(replicas[0]).await, served(replicas[1]).await, "both serve what the Secret holds");
+    assert_eq!(
+        served(replicas[0]).await,
+        served(replicas[1]).await,
+        "both serve what the Secret holds"
+    );
     load.more(20).await;
     // Everything is gone: a new CA, while the old one is trusted for the replica that has not noticed yet.
     let empty = Patch::Merge(json!({ "data": null }));
-    api.patch(names::WEBHOOK_SECRET, &PatchParams::default(), &empty).await.unwrap();
+    api.patch(names::WEBHOOK_SECRET, &PatchParams::default(), &empty)
+        .await
+        .unwrap();
     let shown = served(replicas[0]).await;
     wait_for(|| async { served(replicas[0]).await != shown && served(replicas[1]).await != shown }).await;
     let new = secret(client).await;
     assert!(value(&new, "ca.key") != value(&before, "ca.key") && bundle(client).await == value(&new, "ca.crt"));
-    assert!(value(&new, "ca.crt").ends_with(&value(&before, "ca.crt")), "the CA before is trusted still");
+    assert!(
+        value(&new, "ca.crt").ends_with(&value(&before, "ca.crt")),
+        "the CA before is trusted still"
+    );
     load.more(20).await;
     load.end().await;
     cluster.shutdown().await;
@@ -137,7 +172,10 @@ fn write(dir: &Path, pair: &metallb_runtime::tls::KeyPair) {
 async fn a_certificate_in_files_is_served_as_soon_as_it_is_there() {
     metallb_runtime::tls::install_crypto_provider();
     let dir = tempfile::tempdir().unwrap();
-    let api = metallb_lab_api::start(metallb_lab_api::Options { dir: dir.path().to_owned(), ..Default::default() });
+    let api = metallb_lab_api::start(metallb_lab_api::Options {
+        dir: dir.path().to_owned(),
+        ..Default::default()
+    });
     let api = api.await.unwrap();
     let folder = dir.path().join("certs");
     std::fs::create_dir(&folder).unwrap();
@@ -150,12 +188,23 @@ async fn a_certificate_in_files_is_served_as_soon_as_it_is_there() {
         reader: Arc::new(Lists::new(api.client(), NAMESPACE)),
     };
     let (ready, stop) = (Readiness::default(), CancellationToken::new());
-    let running = tokio::spawn(metallb_webhooks::run(webhooks, api.client(), ready.clone(), stop.clone()));
+    let running = tokio::spawn(metallb_webhooks::run(
+        webhooks,
+        api.client(),
+        ready.clone(),
+        stop.clone(),
+    ));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(ready.missing().is_some_and(|missing| missing.contains("no serving certificate")));
+    assert!(
+        ready
+            .missing()
+            .is_some_and(|missing| missing.contains("no serving certificate"))
+    );
     let pair = metallb_runtime::tls::self_signed().unwrap();
     write(&folder, &pair);
-    tokio::time::timeout(Duration::from_secs(10), ready.wait()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), ready.wait())
+        .await
+        .unwrap();
     wait_for(|| async { !served(listen).await.is_empty() }).await;
     assert_eq!(served(listen).await, tls::der(&pair.certificate));
     stop.cancel();
@@ -222,8 +271,14 @@ mod tls {
             .with_no_client_auth();
         let stream = TcpStream::connect(address).await.ok()?;
         let name = ServerName::try_from("anyone.svc").ok()?;
-        let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .ok()?;
         let (_, connection) = stream.get_ref();
-        connection.peer_certificates()?.first().map(|certificate| certificate.to_vec())
+        connection
+            .peer_certificates()?
+            .first()
+            .map(|certificate| certificate.to_vec())
     }
 }

@@ -1,7 +1,7 @@
 //! Verdicts over the kinds that make up the configuration.
 
 use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use metallb_config::{Change, ObjectRef, Options, Parsed, Refused, Resources, Rule, View, Warning, parse_change};
+use metallb_config::{Change, Judged, ObjectRef, Options, Refused, Resources, Rule, View, Warning, judge_change};
 
 use super::deletion;
 use super::kinds::Configured;
@@ -56,7 +56,7 @@ fn judge_as<K: Configured>(request: &Request, current: &Resources, rules: &Rules
             }
         }
     }
-    Ok(judge_among(object, current, rules))
+    Ok(judge_among(object, create, current, rules))
 }
 
 /// How admission reads the configuration.
@@ -69,7 +69,7 @@ pub(super) fn options(rules: &Rules) -> Options {
 }
 
 /// Parses with the object put in the place of its older self.
-fn judge_among<K: Configured>(object: K, current: &Resources, rules: &Rules) -> Verdict {
+fn judge_among<K: Configured>(object: K, create: bool, current: &Resources, rules: &Rules) -> Verdict {
     let options = options(rules);
     let me = ObjectRef::new(K::KIND, &object.name_any());
     let mut incoming = Resources::default();
@@ -78,11 +78,11 @@ fn judge_among<K: Configured>(object: K, current: &Resources, rules: &Rules) -> 
         object: me.clone(),
         with,
     };
-    let Parsed { refused, warnings, .. } = parse_change(current, &change(Some(&incoming)), &options);
+    let Judged { refused, warnings } = judge_change(current, &change(Some(&incoming)), &options);
     let mut mine: Vec<Refused> = refused.into_iter().filter(|refused| refused.concerns(&me)).collect();
     // Collisions that were there before are not the fault of this change.
-    if mine.iter().any(|refused| !refused.involves.is_empty()) {
-        let known = parse_change(current, &change(None), &options).refused;
+    if !create && mine.iter().any(|refused| !refused.involves.is_empty()) {
+        let known = judge_change(current, &change(None), &options).refused;
         mine.retain(|refused| refused.involves.is_empty() || !known.contains(refused));
     }
     Verdict {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use metallb_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, names};
-use metallb_config::{Change, ObjectRef, Parsed, Pool, PoolKind, Resources, Rule, parse_change};
+use metallb_config::{Parsed, Pool, PoolKind, Resources, Rule, parse};
 
 use super::configuration::options;
 use super::kinds::Configured;
@@ -62,11 +62,7 @@ fn bfd_profile(profile: &BFDProfile, current: &Resources) -> Verdict {
 
 /// Services that hold addresses of the pool (D-1).
 fn pool(kind: Kind, name: &str, existing: Existing<'_>, rules: &Rules) -> Verdict {
-    let as_it_is = Change {
-        object: ObjectRef::default(),
-        with: None,
-    };
-    let parsed = parse_change(existing.resources, &as_it_is, &options(rules));
+    let parsed = parse(existing.resources, &options(rules));
     let pool_kind = if kind == Kind::AddressPool {
         PoolKind::AddressPool
     } else {
@@ -140,11 +136,7 @@ fn named_by(peer: &str, advertisements: &[BGPAdvertisement]) -> Verdict {
 
 /// Pools that nothing else advertises (D-4).
 fn last_of_pools(kind: Kind, name: &str, current: &Resources, rules: &Rules) -> Verdict {
-    let as_it_is = Change {
-        object: ObjectRef::default(),
-        with: None,
-    };
-    let Parsed { config, .. } = parse_change(current, &as_it_is, &options(rules));
+    let Parsed { config, .. } = parse(current, &options(rules));
     let mine = |own: &Option<String>| own.as_deref() == Some(name);
     let last = |pool: &&Pool| {
         let l2 = pool
