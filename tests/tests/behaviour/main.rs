@@ -1,5 +1,7 @@
 //! Behaviour across crates that needs no lab.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
+
 mod admission;
 mod controller;
 mod examples;

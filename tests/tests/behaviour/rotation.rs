@@ -72,7 +72,8 @@ impl Load {
     async fn more(&self, count: usize) {
         let target = self.answered.load(Ordering::Relaxed) + count;
         wait_for(|| async {
-            self.answered.load(Ordering::Relaxed) >= target || self.tasks.iter().any(|t| t.is_finished())
+            self.answered.load(Ordering::Relaxed) >= target
+                || self.tasks.iter().any(tokio::task::JoinHandle::is_finished)
         })
         .await;
     }
