@@ -139,7 +139,7 @@ impl<'a> Steps<'a> {
     /// Tries a pool that overlaps another; returns the refusal.
     ///
     /// # Errors
-    /// When it is accepted, or refused without naming the field.
+    /// When it is accepted, or refused without its name and the field.
     pub async fn try_bad_pool(&self) -> Result<String> {
         self.refused(BAD_POOL).await
     }
@@ -147,7 +147,7 @@ impl<'a> Steps<'a> {
     /// Tries a peer whose timers contradict each other; returns the refusal.
     ///
     /// # Errors
-    /// When it is accepted, or refused without naming the field.
+    /// When it is accepted, or refused without its name and the field.
     pub async fn try_bad_peer(&self) -> Result<String> {
         self.refused(BAD_PEER).await
     }
@@ -158,10 +158,12 @@ impl<'a> Steps<'a> {
         match apply(&self.lab.kube(), text).await {
             Ok(_) => bail!("{name} was accepted"),
             Err(error) => match error.downcast_ref::<kube::Error>() {
-                Some(kube::Error::Api(status)) if names_field(&status.message) => {
-                    Ok(format!("{name}: {}", status.message))
+                Some(kube::Error::Api(status)) if names_object_and_field(&status.message, &name) => {
+                    Ok(status.message.clone())
                 }
-                _ => Err(error.context(format!("{name} was not refused by a webhook that names the field"))),
+                _ => Err(error.context(format!(
+                    "{name} was not refused by a webhook that names it and the field"
+                ))),
             },
         }
     }
@@ -387,8 +389,8 @@ fn unreachable_webhook(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<kube::Error>(), Some(kube::Error::Api(status)) if status.code >= 500)
 }
 
-fn names_field(refusal: &str) -> bool {
-    refusal.contains("denied the request") && refusal.contains("spec.")
+fn names_object_and_field(refusal: &str, name: &str) -> bool {
+    refusal.contains("denied the request") && refusal.contains("spec.") && refusal.contains(name)
 }
 
 fn established(crd: &CustomResourceDefinition) -> bool {

@@ -126,14 +126,24 @@ pub fn seal_admission(envelope: Envelope, verdict: &Verdict) -> Value {
         } else {
             (403, "Forbidden")
         };
-        response["status"] =
-            json!({ "status": "Failure", "message": verdict.message(), "reason": reason, "code": code });
+        let message = format!("{}{}", subject(&envelope.request), verdict.message());
+        response["status"] = json!({ "status": "Failure", "message": message, "reason": reason, "code": code });
     }
     if !verdict.warnings.is_empty() {
         let texts: Vec<String> = verdict.warnings.iter().map(ToString::to_string).collect();
         response["warnings"] = json!(texts);
     }
     envelope.seal(response)
+}
+
+/// The object as a person names it: `kubectl` tells only the file, which may hold many.
+fn subject(request: &Map<String, Value>) -> String {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = text(request.get("kind").and_then(|kind| kind.get("kind")));
+    match (kind, text(request.get("name"))) {
+        (kind, name) if kind.is_empty() || name.is_empty() => String::new(),
+        (kind, name) => format!("{kind} {name}: "),
+    }
 }
 
 /// Writes the answer that nothing could be decided.
