@@ -50,7 +50,7 @@ fn target_folder() -> Result<(PathBuf, String)> {
     Ok((dir.parent().unwrap_or(dir).into(), profile.into()))
 }
 
-/// Lets cargo decide whether anything is to be done.
+/// Lets cargo decide whether anything is to be done; its progress is shown, for the first time takes minutes.
 fn build(target: &Path, profile: &str) -> Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -63,7 +63,7 @@ fn build(target: &Path, profile: &str) -> Result<()> {
     let mut command = Command::new(cargo);
     command
         .current_dir(workspace)
-        .args(["build", "--quiet", "--locked", "--target-dir"])
+        .args(["build", "--locked", "--target-dir"])
         .arg(target);
     command.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
     command.args(PACKAGES.iter().flat_map(|package| ["-p", package]));
