@@ -9,10 +9,12 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::control_plane::ControlPlaneKind;
 use crate::entry::{INIT_PID, Inside, Launch, Role, entry, launch};
+use crate::envtest::{self, Kubernetes};
 use crate::home::Home;
 use crate::lab::{Lab, Options};
 use crate::router::RouterKind;
@@ -21,7 +23,7 @@ use crate::{demo, products};
 
 /// Exists in the home of a lab that is up, and holds what `up` prints.
 const READY: &str = "ready";
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// A cluster in a process, for trying and testing MetalLB-rs.
 #[derive(Debug, Parser)]
@@ -71,12 +73,36 @@ struct Choices {
     /// How many nodes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(crate::topology::MAX_NODES)))]
     nodes: u8,
+    /// What stores the objects: an API server in memory, or the real programs, built by Go once or named by
+    /// KUBEBUILDER_ASSETS.
+    #[arg(long, value_enum, default_value_t)]
+    control_plane: Kind,
+    /// Which Kubernetes `--control-plane envtest` is; the newest when not given.
+    #[arg(long, value_enum)]
+    kubernetes: Option<Kubernetes>,
     /// The loopback port of the API server; any free one when 0.
     #[arg(long, default_value_t = 0)]
     port: u16,
     /// What the lab itself logs: error, warn, info, debug or trace.
     #[arg(long, default_value = "warn")]
     log_level: tracing::Level,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Kind {
+    #[default]
+    Embedded,
+    Envtest,
+}
+
+impl Choices {
+    fn control_plane(&self) -> Result<ControlPlaneKind> {
+        match (self.control_plane, self.kubernetes) {
+            (Kind::Embedded, None) => Ok(ControlPlaneKind::Embedded),
+            (Kind::Embedded, Some(_)) => bail!("--kubernetes is for --control-plane envtest"),
+            (Kind::Envtest, version) => Ok(ControlPlaneKind::Envtest(version)),
+        }
+    }
 }
 
 /// Runs the program. Must be called first thing in `main`.
@@ -122,6 +148,9 @@ fn outer(cli: &Cli) -> Result<ExitCode> {
 }
 
 fn start(dir: &Path, choices: &Choices) -> Result<ExitCode> {
+    if let ControlPlaneKind::Envtest(version) = choices.control_plane()? {
+        envtest::prepare(version)?;
+    }
     let binaries = products::folder(choices.bin_dir.as_deref())?;
     let listener = TcpListener::bind(("127.0.0.1", choices.port)).with_context(|| {
         format!(
@@ -157,6 +186,7 @@ fn run_inside(mut inside: Inside) -> Result<ExitCode> {
     let options = Options {
         nodes: choices.nodes,
         router: choices.router,
+        control_plane: choices.control_plane()?,
         ..Options::new(binaries)?
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -240,6 +270,9 @@ fn detach(choices: &Choices, bare: bool) -> Result<ExitCode> {
         bail!("a lab is already running (process {pid}): `metallb-lab down` ends it");
     }
     // Build where its messages are seen.
+    if let ControlPlaneKind::Envtest(version) = choices.control_plane()? {
+        envtest::prepare(version)?;
+    }
     let binaries = products::folder(choices.bin_dir.as_deref())?;
     let mut log = tempfile::tempfile()?;
     let mut command = Command::new("/proc/self/exe");
@@ -251,8 +284,16 @@ fn detach(choices: &Choices, bare: bool) -> Result<ExitCode> {
         &choices.nodes.to_string(),
     ]);
     command.args(["--log-level", &choices.log_level.to_string()]);
-    if let Some(router) = clap::ValueEnum::to_possible_value(&choices.router) {
-        command.args(["--router", router.get_name()]);
+    let chosen = [
+        ("--router", choices.router.to_possible_value()),
+        ("--control-plane", choices.control_plane.to_possible_value()),
+        (
+            "--kubernetes",
+            choices.kubernetes.and_then(|version| version.to_possible_value()),
+        ),
+    ];
+    for (flag, value) in chosen {
+        command.args(value.iter().flat_map(|value| [flag, value.get_name()]));
     }
     command.args(bare.then_some("--bare"));
     let mut child = command

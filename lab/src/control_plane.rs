@@ -7,17 +7,38 @@ use anyhow::{Context, Result};
 use kube::Client;
 use metallb_lab_api::ApiServer;
 
+use crate::envtest::{Envtest, Kubernetes};
 use crate::topology::{API_ADDRESS, LAB};
+
+/// Which control plane a lab has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ControlPlaneKind {
+    /// The in-memory API server and the lab's own workload controllers.
+    #[default]
+    Embedded,
+    /// The real programs; of any version that is served and at hand, the newest first, when `None`.
+    Envtest(Option<Kubernetes>),
+}
 
 /// A running control plane. All that the lab asks of one is here, so that another kind can take its place.
 pub(crate) enum ControlPlane {
     /// The in-memory API server, in this process.
     Embedded { server: ApiServer, kubeconfig: PathBuf },
+    /// etcd, kube-apiserver and kube-controller-manager.
+    Envtest(Envtest),
 }
 
 impl ControlPlane {
+    /// Starts the chosen kind; `outside` is a listener of the machine.
+    pub(crate) async fn start(kind: ControlPlaneKind, dir: &Path, outside: TcpListener) -> Result<Self> {
+        match kind {
+            ControlPlaneKind::Embedded => Self::embedded(dir, outside).await,
+            ControlPlaneKind::Envtest(version) => Envtest::start(dir, outside, version).await.map(Self::Envtest),
+        }
+    }
+
     /// Starts the in-memory API server on the host's loopback and on the lab's bridge.
-    pub(crate) async fn embedded(dir: &Path, outside: TcpListener) -> Result<Self> {
+    async fn embedded(dir: &Path, outside: TcpListener) -> Result<Self> {
         let inside = TcpListener::bind(API_ADDRESS).with_context(|| format!("cannot listen on {API_ADDRESS}"))?;
         let options = metallb_lab_api::Options {
             listeners: vec![outside, inside],
@@ -36,6 +57,7 @@ impl ControlPlane {
     pub(crate) fn client(&self) -> Client {
         match self {
             Self::Embedded { server, .. } => server.client(),
+            Self::Envtest(envtest) => envtest.client.clone(),
         }
     }
 
@@ -43,6 +65,7 @@ impl ControlPlane {
     pub(crate) fn ca(&self) -> &str {
         match self {
             Self::Embedded { server, .. } => server.ca_pem(),
+            Self::Envtest(envtest) => &envtest.ca,
         }
     }
 
@@ -50,26 +73,36 @@ impl ControlPlane {
     pub(crate) fn kubeconfig(&self) -> &Path {
         match self {
             Self::Embedded { kubeconfig, .. } => kubeconfig,
+            Self::Envtest(envtest) => &envtest.kubeconfig,
+        }
+    }
+
+    /// The log of what service accounts asked for.
+    pub(crate) fn audit_log(&self) -> Option<&Path> {
+        match self {
+            Self::Embedded { .. } => None,
+            Self::Envtest(envtest) => Some(&envtest.audit_log),
         }
     }
 
     /// Where nodes and pods reach it.
+    #[expect(
+        clippy::unused_self,
+        reason = "all kinds listen at the same place, which is their decision"
+    )]
     pub(crate) fn address(&self) -> SocketAddr {
-        match self {
-            Self::Embedded { .. } => API_ADDRESS,
-        }
+        API_ADDRESS
     }
 
-    /// Whether the lab must make pods of Deployments and DaemonSets, schedule them, and fill EndpointSlices.
+    /// Whether the lab must make pods of Deployments and DaemonSets and fill EndpointSlices. It schedules them always.
     pub(crate) fn needs_workload_controllers(&self) -> bool {
-        match self {
-            Self::Embedded { .. } => true,
-        }
+        matches!(self, Self::Embedded { .. })
     }
 
     pub(crate) async fn stop(self) {
         match self {
             Self::Embedded { server, .. } => server.shutdown().await,
+            Self::Envtest(envtest) => envtest.stop().await,
         }
     }
 }

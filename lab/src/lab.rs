@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::agent::{Agent, Programs, Shared};
 use crate::client::HttpClient;
 use crate::cluster::Cluster;
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{ControlPlane, ControlPlaneKind};
 use crate::entry::Inside;
 use crate::proxy;
 use crate::router::{Router, RouterKind};
@@ -36,6 +36,8 @@ pub struct Options {
     pub programs: Programs,
     /// How long after a node died the control plane notices; 40 s on a real cluster.
     pub node_monitor_grace: Duration,
+    /// Who stores the objects.
+    pub control_plane: ControlPlaneKind,
 }
 
 impl Options {
@@ -50,6 +52,7 @@ impl Options {
             router: RouterKind::Auto,
             programs: Programs { dir: dir.into(), lab },
             node_monitor_grace: Duration::from_secs(5),
+            control_plane: ControlPlaneKind::Embedded,
         })
     }
 }
@@ -79,7 +82,7 @@ impl Lab {
             fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot use {}", dir.display()))?;
         }
         let topology = Topology::create(&dir.join("netns"), options.nodes).await?;
-        let control_plane = ControlPlane::embedded(&dir, listener).await?;
+        let control_plane = ControlPlane::start(options.control_plane, &dir, listener).await?;
         let client = control_plane.client();
         let many_users = many_users();
         let router = Router::start(options.router, &topology.router, &dir.join("router"), many_users).await?;
@@ -107,10 +110,11 @@ impl Lab {
             tasks,
         };
         lab.start_nodes(&client, &shared).await?;
-        if lab.control_plane.needs_workload_controllers() {
-            lab.tasks
-                .spawn(workloads::run(lab.cluster.clone(), lab.stop_pods.clone()));
-        }
+        let stand_ins = workloads::StandIns {
+            controllers: lab.control_plane.needs_workload_controllers(),
+        };
+        lab.tasks
+            .spawn(workloads::run(lab.cluster.clone(), stand_ins, lab.stop_pods.clone()));
         Ok(lab)
     }
 
@@ -164,6 +168,12 @@ impl Lab {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         self.control_plane.kubeconfig()
+    }
+
+    /// What service accounts asked a real API server for: lines of JSON, as [`crate::audit`] reads them.
+    #[must_use]
+    pub fn audit_log(&self) -> Option<&Path> {
+        self.control_plane.audit_log()
     }
 
     /// The folder of the pods' logs.

@@ -10,6 +10,7 @@ mod cluster;
 mod control_plane;
 mod demo;
 mod entry;
+mod envtest;
 pub mod harness;
 mod home;
 mod lab;
@@ -24,7 +25,9 @@ mod workloads;
 
 pub use agent::Programs;
 pub use client::{HttpClient, Reply};
+pub use control_plane::ControlPlaneKind;
 pub use entry::{Inside, Launch, Role, entry, launch};
+pub use envtest::{Kubernetes, audit, obstacle, prepare};
 pub use lab::{Lab, Options};
 pub use net::{NetError, Netns};
 pub use router::{Router, RouterKind};

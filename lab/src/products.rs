@@ -66,7 +66,13 @@ fn build(target: &Path, profile: &str) -> Result<()> {
         .args(["build", "--locked", "--target-dir"])
         .arg(target);
     command.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-    command.args(PACKAGES.iter().flat_map(|package| ["-p", package]));
+    // Resolved together with the lab, the products share its build of what both need.
+    command.args(
+        PACKAGES
+            .iter()
+            .chain(&["metallb-lab"])
+            .flat_map(|package| ["-p", package]),
+    );
     let status = command
         .status()
         .context("cannot start cargo: put it in PATH, or name built binaries with --bin-dir")?;

@@ -113,7 +113,8 @@ fn compose(pod: &Pod, observed: &Observed, host_ip: &str, before: &PodStatus) ->
                 .map(|container| one(pod, container))
                 .collect(),
         ),
-        qos_class: Some("BestEffort".into()),
+        // A real API server knows it from the resources, and lets nobody change it.
+        qos_class: before.qos_class.clone().or_else(|| Some("BestEffort".into())),
         ..PodStatus::default()
     }
 }

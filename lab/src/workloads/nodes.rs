@@ -56,13 +56,12 @@ pub(crate) async fn register(client: &Client, net: &NodeNet) -> kube::Result<()>
         ]),
         ..NodeStatus::default()
     };
-    api.patch_status(
-        &net.name,
-        &PatchParams::default(),
-        &Patch::Merge(json!({ "status": status })),
-    )
-    .await
-    .map(drop)
+    let params = PatchParams::default();
+    api.patch_status(&net.name, &params, &Patch::Merge(json!({ "status": status })))
+        .await?;
+    // A real API server taints new nodes; where they have a life-cycle controller, that takes the taint off.
+    let spec = json!({ "spec": { "taints": null } });
+    api.patch(&net.name, &params, &Patch::Merge(spec)).await.map(drop)
 }
 
 fn arch() -> &'static str {

@@ -11,9 +11,10 @@ use serde_json::json;
 use super::nodes;
 use crate::cluster::Cluster;
 
-/// Whether `node` fits the pod's node selector and the pod bears the node's taints.
+/// Whether `node` fits the pod's node selector and required node, and the pod bears the node's taints.
 ///
-/// Affinity is left out: nothing in a lab is so picky that a node selector cannot say it.
+/// Of affinity, only the required node is looked at, by which a real DaemonSet controller places its pods: nothing else
+/// in a lab is so picky that a node selector cannot say it.
 pub(super) fn fits(node: &Node, spec: &PodSpec) -> bool {
     let empty = BTreeMap::new();
     let selector = spec.node_selector.as_ref().unwrap_or(&empty);
@@ -21,9 +22,25 @@ pub(super) fn fits(node: &Node, spec: &PodSpec) -> bool {
     selector
         .iter()
         .all(|(key, value)| node.labels().get(key) == Some(value))
+        && required_nodes(spec).is_none_or(|names| names.contains(&node.name_any()))
         && taints
             .filter(|taint| taint.effect != "PreferNoSchedule")
             .all(|taint| bears(spec, taint))
+}
+
+/// The nodes that the pod's affinity names, if it does.
+fn required_nodes(spec: &PodSpec) -> Option<Vec<String>> {
+    let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    let required = affinity.required_during_scheduling_ignored_during_execution.as_ref()?;
+    let fields = required
+        .node_selector_terms
+        .iter()
+        .flat_map(|term| term.match_fields.iter().flatten());
+    let named: Vec<String> = fields
+        .filter(|field| field.key == "metadata.name" && field.operator == "In")
+        .flat_map(|field| field.values.clone().unwrap_or_default())
+        .collect();
+    (!named.is_empty()).then_some(named)
 }
 
 fn bears(spec: &PodSpec, taint: &Taint) -> bool {
@@ -138,6 +155,23 @@ mod tests {
                 ..PodSpec::default()
             }
         ));
+    }
+
+    #[test]
+    fn the_pod_of_a_real_daemon_set_runs_where_its_affinity_says() {
+        let spec: PodSpec = serde_json::from_value(json!({ "containers": [], "affinity": { "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
+                { "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["node-2"] }] }] } } } }))
+        .unwrap();
+        let node = |name: &str| Node {
+            metadata: kube::api::ObjectMeta {
+                name: Some(name.into()),
+                ..kube::api::ObjectMeta::default()
+            },
+            ..Node::default()
+        };
+        assert!(fits(&node("node-2"), &spec));
+        assert!(!fits(&node("node-1"), &spec));
     }
 
     #[test]

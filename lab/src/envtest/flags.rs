@@ -1,0 +1,107 @@
+//! What the programs of the control plane are told.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::pki::Pki;
+
+/// Where etcd listens: the lab's loopback, which nothing else is on.
+const ETCD: &str = "http://127.0.0.1:2379";
+const ETCD_PEERS: &str = "http://127.0.0.1:2380";
+/// Both families, as clusters have them whose Services may ask for either.
+const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
+/// The first address of [`SERVICE_CIDRS`] belongs to the Service `kubernetes`.
+pub(crate) const KUBERNETES_SERVICE: &str = "10.96.0.1";
+/// Who the tokens of service accounts are from.
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// Those of the controller-manager that make sense without kubelets, cloud and volumes. Nodes are left out: the lab
+/// says itself when one died, and does not wait 40 s for it.
+const CONTROLLERS: [&str; 16] = [
+    "clusterrole-aggregation-controller",
+    "daemonset-controller",
+    "deployment-controller",
+    "disruption-controller",
+    "endpointslice-controller",
+    "endpointslice-mirroring-controller",
+    "garbage-collector-controller",
+    "job-controller",
+    "namespace-controller",
+    "replicaset-controller",
+    "resourcequota-controller",
+    "root-ca-certificate-publisher-controller",
+    "serviceaccount-controller",
+    "serviceaccount-token-controller",
+    "statefulset-controller",
+    "validatingadmissionpolicy-status-controller",
+];
+
+/// What the audit log keeps: everything that service accounts do, without bodies.
+pub(crate) const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: None
+    userGroups: [\"system:serviceaccounts:kube-system\"]
+  - level: Metadata
+    userGroups: [\"system:serviceaccounts\"]
+  - level: None
+";
+
+pub(crate) fn etcd(dir: &Path) -> Vec<String> {
+    vec![
+        format!("--data-dir={}", dir.join("etcd").display()),
+        format!("--listen-client-urls={ETCD}"),
+        format!("--advertise-client-urls={ETCD}"),
+        format!("--listen-peer-urls={ETCD_PEERS}"),
+        format!("--initial-advertise-peer-urls={ETCD_PEERS}"),
+        format!("--initial-cluster=default={ETCD_PEERS}"),
+        // A lab's data dies with the lab.
+        "--unsafe-no-fsync".into(),
+        "--log-level=warn".into(),
+    ]
+}
+
+pub(crate) fn api_server(dir: &Path, pki: &Pki, address: SocketAddr) -> Vec<String> {
+    let file = |name: &str| dir.join(name).display().to_string();
+    vec![
+        format!("--etcd-servers={ETCD}"),
+        "--bind-address=0.0.0.0".into(),
+        format!("--secure-port={}", address.port()),
+        format!("--advertise-address={}", address.ip()),
+        format!("--tls-cert-file={}", pki.serving.0.display()),
+        format!("--tls-private-key-file={}", pki.serving.1.display()),
+        format!("--client-ca-file={}", pki.ca_file.display()),
+        format!("--cert-dir={}", dir.display()),
+        format!("--token-auth-file={}", file("tokens.csv")),
+        "--authorization-mode=Node,RBAC".into(),
+        format!("--service-account-issuer={ISSUER}"),
+        format!("--service-account-key-file={}", pki.accounts.1.display()),
+        format!("--service-account-signing-key-file={}", pki.accounts.0.display()),
+        format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
+        "--allow-privileged=true".into(),
+        // Webhooks are called by their pods' addresses: no service proxy runs where the API server does.
+        "--enable-aggregator-routing=true".into(),
+        format!("--audit-policy-file={}", file("audit-policy.yaml")),
+        format!("--audit-log-path={}", file("audit.log")),
+        "--audit-log-mode=blocking-strict".into(),
+        "--profiling=false".into(),
+    ]
+}
+
+pub(crate) fn controller_manager(dir: &Path, pki: &Pki) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", dir.join("controller-manager.kubeconfig").display()),
+        format!("--controllers={}", CONTROLLERS.join(",")),
+        "--leader-elect=false".into(),
+        "--use-service-account-credentials=true".into(),
+        format!("--service-account-private-key-file={}", pki.accounts.0.display()),
+        format!("--root-ca-file={}", pki.ca_file.display()),
+        format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
+        "--allocate-node-cidrs=false".into(),
+        // Nobody looks at its own metrics, and a lab should not wait for its throttle.
+        "--secure-port=0".into(),
+        "--kube-api-qps=500".into(),
+        "--kube-api-burst=1000".into(),
+    ]
+}
