@@ -249,6 +249,7 @@ impl Engine {
         let api: Api<MetalLB> = Api::namespaced(self.client.clone(), &key.namespace);
         let status = MetalLBStatus {
             conditions: made.clone(),
+            ..MetalLBStatus::default()
         };
         match apply::status(&api, &key.name, &status, field_manager::OPERATOR).await {
             // It was deleted meanwhile.

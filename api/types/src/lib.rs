@@ -36,7 +36,9 @@ pub use configuration_state::{ConfigurationResult, ConfigurationState, Configura
 pub use duration::{DurationError, GoDuration};
 pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ServiceAllocation};
 pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec, NodePreference};
-pub use metallb::{BgpBackend, ComponentConfig, FrrK8sConfig, LogLevel, MetalLB, MetalLBSpec, MetalLBStatus};
+pub use metallb::{
+    BgpBackend, ComponentConfig, ComponentStatus, FrrK8sConfig, LogLevel, MetalLB, MetalLBSpec, MetalLBStatus,
+};
 pub use password::Password;
 pub use schema::EmptyStatus;
 pub use service_bgp_status::{ServiceBGPStatus, ServiceBGPStatusStatus};

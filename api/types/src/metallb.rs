@@ -44,6 +44,24 @@ use crate::{
         description = "Whether MetalLB is being deployed.",
         json_path = ".status.conditions[?(@.type==\"Progressing\")].status"
     ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        description = "How many pods are ready, of how many.",
+        json_path = ".status.ready"
+    ),
+    printcolumn(
+        name = "Backend",
+        type_ = "string",
+        description = "What speaks BGP.",
+        json_path = ".status.bgpBackend"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        description = "The version of the operator that deployed it.",
+        json_path = ".status.version"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", remote = "Self")]
@@ -243,9 +261,46 @@ impl MetalLBSpec {
 
 /// How the deployment goes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct MetalLBStatus {
     /// Available, Upgradeable, Progressing and Degraded, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+
+    /// What speaks BGP, as it results from the spec and the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bgp_backend: Option<String>,
+
+    /// The version of the operator that deployed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+
+    /// How many pods of all workloads are ready, of how many: such as 4/5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
+
+    /// The workloads, one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<ComponentStatus>,
+}
+
+/// How far one workload is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentStatus {
+    /// The kind of the workload: DaemonSet or Deployment.
+    pub kind: String,
+
+    /// The name of the workload.
+    pub name: String,
+
+    /// How many pods there shall be.
+    pub desired: i32,
+
+    /// How many pods have the wanted template.
+    pub updated: i32,
+
+    /// How many pods are ready.
+    pub ready: i32,
 }
