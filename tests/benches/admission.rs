@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
-use metallb_config::Resources;
+use metallb_config::{Options, Resources, View, parse};
 use metallb_webhooks::server::{Judge, router};
 use metallb_webhooks::verdict::{Kind, Operation, Request, Rules, judge};
+use metallb_webhooks::{Lists, Reader};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -98,10 +99,37 @@ fn peak() -> u64 {
     kib * 1024
 }
 
-/// Fifty reviews at once, through the routes: all of them, and the slowest.
-async fn burst(current: Arc<Resources>, rules: Rules) -> (Duration, Duration) {
-    let reader = move || current.clone();
-    let routes = router(Judge::new(Arc::new(reader), tokio::sync::watch::channel(rules).1));
+/// A client whose API server knows the pools, and answers at once with what one would send.
+fn api_server(current: &Resources) -> kube::Client {
+    let list = |items: Value| {
+        let list =
+            json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": items });
+        list.to_string().into_bytes()
+    };
+    let managed = json!([{ "manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "metallb.io/v1beta1",
+        "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
+        "fieldsV1": { "f:metadata": { "f:labels": { ".": {}, "f:tier": {} } }, "f:spec": { ".": {}, "f:addresses": {}, "f:autoAssign": {} } } }]);
+    let items: Vec<Value> = (0..current.pools.len())
+        .map(|index| {
+            let mut pool = pool(&format!("pool-{index}"), index as u32 * CIDRS);
+            pool["metadata"]["managedFields"] = managed.clone();
+            pool
+        })
+        .collect();
+    let (pools, nothing) = (Arc::new(list(items.into())), list(json!([])));
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let full = request.uri().path().ends_with("/ipaddresspools");
+        let body = if full { pools.to_vec() } else { nothing.clone() };
+        std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(
+            kube::client::Body::from(body),
+        )))
+    });
+    kube::Client::new(service, NAMESPACE)
+}
+
+/// So many reviews at once, through the routes: all of them, and the slowest.
+async fn burst(count: usize, reader: Arc<dyn Reader>, rules: Rules) -> (Duration, Duration) {
+    let routes = router(Judge::new(reader, tokio::sync::watch::channel(rules).1));
     let object = pool("new", POOLS * CIDRS);
     let review = json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": { "uid": "u", "operation": "CREATE", "namespace": NAMESPACE, "object": object } })
@@ -118,7 +146,7 @@ async fn burst(current: Arc<Resources>, rules: Rules) -> (Duration, Duration) {
             start.elapsed()
         })
     };
-    let tasks: Vec<_> = (0..50).map(ask).collect();
+    let tasks: Vec<_> = (0..count).map(ask).collect();
     let mut slowest = Duration::ZERO;
     for task in tasks {
         slowest = slowest.max(task.await.expect("no panic"));
@@ -157,6 +185,21 @@ fn main() {
         "one decision, refused:  {refused:?}, {:.0} times as fast as the pairwise check",
         ratio(refused)
     );
+    let whole = Options {
+        view: View::Admission,
+        ..Options::default()
+    };
+    let full = median(5, || drop(parse(&current, &whole)));
+    println!("a parse of everything, which a component does once: {full:?}");
+    let naming = |choice: Value| Request {
+        kind: Kind::BgpAdvertisement,
+        object: json!({ "metadata": { "name": "new", "namespace": NAMESPACE }, "spec": choice }),
+        ..good.clone()
+    };
+    let one = naming(json!({ "ipAddressPools": ["pool-7"] }));
+    let one = median(21, || drop(judge(&one, &*current, &rules)));
+    let every = median(21, || drop(judge(&naming(json!({})), &*current, &rules)));
+    println!("one decision about an advertisement of one pool: {one:?}, of all pools: {every:?}");
     let peer = Request {
         kind: Kind::BgpPeer,
         object: json!({ "metadata": { "name": "p", "namespace": NAMESPACE }, "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "10.0.0.1" } }),
@@ -165,8 +208,16 @@ fn main() {
     let other = median(21, || drop(judge(&peer, &*current, &rules)));
     println!("one decision about a peer: {other:?}");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (all, slowest) = runtime.block_on(burst(current.clone(), rules));
+    let snapshot = current.clone();
+    let snapshot: Arc<dyn Reader> = Arc::new(move || snapshot.clone());
+    let (all, slowest) = runtime.block_on(burst(50, snapshot, rules.clone()));
     println!("50 reviews at once: {all:?}, the slowest {slowest:?}");
+    let lists: Arc<dyn Reader> = Arc::new(Lists::new(api_server(&current), NAMESPACE));
+    let (one, _) = runtime.block_on(burst(1, lists.clone(), rules.clone()));
+    let (all, slowest) = runtime.block_on(burst(50, lists, rules));
+    println!(
+        "with the reading of all objects from an API server: one {one:?}, 50 at once {all:?}, the slowest {slowest:?}"
+    );
     println!(
         "memory: {} MiB for the objects, {} MiB at most",
         mib(loaded - empty),

@@ -14,6 +14,7 @@ mod error;
 mod fitting;
 mod meeting;
 mod model;
+mod nearby;
 mod overlap;
 mod parse;
 mod peer;

@@ -44,6 +44,36 @@ pub(crate) fn overlaps(claims: &[Claim]) -> Vec<Conflict<Entries>> {
     found
 }
 
+/// A set of addresses, to be asked whether a range has any of them.
+pub(crate) struct Cover(Vec<RangeKey>);
+
+impl Cover {
+    /// Puts the ranges together; they may overlap.
+    pub(crate) fn of(ranges: impl Iterator<Item = AddressRange>) -> Self {
+        let mut keys: Vec<RangeKey> = ranges.map(|range| range.key()).collect();
+        keys.sort_unstable();
+        let mut merged: Vec<RangeKey> = Vec::with_capacity(keys.len());
+        for key in keys {
+            match merged.last_mut() {
+                Some(open) if open.0 == key.0 && open.2 >= key.1 => open.2 = open.2.max(key.2),
+                _ => merged.push(key),
+            }
+        }
+        Self(merged)
+    }
+
+    /// Tells whether any address of the range is in the set.
+    pub(crate) fn touches(&self, range: AddressRange) -> bool {
+        let (family, first, last) = range.key();
+        let place = self
+            .0
+            .partition_point(|&(other, start, _)| (other, start) <= (family, last));
+        self.0[..place]
+            .last()
+            .is_some_and(|&(other, _, end)| other == family && end >= first)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -79,6 +109,16 @@ mod tests {
                 }
             }
             prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn a_range_touches_the_cover_if_it_overlaps_one_of_its_ranges(
+            ranges in prop::collection::vec((0u32..400, 0u32..40), 0..10), asked in (0u32..400, 0u32..40)
+        ) {
+            let asked = claims(&[asked])[0].range;
+            let covered: Vec<AddressRange> = claims(&ranges).into_iter().map(|claim| claim.range).collect();
+            let expected = covered.iter().any(|range| range.overlaps(&asked));
+            prop_assert_eq!(Cover::of(covered.into_iter()).touches(asked), expected);
         }
     }
 

@@ -20,7 +20,7 @@ pub struct Parsed {
     pub warnings: Vec<Warning>,
 }
 
-/// What is to be said about a change.
+/// What is to be said about a changed object: what it takes part in, and nothing else.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judged {
     /// Everything that cannot be used, in the order of kind and name.
@@ -52,7 +52,12 @@ impl Context<'_> {
 
     /// Tells whether it matters which announcements a pool has. To judge a change it does for F-4 alone.
     pub(crate) fn wants_announcements(&self) -> bool {
-        self.wants_config() || self.options.backend.is_frr()
+        let echo = || {
+            self.objects
+                .ours(|all| &all.bfd_profiles)
+                .any(|profile| profile.spec.echo_mode)
+        };
+        self.wants_config() || (self.options.backend.is_frr() && echo())
     }
 }
 
@@ -71,11 +76,17 @@ pub fn parse(resources: &Resources, options: &Options) -> Parsed {
     )
 }
 
-/// Says what is wrong with the resources as they would be after a change, without copying them.
+/// Says what is wrong with an object as it would be after a change.
+///
+/// That is what [`parse`] would say of the object if the change were made, but without copying the resources and
+/// without reading those that cannot take part.
 #[must_use]
 pub fn judge_change(resources: &Resources, change: &Change<'_>, options: &Options) -> Judged {
+    let me = &change.object;
     let change = Some(change);
-    let parsed = parse_objects(Objects { resources, change }, options);
+    let mut parsed = parse_objects(Objects { resources, change }, options);
+    parsed.refused.retain(|refused| refused.concerns(me));
+    parsed.warnings.retain(|warning| warning.object == *me);
     Judged {
         refused: parsed.refused,
         warnings: parsed.warnings,

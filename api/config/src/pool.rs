@@ -10,6 +10,7 @@ use crate::advertisement;
 use crate::age::{Age, Conflict, settle};
 use crate::error::{Findings, ObjectRef};
 use crate::model::{Namespaces, Pool, PoolKind, ServiceAllocation};
+use crate::nearby::Nearby;
 use crate::overlap::{Claim, overlaps};
 use crate::parse::Context;
 use crate::range::{AddressError, AddressRange, parse_ip};
@@ -30,19 +31,14 @@ pub(crate) struct Candidate<'a> {
 
 /// Parses all pools; what is returned has unique names and disjoint ranges.
 pub(crate) fn parse<'a>(context: &Context<'a>, findings: &mut Findings) -> Vec<Candidate<'a>> {
+    let nearby = Nearby::of(context.objects);
     let mut candidates: Vec<Candidate<'a>> = Vec::new();
-    candidates.extend(
-        context
-            .objects
-            .ours(|all| &all.pools)
-            .map(|object| ip_address_pool(object, context, findings)),
-    );
-    candidates.extend(
-        context
-            .objects
-            .ours(|all| &all.address_pools)
-            .map(|object| address_pool(object, context, findings)),
-    );
+    let current = context.objects.ours(|all| &all.pools);
+    let current = current.filter(|object| nearby.has(*object, &object.spec.addresses));
+    candidates.extend(current.map(|object| ip_address_pool(object, context, findings)));
+    let legacy = context.objects.ours(|all| &all.address_pools);
+    let legacy = legacy.filter(|object| nearby.has(*object, &object.spec.addresses));
+    candidates.extend(legacy.map(|object| address_pool(object, context, findings)));
     let mut out: Vec<bool> = candidates.iter().map(|candidate| candidate.faulty).collect();
     exclude(&candidates, &mut out, context.options.strict(), findings);
     if context.options.strict() {
@@ -329,7 +325,7 @@ fn warn_of_nodes(candidates: &[Candidate<'_>], context: &Context<'_>, findings: 
         return;
     }
     let mut claims = claims(candidates);
-    claims.sort_by_key(|claim| claim.range.key());
+    claims.sort_by_key(|claim| (claim.range.key(), &candidates[claim.owner].object));
     for node in &context.resources.nodes {
         let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
         let addresses = addresses.filter(|address| ["InternalIP", "ExternalIP"].contains(&address.type_.as_str()));

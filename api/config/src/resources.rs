@@ -84,10 +84,14 @@ impl<'a> Objects<'a> {
             .filter(move |object| self.resources.owns(object.meta()))
     }
 
+    /// Tells whether it is this object that the change is about.
+    pub(crate) fn judges<K: Resource<DynamicType = ()>>(self, object: &K) -> bool {
+        self.change.is_some_and(|change| change.concerns::<K>(object.meta()))
+    }
+
     /// How old an object is.
     pub(crate) fn age<K: Resource<DynamicType = ()>>(self, object: &K, kind: &'static str) -> Age {
-        let newest = self.change.is_some_and(|change| change.concerns::<K>(object.meta()));
-        Age::of(object.meta(), kind, newest)
+        Age::of(object.meta(), kind, self.judges(object))
     }
 }
 

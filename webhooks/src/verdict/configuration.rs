@@ -78,8 +78,10 @@ fn judge_among<K: Configured>(object: K, create: bool, current: &Resources, rule
         object: me.clone(),
         with,
     };
-    let Judged { refused, warnings } = judge_change(current, &change(Some(&incoming)), &options);
-    let mut mine: Vec<Refused> = refused.into_iter().filter(|refused| refused.concerns(&me)).collect();
+    let Judged {
+        refused: mut mine,
+        warnings,
+    } = judge_change(current, &change(Some(&incoming)), &options);
     // Collisions that were there before are not the fault of this change.
     if !create && mine.iter().any(|refused| !refused.involves.is_empty()) {
         let known = judge_change(current, &change(None), &options).refused;
@@ -87,7 +89,7 @@ fn judge_among<K: Configured>(object: K, create: bool, current: &Resources, rule
     }
     Verdict {
         errors: mine.iter().map(|refused| problem(refused, &me)).collect(),
-        warnings: warnings.iter().filter(|w| w.object == me).map(warning).collect(),
+        warnings: warnings.iter().map(warning).collect(),
         undecodable: false,
     }
 }

@@ -1,8 +1,10 @@
+use kube::ResourceExt;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{Cluster, cluster, object};
-use crate::{AddressRange, Parsed};
+use super::cluster;
+use super::crowd::{crowd, newcomer, with};
+use crate::{AddressRange, Change, ObjectRef, Parsed, judge_change, parse};
 
 #[test]
 fn objects_of_other_namespaces_are_not_looked_at() {
@@ -41,34 +43,6 @@ fn an_empty_cluster_is_a_valid_configuration() {
     assert_eq!(cluster().accepts(), Parsed::default());
 }
 
-/// Pools over a few addresses, so that many overlap, and peers of a few addresses and ASNs.
-fn crowd() -> impl Strategy<Value = Cluster> {
-    let range = (0u8..40, 0u8..12).prop_map(|(first, length)| format!("10.0.0.{first}-10.0.0.{}", first + length));
-    let pool = (prop::collection::vec(range, 0..3), 0u8..3, any::<bool>());
-    let pools = prop::collection::vec(pool, 0..12);
-    let peers = prop::collection::vec((1u8..4, 1u16..4, 0u8..3), 0..8);
-    (pools, peers).prop_map(|(pools, peers)| {
-        let mut cluster = cluster().bgp("x", json!({ "localPref": 1 })).bgp("y", json!({}));
-        for (index, (addresses, second, legacy)) in pools.into_iter().enumerate() {
-            let name = format!("pool-{index}");
-            let spec = json!({ "addresses": addresses, "protocol": "bgp" });
-            if legacy {
-                cluster.resources.address_pools.push(object(&name, second, &spec));
-            } else {
-                cluster.resources.pools.push(object(&name, second, &spec));
-            }
-        }
-        for (index, (address, asn, second)) in peers.into_iter().enumerate() {
-            let spec = json!({ "myASN": asn, "peerASN": 9, "peerAddress": format!("10.1.0.{address}") });
-            cluster
-                .resources
-                .peers
-                .push(object(&format!("peer-{index}"), second, &spec));
-        }
-        cluster
-    })
-}
-
 proptest! {
     #[test]
     fn accepted_ranges_are_disjoint(cluster in crowd()) {
@@ -82,10 +56,12 @@ proptest! {
     #[test]
     fn every_pool_is_accepted_or_refused_with_a_reason(cluster in crowd()) {
         let parsed = cluster.parse();
-        let refused = |name: &str| parsed.refused.iter().any(|refused| refused.object.name == name);
-        for index in 0..cluster.resources.pools.len() + cluster.resources.address_pools.len() {
-            let name = format!("pool-{index}");
-            prop_assert!(parsed.config.pools.contains_key(&name) != refused(&name));
+        let pools = cluster.resources.pools.iter().map(|pool| ("IPAddressPool", pool.name_any()));
+        let legacy = cluster.resources.address_pools.iter().map(|pool| ("AddressPool", pool.name_any()));
+        for (kind, name) in pools.chain(legacy) {
+            let used = parsed.config.pools.get(&name).is_some_and(|pool| pool.kind.as_str() == kind);
+            let refused = parsed.refused.iter().any(|refused| refused.object == ObjectRef::new(kind, &name));
+            prop_assert!(used || refused);
         }
     }
 
@@ -97,7 +73,11 @@ proptest! {
                 Just(resources.pools).prop_shuffle(),
                 Just(resources.address_pools).prop_shuffle(),
                 Just(resources.peers).prop_shuffle(),
+                Just(resources.l2_advertisements).prop_shuffle(),
                 Just(resources.bgp_advertisements).prop_shuffle(),
+                Just(resources.bfd_profiles).prop_shuffle(),
+                Just(resources.communities).prop_shuffle(),
+                Just(resources.nodes).prop_shuffle(),
             );
             (Just(cluster), lists)
         }),
@@ -105,8 +85,30 @@ proptest! {
     ) {
         let cluster = if admission { cluster.admission() } else { cluster };
         let mut other = cluster.clone();
-        (other.resources.pools, other.resources.address_pools, other.resources.peers, other.resources.bgp_advertisements) =
-            shuffled;
+        let all = &mut other.resources;
+        (
+            all.pools,
+            all.address_pools,
+            all.peers,
+            all.l2_advertisements,
+            all.bgp_advertisements,
+            all.bfd_profiles,
+            all.communities,
+            all.nodes,
+        ) = shuffled;
         prop_assert_eq!(cluster.parse(), other.parse());
+    }
+
+    #[test]
+    fn judging_a_change_says_what_a_full_parse_says_of_the_object(cluster in crowd(), newcomer in newcomer()) {
+        let cluster = cluster.admission();
+        let (object, alone) = &newcomer;
+        let change = Change { object: object.clone(), with: Some(alone) };
+        let judged = judge_change(&cluster.resources, &change, &cluster.options);
+        let mut full = parse(&with(&cluster.resources, &newcomer), &cluster.options);
+        full.refused.retain(|refused| refused.concerns(object));
+        full.warnings.retain(|warning| warning.object == *object);
+        prop_assert_eq!(judged.refused, full.refused);
+        prop_assert_eq!(judged.warnings, full.warnings);
     }
 }

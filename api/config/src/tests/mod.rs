@@ -1,6 +1,7 @@
 //! Rules over whole configurations; the names in comments are those of the rules.
 
 mod advertisements;
+mod crowd;
 mod general;
 mod peers;
 mod pools;
