@@ -1,5 +1,6 @@
 //! Who stores the objects.
 
+use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -7,17 +8,65 @@ use anyhow::{Context, Result};
 use kube::Client;
 use metallb_lab_api::ApiServer;
 
-use crate::envtest::{Envtest, Kubernetes};
+use crate::envtest::{self, Envtest, Kubernetes};
 use crate::topology::{API_ADDRESS, LAB};
 
 /// Which control plane a lab has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ControlPlaneKind {
     /// The in-memory API server and the lab's own workload controllers.
     #[default]
     Embedded,
     /// The real programs; of any version that is served and at hand, the newest first, when `None`.
     Envtest(Option<Kubernetes>),
+}
+
+impl ControlPlaneKind {
+    /// Both kinds, the real one in the newest and the oldest version that the product serves.
+    pub const ALL: &[Self] = &[
+        Self::Embedded,
+        Self::Envtest(Some(Kubernetes::V1_36)),
+        Self::Envtest(Some(Kubernetes::V1_34)),
+    ];
+    /// The API server in memory.
+    pub const EMBEDDED: &[Self] = &[Self::Embedded];
+    /// The real one in the newest version.
+    pub const NEWEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_36))];
+    /// The real one in the newest and the oldest version.
+    pub const REAL: &[Self] = &[
+        Self::Envtest(Some(Kubernetes::V1_36)),
+        Self::Envtest(Some(Kubernetes::V1_34)),
+    ];
+
+    /// Says why this machine has none of that kind.
+    #[must_use]
+    pub fn obstacle(self) -> Option<String> {
+        match self {
+            Self::Embedded => None,
+            Self::Envtest(version) => envtest::obstacle(version),
+        }
+    }
+
+    /// Makes it ready to be started, which takes minutes once.
+    ///
+    /// # Errors
+    /// When that fails; the message says what to do.
+    pub fn prepare(self) -> Result<()> {
+        match self {
+            Self::Embedded => Ok(()),
+            Self::Envtest(version) => envtest::prepare(version).map(drop),
+        }
+    }
+}
+
+impl fmt::Display for ControlPlaneKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Envtest(Some(version)) => write!(f, "kubernetes {version}"),
+            Self::Envtest(None) => f.write_str("kubernetes"),
+        }
+    }
 }
 
 /// A running control plane. All that the lab asks of one is here, so that another kind can take its place.

@@ -1,21 +1,30 @@
-//! A test runner whose tests run inside the lab's namespaces.
+//! A test runner whose tests run inside the lab's namespaces, on one control plane after the other.
 //!
 //! A process with threads cannot enter a user namespace, and the usual harness has threads before any test runs. So a
-//! test target with `harness = false` calls [`main`], which re-executes itself once per test, and takes the flags of
-//! the usual harness (names to filter by, `--exact`, `--list`, `--skip`).
+//! test target with `harness = false` calls [`main`], which re-executes itself once per test and control plane, and
+//! takes the flags of the usual harness (names to filter by, `--exact`, `--list`, `--skip`). A name is a claim and what
+//! it was judged by: `the_whole_path_works_with_frr [kubernetes 1.36]`.
+//!
+//! On a real control plane a test fails, too, when the product was refused a request that its Roles do not grant.
 
+mod rights;
+mod select;
+
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::control_plane::ControlPlaneKind;
 use crate::entry::{Inside, Launch, Role, entry, launch};
 use crate::lab::Options;
 use crate::products;
+use select::Selection;
 
 /// Runs exactly one test, in this process: what the harness starts itself with.
 const ONE: &str = "__test";
@@ -24,14 +33,45 @@ const BINARIES: &str = "METALLB_LAB_BIN_DIR";
 
 type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
 
-/// One test: its name, why it cannot run here, and what it does inside.
+/// One test: its name, where it runs, and what it does inside.
 pub struct Test {
     /// The name, a claim.
     pub name: &'static str,
+    /// The control planes that it runs on, each for itself; handed over in [`Options`].
+    pub on: &'static [ControlPlaneKind],
     /// Says why this machine cannot run it; `None` when it can.
     pub skip: fn() -> Option<String>,
     /// The test; it starts its own [`crate::Lab`].
     pub body: fn(Inside, Options) -> Outcome,
+}
+
+/// One test on one control plane.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    test: &'a Test,
+    on: ControlPlaneKind,
+}
+
+impl Case<'_> {
+    fn name(&self) -> String {
+        format!("{} [{}]", self.test.name, self.on)
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        (self.test.skip)().or_else(|| self.on.obstacle())
+    }
+}
+
+fn cases(tests: &[Test]) -> impl Iterator<Item = Case<'_>> {
+    let each = |test| move |on: &ControlPlaneKind| Case { test, on: *on };
+    tests.iter().flat_map(move |test| test.on.iter().map(each(test)))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Passed,
+    Failed,
+    Skipped,
 }
 
 /// Runs the tests that the command line asks for. Must be called first thing in `main`.
@@ -54,28 +94,24 @@ fn outer(tests: &[Test]) -> Result<ExitCode> {
     {
         return start_one(name);
     }
-    let chosen = choose(tests, &args);
-    if args.iter().any(|arg| arg == "--list") {
-        chosen.iter().for_each(|test| println!("{}: test", test.name));
+    let selection = Selection::parse(args);
+    let chosen: Vec<Case<'_>> = cases(tests).filter(|case| selection.has(&case.name())).collect();
+    if selection.list {
+        chosen.iter().for_each(|case| println!("{}: test", case.name()));
         return Ok(ExitCode::SUCCESS);
     }
     println!("\nrunning {} tests", chosen.len());
-    let given = std::env::var_os(BINARIES).map(PathBuf::from);
-    let runnable = chosen.iter().any(|test| (test.skip)().is_none());
-    let binaries = if runnable {
-        products::folder(given.as_deref())?
-    } else {
-        PathBuf::new()
-    };
-    let count = |wanted: Verdict, all: &[Verdict]| all.iter().filter(|verdict| **verdict == wanted).count();
-    let verdicts: Vec<Verdict> = chosen.iter().map(|test| run(test, &binaries)).collect();
-    let (passed, failed) = (count(Verdict::Passed, &verdicts), count(Verdict::Failed, &verdicts));
-    let skipped = count(Verdict::Skipped, &verdicts);
+    let log = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    let ran = Runner::new(&chosen, log.path())?.run(&chosen);
+    let count = |wanted| ran.iter().filter(|(_, verdict)| *verdict == wanted).count();
+    let (passed, failed, skipped) = (count(Verdict::Passed), count(Verdict::Failed), count(Verdict::Skipped));
+    per_control_plane(&ran);
+    rights::report(log.path())?;
     // The closing line of the usual harness, which tools look for.
     println!(
         "\ntest result: {}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; {} filtered out\n",
         if failed == 0 { "ok" } else { "FAILED" },
-        tests.len() - chosen.len(),
+        cases(tests).count() - chosen.len(),
     );
     Ok(if failed == 0 {
         ExitCode::SUCCESS
@@ -84,63 +120,81 @@ fn outer(tests: &[Test]) -> Result<ExitCode> {
     })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Passed,
-    Failed,
-    Skipped,
-}
-
-fn choose<'a>(tests: &'a [Test], args: &[String]) -> Vec<&'a Test> {
-    let exact = args.iter().any(|arg| arg == "--exact");
-    let matches = |test: &Test, word: &String| {
-        if exact {
-            test.name == word
-        } else {
-            test.name.contains(word.as_str())
-        }
-    };
-    let skipped: Vec<&String> = args
-        .windows(2)
-        .filter(|pair| pair[0] == "--skip")
-        .map(|pair| &pair[1])
-        .collect();
-    // `--ignored` asks for the expensive ones of the usual harness; there are none here.
-    let none = args.iter().any(|arg| arg == "--ignored");
-    let mut names = Vec::new();
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--skip" | "--test-threads" | "--format" | "--color" | "-Z" => drop(words.next()),
-            flag if flag.starts_with('-') => {}
-            _ => names.push(word),
-        }
+/// Says how many passed on each control plane.
+fn per_control_plane(ran: &[(Case<'_>, Verdict)]) {
+    let mut passed: BTreeMap<ControlPlaneKind, (usize, usize)> = BTreeMap::new();
+    for (case, verdict) in ran.iter().filter(|(_, verdict)| *verdict != Verdict::Skipped) {
+        let (good, all) = passed.entry(case.on).or_default();
+        *good += usize::from(*verdict == Verdict::Passed);
+        *all += 1;
     }
-    tests
+    let words: Vec<String> = passed
         .iter()
-        .filter(|test| !none && (names.is_empty() || names.iter().any(|name| matches(test, name))))
-        .filter(|test| !skipped.iter().any(|name| matches(test, name)))
-        .collect()
+        .map(|(on, (good, all))| format!("{good} of {all} on {on}"))
+        .collect();
+    if !words.is_empty() {
+        println!("\npassed: {}", words.join(", "));
+    }
 }
 
-fn run(test: &Test, binaries: &std::path::Path) -> Verdict {
-    if let Some(reason) = (test.skip)() {
-        println!("test {} ... ignored, {reason}", test.name);
-        return Verdict::Skipped;
+/// What all tests need, made once.
+struct Runner<'a> {
+    binaries: PathBuf,
+    /// Why a control plane could not be made.
+    broken: BTreeMap<ControlPlaneKind, String>,
+    rights: &'a Path,
+}
+
+impl<'a> Runner<'a> {
+    fn new(chosen: &[Case<'_>], rights: &'a Path) -> Result<Self> {
+        let runnable: Vec<_> = chosen.iter().filter(|case| case.obstacle().is_none()).collect();
+        let mut broken = BTreeMap::new();
+        for on in runnable
+            .iter()
+            .map(|case| case.on)
+            .collect::<std::collections::BTreeSet<_>>()
+        {
+            if let Err(error) = on.prepare() {
+                broken.insert(on, format!("{error:#}"));
+            }
+        }
+        let given = std::env::var_os(BINARIES).map(PathBuf::from);
+        let binaries = match runnable.is_empty() {
+            true => PathBuf::new(),
+            false => products::folder(given.as_deref())?,
+        };
+        Ok(Self {
+            binaries,
+            broken,
+            rights,
+        })
     }
-    let began = Instant::now();
-    let status = Command::new("/proc/self/exe")
-        .args([ONE, test.name])
-        .env(BINARIES, binaries)
-        .status();
-    let verdict = if status.is_ok_and(|status| status.success()) {
-        Verdict::Passed
-    } else {
-        Verdict::Failed
-    };
-    let word = if verdict == Verdict::Passed { "ok" } else { "FAILED" };
-    println!("test {} ... {word} ({:.2?})", test.name, began.elapsed());
-    verdict
+
+    fn run<'c>(&self, chosen: &[Case<'c>]) -> Vec<(Case<'c>, Verdict)> {
+        chosen.iter().map(|case| (*case, self.run_one(case))).collect()
+    }
+
+    fn run_one(&self, case: &Case<'_>) -> Verdict {
+        let name = case.name();
+        if let Some(reason) = case.obstacle() {
+            println!("test {name} ... ignored, {reason}");
+            return Verdict::Skipped;
+        }
+        if let Some(error) = self.broken.get(&case.on) {
+            println!("{error}\ntest {name} ... FAILED");
+            return Verdict::Failed;
+        }
+        let began = Instant::now();
+        let status = Command::new("/proc/self/exe")
+            .args([ONE, &name])
+            .env(BINARIES, &self.binaries)
+            .env(rights::LOG, self.rights)
+            .status();
+        let good = status.is_ok_and(|status| status.success());
+        let word = if good { "ok" } else { "FAILED" };
+        println!("test {name} ... {word} ({:.2?})", began.elapsed());
+        if good { Verdict::Passed } else { Verdict::Failed }
+    }
 }
 
 fn start_one(name: &str) -> Result<ExitCode> {
@@ -158,36 +212,22 @@ fn start_one(name: &str) -> Result<ExitCode> {
 
 fn inside_one(inside: Inside, tests: &[Test]) -> Result<ExitCode> {
     let name = inside.args.first().cloned().unwrap_or_default();
-    let Some(test) = tests.iter().find(|test| test.name == name) else {
+    let Some(case) = cases(tests).find(|case| case.name() == name) else {
         bail!("there is no test {name}")
     };
-    let options = Options::new(std::env::var_os(BINARIES).unwrap_or_default())?;
+    let options = Options {
+        control_plane: case.on,
+        ..Options::new(std::env::var_os(BINARIES).unwrap_or_default())?
+    };
+    let dir = inside.dir.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on((test.body)(inside, options))?;
+    let done = runtime.block_on((case.test.body)(inside, options));
+    // A refused request may be why the test failed: both are told.
+    let judged = rights::judge(&dir);
+    match (done, judged) {
+        (Ok(()), judged) => judged?,
+        (Err(error), Ok(())) => return Err(error),
+        (Err(error), Err(refused)) => return Err(error.context(format!("{refused:#}"))),
+    }
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(args: &[&str]) -> Vec<&'static str> {
-        let test = |name| Test {
-            name,
-            skip: || None,
-            body: |_, _| Box::pin(async { Ok(()) }),
-        };
-        let tests = [test("one"), test("only"), test("two")];
-        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-        choose(&tests, &args).iter().map(|test| test.name).collect()
-    }
-
-    #[test]
-    fn names_filter_as_in_the_usual_harness() {
-        assert_eq!(names(&[]), ["one", "only", "two"]);
-        assert_eq!(names(&["on", "--nocapture"]), ["one", "only"]);
-        assert_eq!(names(&["on", "--skip", "only", "--test-threads", "1"]), ["one"]);
-        assert_eq!(names(&["--exact", "one"]), ["one"]);
-        assert!(names(&["--ignored"]).is_empty());
-    }
 }

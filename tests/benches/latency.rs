@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, WatchEvent, WatchParams};
 use metallb_lab::harness::{Test, main as run};
-use metallb_lab::{Inside, Lab, Options, RouterKind, Steps};
+use metallb_lab::{ControlPlaneKind, Inside, Lab, Options, RouterKind, Steps};
 use metallb_net::{Instruction, PacketSocket};
 use serde_json::json;
 
@@ -35,6 +35,7 @@ const SENDER: std::ops::Range<usize> = 28..32;
 fn main() -> ExitCode {
     run(&[Test {
         name: "latency",
+        on: ControlPlaneKind::EMBEDDED,
         skip: || None,
         body: latency,
     }])

@@ -1,5 +1,6 @@
 //! The programs of a real control plane: those that `KUBEBUILDER_ASSETS` names, or ours, built once by Go.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ const VERSION_PACKAGE: &str = "k8s.io/component-base/version";
 const OLDEST_MINOR: u32 = 34;
 
 /// A Kubernetes version that can be built.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kubernetes {
     /// The newest.
     #[default]
@@ -34,6 +35,12 @@ pub enum Kubernetes {
     /// The oldest that the product serves.
     #[value(name = "1.34")]
     V1_34,
+}
+
+impl fmt::Display for Kubernetes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "1.{}", self.minor())
+    }
 }
 
 impl Kubernetes {
@@ -66,18 +73,17 @@ impl Kubernetes {
     }
 }
 
-/// Says why there is no real control plane on this machine; builds it where there is Go.
+/// Says why there is no real control plane of that version on this machine, and can be none.
 ///
-/// A failed build is no reason to skip: it is told, and whoever starts the control plane fails.
+/// What was asked for and is broken is no reason to skip: whoever starts the control plane fails.
 #[must_use]
 pub fn obstacle(version: Option<Kubernetes>) -> Option<String> {
-    if std::env::var_os(ASSETS).is_none() && cached(version.unwrap_or_default()).is_err() && go().is_err() {
-        return Some("neither Go nor KUBEBUILDER_ASSETS for a real control plane".into());
-    }
-    if let Err(error) = prepare(version) {
-        eprintln!("{error:#}");
-    }
-    None
+    let Some(dir) = std::env::var_os(ASSETS) else {
+        let none = cached(version.unwrap_or_default()).is_err() && go().is_err();
+        return none.then(|| format!("neither Go nor {ASSETS} for a real control plane"));
+    };
+    let (minor, wanted) = (minor_given(Path::new(&dir)).ok()?, version?.minor());
+    (minor != wanted).then(|| format!("{ASSETS} has Kubernetes 1.{minor}"))
 }
 
 /// The folder of the programs, which are built if need be. Needs the machine's network.
@@ -100,17 +106,19 @@ pub(crate) fn find(version: Option<Kubernetes>) -> Result<PathBuf> {
 }
 
 fn given(dir: &Path, version: Option<Kubernetes>) -> Result<PathBuf> {
+    ensure!(
+        dir.is_dir(),
+        "{ASSETS}={} is no folder: unset {ASSETS} to have all programs built by Go",
+        dir.display()
+    );
     for (program, _) in PROGRAMS {
         ensure!(
             dir.join(program).is_file(),
-            "{program} not found in {ASSETS}={}: unset {ASSETS} to have all programs built by Go",
+            "{program} not found in {ASSETS}={}: put it there, or unset {ASSETS} to have all programs built by Go",
             dir.display()
         );
     }
-    let output = Command::new(dir.join("kube-apiserver")).arg("--version").output();
-    let output = output.with_context(|| format!("cannot start kube-apiserver of {ASSETS}={}", dir.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let minor = minor_of(&text).with_context(|| format!("kube-apiserver of {ASSETS} says {text:?} for its version"))?;
+    let minor = minor_given(dir)?;
     match version {
         Some(version) if version.minor() != minor => bail!(
             "{ASSETS} has Kubernetes 1.{minor}, 1.{} was asked for: unset {ASSETS}, or leave out --kubernetes",
@@ -121,6 +129,14 @@ fn given(dir: &Path, version: Option<Kubernetes>) -> Result<PathBuf> {
         }
         _ => Ok(dir.into()),
     }
+}
+
+/// The minor version of the API server that lies in `dir`.
+fn minor_given(dir: &Path) -> Result<u32> {
+    let output = Command::new(dir.join("kube-apiserver")).arg("--version").output();
+    let output = output.with_context(|| format!("cannot start kube-apiserver of {ASSETS}={}", dir.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    minor_of(&text).with_context(|| format!("kube-apiserver of {ASSETS} says {text:?} for its version"))
 }
 
 /// `Kubernetes v1.36.3` → 36.

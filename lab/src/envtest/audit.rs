@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One request of the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Request {
     /// `namespace/name` of the service account.
     pub account: String,
@@ -21,8 +21,8 @@ pub struct Request {
     pub namespace: String,
     /// The object; empty for all.
     pub name: String,
-    /// The path, for what is no resource.
-    pub path: String,
+    /// Path and query.
+    pub uri: String,
     /// The HTTP status.
     pub code: u16,
     /// Why it was allowed or refused.
@@ -94,7 +94,6 @@ fn request(line: Line) -> Option<Request> {
         .strip_prefix("system:serviceaccount:")?
         .replace(':', "/");
     let object = line.object_ref;
-    let path = object.as_ref().map_or(line.request_uri, |_| String::new());
     let object = object.unwrap_or_default();
     let resource = match object.subresource.as_str() {
         "" => object.resource,
@@ -107,7 +106,7 @@ fn request(line: Line) -> Option<Request> {
         resource,
         namespace: object.namespace,
         name: object.name,
-        path,
+        uri: line.request_uri,
         code,
         reason: line
             .annotations
@@ -137,7 +136,7 @@ mod tests {
                     r.account.as_str(),
                     r.verb.as_str(),
                     r.resource.as_str(),
-                    &*r.path,
+                    &*r.uri,
                     r.code,
                 )
             })
@@ -145,8 +144,14 @@ mod tests {
         assert_eq!(
             short,
             [
-                ("metallb-system/controller", "update", "services/status", "", 403),
-                ("m/s", "watch", "pods", "", 200),
+                (
+                    "metallb-system/controller",
+                    "update",
+                    "services/status",
+                    "/api/v1/namespaces/a/services/s/status",
+                    403
+                ),
+                ("m/s", "watch", "pods", "/api/v1/pods?watch=1", 200),
                 ("m/s", "get", "", "/version", 200),
             ]
         );

@@ -37,11 +37,18 @@ use daemon::Daemons;
 
 use crate::topology::API_ADDRESS;
 
+/// The folder of all their files, in the lab's.
+const HOME: &str = "control-plane";
 /// How long the programs may take to answer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const PACE: Duration = Duration::from_millis(50);
 /// How long they may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// Where the real control plane of the lab in `dir` logs requests, if it has one.
+pub(crate) fn audit_log(dir: &Path) -> PathBuf {
+    dir.join(HOME).join("audit.log")
+}
 
 /// A running real control plane.
 pub(crate) struct Envtest {
@@ -57,7 +64,7 @@ impl Envtest {
     /// Starts all programs, in `dir`, and waits until they serve; `outside` is a listener of the machine.
     pub(crate) async fn start(dir: &Path, outside: TcpListener, version: Option<Kubernetes>) -> Result<Self> {
         let programs = assets::find(version)?;
-        let home = dir.join("control-plane");
+        let home = dir.join(HOME);
         fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
         let pki = pki::create(&home, names())?;
         let port = outside.local_addr()?.port();
@@ -83,7 +90,7 @@ impl Envtest {
             client,
             ca: pki.ca,
             kubeconfig,
-            audit_log: home.join("audit.log"),
+            audit_log: audit_log(dir),
             stop: daemons.stop,
             tasks: daemons.tasks,
         })

@@ -7,43 +7,50 @@ mod path;
 
 use std::process::ExitCode;
 
-use metallb_lab::RouterKind;
 use metallb_lab::harness::{Test, main as run};
+use metallb_lab::{ControlPlaneKind, RouterKind};
 
 fn main() -> ExitCode {
     run(&[
         Test {
             name: "the_whole_path_works_with_frr",
+            on: ControlPlaneKind::REAL,
             skip: || RouterKind::Frr.obstacle(),
             body: path::with_frr,
         },
         Test {
             name: "the_whole_path_works_with_bird",
+            on: ControlPlaneKind::NEWEST,
             skip: || RouterKind::Bird.obstacle(),
             body: path::with_bird,
         },
         Test {
             name: "the_whole_path_works_with_the_built_in_router",
+            on: ControlPlaneKind::ALL,
             skip: || None,
             body: path::with_builtin,
         },
         Test {
             name: "what_is_gone_is_withdrawn",
+            on: ControlPlaneKind::NEWEST,
             skip: || None,
             body: path::withdrawals,
         },
         Test {
             name: "restarts_move_no_address",
+            on: ControlPlaneKind::ALL,
             skip: || None,
             body: faults::restarts,
         },
         Test {
             name: "malformed_objects_stop_no_component",
+            on: ControlPlaneKind::ALL,
             skip: || None,
             body: faults::malformed_objects,
         },
         Test {
             name: "the_operator_repairs_what_is_changed_behind_its_back",
+            on: ControlPlaneKind::ALL,
             skip: || None,
             body: faults::drift,
         },
