@@ -17,9 +17,10 @@ use crate::client::HttpClient;
 use crate::cluster::Cluster;
 use crate::control_plane::{ControlPlane, ControlPlaneKind};
 use crate::entry::Inside;
+use crate::faults::Faults;
 use crate::proxy;
 use crate::router::{Router, RouterKind};
-use crate::topology::Topology;
+use crate::topology::{FAULTS_ADDRESS, Topology};
 use crate::workloads::{self, nodes};
 
 /// How long the pods may take to end before the kernel ends them.
@@ -38,6 +39,8 @@ pub struct Options {
     pub node_monitor_grace: Duration,
     /// Who stores the objects.
     pub control_plane: ControlPlaneKind,
+    /// Whether the pods reach it through the fault proxy, see [`Lab::faults`].
+    pub faults: bool,
 }
 
 impl Options {
@@ -53,6 +56,7 @@ impl Options {
             programs: Programs { dir: dir.into(), lab },
             node_monitor_grace: Duration::from_secs(5),
             control_plane: ControlPlaneKind::Embedded,
+            faults: false,
         })
     }
 }
@@ -65,6 +69,7 @@ pub struct Lab {
     cluster: Cluster,
     agents: Vec<(Arc<Agent>, JoinHandle<()>)>,
     router: Router,
+    faults: Option<Faults>,
     node_monitor_grace: Duration,
     stop_pods: CancellationToken,
     stop: CancellationToken,
@@ -87,14 +92,22 @@ impl Lab {
         let many_users = many_users();
         let router = Router::start(options.router, &topology.router, &dir.join("router"), many_users).await?;
         let (stop, stop_pods, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let faults = match options.faults {
+            true => {
+                let (to, ca) = (control_plane.address(), control_plane.ca());
+                Some(Faults::start(FAULTS_ADDRESS, to, ca, stop.clone()).await?)
+            }
+            false => None,
+        };
         let cluster = Cluster::watch(&client, &tasks, &stop);
         cluster.ready().await;
         let shared = Shared {
             cluster: cluster.clone(),
             programs: options.programs.clone(),
             dir: dir.clone(),
-            api: control_plane.address(),
-            ca: control_plane.ca().into(),
+            api: faults.as_ref().map_or_else(|| control_plane.address(), Faults::address),
+            ca: [control_plane.ca(), faults.as_ref().map_or("", Faults::ca)].concat(),
+            faults: faults.clone(),
             many_users,
         };
         let mut lab = Self {
@@ -104,6 +117,7 @@ impl Lab {
             cluster,
             agents: Vec::new(),
             router,
+            faults,
             node_monitor_grace: options.node_monitor_grace,
             stop_pods,
             stop,
@@ -156,6 +170,12 @@ impl Lab {
     #[must_use]
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// The proxy between the pods and the API server, if [`Options::faults`] asked for it.
+    #[must_use]
+    pub fn faults(&self) -> Option<&Faults> {
+        self.faults.as_ref()
     }
 
     /// The namespaces.

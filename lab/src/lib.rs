@@ -11,6 +11,7 @@ mod control_plane;
 mod demo;
 mod entry;
 mod envtest;
+pub mod faults;
 pub mod harness;
 mod home;
 mod lab;

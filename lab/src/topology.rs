@@ -19,6 +19,8 @@ use crate::net::{Links, NetError, Netns, Wire};
 
 /// Where the API server listens inside the lab.
 pub(crate) const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6443);
+/// Where the fault proxy listens, if there is one.
+pub(crate) const FAULTS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6444);
 /// The lab's own address on its bridge.
 pub(crate) const LAB: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 /// The router, as the nodes see it.

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use program::Programs;
 
 use crate::cluster::Cluster;
+use crate::faults::Faults;
 use crate::topology::NodeNet;
 
 /// What all agents of a lab share.
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     /// The API server as the nodes see it, and the authority that signed its certificate.
     pub api: SocketAddr,
     pub ca: String,
+    /// Wants to know who holds which token.
+    pub faults: Option<Faults>,
     /// Whether users other than ours exist: not in an unprivileged user namespace.
     pub many_users: bool,
 }

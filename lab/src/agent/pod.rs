@@ -21,6 +21,7 @@ use super::container::Job;
 use super::environment::{Place, environment, expand};
 use super::status::{Observed, Progress, report};
 use super::volumes::{ACCOUNT_PATH, Content, Files, content, write};
+use crate::faults::Caller;
 use crate::net::Netns;
 use crate::sandbox::{Bind, Root, Spec};
 
@@ -189,6 +190,9 @@ impl Life<'_> {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         };
+        if let Some(faults) = &self.agent.shared.faults {
+            faults.learn(&token, self.caller(spec));
+        }
         let file = |text: &str| (text.as_bytes().to_vec(), 0o644);
         let ca = file(&self.agent.shared.ca);
         Some(Files::from([
@@ -196,6 +200,14 @@ impl Life<'_> {
             ("ca.crt".into(), ca),
             ("namespace".into(), file(&namespace)),
         ]))
+    }
+
+    fn caller(&self, spec: &PodSpec) -> Caller {
+        Caller {
+            component: spec.containers.first().map(|c| c.name.clone()).unwrap_or_default(),
+            node: self.agent.net.name.clone(),
+            pod: self.pod.name_any(),
+        }
     }
 
     fn jobs(&self, spec: &PodSpec, ground: &Ground, account: Option<&Files>) -> Result<Vec<Job>, Obstacle> {
