@@ -178,7 +178,5 @@ mod tests {
         let mut resource = resource("metallb-system", "metallb");
         resource.spec.bgp_backend = Some("foo".into());
         assert_eq!(refused(&resource).0, "InvalidSpec");
-        resource.spec.bgp_backend = Some("frr".into());
-        assert_eq!(refused(&resource).0, "UnsupportedBackend");
     }
 }

@@ -95,7 +95,8 @@ fn known_format(schema: &mut JSONSchemaProps) {
 
 /// Gives quantities their usual pattern.
 fn quantity(schema: &mut JSONSchemaProps) {
-    if schema.x_kubernetes_int_or_string == Some(true) {
+    // What says itself what it may look like is a count or a percentage.
+    if schema.x_kubernetes_int_or_string == Some(true) && schema.pattern.is_none() {
         schema.type_ = None;
         // Two pages about the grammar of numbers, four times over.
         schema.description = None;

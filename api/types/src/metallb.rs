@@ -1,9 +1,15 @@
 //! MetalLB: the resource that makes the operator deploy MetalLB.
 
+mod component;
+mod frr;
+mod metrics;
+mod network;
+mod overrides;
+
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use k8s_openapi::{
-    api::core::v1::{Affinity, ResourceRequirements, Toleration},
+    api::core::v1::{LocalObjectReference, Toleration},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::CustomResource;
@@ -14,6 +20,12 @@ use crate::{
     schema::{conditions, is_false},
     spec::optional_spec,
 };
+
+pub use component::{ComponentConfig, DnsPolicy, ProbeTimes, SidecarConfig, UpdateStrategy, UpdateType};
+pub use frr::{FrrConfig, FrrK8sConfig};
+pub use metrics::{Alerts, Metrics, MonitorKind};
+pub use network::{ExcludeInterfaces, Memberlist, NetworkPolicies, Tls, TlsVersion};
+pub use overrides::{OverriddenKind, Override};
 
 /// How MetalLB is deployed.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -110,50 +122,58 @@ pub struct MetalLBSpec {
     /// Settings of the frr-k8s back-ends.
     #[serde(rename = "frrk8sConfig", default, skip_serializing_if = "Option::is_none")]
     pub frrk8s_config: Option<FrrK8sConfig>,
+
+    /// Settings of the containers that run FRR.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frr_config: Option<FrrConfig>,
+
+    /// When the images are pulled; Kubernetes decides by the tag when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<PullPolicy>,
+
+    /// Secrets of all pods for pulling the images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+
+    /// Whether nodes labelled node.kubernetes.io/exclude-from-external-load-balancers announce all the same.
+    #[serde(rename = "ignoreExcludeLB", default, skip_serializing_if = "is_false")]
+    pub ignore_exclude_lb: bool,
+
+    /// The interfaces that layer 2 leaves alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_interfaces: Option<ExcludeInterfaces>,
+
+    /// How speakers find each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memberlist: Option<Memberlist>,
+
+    /// Seconds between unasked repetitions of addresses announced in layer 2; 0 or unset for none.
+    #[serde(rename = "gratuitousARPInterval", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 86400))]
+    pub gratuitous_arp_interval: Option<i32>,
+
+    /// Milliseconds that the FRR back-ends wait for more changes before they apply them; 3000 when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 600_000))]
+    pub bgp_debounce_timeout: Option<i32>,
+
+    /// What is measured, and who is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
+
+    /// TLS of what the components serve; as the operator's environment says where unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+
+    /// What the traffic of our pods is narrowed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policies: Option<NetworkPolicies>,
+
+    /// Changes of deployed objects, for what no other field can say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
 }
 optional_spec!(MetalLBSpec);
-
-/// Settings of the pods of one component.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ComponentConfig {
-    /// The priority class of the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority_class_name: Option<String>,
-
-    /// The runtime class of the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runtime_class_name: Option<String>,
-
-    /// The affinity of the pods, instead of the built-in one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<Affinity>,
-
-    /// Annotations of the pods.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-
-    /// The resources of the component's own container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-}
-
-/// Settings of the frr-k8s back-ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FrrK8sConfig {
-    /// Prefixes that are never accepted from peers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub always_block: Vec<String>,
-
-    /// The namespace of an frr-k8s that the operator does not deploy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-
-    /// Whether references to Secrets are passed on instead of their content.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub secret_passthrough: bool,
-}
 
 /// How much the components log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -184,6 +204,28 @@ impl fmt::Display for LogLevel {
             Self::Error => "error",
             Self::None => "none",
         })
+    }
+}
+
+/// When images are pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullPolicy {
+    /// At every start of a container.
+    Always,
+    /// When the node has none.
+    IfNotPresent,
+    /// Somebody else brings them.
+    Never,
+}
+
+impl PullPolicy {
+    /// Gives the name that Kubernetes uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
     }
 }
 

@@ -76,6 +76,27 @@ pub const TLS_CONFIG_MAP: &str = "metallb-tls-config";
 /// The ConfigMap with text appended to FRR's configuration.
 pub const BGP_EXTRAS_CONFIG_MAP: &str = "bgpextras";
 
+/// The ConfigMap with the files that FRR beside the speaker starts with.
+pub const FRR_STARTUP_CONFIG_MAP: &str = "frr-startup";
+/// The DaemonSet of a bundled frr-k8s, under the operator.
+pub const FRR_K8S: &str = "frr-k8s";
+/// The ServiceAccount of a bundled frr-k8s.
+pub const FRR_K8S_SERVICE_ACCOUNT: &str = "frr-k8s-daemon";
+/// The ConfigMap with the files that FRR in frr-k8s starts with. Upstream's operator uses `frr-startup` for both.
+pub const FRR_K8S_STARTUP_CONFIG_MAP: &str = "frr-k8s-frr-startup";
+/// The Deployment that serves the webhook of frr-k8s and clears states of nodes that are gone, under the operator.
+pub const FRR_K8S_CLEANER: &str = "statuscleaner";
+/// The Service of the webhook of frr-k8s.
+pub const FRR_K8S_WEBHOOK_SERVICE: &str = "frr-k8s-webhook-service";
+/// The Secret with the certificate of that Service.
+pub const FRR_K8S_WEBHOOK_SECRET: &str = "frr-k8s-webhook-server-cert";
+/// The ValidatingWebhookConfiguration of frr-k8s.
+pub const FRR_K8S_WEBHOOK_CONFIGURATION: &str = "frr-k8s-validating-webhook-configuration";
+/// The API group of frr-k8s.
+pub const FRR_K8S_GROUP: &str = "frrk8s.metallb.io";
+/// The SecurityContextConstraints of the speaker, on OpenShift.
+pub const SPEAKER_SCC: &str = "metallb-speaker";
+
 /// The Service of the webhooks of the configuration kinds.
 pub const WEBHOOK_SERVICE: &str = "metallb-webhook-service";
 /// The Secret with the certificate of that Service.

@@ -30,6 +30,20 @@ pub(crate) fn atomic_map(schema: &mut Schema) {
     schema.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
 }
 
+/// A number or a percentage.
+pub(crate) fn count_or_percentage(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [{ "type": "integer" }, { "type": "string" }],
+        "pattern": "^[0-9]+%?$",
+        "x-kubernetes-int-or-string": true,
+    })
+}
+
+/// An object of which only its reader knows the fields.
+pub(crate) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
 /// The standard conditions as a plain list (the MetalLB resource).
 pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": condition() })

@@ -1,6 +1,6 @@
 //! What the operator is told by its environment variables.
 
-use crate::{Image, ImageError};
+use crate::{Image, ImageError, Platform};
 
 /// Everything that decides on the objects besides the MetalLB resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,9 +11,9 @@ pub struct Environment {
     pub controller_image: Image,
     /// `SPEAKER_IMAGE`.
     pub speaker_image: Image,
-    /// `FRR_IMAGE`, needed by the back-ends that run FRR. Upstream: mandatory whatever the back-end.
+    /// `FRR_IMAGE`, of the back-ends that run FRR. Upstream: mandatory whatever the back-end.
     pub frr_image: Option<Image>,
-    /// `FRRK8S_IMAGE`, needed by back-end frr-k8s.
+    /// `FRRK8S_IMAGE`, of back-end frr-k8s.
     pub frr_k8s_image: Option<Image>,
     /// `FRRK8S_EXTERNAL_NAMESPACE`, the namespace of an frr-k8s that somebody else deploys.
     pub frr_k8s_external_namespace: Option<String>,
@@ -21,7 +21,42 @@ pub struct Environment {
     pub ports: Ports,
     /// TLS settings that are passed on to the deployed processes.
     pub tls: TlsSettings,
+    /// `DEPLOY_PODMONITORS` or `DEPLOY_SERVICEMONITORS`: how Prometheus is told where the metrics are.
+    pub monitors: Monitors,
+    /// `DEPLOY_PROMETHEUSRULES`: whether alerts are deployed. Upstream: only its chart has any.
+    pub alerts: bool,
+    /// Not `DISABLE_NETWORK_POLICIES`: whether the traffic of our pods is narrowed.
+    pub network_policies: bool,
+    /// `KUBERNETES_API_PORTS`: where API servers listen, for those policies. Upstream: 6443.
+    pub api_server_ports: Vec<u16>,
+    /// `DEPLOY_FRRK8S_FROM_CNO`: the network operator of OpenShift deploys frr-k8s.
+    pub frr_k8s_from_network_operator: bool,
+    /// `CNO_MIN_FRRK8S_VERSION`: the oldest network operator that can, as a semantic version.
+    pub network_operator_min_version: Option<String>,
+    /// What is set and has no effect, for the log and the status.
+    pub warnings: Vec<&'static str>,
+    /// What the cluster offers; nothing until it was asked.
+    pub platform: Platform,
 }
+
+/// How Prometheus is told where the metrics are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Monitors {
+    /// Not at all.
+    #[default]
+    None,
+    /// By PodMonitors.
+    Pods,
+    /// By ServiceMonitors, each with a Service.
+    Services,
+}
+
+/// Where API servers listen: behind the Service, and on control-plane nodes, which is what most policies see.
+pub(crate) const API_SERVER_PORTS: [u16; 2] = [443, 6443];
+
+/// What W-12 is about: upstream documents the variable, and nothing reads it.
+const BGP_TYPE_IGNORED: &str =
+    "METALLB_BGP_TYPE on the operator has no effect: set spec.bgpBackend of the MetalLB resource";
 
 /// The ports of the deployed processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +101,7 @@ pub struct TlsSettings {
 
 impl TlsSettings {
     /// Drops the cipher suites where TLS 1.3 leaves no choice: operands refuse to start with both.
-    fn effective(mut self) -> Self {
+    pub(crate) fn effective(mut self) -> Self {
         if matches!(self.min_version.as_str(), "" | "VersionTLS13") {
             self.cipher_suites.clear();
         }
@@ -100,6 +135,18 @@ pub enum EnvironmentError {
         /// What it holds.
         value: String,
     },
+    /// A list of ports is none.
+    #[error("environment variable KUBERNETES_API_PORTS: {0:?} is not a comma-separated list of ports")]
+    Ports(String),
+    /// PodMonitors and ServiceMonitors would count everything twice.
+    #[error("environment variables DEPLOY_PODMONITORS and DEPLOY_SERVICEMONITORS exclude each other")]
+    BothMonitors,
+    /// The oldest fitting network operator is wanted and not said.
+    #[error("environment variable CNO_MIN_FRRK8S_VERSION must be set when DEPLOY_FRRK8S_FROM_CNO is true")]
+    NoNetworkOperatorVersion,
+    /// A version is none.
+    #[error("environment variable CNO_MIN_FRRK8S_VERSION: {0:?} is not a semantic version")]
+    NetworkOperatorVersion(String),
     /// An image reference is malformed.
     #[error("environment variable {variable}: {source}")]
     Image {
@@ -120,7 +167,9 @@ impl Environment {
         let image = |name| text(name).map(|value| parse_image(name, &value)).transpose();
         let mandatory_image = |name| image(name)?.ok_or(EnvironmentError::Missing(name));
         let port = |name, default| text(name).map_or(Ok(default), |value| parse_port(name, value));
+        let is_true = |name| variable(name).is_some_and(|value| value == "true");
         let ports = Ports::default();
+        let from_network_operator = is_true("DEPLOY_FRRK8S_FROM_CNO");
         Ok(Self {
             namespace: text("OPERATOR_NAMESPACE").ok_or(EnvironmentError::Missing("OPERATOR_NAMESPACE"))?,
             controller_image: mandatory_image("CONTROLLER_IMAGE")?,
@@ -142,8 +191,51 @@ impl Environment {
                 min_version: text("TLS_MIN_VERSION").unwrap_or_default(),
             }
             .effective(),
+            monitors: monitors(is_true("DEPLOY_PODMONITORS"), is_true("DEPLOY_SERVICEMONITORS"))?,
+            alerts: is_true("DEPLOY_PROMETHEUSRULES"),
+            network_policies: !is_true("DISABLE_NETWORK_POLICIES"),
+            api_server_ports: text("KUBERNETES_API_PORTS")
+                .map_or_else(|| Ok(API_SERVER_PORTS.to_vec()), parse_ports)?,
+            frr_k8s_from_network_operator: from_network_operator,
+            network_operator_min_version: min_version(text("CNO_MIN_FRRK8S_VERSION"), from_network_operator)?,
+            warnings: text("METALLB_BGP_TYPE").map(|_| BGP_TYPE_IGNORED).into_iter().collect(),
+            platform: Platform::default(),
         })
     }
+}
+
+const fn monitors(pods: bool, services: bool) -> Result<Monitors, EnvironmentError> {
+    match (pods, services) {
+        (true, true) => Err(EnvironmentError::BothMonitors),
+        (true, false) => Ok(Monitors::Pods),
+        (false, true) => Ok(Monitors::Services),
+        (false, false) => Ok(Monitors::None),
+    }
+}
+
+/// Upstream falls over the missing version when it first looks at the network operator.
+fn min_version(version: Option<String>, needed: bool) -> Result<Option<String>, EnvironmentError> {
+    match version {
+        None if needed => Err(EnvironmentError::NoNetworkOperatorVersion),
+        Some(text) if !is_semantic_version(&text) => Err(EnvironmentError::NetworkOperatorVersion(text)),
+        version => Ok(version),
+    }
+}
+
+/// Three numbers, perhaps with a pre-release and build metadata; a leading v is fine, as in Go.
+fn is_semantic_version(text: &str) -> bool {
+    let core = text.strip_prefix('v').unwrap_or(text);
+    let core = core.split_once(['-', '+']).map_or(core, |(core, _)| core);
+    let numbers: Vec<_> = core.split('.').collect();
+    numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u64>().is_ok())
+}
+
+fn parse_ports(text: String) -> Result<Vec<u16>, EnvironmentError> {
+    let ports: Option<Vec<_>> = text
+        .split(',')
+        .map(|port| port.trim().parse().ok().filter(|port| *port > 0))
+        .collect();
+    ports.ok_or(EnvironmentError::Ports(text))
 }
 
 fn parse_image(variable: &'static str, value: &str) -> Result<Image, EnvironmentError> {

@@ -20,7 +20,23 @@ pub struct ImageError {
     why: &'static str,
 }
 
+/// The FRR that upstream's newest chart names; the one place where its version is said.
+const FRR: &str = "quay.io/frrouting/frr:10.5.3";
+
+/// The frr-k8s that upstream's newest chart names.
+const FRR_K8S: &str = "quay.io/metallb/frr-k8s:v0.0.25";
+
 impl Image {
+    /// FRR, where the environment names none.
+    pub fn frr() -> Self {
+        FRR.parse().expect("a constant reference")
+    }
+
+    /// frr-k8s, where the environment names none.
+    pub fn frr_k8s() -> Self {
+        FRR_K8S.parse().expect("a constant reference")
+    }
+
     /// Gives the name with its registry, without tag and digest.
     pub fn name(&self) -> &str {
         &self.name

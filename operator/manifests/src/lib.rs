@@ -18,21 +18,35 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backend;
 mod config;
+mod context;
 mod controller;
+mod custom;
 mod environment;
+mod frr;
+mod frr_k8s;
 mod image;
 pub mod install;
 mod object;
+mod openshift;
+mod platform;
 mod pod;
 mod refusal;
+pub mod rights;
 mod speaker;
+mod strategy;
 
-use metallb_api::{BgpBackend, MetalLBSpec};
+use metallb_api::{BgpBackend, MetalLBSpec, names};
 
-pub use environment::{Environment, EnvironmentError, Ports, TlsSettings};
+use context::{Context, Door};
+
+pub use backend::{EffectiveBackend, Origin};
+pub use custom::Custom;
+pub use environment::{Environment, EnvironmentError, Monitors, Ports, TlsSettings};
 pub use image::{Image, ImageError};
 pub use object::Object;
+pub use platform::Platform;
 pub use refusal::Refusal;
 
 /// The label by which the operator finds what it once deployed, to remove what is no longer wanted.
@@ -40,27 +54,38 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "metallb-o
 
 /// Lists what has to exist for a MetalLB resource, in the order of application.
 ///
-/// The speaker comes last, so that the ConfigMaps that it mounts are there when its pods start.
+/// What pods mount comes before the pods, and webhook configurations come last, when their servers are on the way.
 ///
 /// # Errors
 /// Says why the resource cannot be deployed as it is.
 pub fn desired(spec: &MetalLBSpec, environment: &Environment) -> Result<Vec<Object>, Refusal> {
-    match spec.backend()? {
-        BgpBackend::Native => Ok(native(spec, environment)),
-        backend => Err(Refusal::UnsupportedBackend(backend)),
-    }
-}
-
-fn native(spec: &MetalLBSpec, environment: &Environment) -> Vec<Object> {
-    let mut objects: Vec<Object> = vec![
-        config::service_account(metallb_api::names::CONTROLLER).into(),
-        config::service_account(metallb_api::names::SPEAKER).into(),
-        config::exclude_l2().into(),
-        controller::deployment(spec, environment).into(),
-        speaker::daemon_set(spec, environment).into(),
-    ];
+    let context = Context::new(spec, environment, Door::Operator)?;
+    let mut objects = operands(&context);
     for object in &mut objects {
         object.manage(&environment.namespace);
+    }
+    Ok(objects)
+}
+
+fn operands(context: &Context<'_>) -> Vec<Object> {
+    let mut objects: Vec<Object> = vec![
+        config::annotated_account(names::CONTROLLER, context.controller()).into(),
+        config::annotated_account(names::SPEAKER, context.speaker()).into(),
+    ];
+    objects.extend(config::exclude_l2(context).map(Object::from));
+    if context.is_openshift() {
+        objects.push(openshift::speaker_constraints(context.backend).into());
+    }
+    match context.backend {
+        BgpBackend::Frr => objects.push(frr::startup::config_map(frr::startup::SPEAKER).into()),
+        BgpBackend::FrrK8s => objects.extend(frr_k8s::objects(context)),
+        BgpBackend::Native | BgpBackend::FrrK8sExternal => {}
+    }
+    objects.extend(controller::disruption_budget(context).map(Object::from));
+    objects.push(controller::deployment(context).into());
+    objects.push(speaker::daemon_set(context).into());
+    if context.backend == BgpBackend::FrrK8s {
+        objects.push(frr_k8s::webhook_configuration(context));
     }
     objects
 }

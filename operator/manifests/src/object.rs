@@ -7,6 +7,8 @@ use k8s_openapi::{
         admissionregistration::v1::ValidatingWebhookConfiguration,
         apps::v1::{DaemonSet, Deployment},
         core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -15,7 +17,7 @@ use kube::core::{ApiResource, Resource};
 use metallb_api::names;
 use serde::Serialize;
 
-use crate::MANAGED_BY;
+use crate::{Custom, MANAGED_BY};
 
 /// Declares the enum and what differs by kind.
 macro_rules! objects {
@@ -24,7 +26,9 @@ macro_rules! objects {
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(untagged)]
         pub enum Object {
-            $(#[doc = concat!("A ", stringify!($kind), ".")] $kind(Box<$kind>)),+
+            $(#[doc = concat!("A ", stringify!($kind), ".")] $kind(Box<$kind>),)+
+            /// An object of a kind that only some clusters know.
+            Custom(Box<Custom>),
         }
 
         $(impl From<$kind> for Object {
@@ -37,28 +41,32 @@ macro_rules! objects {
             /// Tells group, version, kind and plural.
             pub fn api_resource(&self) -> ApiResource {
                 match self {
-                    $(Self::$kind(_) => ApiResource::erase::<$kind>(&())),+
+                    $(Self::$kind(_) => ApiResource::erase::<$kind>(&()),)+
+                    Self::Custom(object) => object.api_resource().clone(),
                 }
             }
 
             /// Tells whether the object lives in a namespace.
             pub fn is_namespaced(&self) -> bool {
                 match self {
-                    $(Self::$kind(_) => objects!(@namespaced $scope)),+
+                    $(Self::$kind(_) => objects!(@namespaced $scope),)+
+                    Self::Custom(object) => object.is_namespaced(),
                 }
             }
 
             /// Gives the metadata.
             pub fn metadata(&self) -> &ObjectMeta {
                 match self {
-                    $(Self::$kind(object) => &object.metadata),+
+                    $(Self::$kind(object) => &object.metadata,)+
+                    Self::Custom(object) => &object.object.metadata,
                 }
             }
 
             /// Gives the metadata for changing.
             pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
                 match self {
-                    $(Self::$kind(object) => object.meta_mut()),+
+                    $(Self::$kind(object) => object.meta_mut(),)+
+                    Self::Custom(object) => &mut object.object.metadata,
                 }
             }
         }
@@ -74,12 +82,20 @@ objects! {
     DaemonSet namespaced,
     Deployment namespaced,
     Namespace cluster,
+    NetworkPolicy namespaced,
+    PodDisruptionBudget namespaced,
     Role namespaced,
     RoleBinding namespaced,
     Secret namespaced,
     Service namespaced,
     ServiceAccount namespaced,
     ValidatingWebhookConfiguration cluster,
+}
+
+impl From<Custom> for Object {
+    fn from(object: Custom) -> Self {
+        Self::Custom(Box::new(object))
+    }
 }
 
 impl Object {

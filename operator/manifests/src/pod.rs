@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-        ObjectFieldSelector, PodSecurityContext, PodSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext,
-        Volume, VolumeMount,
+        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+        HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, Probe, SeccompProfile, SecretVolumeSource,
+        SecurityContext, Volume, VolumeMount,
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
         util::intstr::IntOrString,
     },
 };
-use metallb_api::{ComponentConfig, names};
+use metallb_api::{ComponentConfig, metallb::ProbeTimes, names};
 
 /// Where the certificate of a webhook is mounted, the default of the flag `--cert-dir`.
 pub(crate) const CERT_DIR: &str = "/tmp/k8s-webhook-server/serving-certs";
@@ -43,12 +43,15 @@ pub(crate) fn selector(labels: BTreeMap<String, String>) -> LabelSelector {
     }
 }
 
+/// The metadata of pods. The labels that select them win over the user's.
 pub(crate) fn template_meta(labels: BTreeMap<String, String>, config: Option<&ComponentConfig>) -> ObjectMeta {
+    let mut all = config.map(|config| config.labels.clone()).unwrap_or_default();
+    all.extend(labels);
     let annotations = config
         .map(|config| config.annotations.clone())
         .filter(|annotations| !annotations.is_empty());
     ObjectMeta {
-        labels: Some(labels),
+        labels: Some(all),
         annotations,
         ..ObjectMeta::default()
     }
@@ -61,14 +64,39 @@ pub(crate) fn node_selector(user: &BTreeMap<String, String>) -> BTreeMap<String,
     selector
 }
 
-/// Puts in the settings that both components take from the MetalLB resource.
+/// Puts in the settings that all components take from the MetalLB resource; the first container is the component's.
 pub(crate) fn configure(pod: &mut PodSpec, config: Option<&ComponentConfig>) {
     let Some(config) = config else { return };
+    place(pod, config);
+    if let Some(container) = pod.containers.first_mut() {
+        container.resources.clone_from(&config.resources);
+        container.args.get_or_insert_default().extend(config.extra_args.clone());
+        let variables = config.env.iter().map(|(name, value)| env(name, value));
+        container.env.get_or_insert_default().extend(variables);
+        retime(container.liveness_probe.as_mut(), config.liveness_probe);
+        retime(container.readiness_probe.as_mut(), config.readiness_probe);
+    }
+}
+
+/// Puts in what concerns where and how the pods run, whatever they contain.
+pub(crate) fn place(pod: &mut PodSpec, config: &ComponentConfig) {
     pod.priority_class_name.clone_from(&config.priority_class_name);
     pod.runtime_class_name.clone_from(&config.runtime_class_name);
     pod.affinity.clone_from(&config.affinity);
-    if let Some(container) = pod.containers.first_mut() {
-        container.resources.clone_from(&config.resources);
+    let spread = &config.topology_spread_constraints;
+    pod.topology_spread_constraints = (!spread.is_empty()).then(|| spread.clone());
+    pod.dns_policy = config.dns_policy.map(|policy| policy.name().to_owned());
+    if config.termination_grace_period_seconds.is_some() {
+        pod.termination_grace_period_seconds = config.termination_grace_period_seconds;
+    }
+}
+
+fn retime(probe: Option<&mut Probe>, times: Option<ProbeTimes>) {
+    if let (Some(probe), Some(times)) = (probe, times) {
+        probe.initial_delay_seconds = times.initial_delay_seconds.or(probe.initial_delay_seconds);
+        probe.period_seconds = times.period_seconds.or(probe.period_seconds);
+        probe.timeout_seconds = times.timeout_seconds.or(probe.timeout_seconds);
+        probe.failure_threshold = times.failure_threshold.or(probe.failure_threshold);
     }
 }
 
@@ -167,6 +195,14 @@ pub(crate) fn seccomp() -> PodSecurityContext {
     PodSecurityContext {
         seccomp_profile: Some(profile),
         ..PodSecurityContext::default()
+    }
+}
+
+pub(crate) fn empty_volume(name: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a MetalLB resource cannot be deployed.
 
-use metallb_api::{BgpBackend, metallb::UnknownBackend};
+use metallb_api::metallb::UnknownBackend;
 
 /// Why a MetalLB resource cannot be deployed as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -8,9 +8,6 @@ pub enum Refusal {
     /// The back-end is none of the known ones.
     #[error(transparent)]
     UnknownBackend(#[from] UnknownBackend),
-    /// This operator cannot deploy the back-end.
-    #[error("bgpBackend {0} is not supported by this operator")]
-    UnsupportedBackend(BgpBackend),
 }
 
 impl Refusal {
@@ -18,7 +15,6 @@ impl Refusal {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::UnknownBackend(_) => "InvalidSpec",
-            Self::UnsupportedBackend(_) => "UnsupportedBackend",
         }
     }
 }

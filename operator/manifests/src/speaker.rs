@@ -1,19 +1,22 @@
 //! The DaemonSet of the speaker.
 
 use k8s_openapi::api::{
-    apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy},
-    core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, Toleration, Volume, VolumeMount},
+    apps::v1::{DaemonSet, DaemonSetSpec},
+    core::v1::{Container, ContainerPort, EnvVar, PodSpec, PodTemplateSpec, Toleration, Volume, VolumeMount},
 };
-use metallb_api::{MetalLBSpec, names};
+use metallb_api::{BgpBackend, names};
 
 use crate::{
-    Environment,
-    controller::{PROBE_DELAY, common_args},
+    context::Context,
+    controller::{PROBE_DELAY, bgp_type, common_args, tls_args},
+    frr,
     object::meta,
+    openshift,
     pod::{
         READABLE, component_labels, config_map_volume, configure, confined, env, field_env, mount, node_selector, port,
         probed, seccomp, secret_volume, selector, template_meta,
     },
+    strategy,
 };
 
 /// The path of the program in the image.
@@ -34,19 +37,22 @@ const TOLERATED_TAINTS: [&str; 2] = [
     "node-role.kubernetes.io/control-plane",
 ];
 
-pub(crate) fn daemon_set(spec: &MetalLBSpec, environment: &Environment) -> DaemonSet {
+pub(crate) fn daemon_set(context: &Context<'_>) -> DaemonSet {
     let labels = component_labels(names::SPEAKER);
+    let mut template = template_meta(labels.clone(), context.speaker());
+    if context.is_openshift() {
+        let (name, value) = openshift::REQUIRED_SCC;
+        let annotations = template.annotations.get_or_insert_default();
+        annotations.insert(name.to_owned(), value.to_owned());
+    }
     DaemonSet {
         metadata: meta(names::SPEAKER, labels.clone()),
         spec: Some(DaemonSetSpec {
-            selector: selector(labels.clone()),
-            update_strategy: Some(DaemonSetUpdateStrategy {
-                type_: Some("RollingUpdate".to_owned()),
-                rolling_update: None,
-            }),
+            selector: selector(labels),
+            update_strategy: Some(strategy::daemon_set(context.speaker())),
             template: PodTemplateSpec {
-                metadata: Some(template_meta(labels, spec.speaker_config.as_ref())),
-                spec: Some(pod(spec, environment)),
+                metadata: Some(template),
+                spec: Some(pod(context)),
             },
             ..DaemonSetSpec::default()
         }),
@@ -54,24 +60,31 @@ pub(crate) fn daemon_set(spec: &MetalLBSpec, environment: &Environment) -> Daemo
     }
 }
 
-fn pod(spec: &MetalLBSpec, environment: &Environment) -> PodSpec {
+fn pod(context: &Context<'_>) -> PodSpec {
     let mut pod = PodSpec {
         service_account_name: Some(names::SPEAKER.to_owned()),
         host_network: Some(true),
         security_context: Some(seccomp()),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
-        node_selector: Some(node_selector(&spec.node_selector)),
-        tolerations: Some(
-            control_plane_tolerations()
-                .chain(spec.speaker_tolerations.clone())
-                .collect(),
-        ),
-        containers: vec![container(spec, environment)],
-        volumes: Some(volumes()),
+        node_selector: Some(node_selector(&context.spec.node_selector)),
+        tolerations: Some(tolerations(context)),
+        containers: vec![container(context)],
+        volumes: Some(volumes(context)).filter(|volumes| !volumes.is_empty()),
         ..PodSpec::default()
     };
-    configure(&mut pod, spec.speaker_config.as_ref());
+    configure(&mut pod, context.speaker());
+    if context.backend == BgpBackend::Frr {
+        frr::attach(&mut pod, context);
+    }
+    context.finish(&mut pod);
     pod
+}
+
+/// The built-in tolerations, then the user's.
+pub(crate) fn tolerations(context: &Context<'_>) -> Vec<Toleration> {
+    control_plane_tolerations()
+        .chain(context.spec.speaker_tolerations.clone())
+        .collect()
 }
 
 /// Lets pods onto control-plane nodes.
@@ -84,31 +97,95 @@ pub(crate) fn control_plane_tolerations() -> impl Iterator<Item = Toleration> {
     })
 }
 
-fn container(spec: &MetalLBSpec, environment: &Environment) -> Container {
-    let ports = environment.ports;
-    let mut args = common_args(spec, environment);
-    args.extend(environment.tls.args());
+fn container(context: &Context<'_>) -> Container {
     let container = Container {
         name: names::SPEAKER.to_owned(),
-        image: Some(environment.speaker_image.to_string()),
+        image: Some(context.environment.speaker_image.to_string()),
         command: Some(vec![COMMAND.to_owned()]),
-        args: Some(args),
-        env: Some(variables(ports.memberlist)),
-        ports: Some(vec![
-            port("metricshttps", ports.metrics, "TCP"),
-            port("memberlist-tcp", ports.memberlist, "TCP"),
-            port("memberlist-udp", ports.memberlist, "UDP"),
-        ]),
+        args: Some(args(context)),
+        env: Some(variables(context)),
+        ports: Some(ports(context)).filter(|ports| !ports.is_empty()),
         security_context: Some(confined(&["NET_RAW"])),
-        volume_mounts: Some(mounts()),
+        volume_mounts: Some(mounts(context)).filter(|mounts| !mounts.is_empty()),
         ..Container::default()
     };
     // The pod has the node's network, where only the node itself must reach the health port.
-    probed(container, ports.health, Some("127.0.0.1"), PROBE_DELAY)
+    probed(
+        container,
+        context.environment.ports.health,
+        Some("127.0.0.1"),
+        PROBE_DELAY,
+    )
+}
+
+fn args(context: &Context<'_>) -> Vec<String> {
+    let spec = context.spec;
+    let mut args = common_args(context);
+    if context.has_memberlist() && spec.memberlist.as_ref().is_some_and(|it| it.wan) {
+        args.push("--ml-wan-config".to_owned());
+    }
+    if spec.ignore_exclude_lb {
+        args.push("--ignore-exclude-lb".to_owned());
+    }
+    if let Some(timeout) = spec.bgp_debounce_timeout {
+        args.push(format!("--bgp-debounce-timeout={timeout}"));
+    }
+    if context.backend == BgpBackend::FrrK8sExternal {
+        args.extend(external_frr_k8s(context));
+    }
+    if let Some(interval) = spec.gratuitous_arp_interval {
+        args.push(format!("--gratuitous-arp-interval={interval}"));
+    }
+    args.extend(tls_args(context));
+    args
+}
+
+fn external_frr_k8s(context: &Context<'_>) -> Vec<String> {
+    let config = context.spec.frrk8s_config.as_ref();
+    let namespace = config
+        .and_then(|config| config.namespace.as_deref())
+        .filter(|namespace| !namespace.is_empty())
+        .or(context.environment.frr_k8s_external_namespace.as_deref());
+    let mut args: Vec<_> = namespace
+        .map(|namespace| format!("--frrk8s-namespace={namespace}"))
+        .into_iter()
+        .collect();
+    if config.is_some_and(|config| config.secret_passthrough) {
+        args.push("--frrk8s-secret-passthrough".to_owned());
+    }
+    args
+}
+
+fn ports(context: &Context<'_>) -> Vec<ContainerPort> {
+    let metrics = context.metrics_port().map(|number| port("metricshttps", number, "TCP"));
+    let memberlist = context.ports().memberlist;
+    let members = context.has_memberlist().then(|| {
+        [
+            port("memberlist-tcp", memberlist, "TCP"),
+            port("memberlist-udp", memberlist, "UDP"),
+        ]
+    });
+    metrics.into_iter().chain(members.into_iter().flatten()).collect()
 }
 
 /// The order is an interface: upstream's chart tests address variables by their index.
-fn variables(memberlist_port: u16) -> Vec<EnvVar> {
+fn variables(context: &Context<'_>) -> Vec<EnvVar> {
+    let mut variables = vec![
+        field_env("METALLB_NODE_NAME", "spec.nodeName"),
+        field_env("METALLB_HOST", "status.hostIP"),
+    ];
+    if context.has_memberlist() {
+        variables.extend(memberlist_variables(context));
+    }
+    if context.backend == BgpBackend::Frr {
+        variables.extend(frr::speaker_variables());
+    }
+    variables.push(env("METALLB_BGP_TYPE", bgp_type(context.backend)));
+    variables.push(field_env("METALLB_POD_NAME", "metadata.name"));
+    variables
+}
+
+fn memberlist_variables(context: &Context<'_>) -> [EnvVar; 4] {
     let labels = format!(
         "{}={},{}={}",
         names::LABEL_APP,
@@ -116,35 +193,50 @@ fn variables(memberlist_port: u16) -> Vec<EnvVar> {
         names::LABEL_COMPONENT,
         names::SPEAKER
     );
-    vec![
-        field_env("METALLB_NODE_NAME", "spec.nodeName"),
-        field_env("METALLB_HOST", "status.hostIP"),
-        field_env("METALLB_ML_BIND_ADDR", "status.podIP"),
+    let address = context.spec.memberlist.as_ref().and_then(|it| it.bind_address.as_ref());
+    [
+        match address {
+            Some(address) => env("METALLB_ML_BIND_ADDR", address),
+            None => field_env("METALLB_ML_BIND_ADDR", "status.podIP"),
+        },
         env("METALLB_ML_LABELS", labels),
-        env("METALLB_ML_BIND_PORT", memberlist_port.to_string()),
+        env("METALLB_ML_BIND_PORT", context.ports().memberlist.to_string()),
         env("METALLB_ML_SECRET_KEY_PATH", KEY_PATH),
-        env("METALLB_BGP_TYPE", "native"),
-        field_env("METALLB_POD_NAME", "metadata.name"),
     ]
 }
 
-fn volumes() -> Vec<Volume> {
-    vec![
-        secret_volume("memberlist", names::MEMBERLIST_SECRET),
-        config_map_volume(
-            names::EXCLUDE_L2_CONFIG_MAP,
-            names::EXCLUDE_L2_CONFIG_MAP,
-            PRIVATE,
-            None,
-        ),
-        config_map_volume("memberlist-config", names::MEMBERLIST_CONFIG_MAP, READABLE, Some(true)),
-    ]
+fn volumes(context: &Context<'_>) -> Vec<Volume> {
+    let mut volumes = Vec::new();
+    if context.has_memberlist() {
+        volumes.push(secret_volume("memberlist", context.memberlist_secret()));
+    }
+    if context.excludes_interfaces() {
+        let name = names::EXCLUDE_L2_CONFIG_MAP;
+        volumes.push(config_map_volume(name, name, PRIVATE, None));
+    }
+    if context.has_memberlist() {
+        let name = names::MEMBERLIST_CONFIG_MAP;
+        volumes.push(config_map_volume("memberlist-config", name, READABLE, Some(true)));
+    }
+    if context.has_metrics_certificate() {
+        volumes.push(secret_volume(openshift::METRICS_VOLUME, openshift::SPEAKER_CERTS));
+    }
+    volumes
 }
 
-fn mounts() -> Vec<VolumeMount> {
-    vec![
-        mount("memberlist", KEY_PATH, false),
-        mount(names::EXCLUDE_L2_CONFIG_MAP, "/etc/metallb", true),
-        mount("memberlist-config", "/etc/metallb/memberlist", true),
-    ]
+fn mounts(context: &Context<'_>) -> Vec<VolumeMount> {
+    let mut mounts = Vec::new();
+    if context.has_memberlist() {
+        mounts.push(mount("memberlist", KEY_PATH, false));
+    }
+    if context.excludes_interfaces() {
+        mounts.push(mount(names::EXCLUDE_L2_CONFIG_MAP, "/etc/metallb", true));
+    }
+    if context.has_memberlist() {
+        mounts.push(mount("memberlist-config", "/etc/metallb/memberlist", true));
+    }
+    if context.has_metrics_certificate() {
+        mounts.push(mount(openshift::METRICS_VOLUME, openshift::METRICS_DIR, true));
+    }
+    mounts
 }

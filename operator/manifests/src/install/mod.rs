@@ -33,6 +33,10 @@ pub struct Install {
     pub controller_image: Image,
     /// The image of the speaker.
     pub speaker_image: Image,
+    /// The image of FRR, for the back-ends that run it.
+    pub frr_image: Image,
+    /// The image of frr-k8s, for the back-end of that name.
+    pub frr_k8s_image: Image,
 }
 
 /// The one image of a release: it holds all three programs.
@@ -47,6 +51,8 @@ impl Install {
             operator_image: image.clone(),
             controller_image: image.clone(),
             speaker_image: image,
+            frr_image: Image::frr(),
+            frr_k8s_image: Image::frr_k8s(),
         }
     }
 }
@@ -109,12 +115,13 @@ fn namespace(install: &Install) -> Namespace {
     }
 }
 
-fn accounts() -> [Object; 3] {
+fn accounts() -> [Object; 4] {
     let mut operator = service_account(names::OPERATOR_SERVICE_ACCOUNT);
     operator.metadata.labels = Some(labels([OPERATOR_LABEL]));
     [
         service_account(names::CONTROLLER).into(),
         service_account(names::SPEAKER).into(),
+        service_account(names::FRR_K8S_SERVICE_ACCOUNT).into(),
         operator.into(),
     ]
 }

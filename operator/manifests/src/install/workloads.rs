@@ -64,6 +64,8 @@ fn operator_container(install: &Install) -> Container {
         env: Some(vec![
             env("SPEAKER_IMAGE", install.speaker_image.to_string()),
             env("CONTROLLER_IMAGE", install.controller_image.to_string()),
+            env("FRR_IMAGE", install.frr_image.to_string()),
+            env("FRRK8S_IMAGE", install.frr_k8s_image.to_string()),
             field_env("OPERATOR_NAMESPACE", "metadata.namespace"),
             field_env("POD_NAME", "metadata.name"),
         ]),

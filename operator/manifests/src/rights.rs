@@ -1,0 +1,301 @@
+//! What each component may do: what it needs, and by name where the API allows that.
+//!
+//! One source for the operator's manifest, the plain manifests, the chart and the bundle.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use metallb_api::{BgpBackend, names};
+
+use crate::platform::MONITORING_GROUP;
+
+const READ: &[&str] = &["get", "list", "watch"];
+const OWN: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+/// Asking for one object by its name, in a list or watch too, is allowed by that name.
+const KEEP: &[&str] = &["get", "list", "patch", "update", "watch"];
+const STATUS: &[&str] = &["get", "patch", "update"];
+
+/// The kinds that users configure MetalLB with.
+const CONFIGURATION: &[&str] = &[
+    "addresspools",
+    "bfdprofiles",
+    "bgpadvertisements",
+    "bgppeers",
+    "communities",
+    "ipaddresspools",
+    "l2advertisements",
+];
+
+/// What a component may do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rights {
+    /// In all namespaces, and on what lives in none.
+    pub cluster: Vec<PolicyRule>,
+    /// In the namespace of MetalLB.
+    pub namespace: Vec<PolicyRule>,
+}
+
+/// The controller, which may serve the webhooks too.
+pub fn controller() -> Rights {
+    Rights {
+        cluster: controller_cluster_rules(),
+        namespace: controller_rules(),
+    }
+}
+
+/// The speaker. Only with an frr-k8s it writes FRRConfigurations, which may be in another namespace.
+pub fn speaker(backend: BgpBackend) -> Rights {
+    let mut cluster = speaker_cluster_rules();
+    if matches!(backend, BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal) {
+        cluster.push(rule(names::FRR_K8S_GROUP, &["frrconfigurations"], OWN));
+    }
+    Rights {
+        cluster,
+        namespace: speaker_rules(),
+    }
+}
+
+/// Controller and speaker alike, under the role `pod-lister`.
+pub fn shared() -> Vec<PolicyRule> {
+    shared_rules()
+}
+
+/// The operator.
+pub fn operator() -> Rights {
+    Rights {
+        cluster: operator_cluster_rules(),
+        namespace: operator_rules(),
+    }
+}
+
+/// A bundled frr-k8s.
+pub fn frr_k8s() -> Rights {
+    let group = names::FRR_K8S_GROUP;
+    let states = &["bgpsessionstates", "frrnodestates"];
+    let mut cluster = vec![
+        rule("", &["nodes"], READ),
+        rule("admissionregistration.k8s.io", &[WEBHOOKS], READ),
+        named(
+            "admissionregistration.k8s.io",
+            WEBHOOKS,
+            &[names::FRR_K8S_WEBHOOK_CONFIGURATION],
+            &["update"],
+        ),
+        rule(group, &["frrconfigurations", "frrk8sconfigurations"], READ),
+        rule(group, states, OWN),
+        rule(group, &["bgpsessionstates/status", "frrnodestates/status"], STATUS),
+    ];
+    cluster.extend(scraped());
+    Rights {
+        cluster,
+        namespace: vec![
+            // Passwords of peers, under names that users choose; one of its own it fills.
+            rule("", &["secrets"], READ),
+            named("", "secrets", &[names::FRR_K8S_WEBHOOK_SECRET], &["update"]),
+            rule("", &["pods"], READ),
+        ],
+    }
+}
+
+/// On OpenShift: lets pods run under constraints.
+pub fn constraints(name: &str) -> Vec<PolicyRule> {
+    vec![named("security.openshift.io", CONSTRAINTS, &[name], &["use"])]
+}
+
+/// Whoever scrapes the metrics.
+pub fn metrics_reader() -> Vec<PolicyRule> {
+    vec![PolicyRule {
+        non_resource_urls: Some(vec!["/metrics".to_owned()]),
+        verbs: vec!["get".to_owned()],
+        ..PolicyRule::default()
+    }]
+}
+
+/// Prometheus, which looks up what it scrapes.
+pub fn prometheus() -> Vec<PolicyRule> {
+    vec![
+        rule("", &["services", "endpoints", "pods"], READ),
+        rule("discovery.k8s.io", &["endpointslices"], READ),
+    ]
+}
+
+const WEBHOOKS: &str = "validatingwebhookconfigurations";
+const CONSTRAINTS: &str = "securitycontextconstraints";
+
+fn controller_cluster_rules() -> Vec<PolicyRule> {
+    let mut rules = vec![
+        rule("", &["services", "namespaces", "nodes"], READ),
+        rule("", &["services/status"], &["patch", "update"]),
+        // Only this field is ours: the certificate authority of the webhooks.
+        named(
+            "admissionregistration.k8s.io",
+            "validatingwebhookconfigurations",
+            &[names::WEBHOOK_CONFIGURATION],
+            KEEP,
+        ),
+        named(
+            "apiextensions.k8s.io",
+            "customresourcedefinitions",
+            &["bgppeers.metallb.io"],
+            KEEP,
+        ),
+    ];
+    rules.extend(events());
+    rules.extend(scraped());
+    rules
+}
+
+fn controller_rules() -> Vec<PolicyRule> {
+    let secrets = &[names::MEMBERLIST_SECRET, names::WEBHOOK_SECRET];
+    let mut rules = vec![
+        // Names only are read: whoever creates a BGPPeer is warned if its Secret is missing.
+        rule("", &["secrets"], &["create", "list"]),
+        named("", "secrets", secrets, KEEP),
+        // The owner of the membership Secret.
+        named(
+            "apps",
+            "deployments",
+            &[names::CONTROLLER, names::WEBHOOK_DEPLOYMENT],
+            &["get"],
+        ),
+        rule(names::GROUP, &["configurationstates"], OWN),
+        rule(
+            names::GROUP,
+            &["configurationstates/status", "ipaddresspools/status"],
+            STATUS,
+        ),
+    ];
+    rules.extend(lease(names::CONTROLLER_LEASE));
+    rules
+}
+
+fn speaker_cluster_rules() -> Vec<PolicyRule> {
+    let mut rules = vec![
+        rule("", &["services", "nodes", "namespaces"], READ),
+        rule("discovery.k8s.io", &["endpointslices"], READ),
+    ];
+    rules.extend(events());
+    rules.extend(scraped());
+    rules
+}
+
+fn speaker_rules() -> Vec<PolicyRule> {
+    vec![
+        // Passwords of BGP peers, under names that users choose.
+        rule("", &["secrets"], READ),
+        rule(
+            names::GROUP,
+            &["servicel2statuses", "servicebgpstatuses", "configurationstates"],
+            OWN,
+        ),
+        rule(
+            names::GROUP,
+            &[
+                "servicel2statuses/status",
+                "servicebgpstatuses/status",
+                "configurationstates/status",
+            ],
+            STATUS,
+        ),
+    ]
+}
+
+fn shared_rules() -> Vec<PolicyRule> {
+    vec![
+        rule("", &["pods"], READ),
+        rule("", &["configmaps"], READ),
+        rule(names::GROUP, CONFIGURATION, READ),
+    ]
+}
+
+fn operator_cluster_rules() -> Vec<PolicyRule> {
+    let registration = "admissionregistration.k8s.io";
+    let mut rules = vec![
+        named(registration, WEBHOOKS, &[names::OPERATOR_WEBHOOK_CONFIGURATION], KEEP),
+        // Applied by name, which makes it if there is none; an apply asks for both rights.
+        named(registration, WEBHOOKS, &[names::FRR_K8S_WEBHOOK_CONFIGURATION], OWN),
+        // In every namespace, to tell whoever makes one elsewhere that it has no effect.
+        rule(names::GROUP, &["metallbs"], READ),
+        rule(names::GROUP, &["metallbs/status"], STATUS),
+        // What speakers left behind when the back-end changes, in whatever namespace frr-k8s is.
+        rule(names::FRR_K8S_GROUP, &["frrconfigurations"], &["delete", "get", "list"]),
+    ];
+    rules.extend(operator_openshift_rules());
+    rules.extend(events());
+    rules
+}
+
+/// Of use on OpenShift only; elsewhere nothing answers to these names.
+fn operator_openshift_rules() -> Vec<PolicyRule> {
+    vec![
+        named("security.openshift.io", CONSTRAINTS, &[names::SPEAKER_SCC], OWN),
+        named("config.openshift.io", "apiservers", &["cluster"], READ),
+        named("config.openshift.io", "clusteroperators", &["network"], READ),
+        named(
+            "operator.openshift.io",
+            "networks",
+            &["cluster"],
+            &["get", "list", "patch", "update", "watch"],
+        ),
+    ]
+}
+
+fn operator_rules() -> Vec<PolicyRule> {
+    let secrets = &[names::OPERATOR_WEBHOOK_SECRET, names::FRR_K8S_WEBHOOK_SECRET];
+    let mut rules = vec![
+        rule("", &["configmaps", "serviceaccounts", "services"], OWN),
+        rule("apps", &["daemonsets", "deployments"], OWN),
+        rule("networking.k8s.io", &["networkpolicies"], OWN),
+        rule("policy", &["poddisruptionbudgets"], OWN),
+        rule(
+            MONITORING_GROUP,
+            &["podmonitors", "prometheusrules", "servicemonitors"],
+            OWN,
+        ),
+        named("", "secrets", secrets, KEEP),
+        named("", "secrets", &[names::FRR_K8S_WEBHOOK_SECRET], &["create", "delete"]),
+        rule("", &["pods"], &["delete", "list"]),
+        // Asked of those who set blockOwnerDeletion.
+        rule(names::GROUP, &["metallbs/finalizers"], &["update"]),
+    ];
+    rules.extend(lease(names::OPERATOR_LEASE));
+    rules
+}
+
+/// Events of both APIs: clients write the newer one, and controllers of old the other.
+fn events() -> [PolicyRule; 2] {
+    ["", "events.k8s.io"].map(|group| rule(group, &["events"], &["create", "patch"]))
+}
+
+/// Asks the API server whether whoever scrapes metrics may do so.
+fn scraped() -> [PolicyRule; 2] {
+    [
+        rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
+        rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]),
+    ]
+}
+
+/// One lease to hold.
+fn lease(name: &str) -> [PolicyRule; 2] {
+    let group = "coordination.k8s.io";
+    [
+        rule(group, &["leases"], &["create"]),
+        named(group, "leases", &[name], KEEP),
+    ]
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(list(resources)),
+        verbs: list(verbs),
+        ..PolicyRule::default()
+    }
+}
+
+fn named(group: &str, resource: &str, names: &[&str], verbs: &[&str]) -> PolicyRule {
+    let names = names.iter().map(|&name| name.to_owned()).collect();
+    PolicyRule {
+        resource_names: Some(names),
+        ..rule(group, &[resource], verbs)
+    }
+}
