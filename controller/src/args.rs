@@ -82,6 +82,9 @@ pub struct Args {
     /// Serves only Services of this loadBalancerClass; empty means those without one.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub lb_class: String,
+    /// Tells on each Service, by the condition metallb.io/Allocated, whether it has an address and why not.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true)]
+    pub service_conditions: bool,
     /// VersionTLS12 or VersionTLS13; empty means the latter.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub tls_min_version: String,

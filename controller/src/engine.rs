@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use metallb_config::Pool;
 use metallb_ipam::{Action as Decision, Assigner, Counters, EventKind, Key, Level, PoolName};
@@ -31,8 +32,8 @@ pub enum Event {
     Written {
         /// The Service.
         key: Key,
-        /// The `resourceVersion` that was read.
-        from: String,
+        /// The `resourceVersion` that was read; none if the write left it as it was.
+        from: Option<String>,
     },
 }
 
@@ -84,6 +85,8 @@ pub enum Action {
 #[derive(Debug, Default)]
 pub struct Engine {
     class: String,
+    /// Whether Services carry our condition.
+    conditions: bool,
     started: bool,
     assigner: Assigner,
     unusable: BTreeSet<String>,
@@ -93,29 +96,31 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine for Services of a class; empty for those without one.
+    /// An engine for Services of a class, empty for those without one; `conditions` says whether they carry ours.
     #[must_use]
-    pub fn new(class: &str) -> Self {
+    pub fn new(class: &str, conditions: bool) -> Self {
         Self {
             class: class.to_owned(),
+            conditions,
             ..Self::default()
         }
     }
 
     /// Takes one event in and says what to do.
-    pub fn handle(&mut self, event: Event) -> Vec<Action> {
+    pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         let mut due = match event {
             Event::Start { pools, services } => self.start(&pools, services),
             Event::Pools(pools) => self.set_pools(&pools),
             Event::Look(key, service) => {
                 if self.started {
-                    self.look(&key, service.as_deref(), &mut actions);
+                    self.look(now, &key, service.as_deref(), &mut actions);
                 }
                 BTreeSet::new()
             }
             Event::Written { key, from } => {
-                self.past.insert(key, from);
+                self.assigner.written(&key);
+                self.past.extend(from.map(|from| (key, from)));
                 BTreeSet::new()
             }
         };
@@ -171,7 +176,7 @@ impl Engine {
         self.assigner.set_pools(&pools.pools)
     }
 
-    fn look(&mut self, key: &Key, service: Option<&Service>, actions: &mut Vec<Action>) {
+    fn look(&mut self, now: Timestamp, key: &Key, service: Option<&Service>, actions: &mut Vec<Action>) {
         let Some(service) = service else {
             self.past.remove(key);
             if self.assigner.forget(key) {
@@ -188,12 +193,18 @@ impl Engine {
         if !self.concerns(service, &seen) {
             return;
         }
+        self.assigner.written(key);
         let outcome = self.assigner.converge(&seen);
+        if outcome.writes() {
+            self.assigner.linger(&seen);
+        }
         if outcome.failed {
             actions.push(Action::Failed);
         }
+        let standing = outcome.standing.filter(|_| self.conditions);
         let decided = outcome.actions;
-        actions.extend(view::written(service, &decided).map(|service| Action::Write(Box::new(service))));
+        let written = view::written(service, &decided, standing.as_ref(), now);
+        actions.extend(written.map(|service| Action::Write(Box::new(service))));
         actions.extend(
             decided
                 .into_iter()
@@ -208,7 +219,7 @@ impl Engine {
                 self.assigner.reserve(seen);
                 return false;
             }
-            if !self.is_ours(seen) {
+            if !self.is_ours(seen) && !view::has_condition(service) {
                 self.assigner.forget(&seen.key);
                 return false;
             }

@@ -22,4 +22,4 @@ mod shell;
 mod view;
 
 pub use args::{Args, WebhookMode};
-pub use run::run;
+pub use run::{run, run_with};

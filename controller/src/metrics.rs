@@ -1,7 +1,11 @@
 //! Upstream's metrics, under upstream's names.
 
 use metallb_ipam::Counters;
+use metallb_runtime::work::{QueueMetrics, WorkMetrics};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// Services that are worked on at a time.
+pub(crate) const WORKERS: usize = 16;
 
 /// All metrics of the controller; clones count together.
 #[derive(Clone, Debug)]
@@ -15,6 +19,10 @@ pub(crate) struct Metrics {
     /// 1 while part of the newest configuration is refused.
     pub(crate) config_stale: IntGauge,
     pools: [IntGaugeVec; 7],
+    /// The work on Services.
+    pub(crate) services: QueueMetrics,
+    /// The work on the configuration.
+    pub(crate) configuration: QueueMetrics,
 }
 
 impl Metrics {
@@ -39,7 +47,11 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
+        let work = WorkMetrics::register(registry)?;
         Ok(Self {
+            // As controller-runtime calls them, after the kind.
+            services: work.queue("service", WORKERS),
+            configuration: work.queue("ipaddresspool", 1),
             updates: counter(
                 "updates_total",
                 "Number of k8s object updates that have been processed.",

@@ -34,6 +34,16 @@ const WEBHOOKS: &str = "webhooks";
 /// # Errors
 /// When the settings are wrong, something needed at the start cannot be had, or a task ends unexpectedly.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
+    let kubeconfig = non_empty(&args.kubeconfig);
+    let client = client::connect_with(names::event_source::CONTROLLER, kubeconfig.as_deref()).await?;
+    run_with(client, args, stop).await
+}
+
+/// Like [`run`], with a client that somebody else made.
+///
+/// # Errors
+/// See [`run`].
+pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let namespace = namespace::discover(Some(&args.namespace))?;
     ensure!(!args.pod_name.is_empty(), "--pod-name (METALLB_POD_NAME) is missing");
     args.tls().check()?;
@@ -43,8 +53,6 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
             "--pprof-bind-address has no effect: there is no Go profiler"
         );
     }
-    let kubeconfig = non_empty(&args.kubeconfig);
-    let client = client::connect_with(names::event_source::CONTROLLER, kubeconfig.as_deref()).await?;
     let health = Health::default();
     let registry = Registry::new();
     let mut tasks = Tasks::new(stop.clone());
@@ -52,6 +60,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         health.missing(WEBHOOKS);
         serve_webhooks(&args, &namespace, &client, &health, &mut tasks, &stop);
     }
+    admin::register_process(&registry)?;
     let metrics = Metrics::register(&registry)?;
     if args.webhook_mode.assigns() {
         shell::announce_needs(&health);
@@ -68,6 +77,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         let settings = Settings {
             namespace,
             class: args.lb_class.clone(),
+            conditions: args.service_conditions,
             backend: args.backend(),
             pod,
         };

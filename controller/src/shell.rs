@@ -1,5 +1,6 @@
 //! Tasks around the engine: watches feed it, workers carry out what it says.
 
+mod behind;
 mod config;
 mod numbers;
 mod speak;
@@ -8,6 +9,7 @@ mod stores;
 mod term;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt};
@@ -30,6 +32,8 @@ use stores::Stores;
 pub(crate) struct Settings {
     pub(crate) namespace: String,
     pub(crate) class: String,
+    /// Whether Services carry our condition.
+    pub(crate) conditions: bool,
     pub(crate) backend: Backend,
     pub(crate) pod: Pod,
 }
@@ -41,6 +45,8 @@ struct Shared {
     stores: Stores,
     metrics: Metrics,
     queue: Queue<Key>,
+    /// Whether changed Services are of interest: a standby would only collect the names of what is long gone.
+    assigning: AtomicBool,
     /// What the parser says of the latest objects; nothing before all stores are complete.
     verdict: watch::Sender<Option<Verdict>>,
     /// Numbers or status of some pool may have to be written.
@@ -81,8 +87,9 @@ pub(crate) async fn spawn(
         client,
         settings,
         stores,
+        queue: Queue::observed(Backoff::default(), metrics.services.clone()),
         metrics,
-        queue: Queue::new(Backoff::default()),
+        assigning: AtomicBool::new(false),
         verdict: watch::Sender::new(None),
         recount: Notify::new(),
         speaker,

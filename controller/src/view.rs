@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, ObjectReference, Service, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use metallb_api::names;
-use metallb_ipam::{Action, Family, FamilyPolicy, Ingress, Key, Port, Protocol};
+use metallb_ipam::{Action, Family, FamilyPolicy, Ingress, Key, Port, Protocol, Standing};
 
 /// Names a Service.
 pub(crate) fn key(service: &Service) -> Key {
@@ -95,25 +97,94 @@ fn entry(ingress: &LoadBalancerIngress) -> Ingress {
     }
 }
 
-/// The Service as it is to be written; `None` if the actions ask for no write.
+/// The Service as it is to be written; `None` if there is nothing to write.
 ///
 /// Entries of addresses that stay are left as they are. Upstream: they are made anew, so that
 /// `ipMode` and `ports` are lost and every pass finds a difference (W2).
-pub(crate) fn written(service: &Service, actions: &[Action]) -> Option<Service> {
+pub(crate) fn written(
+    service: &Service,
+    actions: &[Action],
+    standing: Option<&Standing>,
+    now: Timestamp,
+) -> Option<Service> {
     let target = actions.iter().find_map(|action| match action {
         Action::SetIngress { ips, pool } => Some(Some((ips, pool))),
         Action::ClearIngress => Some(None),
         _ => None,
-    })?;
+    });
+    if target.is_none() && tells(service, standing) {
+        return None;
+    }
     let mut service = service.clone();
-    let entries = target.map(|(ips, _)| ips.iter().map(|ip| kept_or_new(&service, *ip)).collect());
-    let annotations = service.annotations_mut();
-    match target {
-        Some((_, pool)) => annotations.insert(names::ANNOTATION_IP_ALLOCATED_FROM_POOL.to_owned(), pool.to_string()),
-        None => annotations.remove(names::ANNOTATION_IP_ALLOCATED_FROM_POOL),
-    };
-    service.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus { ingress: entries });
+    if let Some(target) = target {
+        let entries = target.map(|(ips, _)| ips.iter().map(|ip| kept_or_new(&service, *ip)).collect());
+        let annotations = service.annotations_mut();
+        match target {
+            Some((_, pool)) => {
+                annotations.insert(names::ANNOTATION_IP_ALLOCATED_FROM_POOL.to_owned(), pool.to_string())
+            }
+            None => annotations.remove(names::ANNOTATION_IP_ALLOCATED_FROM_POOL),
+        };
+        service.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus { ingress: entries });
+    }
+    set_condition(&mut service, standing, now);
     Some(service)
+}
+
+/// Tells whether the Service carries our condition.
+pub(crate) fn has_condition(service: &Service) -> bool {
+    condition(service).is_some()
+}
+
+fn condition(service: &Service) -> Option<&Condition> {
+    let conditions = service.status.as_ref()?.conditions.as_ref()?;
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == names::CONDITION_ALLOCATED)
+}
+
+/// Tells whether the Service says of itself how it stands.
+///
+/// That all is well need not be said: a Service taken over from upstream is not written for that alone.
+fn tells(service: &Service, standing: Option<&Standing>) -> bool {
+    match (condition(service), standing) {
+        (None, None) => true,
+        (None, Some(standing)) => standing.reason == names::allocation_reason::ALLOCATED,
+        (Some(_), None) => false,
+        (Some(own), Some(standing)) => {
+            own.status == status(standing) && own.reason == standing.reason && own.message == standing.message
+        }
+    }
+}
+
+fn status(standing: &Standing) -> &'static str {
+    if standing.allocated { "True" } else { "False" }
+}
+
+/// The time of transition moves with the status of the condition only.
+fn set_condition(service: &mut Service, standing: Option<&Standing>, now: Timestamp) {
+    let before = condition(service).cloned();
+    if before.is_none() && standing.is_none() {
+        return;
+    }
+    let after = standing.map(|standing| {
+        let since = before.filter(|before| before.status == status(standing));
+        // Whole seconds are all that the API keeps.
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        Condition {
+            type_: names::CONDITION_ALLOCATED.to_owned(),
+            status: status(standing).to_owned(),
+            reason: standing.reason.to_owned(),
+            message: standing.message.clone(),
+            last_transition_time: since.map_or(Time(now), |before| before.last_transition_time),
+            observed_generation: None,
+        }
+    });
+    let conditions = &mut service.status.get_or_insert_default().conditions;
+    let mut all = conditions.take().unwrap_or_default();
+    all.retain(|condition| condition.type_ != names::CONDITION_ALLOCATED);
+    all.extend(after);
+    *conditions = Some(all).filter(|all| !all.is_empty());
 }
 
 fn kept_or_new(service: &Service, ip: IpAddr) -> LoadBalancerIngress {

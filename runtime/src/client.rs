@@ -1,6 +1,7 @@
 //! The connection to the API server.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use hyper_timeout::TimeoutConnector;
@@ -10,14 +11,27 @@ use kube::client::retry::RetryPolicy;
 use kube::client::{ClientBuilder, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use prometheus::{IntCounterVec, Opts};
 use tower::retry::RetryLayer;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder};
 
 /// Where Kubernetes puts the service account of a Pod.
 pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `rest_client_requests_total`, over all clients of the process.
+static REQUESTS: LazyLock<Option<IntCounterVec>> = LazyLock::new(|| {
+    let help = "Number of HTTP requests, partitioned by status code, method, and host.";
+    let opts = Opts::new("rest_client_requests_total", help);
+    IntCounterVec::new(opts, &["code", "method", "host"]).ok()
+});
+
+/// The counter of requests, to be registered.
+pub(crate) fn requests() -> Option<&'static IntCounterVec> {
+    REQUESTS.as_ref()
+}
 
 /// Failure to find or use the address and credentials of the API server.
 #[derive(Debug, thiserror::Error)]
@@ -92,10 +106,51 @@ fn build(config: Config) -> Result<Client, Error> {
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
+        .layer_fn(|inner| Counted { inner })
         .service(hyper_util::client::legacy::Builder::new(TokioExecutor::new()).build(connector));
     Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
 
 fn in_cluster() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(SERVICE_ACCOUNT).join("token").exists()
+}
+
+/// Counts what goes over the wire, repetitions included.
+#[derive(Clone)]
+struct Counted<S> {
+    inner: S,
+}
+
+impl<S, B, R> Service<http::Request<B>> for Counted<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    R: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let method = request.method().clone();
+        let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            let code = answer.as_ref().map(|answer| answer.status().as_u16().to_string());
+            // What client-go says when there was no answer.
+            let code = code.unwrap_or_else(|_| "<error>".to_owned());
+            if let Some(requests) = requests() {
+                requests
+                    .with_label_values(&[code.as_str(), method.as_str(), host.as_str()])
+                    .inc();
+            }
+            answer
+        })
+    }
 }

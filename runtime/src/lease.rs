@@ -88,9 +88,14 @@ impl Candidate {
         let mut renewed = Instant::now();
         loop {
             let attempt = Instant::now();
+            // A holder has no more time than is left of its last renewal, or it would act when it is not believed any more.
+            let limit = match *leading.borrow() {
+                true => (renewed + self.timing.deadline).saturating_duration_since(attempt),
+                false => self.timing.deadline,
+            };
             let result = tokio::select! {
                 () = stop.cancelled() => break,
-                result = timeout(self.timing.deadline, self.attempt()) => result,
+                result = timeout(limit, self.attempt()) => result,
             };
             match result {
                 Ok(Ok(held)) => {
@@ -103,9 +108,13 @@ impl Candidate {
             if *leading.borrow() && renewed.elapsed() >= self.timing.deadline {
                 self.tell(&leading, false);
             }
+            let mut next = attempt + self.timing.retry;
+            if *leading.borrow() {
+                next = next.min(renewed + self.timing.deadline);
+            }
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = sleep_until(attempt + self.timing.retry) => {}
+                () = sleep_until(next) => {}
             }
         }
         if leading.send_replace(false) {

@@ -23,6 +23,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+mod metrics;
+
+pub use metrics::{QueueMetrics, WorkMetrics};
+
 /// How long a failed key waits: `base` · 2ⁿ after the n-th failure in a row, at most `cap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -71,15 +75,24 @@ struct Shared<K> {
     backoff: Backoff,
 }
 
+/// A key that is being worked on.
+struct Busy {
+    since: Instant,
+    /// When the key was added again meanwhile.
+    again: Option<Instant>,
+}
+
 struct State<K> {
-    ready: VecDeque<K>,
+    /// Due keys, and since when.
+    ready: VecDeque<(K, Instant)>,
     queued: HashSet<K>,
-    /// Keys handed out and not yet done; `true` if the key was added again meanwhile.
-    busy: HashMap<K, bool>,
+    /// Keys handed out and not yet done.
+    busy: HashMap<K, Busy>,
     /// Ordered by time, then by a counter that makes equal times distinct.
     delayed: BTreeMap<(Instant, u64), K>,
     sequence: u64,
     failures: HashMap<K, u32>,
+    metrics: Option<QueueMetrics>,
 }
 
 impl<K> Clone for Queue<K> {
@@ -100,6 +113,16 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// Creates an empty queue.
     #[must_use]
     pub fn new(backoff: Backoff) -> Self {
+        Self::build(backoff, None)
+    }
+
+    /// Creates an empty queue whose work is counted.
+    #[must_use]
+    pub fn observed(backoff: Backoff, metrics: QueueMetrics) -> Self {
+        Self::build(backoff, Some(metrics))
+    }
+
+    fn build(backoff: Backoff, metrics: Option<QueueMetrics>) -> Self {
         let state = State {
             ready: VecDeque::new(),
             queued: HashSet::new(),
@@ -107,6 +130,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             delayed: BTreeMap::new(),
             sequence: 0,
             failures: HashMap::new(),
+            metrics,
         };
         Self {
             shared: Arc::new(Shared {
@@ -156,7 +180,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// Gives `key` back. What was added to the queue meanwhile comes at once, whatever the outcome.
     pub fn done(&self, key: &K, outcome: Outcome) {
         let mut state = self.state();
-        let again = state.busy.remove(key).unwrap_or(false);
+        let busy = state.busy.remove(key);
+        let again = busy.as_ref().and_then(|busy| busy.again);
+        if let (Some(busy), Some(metrics)) = (&busy, &state.metrics) {
+            metrics.done(busy.since, outcome);
+        }
         match outcome {
             Outcome::Ok => {
                 state.failures.remove(key);
@@ -165,16 +193,33 @@ impl<K: Clone + Eq + Hash> Queue<K> {
                 let failures = state.failures.entry(key.clone()).or_insert(0);
                 *failures += 1;
                 let delay = self.shared.backoff.after(*failures);
-                if !again {
+                if again.is_none() {
                     state.push_at(key.clone(), Instant::now() + delay);
+                    if let Some(metrics) = &state.metrics {
+                        metrics.retried();
+                    }
                 }
             }
         }
-        if again {
-            state.push(key.clone());
+        if let Some(since) = again {
+            state.queued.insert(key.clone());
+            state.ready.push_back((key.clone(), since));
         }
         drop(state);
         self.shared.wake.notify_one();
+    }
+
+    /// Forgets all keys that wait, and all failures; what is being worked on may still be given back.
+    pub fn clear(&self) {
+        let mut state = self.state();
+        let again = state.busy.values_mut().filter_map(|busy| busy.again.take()).count();
+        if let Some(metrics) = &state.metrics {
+            metrics.dropped(state.ready.len() + again);
+        }
+        state.ready.clear();
+        state.queued.clear();
+        state.delayed.clear();
+        state.failures.clear();
     }
 
     /// Returns the number of keys that are due.
@@ -196,10 +241,19 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
 impl<K: Clone + Eq + Hash> State<K> {
     fn push(&mut self, key: K) {
-        if let Some(again) = self.busy.get_mut(&key) {
-            *again = true;
-        } else if self.queued.insert(key.clone()) {
-            self.ready.push_back(key);
+        let now = Instant::now();
+        let new = match self.busy.get_mut(&key) {
+            Some(busy) => busy.again.replace(busy.again.unwrap_or(now)).is_none(),
+            None => {
+                let new = self.queued.insert(key.clone());
+                if new {
+                    self.ready.push_back((key, now));
+                }
+                new
+            }
+        };
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| new) {
+            metrics.added();
         }
     }
 
@@ -216,9 +270,17 @@ impl<K: Clone + Eq + Hash> State<K> {
     }
 
     fn pop(&mut self) -> Option<K> {
-        let key = self.ready.pop_front()?;
+        let (key, since) = self.ready.pop_front()?;
         self.queued.remove(&key);
-        self.busy.insert(key.clone(), false);
+        let now = Instant::now();
+        let busy = Busy {
+            since: now,
+            again: None,
+        };
+        self.busy.insert(key.clone(), busy);
+        if let Some(metrics) = &self.metrics {
+            metrics.taken(now - since, now);
+        }
         Some(key)
     }
 }
@@ -332,5 +394,67 @@ mod tests {
         tokio::task::yield_now().await;
         queue.add("a");
         assert_eq!(worker.await.unwrap(), "a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cleared_queue_holds_nothing_and_works_on() {
+        let queue = queue();
+        queue.add("busy");
+        let busy = queue.next().await;
+        queue.add("busy");
+        queue.add("ready");
+        queue.add_after("late", Duration::from_secs(3));
+        queue.clear();
+        queue.done(&busy, Outcome::Ok);
+        assert_eq!(within(&queue, Duration::from_secs(60)).await, None);
+        queue.add("a");
+        assert_eq!(within(&queue, SOON).await, Some("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_work_is_counted_under_the_names_of_controller_runtime() {
+        let registry = prometheus::Registry::new();
+        let metrics = WorkMetrics::register(&registry).unwrap().queue("service", 16);
+        let queue = Queue::observed(Backoff::default(), metrics);
+        let text = || {
+            prometheus::TextEncoder::new()
+                .encode_to_string(&registry.gather())
+                .unwrap()
+        };
+        for key in ["a", "a", "b"] {
+            queue.add(key);
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(queue.next().await, "a");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let busy = text();
+        for line in [
+            "workqueue_depth{controller=\"service\",name=\"service\",priority=\"\"} 1",
+            "workqueue_adds_total{controller=\"service\",name=\"service\"} 2",
+            "workqueue_queue_duration_seconds_sum{controller=\"service\",name=\"service\"} 2",
+            "workqueue_unfinished_work_seconds{controller=\"service\",name=\"service\"} 3",
+            "workqueue_longest_running_processor_seconds{controller=\"service\",name=\"service\"} 3",
+            "controller_runtime_active_workers{controller=\"service\"} 1",
+            "controller_runtime_max_concurrent_reconciles{controller=\"service\"} 16",
+            "controller_runtime_reconcile_total{controller=\"service\",result=\"error\"} 0",
+        ] {
+            assert!(busy.contains(&format!("{line}\n")), "{line} is not in\n{busy}");
+        }
+        queue.done(&"a", Outcome::Retry);
+        let key = queue.next().await;
+        queue.done(&key, Outcome::Ok);
+        let done = text();
+        for line in [
+            "workqueue_retries_total{controller=\"service\",name=\"service\"} 1",
+            "workqueue_work_duration_seconds_sum{controller=\"service\",name=\"service\"} 3",
+            "workqueue_unfinished_work_seconds{controller=\"service\",name=\"service\"} 0",
+            "controller_runtime_active_workers{controller=\"service\"} 0",
+            "controller_runtime_reconcile_total{controller=\"service\",result=\"error\"} 1",
+            "controller_runtime_reconcile_total{controller=\"service\",result=\"success\"} 1",
+            "controller_runtime_reconcile_errors_total{controller=\"service\"} 1",
+            "controller_runtime_reconcile_time_seconds_count{controller=\"service\"} 2",
+        ] {
+            assert!(done.contains(&format!("{line}\n")), "{line} is not in\n{done}");
+        }
     }
 }

@@ -130,6 +130,8 @@ pub const CONTROLLER_LEASE: &str = "metallb-controller";
 
 /// The name of the controller's ConfigurationState.
 pub const CONTROLLER_STATE: &str = "controller";
+/// Condition of a Service: whether it has addresses, and why not.
+pub const CONDITION_ALLOCATED: &str = "metallb.io/Allocated";
 /// The condition of the controller's ConfigurationState.
 pub const CONDITION_POOL_RECONCILER: &str = "poolReconcilerValid";
 /// The condition of a speaker's ConfigurationState.
@@ -168,6 +170,42 @@ pub mod event_source {
     pub const SPEAKER: &str = "metallb-speaker";
     /// The operator.
     pub const OPERATOR: &str = "metallb-operator";
+}
+
+/// Reasons of the condition [`CONDITION_ALLOCATED`], stable for scripts and alerts.
+pub mod allocation_reason {
+    /// The Service has what it asks for.
+    pub const ALLOCATED: &str = "Allocated";
+    /// It has an address, but its pool has none of the second family left.
+    pub const SECOND_FAMILY_MISSING: &str = "SecondFamilyMissing";
+    /// It keeps its addresses, because what it asks for now cannot be had.
+    pub const REQUEST_REFUSED: &str = "RequestRefused";
+    /// What it asks for cannot be understood.
+    pub const INVALID_REQUEST: &str = "InvalidRequest";
+    /// The wanted addresses are not of the families of the Service, or its policy does not fit its cluster addresses.
+    pub const FAMILY_MISMATCH: &str = "FamilyMismatch";
+    /// No pool, or not one pool alone, has the wanted addresses.
+    pub const ADDRESS_NOT_IN_POOL: &str = "AddressNotInPool";
+    /// The wanted addresses are not in the wanted pool.
+    pub const ADDRESS_NOT_IN_WANTED_POOL: &str = "AddressNotInWantedPool";
+    /// The pool does not serve this Service.
+    pub const POOL_NOT_ALLOWED: &str = "PoolNotAllowed";
+    /// There is no pool of the wanted name.
+    pub const UNKNOWN_POOL: &str = "UnknownPool";
+    /// Another Service has the wanted address and does not share it.
+    pub const ADDRESS_IN_USE: &str = "AddressInUse";
+    /// Another Service has the port on the shared address.
+    pub const PORT_IN_USE: &str = "PortInUse";
+    /// No pool has anything to give.
+    pub const NO_AVAILABLE_ADDRESSES: &str = "NoAvailableAddresses";
+    /// There are no pools.
+    pub const NO_POOLS: &str = "NoPools";
+    /// The Service has no cluster addresses.
+    pub const NO_CLUSTER_IPS: &str = "NoClusterIPs";
+    /// Dual stack is required and there is only one cluster address.
+    pub const NOT_ENOUGH_CLUSTER_IPS: &str = "NotEnoughClusterIPs";
+    /// The families of the cluster addresses are unclear.
+    pub const INVALID_CLUSTER_IPS: &str = "InvalidClusterIPs";
 }
 
 /// Reasons of events on Services; scripts and alerts match them.

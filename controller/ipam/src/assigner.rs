@@ -66,9 +66,22 @@ pub enum Action {
     },
 }
 
+/// Whether a Service of type LoadBalancer has addresses, and why (not): the content of its condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it has addresses.
+    pub allocated: bool,
+    /// Stable, for scripts and alerts.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
 /// What came out for one Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
+    /// How the Service stands now; none if it asks for nothing.
+    pub standing: Option<Standing>,
     /// To be done, in order. Nothing to do means no write.
     pub actions: Vec<Action>,
     /// Whether the Service does not have what it asks for. It is not to be retried: it is woken when that can change.
@@ -107,6 +120,8 @@ struct Memory {
 pub struct Assigner {
     allocator: Allocator,
     memory: HashMap<Key, Memory>,
+    /// Services whose status still shows addresses that they have to leave, with the keys that hold those meanwhile.
+    leaving: HashMap<Key, Vec<Key>>,
 }
 
 impl Assigner {
@@ -131,6 +146,34 @@ impl Assigner {
             // Refused: not allowed any more. The Service will ask for another in its turn.
             let _ = self.allocator.claim(&service.key, &request, &ips);
         }
+        self.linger(service);
+    }
+
+    /// Keeps for a Service what its status shows and it is about to lose, until that is [`written`](Self::written): as
+    /// long as it is seen there, nobody else may have it, be it that the write fails for ever.
+    pub fn linger(&mut self, service: &Service) {
+        self.written(&service.key);
+        let held = self.allocator.held(&service.key).map(|held| held.ips.clone());
+        let held = held.unwrap_or_default();
+        let shown = service.ingress_ips().unwrap_or_default();
+        let families = Families::of(&shown).unwrap_or_default();
+        for ip in shown.into_iter().filter(|ip| !held.contains(ip)) {
+            let request = service.request(families, Vec::new(), None);
+            let shadow = Key::new(
+                service.key.namespace(),
+                &format!("{} (leaving {ip})", service.key.name()),
+            );
+            if self.allocator.reserve(&shadow, &request, ip) {
+                self.leaving.entry(service.key.clone()).or_default().push(shadow);
+            }
+        }
+    }
+
+    /// The status of a Service shows what was decided: what it has left is free.
+    pub fn written(&mut self, key: &Key) {
+        for shadow in self.leaving.remove(key).unwrap_or_default() {
+            self.allocator.release(&shadow);
+        }
     }
 
     /// Takes note of the addresses of a Service that somebody else serves, so that they are not given away.
@@ -147,6 +190,7 @@ impl Assigner {
     /// Forgets a Service that is gone; returns whether it had addresses.
     pub fn forget(&mut self, key: &Key) -> bool {
         self.memory.remove(key);
+        self.written(key);
         self.allocator.release(key)
     }
 
@@ -182,6 +226,7 @@ impl Assigner {
         memory.uid.clone_from(&service.uid);
         if known {
             memory.said.clear();
+            self.written(&service.key);
             self.allocator.release(&service.key);
         }
     }

@@ -42,7 +42,7 @@ mod space;
 mod waiters;
 
 pub use allocator::{Allocation, Allocator};
-pub use assigner::{Action, Assigner, EventKind, Level, Outcome};
+pub use assigner::{Action, Assigner, EventKind, Level, Outcome, Standing};
 pub use family::{Families, Family, FamilyPolicy};
 pub use key::{Key, PoolName};
 pub use pool::Counters;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use metallb_api::names::allocation_reason as reason;
 use thiserror::Error;
 
 use crate::family::Family;
@@ -50,7 +51,7 @@ pub enum Refusal {
     #[error("pool {0} not compatible for ip assignment")]
     PoolNotCompatible(PoolName),
     /// Wanted addresses are not in the wanted pool.
-    #[error("requested loadBalancer IP(s) {} is not compatible with requested address pool {pool}", quoted(.ips))]
+    #[error("requested loadBalancer IP(s) {} is not compatible with requested address pool {}", quoted(.ips), short(.pool))]
     PoolDisagrees {
         /// The addresses.
         ips: Vec<IpAddr>,
@@ -76,7 +77,7 @@ pub enum Refusal {
         port: Port,
     },
     /// No pool of this name.
-    #[error("unknown pool \"{0}\"")]
+    #[error("unknown pool {}{}", clipped(.0), one_only(.0))]
     UnknownPool(String),
     /// The pool asked for has nothing to give.
     #[error("no available IPs in pool {pool}{}: {why}", if *.dual { " for dual IPFamily" } else { "" })]
@@ -94,6 +95,25 @@ pub enum Refusal {
     /// Two cluster addresses under the policy SingleStack.
     #[error("no available IPs: the service has cluster addresses of both families, but ipFamilyPolicy SingleStack")]
     TwoForSingleStack,
+}
+
+impl Refusal {
+    /// The stable name of the cause, for the condition.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Request(_) => reason::INVALID_REQUEST,
+            Self::Family(_) | Self::TwoForSingleStack => reason::FAMILY_MISMATCH,
+            Self::NotInConfig { .. } => reason::ADDRESS_NOT_IN_POOL,
+            Self::PoolNotCompatible(_) => reason::POOL_NOT_ALLOWED,
+            Self::PoolDisagrees { .. } => reason::ADDRESS_NOT_IN_WANTED_POOL,
+            Self::InUse { .. } => reason::ADDRESS_IN_USE,
+            Self::PortInUse { .. } => reason::PORT_IN_USE,
+            Self::UnknownPool(_) => reason::UNKNOWN_POOL,
+            Self::Exhausted(pools) if pools.is_empty() => reason::NO_POOLS,
+            Self::Pool { .. } | Self::Exhausted(_) => reason::NO_AVAILABLE_ADDRESSES,
+        }
+    }
 }
 
 /// What one pool lacks.
@@ -135,6 +155,24 @@ fn clipped(text: &str) -> String {
     }
 }
 
+/// A name by users, cut as above.
+fn short(text: &str) -> String {
+    if text.len() <= 253 {
+        text.to_owned()
+    } else {
+        clipped(text)
+    }
+}
+
+/// No name of a pool has these characters, so the user must have meant a list.
+fn one_only(text: &str) -> &'static str {
+    if text.contains([',', ' ', ';']) {
+        ": one pool can be named, not a list"
+    } else {
+        ""
+    }
+}
+
 /// Names joined by commas, not more than a few.
 fn listed(names: &[String]) -> String {
     const MOST: usize = 5;
@@ -149,13 +187,17 @@ fn detail(why: &Option<String>) -> String {
     why.as_ref().map_or_else(String::new, |why| format!(": {why}"))
 }
 
+/// Every pool with what it lacks; those that were open to the Service first.
 fn tried(pools: &[(PoolName, Why)]) -> String {
-    const MOST: usize = 10;
+    const MOST: usize = 100;
     if pools.is_empty() {
         return ": there are no pools".to_owned();
     }
-    let mut text: Vec<_> = pools
-        .iter()
+    let open = |why: &Why| matches!(why, Why::NoAddresses(_) | Why::Full(_));
+    let (tried, closed): (Vec<_>, Vec<_>) = pools.iter().partition(|(_, why)| open(why));
+    let mut text: Vec<_> = tried
+        .into_iter()
+        .chain(closed)
         .take(MOST)
         .map(|(pool, why)| format!("pool {pool}: {why}"))
         .collect();

@@ -5,6 +5,10 @@ use metallb_config::AddressRange;
 
 use super::*;
 
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
 fn pool(name: &str, range: &str) -> (String, Pool) {
     let pool = Pool {
         name: name.into(),
@@ -77,14 +81,14 @@ fn started(services: &[Service]) -> Engine {
 }
 
 fn start(class: &str, pools: Arc<Accepted>, services: &[Service]) -> Engine {
-    let mut engine = Engine::new(class);
+    let mut engine = Engine::new(class, true);
     let services = services.iter().cloned().map(Arc::new).collect();
-    engine.handle(Event::Start { pools, services });
+    engine.handle(at(0), Event::Start { pools, services });
     engine
 }
 
 fn look(engine: &mut Engine, service: &Service) -> Vec<Action> {
-    engine.handle(Event::Look(view::key(service), Some(Arc::new(service.clone()))))
+    engine.handle(at(0), Event::Look(view::key(service), Some(Arc::new(service.clone()))))
 }
 
 fn write(actions: &[Action]) -> Option<&Service> {
@@ -106,9 +110,13 @@ fn ips(service: &Service) -> Vec<String> {
 #[test]
 fn nothing_is_touched_before_the_start() {
     // CTL-1
-    let mut engine = Engine::new("");
+    let mut engine = Engine::new("", true);
     assert!(look(&mut engine, &with_ip(service("a"), "9.9.9.9", "p")).is_empty());
-    assert!(engine.handle(Event::Look(Key::new("default", "a"), None)).is_empty());
+    assert!(
+        engine
+            .handle(at(0), Event::Look(Key::new("default", "a"), None))
+            .is_empty()
+    );
 }
 
 #[test]
@@ -169,10 +177,13 @@ fn an_own_write_that_has_not_come_back_is_not_repeated() {
     // CTL-17
     let mut engine = started(&[]);
     let written = write(&look(&mut engine, &service("a"))).unwrap().clone();
-    engine.handle(Event::Written {
-        key: Key::new("default", "a"),
-        from: "1".into(),
-    });
+    engine.handle(
+        at(0),
+        Event::Written {
+            key: Key::new("default", "a"),
+            from: Some("1".into()),
+        },
+    );
     assert!(look(&mut engine, &service("a")).is_empty());
     let mut back = written;
     back.metadata.resource_version = Some("2".into());
@@ -225,10 +236,10 @@ fn addresses_are_all_imported_before_the_first_is_given() {
 
 #[test]
 fn every_service_is_looked_at_after_the_start() {
-    let mut engine = Engine::new("");
+    let mut engine = Engine::new("", true);
     let services = vec![Arc::new(service("a")), Arc::new(service("b"))];
     let pools = accepted(&[]);
-    let actions = engine.handle(Event::Start { pools, services });
+    let actions = engine.handle(at(0), Event::Start { pools, services });
     let due: Vec<_> = actions
         .iter()
         .filter(|action| matches!(action, Action::Enqueue(_)))
@@ -245,10 +256,10 @@ fn a_deletion_wakes_exactly_who_waits_for_it() {
     look(&mut engine, &service("c"));
     assert!(
         engine
-            .handle(Event::Look(Key::new("default", "nobody"), None))
+            .handle(at(0), Event::Look(Key::new("default", "nobody"), None))
             .is_empty()
     );
-    let actions = engine.handle(Event::Look(Key::new("default", "a"), None));
+    let actions = engine.handle(at(0), Event::Look(Key::new("default", "a"), None));
     let due: Vec<_> = actions
         .iter()
         .filter(|action| matches!(action, Action::Enqueue(_)))
@@ -265,11 +276,14 @@ fn a_change_of_pools_concerns_only_who_is_in_them() {
     let mut engine = start("", Arc::clone(&pools), &[a, b]);
     assert!(
         !engine
-            .handle(Event::Pools(pools))
+            .handle(at(0), Event::Pools(pools))
             .iter()
             .any(|action| matches!(action, Action::Enqueue(_)))
     );
-    let actions = engine.handle(Event::Pools(accepted(&[("p", "1.2.3.0/32"), ("r", "2.2.3.0/32")])));
+    let actions = engine.handle(
+        at(0),
+        Event::Pools(accepted(&[("p", "1.2.3.0/32"), ("r", "2.2.3.0/32")])),
+    );
     let due: Vec<_> = actions
         .iter()
         .filter(|action| matches!(action, Action::Enqueue(_)))
@@ -289,7 +303,10 @@ fn services_of_a_pool_that_cannot_be_read_are_left_alone() {
     let held = with_ip(service("a"), "9.9.9.9", "bad");
     let mut engine = start("", pools, std::slice::from_ref(&held));
     assert!(look(&mut engine, &held).is_empty());
-    engine.handle(Event::Pools(accepted(&[("p", "1.2.3.0/30"), ("bad", "9.9.9.0/24")])));
+    engine.handle(
+        at(0),
+        Event::Pools(accepted(&[("p", "1.2.3.0/30"), ("bad", "9.9.9.0/24")])),
+    );
     assert_eq!(write(&look(&mut engine, &held)), None);
     assert_eq!(engine.counters("bad").unwrap().in_use(), 1);
 }
@@ -330,4 +347,147 @@ fn addresses_of_another_class_are_not_given_away() {
     assert!(look(&mut engine, &theirs).is_empty());
     look(&mut engine, &classed(service("theirs"), "other"));
     assert_eq!(ips(write(&look(&mut engine, &service("b"))).unwrap()), ["1.2.3.0"]);
+}
+
+fn own_condition(service: &Service) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    let conditions = service.status.as_ref()?.conditions.as_ref()?;
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == "metallb.io/Allocated")
+}
+
+fn wanting(mut service: Service, ips: &str) -> Service {
+    service
+        .annotations_mut()
+        .insert("metallb.io/loadBalancerIPs".into(), ips.into());
+    service
+}
+
+#[test]
+fn the_condition_comes_with_the_address_in_one_write() {
+    // CTL-2
+    let mut engine = started(&[]);
+    let actions = engine.handle(
+        at(7),
+        Event::Look(Key::new("default", "a"), Some(Arc::new(service("a")))),
+    );
+    let written = write(&actions).unwrap();
+    let condition = own_condition(written).unwrap();
+    assert_eq!(
+        (
+            condition.status.as_str(),
+            condition.reason.as_str(),
+            condition.message.as_str()
+        ),
+        ("True", "Allocated", "Assigned IP [\"1.2.3.0\"] from pool p")
+    );
+    assert_eq!(condition.last_transition_time.0, at(7));
+    let mut seen = written.clone();
+    seen.metadata.resource_version = Some("2".into());
+    assert!(write(&look(&mut engine, &seen)).is_none());
+}
+
+#[test]
+fn a_refusal_is_told_once_by_condition_event_and_log_with_every_pool() {
+    // CTL-125
+    let mut engine = start("", accepted(&[("p", "1.2.3.0/32"), ("q", "fc00::/127")]), &[]);
+    look(&mut engine, &service("first"));
+    let actions = look(&mut engine, &service("second"));
+    let why = "pool p: all IPv4 addresses are in use; pool q: it has no IPv4 addresses";
+    let condition = own_condition(write(&actions).unwrap()).unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("False", "NoAvailableAddresses")
+    );
+    assert!(condition.message.contains(why), "{}", condition.message);
+    let told = |action: &Action| matches!(action, Action::Tell { reason: "AllocationFailed", message, .. } if message.contains(why));
+    let logged =
+        |action: &Action| matches!(action, Action::Log { event: "allocateIPs", detail, .. } if detail.contains(why));
+    assert!(actions.iter().any(told) && actions.iter().any(logged), "{actions:?}");
+    let mut seen = write(&actions).unwrap().clone();
+    seen.metadata.resource_version = Some("2".into());
+    assert_eq!(look(&mut engine, &seen), [Action::Failed]);
+}
+
+#[test]
+fn the_time_of_transition_moves_with_the_status_only() {
+    let mut engine = start("", accepted(&[("p", "1.2.3.0/32")]), &[]);
+    look(&mut engine, &service("first"));
+    let key = Key::new("default", "second");
+    let actions = engine.handle(at(5), Event::Look(key.clone(), Some(Arc::new(service("second")))));
+    let refused = write(&actions).unwrap().clone();
+    let other = wanting(refused.clone(), "9.9.9.9");
+    let actions = engine.handle(at(9), Event::Look(key.clone(), Some(Arc::new(other))));
+    let condition = own_condition(write(&actions).unwrap()).unwrap().clone();
+    assert_eq!(
+        (condition.reason.as_str(), condition.last_transition_time.0),
+        ("AddressNotInPool", at(5))
+    );
+    engine.handle(at(10), Event::Look(Key::new("default", "first"), None));
+    let actions = engine.handle(at(11), Event::Look(key, Some(Arc::new(refused))));
+    let condition = own_condition(write(&actions).unwrap()).unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.last_transition_time.0),
+        ("True", at(11))
+    );
+}
+
+#[test]
+fn an_address_kept_for_want_of_the_wanted_one_says_so() {
+    let mut engine = started(&[]);
+    let held = write(&look(&mut engine, &service("a"))).unwrap().clone();
+    let actions = look(&mut engine, &wanting(held, "9.9.9.9"));
+    let written = write(&actions).unwrap();
+    assert_eq!(ips(written), ["1.2.3.0"]);
+    let condition = own_condition(written).unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("True", "RequestRefused")
+    );
+}
+
+#[test]
+fn a_service_taken_over_from_upstream_is_not_written_for_a_condition_alone() {
+    let held = with_ip(service("a"), "1.2.3.1", "p");
+    let mut engine = started(std::slice::from_ref(&held));
+    assert!(look(&mut engine, &held).is_empty());
+}
+
+#[test]
+fn without_conditions_none_is_written_and_ours_is_taken_away() {
+    let mut with = started(&[]);
+    let told = write(&look(&mut with, &service("a"))).unwrap().clone();
+    let mut without = Engine::new("", false);
+    let pools = accepted(&[("p", "1.2.3.0/30")]);
+    without.handle(
+        at(0),
+        Event::Start {
+            pools,
+            services: vec![Arc::new(told.clone())],
+        },
+    );
+    let actions = look(&mut without, &told);
+    let written = write(&actions).unwrap();
+    assert_eq!(
+        (own_condition(written), ips(written)),
+        (None, vec!["1.2.3.0".to_owned()])
+    );
+    assert_eq!(own_condition(write(&look(&mut without, &service("b"))).unwrap()), None);
+}
+
+#[test]
+fn the_condition_goes_with_the_type_and_foreign_ones_stay() {
+    let mut engine = started(&[]);
+    let mut told = write(&look(&mut engine, &service("a"))).unwrap().clone();
+    let conditions = told.status.as_mut().unwrap().conditions.as_mut().unwrap();
+    let mut foreign = conditions[0].clone();
+    foreign.type_ = "example.com/Ready".into();
+    conditions.insert(0, foreign);
+    let actions = look(&mut engine, &typed(told, "ClusterIP"));
+    let written = write(&actions).unwrap();
+    let left = written.status.as_ref().unwrap().conditions.as_ref().unwrap();
+    assert_eq!(
+        left.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(),
+        ["example.com/Ready"]
+    );
 }

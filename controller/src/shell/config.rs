@@ -34,8 +34,9 @@ pub(super) async fn follow(
             next = changes.next().now_or_never().flatten();
         }
         if missing.is_empty() {
-            let verdict = pools.load(&shared.stores.resources());
-            publish(&shared, &verdict);
+            shared.metrics.updates.inc();
+            let load = || publish(&shared, &pools.load(&shared.stores.resources()));
+            shared.metrics.configuration.observe(load);
             shared.recount.notify_one();
         }
     }

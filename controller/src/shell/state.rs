@@ -27,13 +27,19 @@ pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
     if own.store.wait_until_ready().await.is_err() {
         return;
     }
+    // What was written from which version: whoever still sees that version sees the past.
+    let mut past = None;
     loop {
         let wanted = verdict.borrow_and_update().clone();
         let found = own.store.state().into_iter().next();
+        let step = (found.as_ref().map(|found| found.metadata.clone()), wanted.clone());
         let done = match wanted {
-            Some(wanted) => write(&api, found.as_deref(), &wanted, &shared.settings.pod).await,
-            None => Ok(()),
+            Some(wanted) if past.as_ref() != Some(&step) => {
+                write(&api, found.as_deref(), &wanted, &shared.settings.pod).await
+            }
+            _ => Ok(()),
         };
+        past = done.is_ok().then_some(step);
         if let Err(error) = &done {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             warn!(op = "updateConfigurationState", %error, cause, "failed to update the configuration state");

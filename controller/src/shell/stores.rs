@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::bail;
 use futures::StreamExt;
@@ -21,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::warn;
 
-use super::Shared;
+use super::{Shared, behind};
 use crate::view;
 
 /// What `/readyz` names while it is not complete.
@@ -90,6 +91,19 @@ impl Stores {
             configuration,
         };
         (stores, changes)
+    }
+
+    /// Waits until everything is known that was written before this call, as nothing else proves that the watches are
+    /// not behind: a standby may have lost one without having noticed yet.
+    pub(super) async fn catch_up(&self, client: &Client) {
+        futures::join!(
+            behind::catch_up(Api::all(client.clone()), &self.services),
+            behind::catch_up(Api::namespaced(client.clone(), &self.namespace), &self.pools),
+            behind::catch_up(Api::all(client.clone()), &self.namespaces),
+        );
+        if let Some(store) = &self.address_pools {
+            behind::catch_up(Api::namespaced(client.clone(), &self.namespace), store).await;
+        }
     }
 
     pub(super) fn service(&self, key: &Key) -> Option<Arc<Service>> {
@@ -173,7 +187,7 @@ fn touched<K: Send + Sync + 'static>(
     futures::stream::unfold(changes, next).boxed()
 }
 
-/// Turns changed Services into keys. A standby collects them too; at the start of its term all are due anyway.
+/// Turns changed Services into keys. A standby needs none: at the start of its term all are due anyway.
 pub(super) async fn feed(
     mut changes: UnboundedReceiver<Change<Service>>,
     shared: Arc<Shared>,
@@ -183,7 +197,11 @@ pub(super) async fn feed(
     while let Some(change) = changes.recv().await {
         match change {
             Change::Ready => health.ready(SERVICES),
-            Change::Applied(service) | Change::Deleted(service) => shared.queue.add(view::key(&service)),
+            Change::Applied(service) | Change::Deleted(service) => {
+                if shared.assigning.load(Ordering::SeqCst) {
+                    shared.queue.add(view::key(&service));
+                }
+            }
         }
     }
     if stop.is_cancelled() {

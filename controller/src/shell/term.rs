@@ -1,12 +1,17 @@
 //! One term of leadership: import, assign, and stop at once when the lease is lost.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
+use metallb_api::names::event_reason;
 use metallb_ipam::Key;
 use metallb_runtime::CancellationToken;
 use metallb_runtime::work::Outcome;
@@ -16,9 +21,8 @@ use tracing::{debug, error, info};
 
 use super::{Shared, numbers, speak, state};
 use crate::engine::{Accepted, Action, Engine, Event};
+use crate::metrics::WORKERS;
 
-/// Writes on their way at a time.
-const WORKERS: usize = 16;
 /// Longest write. A leader that loses the lease is no leader 10 s after its last renewal, and the
 /// next one starts after 15 s at the earliest, so that a late write always comes before.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -49,6 +53,8 @@ pub(super) async fn serve(
         };
         end.cancel();
         term.await?;
+        shared.assigning.store(false, Ordering::SeqCst);
+        shared.queue.clear();
         shared.metrics.hide_pools();
         if stop.is_cancelled() {
             return Ok(());
@@ -91,16 +97,19 @@ async fn start(shared: Arc<Shared>) -> anyhow::Result<Term> {
         .wait_until_ready()
         .await
         .context("the watch of Services ended")?;
+    shared.stores.catch_up(&shared.client).await;
     let mut verdict = shared.verdict.subscribe();
     let ready = |verdict: &Option<crate::pools::Verdict>| verdict.as_ref().is_some_and(|v| v.accepted.is_some());
     verdict
         .wait_for(ready)
         .await
         .context("the configuration is followed no more")?;
-    let mut engine = Engine::new(&shared.settings.class);
+    let mut engine = Engine::new(&shared.settings.class, shared.settings.conditions);
+    // Whatever changes after this is queued, whatever changed before is in the stores.
+    shared.assigning.store(true, Ordering::SeqCst);
     let services = shared.stores.services.state();
     let (count, pools) = (services.len(), current(&shared));
-    let actions = engine.handle(Event::Start { pools, services });
+    let actions = engine.handle(Timestamp::now(), Event::Start { pools, services });
     info!(event = "termStarted", services = count, "assigning addresses");
     let term = Term {
         shared,
@@ -125,13 +134,18 @@ impl Term {
         read(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn handle(&self, event: Event) -> Vec<Action> {
+        let now = Timestamp::now();
+        self.engine(|engine| engine.handle(now, event))
+    }
+
     async fn follow_pools(self: Arc<Self>, end: CancellationToken) {
         let mut verdict = self.shared.verdict.subscribe();
         let mut last = None;
         loop {
             let pools = current(&self.shared);
             if last.as_ref() != Some(&pools) {
-                let actions = self.engine(|engine| engine.handle(Event::Pools(Arc::clone(&pools))));
+                let actions = self.handle(Event::Pools(Arc::clone(&pools)));
                 self.settle(actions);
                 last = Some(pools);
             }
@@ -148,18 +162,26 @@ impl Term {
                 biased;
                 () = end.cancelled() => return,
                 key = self.shared.queue.next() => {
-                    let outcome = self.attend(&key).await;
-                    self.shared.queue.done(&key, outcome);
+                    let outcome = AssertUnwindSafe(self.attend(&key)).catch_unwind().await;
+                    self.shared.queue.done(&key, outcome.unwrap_or_else(|_| self.panicked(&key)));
                 }
             }
         }
+    }
+
+    /// A Service that nobody thought of shall not take the others' controller away, now and after every restart.
+    fn panicked(&self, key: &Key) -> Outcome {
+        error!(op = "reconcile", service = %key, "this Service makes the controller panic");
+        self.shared.metrics.services.panicked();
+        self.shared.metrics.update_errors.inc();
+        Outcome::Retry
     }
 
     async fn attend(&self, key: &Key) -> Outcome {
         let metrics = &self.shared.metrics;
         metrics.updates.inc();
         let service = self.shared.stores.service(key);
-        let mut actions = self.engine(|engine| engine.handle(Event::Look(key.clone(), service)));
+        let mut actions = self.handle(Event::Look(key.clone(), service));
         let is_write = |action: &Action| matches!(action, Action::Write(_));
         let write = actions.iter().position(is_write).map(|at| actions.remove(at));
         if actions.contains(&Action::Failed) {
@@ -174,7 +196,6 @@ impl Term {
                 self.settle(actions);
                 Outcome::Ok
             }
-            // Nothing of what would have been said is true; whoever was woken was woken rightly.
             Ok(false) => {
                 self.settle(silent(actions));
                 Outcome::Retry
@@ -196,12 +217,11 @@ impl Term {
         match tokio::time::timeout(WRITE_TIMEOUT, put).await.context("timed out")? {
             Ok(now) => {
                 info!(event = "serviceUpdated", service = %key, "updated service object");
-                let from = service.resource_version();
                 // A version that stayed will not be seen to change, so there is nothing to wait for.
-                if let Some(from) = from.filter(|from| now.resource_version().as_ref() != Some(from)) {
-                    let key = key.clone();
-                    self.engine(|engine| engine.handle(Event::Written { key, from }));
-                }
+                let from = service.resource_version();
+                let from = from.filter(|from| now.resource_version().as_ref() != Some(from));
+                let key = key.clone();
+                self.settle(self.handle(Event::Written { key, from }));
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
@@ -236,7 +256,15 @@ impl Term {
     }
 }
 
+/// What remains true although the write was not made; whoever was woken was woken rightly.
 fn silent(mut actions: Vec<Action>) -> Vec<Action> {
-    actions.retain(|action| matches!(action, Action::Enqueue(_) | Action::Count));
+    actions.retain(|action| match action {
+        Action::Tell { reason, .. } => !matches!(
+            *reason,
+            event_reason::IP_ALLOCATED | event_reason::DEPRECATED_ANNOTATION
+        ),
+        Action::Log { event, .. } => !matches!(*event, "ipAllocated" | "deprecatedAnnotation"),
+        _ => true,
+    });
     actions
 }

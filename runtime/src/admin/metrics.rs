@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -46,7 +48,10 @@ pub async fn serve_metrics(
     let pair = from_files.map_or_else(tls::self_signed, Ok)?;
     let config = RustlsConfig::from_config(Arc::new(options.tls.server_config(&pair, false)?));
     let handle = axum_server::Handle::new();
-    let server = axum_server::bind_rustls(address, config.clone())
+    // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.
+    let acceptor = RustlsAcceptor::new(config.clone()).acceptor(NoDelayAcceptor::new());
+    let server = axum_server::bind(address)
+        .acceptor(acceptor)
         .handle(handle.clone())
         .serve(router(registry, authorizer).into_make_service());
     let reload = async {
@@ -62,6 +67,18 @@ pub async fn serve_metrics(
             handle.shutdown();
             Ok(())
         }
+    }
+}
+
+/// Registers what client-go and client_golang tell of a process: its requests to API servers, CPU, memory, files.
+///
+/// # Errors
+/// When a name is registered already.
+pub fn register_process(registry: &Registry) -> prometheus::Result<()> {
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    match crate::client::requests() {
+        Some(requests) => registry.register(Box::new(requests.clone())),
+        None => Ok(()),
     }
 }
 

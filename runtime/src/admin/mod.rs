@@ -6,7 +6,7 @@ mod metrics;
 
 pub use access::{Access, Authorizer};
 pub use health::{Health, serve_health};
-pub use metrics::{MetricsOptions, serve_metrics};
+pub use metrics::{MetricsOptions, register_process, serve_metrics};
 
 /// Failure to serve.
 #[derive(Debug, thiserror::Error)]

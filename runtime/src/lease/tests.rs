@@ -125,3 +125,30 @@ async fn a_holder_that_cannot_renew_steps_down_before_it_expires() {
     *server.down.lock().unwrap() = true;
     assert!(within(&mut leading, Duration::from_secs(14), false).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_whose_renewals_hang_steps_down_ten_seconds_after_the_last_one() {
+    let server = Server::default();
+    let hang = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (inner, _) = server.client();
+    let hanging = Arc::clone(&hang);
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (inner, hanging) = (inner.clone(), Arc::clone(&hanging));
+        async move {
+            if hanging.load(std::sync::atomic::Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            inner.send(request).await
+        }
+    });
+    let stop = CancellationToken::new();
+    let client = Client::new(service, "default");
+    let mut leading = hold(client, "ns", "l", "a", Timing::default(), stop.clone());
+    assert!(within(&mut leading, Duration::from_secs(1), true).await);
+    // The renewal at 2 s is good, the one at 4 s hangs.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    hang.store(true, std::sync::atomic::Ordering::Relaxed);
+    let begin = Instant::now();
+    assert!(within(&mut leading, Duration::from_secs(60), false).await);
+    assert!(begin.elapsed() <= Duration::from_millis(9100), "{:?}", begin.elapsed());
+}

@@ -15,7 +15,26 @@ use metallb_runtime::CancellationToken;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+mod faults;
+
 const NAMESPACE: &str = "metallb-system";
+
+/// The command line of a controller that serves nothing beside its work.
+fn args(pod: &str, more: &[&str]) -> Args {
+    let pod = format!("--pod-name={pod}");
+    let flags = [
+        "controller",
+        "--namespace=metallb-system",
+        "--ml-secret-name=metallb-memberlist",
+        "--deployment=controller",
+        "--webhook-mode=disabled",
+        "--port=0",
+        "--health-probe-port=0",
+        &pod,
+    ];
+    let flags = flags.iter().chain(more).map(ToString::to_string);
+    Args::parse_go(flags).unwrap()
+}
 
 fn decode<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
@@ -62,8 +81,7 @@ impl Cluster {
         for crd in metallb_crdgen::crds() {
             crds.create(&PostParams::default(), &crd).await.unwrap();
         }
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        create(&namespaces, json!({ "metadata": { "name": NAMESPACE } })).await;
+        self.namespace(NAMESPACE).await;
         let pod = |name: &str| json!({ "metadata": { "name": name }, "spec": { "containers": [{ "name": "controller", "image": "controller" }] } });
         create(&self.ours::<Pod>(), pod("controller-1")).await;
         create(&self.ours::<Pod>(), pod("controller-2")).await;
@@ -76,20 +94,8 @@ impl Cluster {
 
     fn controller(&self, pod: &str) -> Controller {
         let kubeconfig = format!("--kubeconfig={}", self.api.kubeconfig_path().display());
-        let flags = [
-            "controller",
-            &kubeconfig,
-            "--namespace=metallb-system",
-            "--ml-secret-name=metallb-memberlist",
-            "--deployment=controller",
-            "--webhook-mode=disabled",
-            "--port=0",
-            "--health-probe-port=0",
-            &format!("--pod-name={pod}"),
-        ];
-        let args = Args::parse_go(flags.map(ToOwned::to_owned)).unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(metallb_controller::run(args, stop.clone()));
+        let task = tokio::spawn(metallb_controller::run(args(pod, &[&kubeconfig]), stop.clone()));
         Controller { stop, task }
     }
 
@@ -109,6 +115,11 @@ impl Cluster {
         .await;
     }
 
+    async fn namespace(&self, name: &str) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        create(&namespaces, json!({ "metadata": { "name": name } })).await;
+    }
+
     async fn service(&self, name: &str) {
         let spec = json!({ "type": "LoadBalancer", "ports": [{ "port": 80 }], "selector": { "app": name } });
         create(&self.services(), json!({ "metadata": { "name": name }, "spec": spec })).await;
@@ -123,6 +134,14 @@ impl Cluster {
             .into_iter()
             .filter_map(|entry| entry.ip);
         ips.collect::<Vec<_>>().join(",")
+    }
+
+    /// The reason of our condition.
+    async fn reason(&self, name: &str) -> String {
+        let status = self.services().get(name).await.unwrap().status.unwrap_or_default();
+        let conditions = status.conditions.unwrap_or_default();
+        let own = conditions.into_iter().find(|c| c.type_ == names::CONDITION_ALLOCATED);
+        own.map(|condition| condition.reason).unwrap_or_default()
     }
 
     async fn gets(&self, name: &str, ip: &str) {
@@ -149,7 +168,7 @@ where
 async fn wait_for<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
     let poll = async {
         while !condition().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), poll)
@@ -225,6 +244,7 @@ async fn a_restart_writes_nothing_and_moves_nobody() {
         cluster.gets(name, ip).await;
     }
     cluster.service("late").await;
+    wait_for(|| async { cluster.reason("late").await == "NoAvailableAddresses" }).await;
     controller.stop().await;
     let before = cluster.versions().await;
     for _ in 0..3 {

@@ -10,6 +10,17 @@ use crate::request::Request;
 use crate::waiters::{Lack, Topic, Waiter};
 
 impl Allocator {
+    /// Puts `key` on an address whether or not its pool is open to it; false if others have it on other terms, or no
+    /// pool has it.
+    pub fn reserve(&mut self, key: &Key, request: &Request, ip: IpAddr) -> bool {
+        let Some(pool) = self.pool_of(ip).filter(|_| self.fits(ip, key, request).is_ok()) else {
+            return false;
+        };
+        let allocation = Allocation { pool, ips: vec![ip] };
+        self.commit(key, request, allocation);
+        true
+    }
+
     /// Makes an allocation that was found possible.
     pub(super) fn commit(&mut self, key: &Key, request: &Request, allocation: Allocation) -> Allocation {
         self.waiters.remove(key);

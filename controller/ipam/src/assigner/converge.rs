@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use metallb_api::names::event_reason;
+use metallb_api::names::{allocation_reason, event_reason};
 
-use super::{Action, Assigner, EventKind, Level, Outcome};
+use super::{Action, Assigner, EventKind, Level, Outcome, Standing};
 use crate::allocator::Allocation;
 use crate::family::{Families, FamilyPolicy};
 use crate::refusal::{Refusal, RequestError, quoted};
@@ -61,6 +61,10 @@ impl Pass<'_> {
             return Target::Nothing;
         }
         if service.cluster_ips.iter().all(String::is_empty) {
+            self.without(
+                allocation_reason::NO_CLUSTER_IPS,
+                "the service has no cluster addresses",
+            );
             return self.clear(Level::Info, "noClusterIPs");
         }
         if service.policy == FamilyPolicy::RequireDualStack && service.cluster_ips.len() < 2 {
@@ -68,6 +72,7 @@ impl Pass<'_> {
                 "Service requires dual stack but not enough clusterips [{}]",
                 service.cluster_ips.join(" ")
             );
+            self.without(allocation_reason::NOT_ENOUGH_CLUSTER_IPS, &message);
             self.warn(event_reason::NOT_ENOUGH_CLUSTER_IPS, message.clone());
             return self.clear(Level::Error, &message);
         }
@@ -76,6 +81,11 @@ impl Pass<'_> {
             let message = format!(
                 "Failed to retrieve ClusterIPs IPFamily for \"{}\": [{ips}]",
                 service.key
+            );
+            self.stand(
+                !service.ingress.is_empty(),
+                allocation_reason::INVALID_CLUSTER_IPS,
+                &message,
             );
             self.warn(event_reason::NO_CLUSTER_IPS_FAMILY, message);
             self.log(Level::Error, "clearAssignment", "noclusterIPsIPFamily");
@@ -112,6 +122,7 @@ impl Pass<'_> {
             let message = self.not_allowed("there are no pools");
             self.tell(EventKind::Normal, event_reason::CLEAR_ASSIGNMENT, message);
         }
+        self.without(allocation_reason::NO_POOLS, "there are no pools");
         let target = self.clear(Level::Debug, "noConfig");
         // A request that is not understood waits for an edit, not for a pool.
         if let Ok(wanted) = service.wanted() {
@@ -194,6 +205,7 @@ impl Pass<'_> {
             Ok(extended) => Target::Have(extended.unwrap_or(kept)),
             Err(why) => {
                 let message = format!("cannot assign additional IP in PreferDualStack: {why}");
+                self.with(allocation_reason::SECOND_FAMILY_MISSING, &message);
                 self.tell(EventKind::Normal, event_reason::ADDITIONAL_ASSIGN_FAILED, message);
                 Target::Have(kept)
             }
@@ -212,8 +224,12 @@ impl Pass<'_> {
         self.log(Level::Error, "allocateIPs", &refusal.to_string());
         let kept = self.keep_anyway(plain, request, current);
         let mut message = format!("Failed to allocate IP for \"{}\": {refusal}", self.service.key);
-        if let Some(kept) = &kept {
-            message.push_str(&format!("; keeping {}", quoted(&kept.ips)));
+        match &kept {
+            Some(kept) => {
+                message.push_str(&format!("; keeping {}", quoted(&kept.ips)));
+                self.with(allocation_reason::REQUEST_REFUSED, &message);
+            }
+            None => self.without(refusal.reason(), &refusal.to_string()),
         }
         self.warn(event_reason::ALLOCATION_FAILED, message);
         kept.map_or_else(|| self.let_go(request), Target::Have)
@@ -246,6 +262,7 @@ impl Pass<'_> {
             let claimed = self.assigner.allocator.claim(&self.service.key, plain, current);
             if let Ok(kept) = claimed {
                 let message = format!("invalid requested loadbalancer IPs: {error}");
+                self.with(allocation_reason::REQUEST_REFUSED, &message);
                 self.warn(event_reason::LOAD_BALANCER_FAILED, message);
                 self.log(Level::Error, "loadbalancerIP", &error.to_string());
                 return Target::Have(kept);
@@ -253,6 +270,7 @@ impl Pass<'_> {
         }
         self.assigner.allocator.release(&self.service.key);
         let refusal = Refusal::from(error.clone());
+        self.without(refusal.reason(), &refusal.to_string());
         let message = format!("Failed to allocate IP for \"{}\": {refusal}", self.service.key);
         self.warn(event_reason::ALLOCATION_FAILED, message);
         self.log(Level::Error, "allocateIPs", &refusal.to_string());
@@ -274,6 +292,10 @@ impl Pass<'_> {
             Target::Nothing if service.ingress.is_empty() && !service.is_marked() => {}
             Target::Nothing => self.outcome.actions.insert(0, Action::ClearIngress),
             Target::Have(Allocation { pool, ips }) => {
+                if self.outcome.standing.is_none() {
+                    let message = format!("Assigned IP {} from pool {pool}", quoted(&ips));
+                    self.with(allocation_reason::ALLOCATED, &message);
+                }
                 let written = service.ingress_ips().unwrap_or_default();
                 let exact = service.ingress.len() == ips.len() && written == ips;
                 if !exact || service.marked_pool() != Some(&*pool) {
@@ -301,6 +323,25 @@ impl Pass<'_> {
         };
         self.log(Level::Info, "ipAllocated", &quoted(&new));
         self.event(EventKind::Normal, event_reason::IP_ALLOCATED, message);
+    }
+
+    /// It has addresses.
+    fn with(&mut self, reason: &'static str, message: &str) {
+        self.stand(true, reason, message);
+    }
+
+    /// It has none.
+    fn without(&mut self, reason: &'static str, message: &str) {
+        self.stand(false, reason, message);
+    }
+
+    fn stand(&mut self, allocated: bool, reason: &'static str, message: &str) {
+        let message = message.to_owned();
+        self.outcome.standing = Some(Standing {
+            allocated,
+            reason,
+            message,
+        });
     }
 
     fn not_allowed(&self, why: &str) -> String {
@@ -336,11 +377,11 @@ impl Pass<'_> {
         let memory = self.assigner.memory.entry(self.service.key.clone()).or_default();
         let news = memory.said != said;
         memory.said = said;
-        if news || self.outcome.writes() {
+        if news {
             for (kind, reason, message) in std::mem::take(&mut self.warnings) {
                 self.event(kind, reason, message);
             }
-        } else {
+        } else if !self.outcome.writes() {
             self.outcome.actions.clear();
         }
         self.outcome

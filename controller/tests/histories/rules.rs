@@ -1,0 +1,192 @@
+//! What must hold, judged from the stored objects alone.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt;
+use metallb_config::{AddressRange, Pool};
+
+use crate::cluster::{Cluster, ips};
+
+fn note<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
+    service
+        .annotations()
+        .get(&format!("metallb.io/{key}"))
+        .map(String::as_str)
+}
+
+fn is_load_balancer(service: &Service) -> bool {
+    service.spec.as_ref().unwrap().type_.as_deref() == Some("LoadBalancer")
+}
+
+fn terms(service: &Service) -> (Option<&str>, Option<&str>) {
+    let spec = service.spec.as_ref().unwrap();
+    (
+        note(service, "allow-shared-ip"),
+        spec.external_traffic_policy.as_deref(),
+    )
+}
+
+fn port(service: &Service) -> i32 {
+    service.spec.as_ref().unwrap().ports.as_ref().unwrap()[0].port
+}
+
+fn may_share(a: &Service, b: &Service) -> bool {
+    terms(a).0.is_some() && terms(a) == terms(b) && port(a) != port(b)
+}
+
+fn usable(pool: &Pool, ip: IpAddr) -> bool {
+    let buggy = matches!(ip, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255));
+    pool.contains(ip) && !(pool.avoid_buggy_ips && buggy)
+}
+
+fn admits(pool: &Pool, service: &Service) -> bool {
+    let allocation = pool.allocation.as_ref();
+    allocation.is_none_or(|allocation| allocation.allows("default", service.labels()))
+}
+
+fn is_legal(cluster: &Cluster, service: &Service, own: &[IpAddr]) -> bool {
+    let holds = |pool: &Pool| admits(pool, service) && own.iter().all(|ip| usable(pool, *ip));
+    cluster.pools.values().any(holds)
+}
+
+/// At no time: one address on two Services whose users left them alone.
+pub(crate) fn check_always(cluster: &Cluster) {
+    let calm = |service: &&Service| !cluster.touched.contains(&service.name_any());
+    let all: Vec<_> = cluster.services.values().filter(calm).collect();
+    for (index, a) in all.iter().enumerate() {
+        for b in &all[index + 1..] {
+            let common = ips(a).iter().any(|ip| ips(b).contains(ip));
+            assert!(
+                !common || may_share(a, b),
+                "{} and {} have one address",
+                a.name_any(),
+                b.name_any()
+            );
+        }
+        check_moved(cluster, a);
+    }
+}
+
+/// Nor may a legal address move that nobody spoke about. What a Service has waited for may come in its stead.
+fn check_moved(cluster: &Cluster, service: &Service) {
+    let name = service.name_any();
+    let Some(before) = cluster.settled.get(&name) else {
+        return;
+    };
+    let waited = note(service, "loadBalancerIPs").is_some() || note(service, "address-pool").is_some();
+    let now = ips(service);
+    let kept = before.iter().all(|ip| now.contains(ip));
+    if cluster.edited && !is_legal(cluster, service, before) {
+        return;
+    }
+    // Pools may have been edited to and fro since.
+    assert!(
+        kept || waited || cluster.edited,
+        "{name} moved from {before:?} to {now:?}"
+    );
+}
+
+/// When all is settled: everybody who can be served is, the numbers are right, and nothing is lost.
+pub(crate) fn check_settled(cluster: &mut Cluster) {
+    let all: Vec<_> = cluster.services.values().collect();
+    for (index, a) in all.iter().enumerate() {
+        for b in &all[index + 1..] {
+            let common = ips(a).iter().any(|ip| ips(b).contains(ip));
+            assert!(
+                !common || may_share(a, b),
+                "{} and {} have one address",
+                a.name_any(),
+                b.name_any()
+            );
+        }
+        let own = ips(a);
+        if own.is_empty() {
+            assert!(
+                !is_load_balancer(a) || !could_serve(cluster, a),
+                "{} waits in vain",
+                a.name_any()
+            );
+        } else {
+            assert!(
+                is_load_balancer(a) && is_legal(cluster, a, &own),
+                "{} has {own:?}",
+                a.name_any()
+            );
+        }
+        check_condition(a);
+    }
+    for pool in cluster.pools.values() {
+        check_numbers(cluster, pool);
+    }
+    let settled = cluster
+        .services
+        .values()
+        .map(|service| (service.name_any(), ips(service)));
+    cluster.settled = settled.collect();
+    cluster.touched.clear();
+    cluster.edited = false;
+}
+
+fn check_condition(service: &Service) {
+    let status = service.status.as_ref();
+    let conditions = status
+        .and_then(|status| status.conditions.as_ref())
+        .into_iter()
+        .flatten();
+    let own: Vec<_> = conditions
+        .filter(|condition| condition.type_ == "metallb.io/Allocated")
+        .collect();
+    let said: Vec<_> = own.iter().map(|condition| condition.status == "True").collect();
+    let expected = if is_load_balancer(service) {
+        vec![!ips(service).is_empty()]
+    } else {
+        vec![]
+    };
+    assert_eq!(said, expected, "{}", service.name_any());
+}
+
+fn check_numbers(cluster: &Cluster, pool: &Pool) {
+    let used: BTreeSet<_> = cluster.services.values().flat_map(ips).collect();
+    let used = |v4: bool| {
+        used.iter()
+            .filter(|ip| ip.is_ipv4() == v4 && pool.contains(**ip))
+            .count() as u128
+    };
+    let holds = |service: &&Service| ips(service).first().is_some_and(|ip| pool.contains(*ip));
+    let services = cluster.services.values().filter(holds).count() as u64;
+    let counters = cluster.numbers(&pool.name).unwrap();
+    let found = (counters.in_use_v4, counters.in_use_v6, counters.services);
+    assert_eq!(found, (used(true), used(false), services), "numbers of {}", pool.name);
+}
+
+/// The naive allocator: tries every address of every pool.
+fn could_serve(cluster: &Cluster, service: &Service) -> bool {
+    let open = |ip: IpAddr| {
+        let others = cluster
+            .services
+            .values()
+            .filter(|other| other.name_any() != service.name_any());
+        others
+            .filter(|other| ips(other).contains(&ip))
+            .all(|other| may_share(other, service))
+    };
+    let wanted = note(service, "loadBalancerIPs").map(str::parse::<IpAddr>);
+    if matches!(wanted, Some(Err(_))) {
+        return false;
+    }
+    let wanted = wanted.and_then(Result::ok);
+    let dual = service.spec.as_ref().unwrap().cluster_ips.as_ref().unwrap().len() == 2;
+    let named = note(service, "address-pool");
+    cluster.pools.values().any(|pool| {
+        let asked = named.is_some() || wanted.is_some();
+        let chosen = admits(pool, service) && named.is_none_or(|name| name == pool.name) && (asked || pool.auto_assign);
+        let mut all = pool.entries.iter().flat_map(AddressRange::addresses);
+        chosen
+            && all.any(|ip| {
+                let fits = wanted.map_or_else(|| dual || ip.is_ipv4(), |wanted| wanted == ip);
+                fits && usable(pool, ip) && open(ip)
+            })
+    })
+}
