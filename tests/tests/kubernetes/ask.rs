@@ -1,0 +1,52 @@
+//! Requests with what a typed client hides: the warnings of the answer.
+
+use anyhow::{Context, Result};
+use http::{Method, Request};
+use kube::Client;
+use kube::client::Body;
+use serde_json::Value;
+
+/// What the API server answered.
+pub(crate) struct Answer {
+    pub status: u16,
+    pub warnings: Vec<String>,
+    pub body: Value,
+}
+
+impl Answer {
+    pub(crate) fn accepted(&self) -> bool {
+        self.status < 300
+    }
+
+    /// The message of a refusal.
+    pub(crate) fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+}
+
+pub(crate) async fn ask(client: &Client, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
+    let type_ = match method {
+        Method::PATCH => "application/apply-patch+yaml",
+        _ => "application/json",
+    };
+    let bytes = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", type_)
+        .body(Body::from(bytes))?;
+    let response = client
+        .send(request)
+        .await
+        .with_context(|| format!("no answer to {path}"))?;
+    let warnings = response.headers().get_all("warning").iter();
+    // `299 - "text"`
+    let warnings = warnings.filter_map(|value| value.to_str().ok()?.split('"').nth(1).map(str::to_owned));
+    let (status, warnings) = (response.status().as_u16(), warnings.collect());
+    let bytes = response.into_body().collect_bytes().await?;
+    Ok(Answer {
+        status,
+        warnings,
+        body: serde_json::from_slice(&bytes).unwrap_or_default(),
+    })
+}
