@@ -32,5 +32,5 @@ pub use envtest::{Kubernetes, audit, obstacle, prepare};
 pub use lab::{Lab, Options};
 pub use net::{NetError, Netns};
 pub use router::{Router, RouterKind};
-pub use steps::{Addresses, Steps};
+pub use steps::{Addresses, Steps, wait_for};
 pub use topology::{NodeNet, Topology};

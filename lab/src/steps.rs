@@ -348,11 +348,10 @@ impl<'a> Steps<'a> {
 }
 
 /// Looks again and again until `look` sees something.
-pub(crate) async fn wait_for<T>(
-    what: &str,
-    limit: Duration,
-    mut look: impl AsyncFnMut() -> Result<Option<T>>,
-) -> Result<T> {
+///
+/// # Errors
+/// When that takes longer than `limit`, or looking fails.
+pub async fn wait_for<T>(what: &str, limit: Duration, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let waiting = async {
         loop {
             if let Some(seen) = look().await? {

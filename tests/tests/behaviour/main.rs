@@ -6,4 +6,5 @@ mod admission;
 mod controller;
 mod examples;
 mod rotation;
+mod rule_examples;
 mod validation;

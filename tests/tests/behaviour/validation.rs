@@ -8,64 +8,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
-use metallb_config::rules::{self, Effect, Entry, NAME, Object, PEER, Stage};
+use metallb_config::rules::{self, Effect, Entry, Stage};
 use metallb_config::{Backend, Options, Resources, Rule, View, parse};
 use metallb_webhooks::Rules;
 use metallb_webhooks::verdict::{Existing, Kind, Operation, Request, Verdict, judge};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-const NAMESPACE: &str = "metallb-system";
-
-fn yaml(text: &str) -> Value {
-    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
-}
-
-fn version(kind: &str) -> &'static str {
-    if kind == "BGPPeer" {
-        "metallb.io/v1beta2"
-    } else {
-        "metallb.io/v1beta1"
-    }
-}
-
-/// The object that an example means.
-fn object(example: &Object) -> Value {
-    let mut body = yaml(example.text);
-    let whole = ["metadata", "spec", "status", "data"]
-        .iter()
-        .any(|key| body.get(key).is_some());
-    if !whole {
-        body = json!({ "spec": body });
-    }
-    if example.kind == "BGPPeer" {
-        let mut spec = yaml(PEER);
-        for (key, value) in body["spec"].as_object().unwrap() {
-            if value.is_null() {
-                spec.as_object_mut().unwrap().remove(key);
-            } else {
-                spec[key] = value.clone();
-            }
-        }
-        body["spec"] = spec;
-    }
-    body["apiVersion"] = version(example.kind).into();
-    body["kind"] = example.kind.into();
-    let mut metadata = json!({ "name": example.name, "namespace": NAMESPACE });
-    for (key, value) in body["metadata"].as_object().into_iter().flatten() {
-        metadata[key] = value.clone();
-    }
-    body["metadata"] = metadata;
-    body
-}
-
-fn named(entry: &Entry, text: &'static str) -> Value {
-    object(&Object {
-        kind: entry.kinds[0],
-        name: NAME,
-        text,
-    })
-}
+use crate::rule_examples::{NAMESPACE, named, object, version};
 
 fn read<K: DeserializeOwned>(value: &Value) -> K {
     serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error} in {value}"))

@@ -40,8 +40,7 @@ pub(crate) async fn ask(client: &Client, method: Method, path: &str, body: Optio
         .await
         .with_context(|| format!("no answer to {path}"))?;
     let warnings = response.headers().get_all("warning").iter();
-    // `299 - "text"`
-    let warnings = warnings.filter_map(|value| value.to_str().ok()?.split('"').nth(1).map(str::to_owned));
+    let warnings = warnings.filter_map(|value| text(value.to_str().ok()?));
     let (status, warnings) = (response.status().as_u16(), warnings.collect());
     let bytes = response.into_body().collect_bytes().await?;
     Ok(Answer {
@@ -49,4 +48,10 @@ pub(crate) async fn ask(client: &Client, method: Method, path: &str, body: Optio
         warnings,
         body: serde_json::from_slice(&bytes).unwrap_or_default(),
     })
+}
+
+/// The text of `299 - "text"`.
+fn text(warning: &str) -> Option<String> {
+    let (text, _) = warning.split_once('"')?.1.rsplit_once('"')?;
+    Some(text.replace("\\\"", "\""))
 }

@@ -2,7 +2,14 @@
 //!
 //! No node of these labs carries traffic; what the product does there is in `tests/e2e`.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
+
 mod ask;
+mod kubectl;
+mod managers;
+#[path = "../behaviour/rule_examples.rs"]
+mod rule_examples;
+mod rules;
 mod schemas;
 mod table;
 
@@ -24,6 +31,24 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::REAL,
             skip: || None,
             body: schemas::manifests,
+        },
+        Test {
+            name: "every_rule_refuses_its_example_in_a_cluster",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: rules::refusals,
+        },
+        Test {
+            name: "field_managers_leave_each_other_alone",
+            on: ControlPlaneKind::REAL,
+            skip: || None,
+            body: managers::leave_each_other_alone,
+        },
+        Test {
+            name: "kubectl_shows_what_people_want_to_know",
+            on: ControlPlaneKind::NEWEST,
+            skip: kubectl::obstacle,
+            body: kubectl::outputs,
         },
     ])
 }

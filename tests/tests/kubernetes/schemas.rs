@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::ask::ask;
 use crate::table::{Block, Case, blocks};
 
-type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
+pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
 
 /// How many requests are under way at a time.
 const AT_ONCE: usize = 8;
@@ -122,7 +122,7 @@ impl Asked<'_> {
         let made = ask(
             self.client,
             Method::POST,
-            &path,
+            path,
             Some(&self.object(&name, self.block.smallest())),
         )
         .await?;

@@ -224,7 +224,7 @@ impl Block {
             "integer" => facts
                 .bound("max")
                 .or_else(|| facts.bound("min"))
-                .map_or(json!(1), Value::from),
+                .map_or_else(|| json!(1), Value::from),
             "string" => facts.text(),
             other => panic!("{path} has the unknown type {other}"),
         }
