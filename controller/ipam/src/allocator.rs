@@ -3,10 +3,11 @@
 mod change;
 mod choose;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use metallb_config::Pool;
 
 use crate::catalog::Catalog;

@@ -2,9 +2,10 @@
 
 mod converge;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use foldhash::HashMap;
 use metallb_config::Pool;
 
 use crate::allocator::Allocator;

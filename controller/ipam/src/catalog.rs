@@ -1,12 +1,13 @@
 //! All pools: which one owns an address, and which ones a namespace may choose from.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use foldhash::HashMap;
 use metallb_config::Namespaces;
 
-use crate::family::{Family, bits};
+use crate::family::{Families, Family, bits};
 use crate::key::PoolName;
 use crate::pool::{PoolState, Spec};
 use crate::space::Slot;
@@ -20,6 +21,25 @@ struct Row {
     entry: u32,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Free {
+    v4: bool,
+    v6: bool,
+}
+
+impl Free {
+    fn of(pool: &PoolState) -> Self {
+        Self {
+            v4: pool.first_free(Family::V4).is_some(),
+            v6: pool.first_free(Family::V6).is_some(),
+        }
+    }
+
+    fn includes_any(self, families: Families) -> bool {
+        (self.v4 && families.includes(Family::V4)) || (self.v6 && families.includes(Family::V6))
+    }
+}
+
 /// The pools, indexed.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
@@ -29,6 +49,8 @@ pub(crate) struct Catalog {
     places: HashMap<PoolName, usize>,
     v4: Vec<Row>,
     v6: Vec<Row>,
+    /// For each place, whether the pool has free addresses: a dense list, so that full pools are passed over quickly.
+    free: Vec<Free>,
     /// Pools without `serviceAllocation`, by name.
     generic: Vec<usize>,
     /// Pinned pools open to every namespace, by priority and name.
@@ -57,6 +79,7 @@ impl Catalog {
         }
         let places = self.pools.iter().enumerate();
         self.places = places.map(|(place, pool)| (pool.name.clone(), place)).collect();
+        self.free = self.pools.iter().map(Free::of).collect();
         self.v4 = rows(&self.pools, Family::V4);
         self.v6 = rows(&self.pools, Family::V6);
         self.list_candidates();
@@ -104,8 +127,13 @@ impl Catalog {
         self.pools.get(*self.places.get(name)?)
     }
 
-    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut PoolState> {
-        self.pools.get_mut(*self.places.get(name)?)
+    /// Changes a pool; `None` if there is none of that name.
+    pub(crate) fn change<T>(&mut self, name: &str, change: impl FnOnce(&mut PoolState) -> T) -> Option<T> {
+        let place = *self.places.get(name)?;
+        let pool = self.pools.get_mut(place)?;
+        let result = change(pool);
+        self.free[place] = Free::of(pool);
+        Some(result)
     }
 
     /// All pools in the order of their names.
@@ -136,6 +164,12 @@ impl Catalog {
     /// Pools open to all.
     pub(crate) fn generic(&self) -> impl Iterator<Item = &PoolState> + Clone {
         self.generic.iter().map(|place| &self.pools[*place])
+    }
+
+    /// Pools open to all that have a free address of one of the families.
+    pub(crate) fn generic_with_room(&self, families: Families) -> impl Iterator<Item = &PoolState> + Clone {
+        let roomy = move |place: &&usize| self.free[**place].includes_any(families);
+        self.generic.iter().filter(roomy).map(|place| &self.pools[*place])
     }
 }
 

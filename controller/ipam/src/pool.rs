@@ -1,8 +1,9 @@
 //! The state of one pool.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use foldhash::HashMap;
 use metallb_config::{AddressRange, Pool, ServiceAllocation};
 
 use crate::family::{Family, address, bits};

@@ -1,8 +1,10 @@
 //! Services without an address, indexed by what could give them one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use crate::family::Family;
 use crate::key::{Key, PoolName};

@@ -64,22 +64,25 @@ impl Allocator {
             .iter()
             .filter_map(|ip| Some((*ip, self.catalog.locate(*ip)?.1)))
             .collect();
-        let Some(pool) = self.catalog.get_mut(name) else {
+        let holders = &mut self.holders;
+        let known = self.catalog.change(name, |pool| {
+            for (ip, slot) in slots {
+                let family = Family::of(ip);
+                let holder = holders.entry(ip).or_default();
+                if holder.users.is_empty() {
+                    pool.take(family, slot);
+                }
+                if holder.join(key, &held)
+                    && let Some(sharing) = &held.sharing
+                {
+                    pool.offer(family, slot, sharing, true);
+                }
+            }
+            pool.services += 1;
+        });
+        if known.is_none() {
             return;
-        };
-        for (ip, slot) in slots {
-            let family = Family::of(ip);
-            let holder = self.holders.entry(ip).or_default();
-            if holder.users.is_empty() {
-                pool.take(family, slot);
-            }
-            if holder.join(key, &held)
-                && let Some(sharing) = &held.sharing
-            {
-                pool.offer(family, slot, sharing, true);
-            }
         }
-        pool.services += 1;
         self.touched.insert(name.clone());
         self.held.insert(key.clone(), held);
     }
@@ -91,28 +94,32 @@ impl Allocator {
             .iter()
             .map(|ip| (*ip, self.catalog.locate(*ip).map(|(_, slot)| slot)))
             .collect();
-        let Some(pool) = self.catalog.get_mut(name) else {
+        let holders = &mut self.holders;
+        let freed = self.catalog.change(name, |pool| {
+            let mut freed = Vec::new();
+            for (ip, slot) in slots {
+                let Some(holder) = holders.get_mut(&ip) else {
+                    continue;
+                };
+                holder.leave(key);
+                if !holder.users.is_empty() {
+                    continue;
+                }
+                let sharing = holders.remove(&ip).and_then(|holder| holder.sharing);
+                if let Some(slot) = slot {
+                    pool.give(Family::of(ip), slot);
+                    if let Some(sharing) = &sharing {
+                        pool.offer(Family::of(ip), slot, sharing, false);
+                    }
+                }
+                freed.push((ip, name.clone()));
+            }
+            pool.services = pool.services.saturating_sub(1);
+            freed
+        });
+        let Some(freed) = freed else {
             return Vec::new();
         };
-        let mut freed = Vec::new();
-        for (ip, slot) in slots {
-            let Some(holder) = self.holders.get_mut(&ip) else {
-                continue;
-            };
-            holder.leave(key);
-            if !holder.users.is_empty() {
-                continue;
-            }
-            let sharing = self.holders.remove(&ip).and_then(|holder| holder.sharing);
-            if let Some(slot) = slot {
-                pool.give(Family::of(ip), slot);
-                if let Some(sharing) = &sharing {
-                    pool.offer(Family::of(ip), slot, sharing, false);
-                }
-            }
-            freed.push((ip, name.clone()));
-        }
-        pool.services = pool.services.saturating_sub(1);
         self.touched.insert(name.clone());
         freed
     }

@@ -119,8 +119,14 @@ impl Allocator {
     }
 
     fn choose_any(&self, key: &Key, request: &Request) -> Result<Allocation, Refusal> {
+        // Who holds nothing and shares nothing needs a free address.
+        let fresh = request.sharing.is_none() && request.prefer.is_empty() && !self.held.contains_key(key);
+        let generic = || match fresh {
+            true => self.choose_among(&self.catalog.generic_with_room(request.families), key, request),
+            false => self.choose_among(&self.catalog.generic(), key, request),
+        };
         self.choose_among(&self.pinned(request), key, request)
-            .or_else(|| self.choose_among(&self.catalog.generic(), key, request))
+            .or_else(generic)
             .ok_or_else(|| Refusal::Exhausted(Vec::new()))
     }
 
