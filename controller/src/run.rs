@@ -12,6 +12,7 @@ use metallb_api::names;
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::tasks::Tasks;
 use metallb_runtime::{CancellationToken, client, lease, namespace};
+use metallb_webhooks::verdict::Kind;
 use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, TlsSettings, Webhooks};
 use prometheus::Registry;
 use tracing::warn;
@@ -58,7 +59,8 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
     let mut tasks = Tasks::new(stop.clone());
     if args.webhook_mode.serves_webhooks() {
         health.missing(WEBHOOKS);
-        serve_webhooks(&args, &namespace, &client, &health, &mut tasks, &stop);
+        let counted = metallb_webhooks::Metrics::register(&registry)?;
+        serve_webhooks(&args, &namespace, (&client, counted), &health, &mut tasks, &stop);
     }
     admin::register_process(&registry)?;
     let metrics = Metrics::register(&registry)?;
@@ -125,7 +127,7 @@ fn serve_admin(
 fn serve_webhooks(
     args: &Args,
     namespace: &str,
-    client: &Client,
+    (client, metrics): (&Client, metallb_webhooks::Metrics),
     health: &Health,
     tasks: &mut Tasks,
     stop: &CancellationToken,
@@ -145,6 +147,8 @@ fn serve_webhooks(
         },
         rules: Webhooks::fixed(rules),
         reader: Arc::new(Lists::new(client.clone(), namespace)),
+        first: Kind::IpAddressPool,
+        metrics: Some(metrics),
     };
     let ready = Readiness::default();
     let (client, end) = (client.clone(), stop.clone());

@@ -45,6 +45,11 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Where others add theirs.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     pub(crate) fn reconciled(&self, well: bool) {
         self.reconciles
             .with_label_values(&[if well { "success" } else { "error" }])

@@ -19,6 +19,7 @@ use metallb_runtime::{
     tasks::Tasks,
     tls,
 };
+use metallb_webhooks::verdict::Kind;
 use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, Target, Webhooks};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -66,7 +67,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn("health server", async move {
         Ok(admin::serve_health(address, served, halt).await?)
     });
-    let (webhooks, ready) = (webhooks(&args, &environment, &client), Readiness::default());
+    let counted = metallb_webhooks::Metrics::register(metrics.registry())?;
+    let (webhooks, ready) = (webhooks(&args, &environment, &client, counted), Readiness::default());
     tasks.spawn(
         "webhook server",
         metallb_webhooks::run(webhooks, client.clone(), ready.clone(), stop.clone()),
@@ -121,7 +123,7 @@ fn leadership(
 }
 
 /// The webhook of the MetalLB kind, which every replica serves.
-fn webhooks(args: &Args, environment: &Environment, client: &Client) -> Webhooks {
+fn webhooks(args: &Args, environment: &Environment, client: &Client, metrics: metallb_webhooks::Metrics) -> Webhooks {
     let namespace = environment.namespace.as_str();
     let certificates = if args.disable_cert_rotation {
         Certificates::Files(args.cert_dir.clone())
@@ -147,6 +149,8 @@ fn webhooks(args: &Args, environment: &Environment, client: &Client) -> Webhooks
         },
         rules: Webhooks::fixed(rules),
         reader: Arc::new(Lists::new(client.clone(), namespace)),
+        first: Kind::MetalLb,
+        metrics: Some(metrics),
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```no_run
 //! # async fn example(client: kube::Client, stop: metallb_runtime::CancellationToken) -> anyhow::Result<()> {
 //! use std::sync::Arc;
+//! use metallb_webhooks::verdict::Kind;
 //! use metallb_webhooks::{Certificates, Lists, Readiness, Rules, Webhooks};
 //!
 //! let rules = Rules { namespace: "metallb-system".into(), ..Rules::default() };
@@ -15,6 +16,8 @@
 //!     tls: Default::default(),
 //!     rules: Webhooks::fixed(rules),
 //!     reader: Arc::new(Lists::new(client.clone(), "metallb-system")),
+//!     first: Kind::IpAddressPool,
+//!     metrics: None,
 //! };
 //! let ready = Readiness::default(); // for /readyz
 //! metallb_webhooks::run(webhooks, client, ready, stop).await
@@ -24,6 +27,8 @@
 pub mod certs;
 pub mod convert;
 pub mod fuzz;
+mod metrics;
+mod proof;
 mod reader;
 mod readiness;
 pub mod review;
@@ -33,6 +38,7 @@ pub mod verdict;
 
 pub use certs::inject::Target;
 pub use certs::rotate::Rotation;
+pub use metrics::Metrics;
 pub use reader::{Lists, ReadError, Reader};
 pub use readiness::Readiness;
 pub use run::{Certificates, Webhooks, run};

@@ -12,10 +12,12 @@ use tokio::sync::watch;
 use crate::certs::inject::Target;
 use crate::certs::rotate::Rotation;
 use crate::certs::{files, rotate};
+use crate::metrics::Metrics;
+use crate::proof;
 use crate::reader::Reader;
 use crate::readiness::Readiness;
 use crate::server::{self, Judge, TlsSettings};
-use crate::verdict::Rules;
+use crate::verdict::{Kind, Rules};
 
 /// Where the serving certificate comes from.
 #[derive(Clone, Debug)]
@@ -65,6 +67,10 @@ pub struct Webhooks {
     pub rules: watch::Receiver<Rules>,
     /// Where the existing objects come from.
     pub reader: Arc<dyn Reader>,
+    /// The kind that a first request is about, which proves that requests are answered.
+    pub first: Kind,
+    /// Where to count, if anywhere.
+    pub metrics: Option<Metrics>,
 }
 
 impl Webhooks {
@@ -82,7 +88,7 @@ impl Webhooks {
 /// they are tried again for ever.
 pub async fn run(webhooks: Webhooks, client: Client, ready: Readiness, stop: CancellationToken) -> anyhow::Result<()> {
     webhooks.tls.options.check()?;
-    let routes = server::router(Judge::new(webhooks.reader, webhooks.rules));
+    let routes = server::router(Judge::new(webhooks.reader, webhooks.rules).counted(webhooks.metrics));
     let (sender, certificate) = watch::channel(None);
     let end = stop.clone();
     let told = ready.clone();
@@ -92,10 +98,11 @@ pub async fn run(webhooks: Webhooks, client: Client, ready: Readiness, stop: Can
             Certificates::Files(dir) => files::follow(dir, sender, told, end).await,
         }
     };
+    let prove = proof::follow(webhooks.listen, webhooks.first, ready.clone(), stop.clone());
     let serve = server::serve(webhooks.listen, webhooks.tls, certificate, routes, &ready, stop);
-    // The first error of the server ends both.
+    // The first error of the server ends all.
     tokio::try_join!(serve, async {
-        follow.await;
+        tokio::join!(follow, prove);
         Ok(())
     })?;
     Ok(())

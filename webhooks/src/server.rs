@@ -16,7 +16,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use metallb_api::names;
@@ -24,6 +24,7 @@ use metallb_runtime::{CancellationToken, tls};
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
+use crate::metrics::{self, Metrics};
 use crate::reader::{ReadError, Reader};
 use crate::readiness::Readiness;
 use crate::review::{self, ReviewError};
@@ -48,6 +49,7 @@ pub struct Judge {
     rules: watch::Receiver<Rules>,
     /// A burst costs time, not memory: each decision holds a parsed configuration while it lasts.
     slots: Arc<Semaphore>,
+    metrics: Option<Metrics>,
 }
 
 impl Judge {
@@ -58,7 +60,14 @@ impl Judge {
             reader,
             rules,
             slots: Arc::new(Semaphore::new(SLOTS)),
+            metrics: None,
         }
+    }
+
+    /// Counts what is judged.
+    #[must_use]
+    pub fn counted(self, metrics: Option<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     async fn verdict(&self, request: &Request) -> Result<Verdict, ReadError> {
@@ -93,9 +102,11 @@ pub fn router(judge: Judge) -> Router {
         router.route(kind.path(), post(validate(Some(kind))))
     });
     let conversion = post(conversion).layer(DefaultBodyLimit::max(CONVERSION_BODY_LIMIT));
+    let measured = middleware::from_fn_with_state(judge.metrics.clone(), metrics::measure);
     routes
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .route(names::CONVERSION_PATH, conversion)
+        .route_layer(measured)
         .with_state(judge)
 }
 
@@ -108,7 +119,11 @@ async fn admission(kind: Option<Kind>, State(judge): State<Judge>, headers: Head
         Err(error) => return bad_request(&error),
     };
     let (kind, operation) = (request.kind, request.operation);
-    let answer = match judge.verdict(&request).await {
+    let decided = judge.verdict(&request).await;
+    if let Some(metrics) = &judge.metrics {
+        metrics.reviewed(kind, operation, decided.as_ref().ok());
+    }
+    let answer = match decided {
         Ok(verdict) => {
             // The reasons go to the one who asked; they may quote what must not be logged.
             debug!(

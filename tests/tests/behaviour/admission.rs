@@ -145,6 +145,8 @@ impl Cluster {
             tls: Default::default(),
             rules: Webhooks::fixed(rules),
             reader: Arc::new(Lists::new(self.client.clone(), NAMESPACE)),
+            first: Kind::IpAddressPool,
+            metrics: None,
         };
         let ready = Readiness::default();
         tokio::spawn(metallb_webhooks::run(

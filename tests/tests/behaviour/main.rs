@@ -7,4 +7,5 @@ mod controller;
 mod examples;
 mod rotation;
 mod rule_examples;
+mod served;
 mod validation;

@@ -13,6 +13,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use metallb_api::{IPAddressPool, names};
 use metallb_runtime::CancellationToken;
+use metallb_webhooks::verdict::Kind;
 use metallb_webhooks::{Certificates, Lists, Readiness, Rules, Webhooks};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
@@ -170,7 +171,7 @@ fn write(dir: &Path, pair: &metallb_runtime::tls::KeyPair) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_in_files_is_served_as_soon_as_it_is_there() {
+async fn a_certificate_in_files_is_served_as_soon_as_it_is_there_and_so_is_each_that_follows() {
     metallb_runtime::tls::install_crypto_provider();
     let dir = tempfile::tempdir().unwrap();
     let api = metallb_lab_api::start(metallb_lab_api::Options {
@@ -187,6 +188,8 @@ async fn a_certificate_in_files_is_served_as_soon_as_it_is_there() {
         tls: Default::default(),
         rules: Webhooks::fixed(Rules::default()),
         reader: Arc::new(Lists::new(api.client(), NAMESPACE)),
+        first: Kind::IpAddressPool,
+        metrics: None,
     };
     let (ready, stop) = (Readiness::default(), CancellationToken::new());
     let running = tokio::spawn(metallb_webhooks::run(
@@ -208,17 +211,29 @@ async fn a_certificate_in_files_is_served_as_soon_as_it_is_there() {
         .unwrap();
     wait_for(|| async { !served(listen).await.is_empty() }).await;
     assert_eq!(served(listen).await, tls::der(&pair.certificate));
+    // Renewed: first a certificate that does not fit the key yet, which nobody must be shown.
+    let renewed = metallb_runtime::tls::self_signed().unwrap();
+    std::fs::write(folder.join("tls.crt"), &renewed.certificate).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(served(listen).await, tls::der(&pair.certificate));
+    write(&folder, &renewed);
+    wait_for(|| async { served(listen).await == tls::der(&renewed.certificate) }).await;
+    // Gone: the last one serves on.
+    std::fs::remove_file(folder.join("tls.crt")).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(served(listen).await, tls::der(&renewed.certificate));
     stop.cancel();
     running.await.unwrap().unwrap();
     api.shutdown().await;
 }
 
-mod tls {
+pub(crate) mod tls {
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+    use tokio_rustls::client::TlsStream;
 
     use super::*;
 
@@ -265,17 +280,40 @@ mod tls {
         CertificateDer::from_pem_slice(pem).unwrap().to_vec()
     }
 
-    pub(super) async fn peer_certificate(address: SocketAddr) -> Option<Vec<u8>> {
-        let config = ClientConfig::builder()
+    pub(crate) mod versions {
+        pub(crate) use rustls::version::{TLS12, TLS13};
+    }
+
+    /// Tells whether a client that speaks this version alone gets a connection.
+    pub(crate) async fn handshakes_with(
+        address: SocketAddr,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> bool {
+        connect_with(address, &[version]).await.is_some()
+    }
+
+    pub(crate) async fn connect(address: SocketAddr) -> Option<TlsStream<TcpStream>> {
+        connect_with(address, rustls::ALL_VERSIONS).await
+    }
+
+    async fn connect_with(
+        address: SocketAddr,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Option<TlsStream<TcpStream>> {
+        let config = ClientConfig::builder_with_protocol_versions(versions)
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anyone(ring::default_provider())))
             .with_no_client_auth();
         let stream = TcpStream::connect(address).await.ok()?;
         let name = ServerName::try_from("anyone.svc").ok()?;
-        let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+        tokio_rustls::TlsConnector::from(Arc::new(config))
             .connect(name, stream)
             .await
-            .ok()?;
+            .ok()
+    }
+
+    pub(super) async fn peer_certificate(address: SocketAddr) -> Option<Vec<u8>> {
+        let stream = connect(address).await?;
         let (_, connection) = stream.get_ref();
         connection
             .peer_certificates()?

@@ -8,10 +8,11 @@ use metallb_runtime::tls::KeyPair;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::readiness::Readiness;
+use crate::readiness::{Readiness, Trust};
 
-/// How often the files are read. Secret volumes are swapped by symbolic link, so that watching a file misses it.
-const PERIOD: Duration = Duration::from_secs(60);
+/// How often the files are read; upstream takes up to 10 s. Secret volumes are swapped by symbolic link, so that watching
+/// a file misses it.
+const PERIOD: Duration = Duration::from_secs(2);
 /// How often they are looked for as long as there are none.
 const IMPATIENT: Duration = Duration::from_secs(1);
 
@@ -25,7 +26,7 @@ pub(crate) async fn follow(
     loop {
         match read(&dir).await {
             Ok(pair) => {
-                ready.set(None);
+                ready.certified(Ok(Trust::Unknown));
                 let changed = certificate.send_if_modified(|current| {
                     let changed = current.as_ref() != Some(&pair);
                     *current = Some(pair);
@@ -36,7 +37,7 @@ pub(crate) async fn follow(
                 }
             }
             Err(error) if certificate.borrow().is_none() => {
-                ready.set(Some(&format!("no serving certificate: {error}")));
+                ready.certified(Err(format!("no serving certificate: {error}")));
             }
             Err(error) => warn!(%error, "serving certificate is gone, keeping the last one"),
         }

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use super::bundle::{Bundle, MakeError, Plan, plan, renew};
 use super::inject::{Target, inject};
-use crate::readiness::Readiness;
+use crate::readiness::{Readiness, Trust};
 
 /// How often the clock is asked. Timers stand still while a machine sleeps, the wall clock does not.
 const PERIOD: Duration = Duration::from_secs(300);
@@ -100,7 +100,11 @@ pub(crate) async fn follow(
     loop {
         let wait = match round(&client, &rotation, &certificate, &mut last).await {
             Ok(()) => {
-                ready.set(None);
+                let ca = last.as_ref().map(|bundle: &Bundle| bundle.ca_certificate.clone());
+                ready.certified(Ok(Trust::Authority {
+                    ca: ca.unwrap_or_default(),
+                    name: rotation.dns_name(),
+                }));
                 pause = FIRST_PAUSE;
                 PERIOD
             }
@@ -111,7 +115,7 @@ pub(crate) async fn follow(
                 warn!(%error, %source, "webhook certificates are not ready");
                 // Once all was well, a later failure does not make the server unready: it serves on.
                 if ready.missing().is_some() {
-                    ready.set(Some(&format!("webhook certificates: {error}")));
+                    ready.certified(Err(format!("webhook certificates: {error}")));
                 }
                 let longer = (pause * 2).min(LONGEST_PAUSE);
                 std::mem::replace(&mut pause, longer)

@@ -293,3 +293,50 @@ async fn a_conversion_of_many_objects_may_be_large() {
     let (status, _) = call("/convert", "application/json", review.to_string().into_bytes()).await;
     assert_eq!(status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn requests_and_verdicts_are_counted_under_the_names_that_dashboards_know() {
+    let registry = prometheus::Registry::new();
+    let metrics = Metrics::register(&registry).unwrap();
+    let pool_exists = Arc::new(Resources {
+        pools: vec![serde_json::from_value(pool(&["10.0.0.0/24"])).unwrap()],
+        ..Resources::default()
+    });
+    let rules = Rules {
+        namespace: NAMESPACE.to_owned(),
+        ..Rules::default()
+    };
+    let judge = Judge::new(Arc::new(move || pool_exists.clone()), watch::channel(rules).1);
+    let routes = router(judge.counted(Some(metrics)));
+    let mut other = pool(&["10.0.0.0/25"]);
+    other["metadata"]["name"] = "other".into();
+    let reviews = [
+        review("CREATE", pool(&["10.0.0.0/24"])),
+        review("CREATE", pool(&["127.0.0.0/24"])),
+        review("CREATE", other),
+        Value::Null,
+    ];
+    for review in reviews {
+        let request = HttpRequest::post(Kind::IpAddressPool.path())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(review.to_string()))
+            .unwrap();
+        routes.clone().oneshot(request).await.unwrap();
+    }
+    let text = prometheus::TextEncoder::new()
+        .encode_to_string(&registry.gather())
+        .unwrap();
+    let path = "webhook=\"/validate-metallb-io-v1beta1-ipaddresspool\"";
+    for line in [
+        format!("controller_runtime_webhook_requests_total{{code=\"200\",{path}}} 3"),
+        format!("controller_runtime_webhook_requests_total{{code=\"400\",{path}}} 1"),
+        format!("controller_runtime_webhook_requests_total{{code=\"500\",{path}}} 0"),
+        format!("controller_runtime_webhook_requests_in_flight{{{path}}} 0"),
+        format!("controller_runtime_webhook_latency_seconds_count{{{path}}} 4"),
+        "metallb_admission_reviews_total{kind=\"IPAddressPool\",operation=\"CREATE\",verdict=\"allowed\"} 1".to_owned(),
+        "metallb_admission_reviews_total{kind=\"IPAddressPool\",operation=\"CREATE\",verdict=\"warned\"} 1".to_owned(),
+        "metallb_admission_reviews_total{kind=\"IPAddressPool\",operation=\"CREATE\",verdict=\"denied\"} 1".to_owned(),
+    ] {
+        assert!(text.lines().any(|seen| seen == line), "{line} in\n{text}");
+    }
+}

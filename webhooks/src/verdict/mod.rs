@@ -64,20 +64,25 @@ impl Kind {
         }
     }
 
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IpAddressPool => "IPAddressPool",
+            Self::AddressPool => "AddressPool",
+            Self::L2Advertisement => "L2Advertisement",
+            Self::BgpAdvertisement => "BGPAdvertisement",
+            Self::BgpPeer => "BGPPeer",
+            Self::BfdProfile => "BFDProfile",
+            Self::Community => "Community",
+            Self::MetalLb => "MetalLB",
+        }
+    }
+
     /// The kind of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "IPAddressPool" => Self::IpAddressPool,
-            "AddressPool" => Self::AddressPool,
-            "L2Advertisement" => Self::L2Advertisement,
-            "BGPAdvertisement" => Self::BgpAdvertisement,
-            "BGPPeer" => Self::BgpPeer,
-            "BFDProfile" => Self::BfdProfile,
-            "Community" => Self::Community,
-            "MetalLB" => Self::MetalLb,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
     /// Tells whether the verdict depends on other objects.
@@ -98,6 +103,19 @@ pub enum Operation {
     Delete,
     /// Anything else; always allowed.
     Other,
+}
+
+impl Operation {
+    /// The name in reviews and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Other => "OTHER",
+        }
+    }
 }
 
 /// One admission request, as far as it is read.
