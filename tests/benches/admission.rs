@@ -149,7 +149,7 @@ fn api_server(current: &Resources) -> kube::Client {
     let (pools, nothing) = (list(current.pools.len()), list(0));
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
         let full = request.uri().path().ends_with("/ipaddresspools");
-        let body = if full { pools.to_vec() } else { nothing.clone() };
+        let body = if full { pools.clone() } else { nothing.clone() };
         std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(
             kube::client::Body::from(body),
         )))

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Node, NodeStatus, Secret, Service};
+use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, Secret, Service};
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
+use metallb_api::ServiceBGPStatus;
 use metallb_config::Resources;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -25,6 +26,11 @@ pub trait Reader: Send + Sync + 'static {
 
     /// Returns the Services of all namespaces.
     fn services(&self) -> BoxFuture<'_, Result<Vec<Service>, ReadError>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+
+    /// Returns which node announces which Service to which peers.
+    fn announced(&self) -> BoxFuture<'_, Result<Vec<ServiceBGPStatus>, ReadError>> {
         std::future::ready(Ok(Vec::new())).boxed()
     }
 }
@@ -161,7 +167,7 @@ impl Lists {
         Ok(list.items.into_iter().filter_map(legible).collect())
     }
 
-    /// Of Nodes labels and addresses are enough.
+    /// Of Nodes labels, addresses and those of their Pods are enough.
     async fn nodes(&self) -> Result<Vec<Node>, ReadError> {
         let api: Api<Node> = Api::all(self.client.clone());
         let list = api.list(&ListParams::default()).await.map_err(failed("Node"))?;
@@ -170,6 +176,10 @@ impl Lists {
             node.annotations_mut().clear();
             Node {
                 metadata: node.metadata,
+                spec: node.spec.map(|spec| NodeSpec {
+                    pod_cidrs: spec.pod_cidrs,
+                    ..NodeSpec::default()
+                }),
                 status: node.status.map(|status| NodeStatus {
                     addresses: status.addresses,
                     ..NodeStatus::default()
@@ -215,6 +225,10 @@ impl Reader for Lists {
             Ok(list.items)
         }
         .boxed()
+    }
+
+    fn announced(&self) -> BoxFuture<'_, Result<Vec<ServiceBGPStatus>, ReadError>> {
+        self.list().boxed()
     }
 }
 

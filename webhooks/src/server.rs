@@ -77,7 +77,12 @@ impl Judge {
             Arc::default()
         };
         let services = if request.needs_services() {
-            self.reader.services().await?
+            or_nothing(self.reader.services().await)
+        } else {
+            Vec::new()
+        };
+        let announced = if request.needs_announced() {
+            or_nothing(self.reader.announced().await)
         } else {
             Vec::new()
         };
@@ -87,9 +92,18 @@ impl Judge {
         let existing = Existing {
             resources: &current,
             services: &services,
+            announced: &announced,
         };
         Ok(judge(request, existing, &rules))
     }
+}
+
+/// What is read for warnings only must not stand in the way.
+fn or_nothing<T>(read: Result<Vec<T>, ReadError>) -> Vec<T> {
+    read.unwrap_or_else(|error| {
+        warn!(%error, "cannot tell who is concerned");
+        Vec::new()
+    })
 }
 
 /// Builds the routes of all kinds, and of conversion.

@@ -129,6 +129,7 @@ fn parse_layer2(
         let nodes = selector::parse_list(&reference, "spec.nodeSelectors", &spec.node_selectors, findings);
         let services = selector::parse_list(&reference, "spec.serviceSelectors", &spec.service_selectors, findings);
         let preferred = preferences(&reference, &spec.preferred_node_selectors, context, findings);
+        context.warn_of_no_node(&reference, &nodes, "nobody announces", findings);
         if findings.since(mark) {
             continue;
         }
@@ -242,7 +243,7 @@ fn attach_legacy(
         let mark = findings.refused.len();
         let path = format!("spec.bgpAdvertisements[{place}]");
         let attributes = Attributes::of_legacy(entry);
-        let base = attributes.parse(&candidate.object, &path, aliases, context.options.strict(), findings);
+        let base = attributes.parse(&candidate.object, &path, aliases, context.options, findings);
         if !findings.since(mark) {
             parsed.push(Announcement {
                 object: candidate.object.clone(),

@@ -12,12 +12,16 @@ use crate::error::{Findings, ObjectRef};
 use crate::model::{BgpAdvertisement, Community};
 use crate::parse::Context;
 use crate::pool::{Candidate, duplicates};
+use crate::resources::Options;
 use crate::rule::Rule;
 use crate::selector;
 
 /// Prefix lengths that announce single addresses.
 const SINGLE_V4: u8 = 32;
 const SINGLE_V6: u8 = 128;
+
+/// What upstream lets FRR announce with one route, whose attribute then fits 255 octets. Natively a message is the limit.
+const MAX_COMMUNITIES: usize = 63;
 
 /// A BGPAdvertisement that is right by itself.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ pub(crate) fn parse(
             local_pref: spec.local_pref,
             communities: &spec.communities,
         };
-        let base = attributes.parse(&reference, "spec", aliases, context.options.strict(), &mut found);
+        let base = attributes.parse(&reference, "spec", aliases, context.options, &mut found);
         if !services.is_empty() && (base.aggregation_v4, base.aggregation_v6) != (SINGLE_V4, SINGLE_V6) {
             found.refuse(
                 Rule::A3,
@@ -68,6 +72,7 @@ pub(crate) fn parse(
                 "serviceSelectors and aggregationLength are mutually exclusive",
             );
         }
+        context.warn_of_no_node(&reference, &selectors, "nobody announces", &mut found);
         let nodes: BTreeSet<String> = context.nodes.matching_or_all(&selectors).collect();
         // Another node's advertisement is not looked at, unless its node selectors are what is wrong.
         let elsewhere = context.options.node().is_some_and(|node| !nodes.contains(node));
@@ -140,7 +145,7 @@ impl<'a> Attributes<'a> {
         object: &ObjectRef,
         path: &str,
         aliases: &Aliases,
-        strict: bool,
+        options: &Options,
         findings: &mut Findings,
     ) -> BgpAdvertisement {
         let either = |rule, legacy| if path == "spec" { rule } else { legacy };
@@ -173,7 +178,7 @@ impl<'a> Attributes<'a> {
                 reason,
             );
         }
-        let communities = self.communities(object, path, aliases, strict, findings);
+        let communities = self.communities(object, path, aliases, options, findings);
         BgpAdvertisement {
             aggregation_v4,
             aggregation_v6,
@@ -188,7 +193,7 @@ impl<'a> Attributes<'a> {
         object: &ObjectRef,
         path: &str,
         aliases: &Aliases,
-        strict: bool,
+        options: &Options,
         findings: &mut Findings,
     ) -> BTreeSet<Community> {
         let mut communities = BTreeSet::new();
@@ -198,7 +203,7 @@ impl<'a> Attributes<'a> {
                     communities.insert(community);
                 }
                 // The Community may be created after the advertisement.
-                Err(CommunityError::Format(_)) if strict && !text.contains(':') => {
+                Err(CommunityError::Format(_)) if options.strict() && !text.contains(':') => {
                     let reason = format!("there is no Community with an alias \"{text}\"");
                     findings.warn(Rule::A8, object, format!("{path}.communities[{place}]"), reason);
                 }
@@ -209,6 +214,10 @@ impl<'a> Attributes<'a> {
                     findings.refuse_verbatim(rule, object, format!("{path}.communities[{place}]"), reason);
                 }
             }
+        }
+        if options.backend.is_frr() && communities.len() > MAX_COMMUNITIES {
+            let reason = format!("{} communities: FRR takes at most {MAX_COMMUNITIES}", communities.len());
+            findings.refuse(Rule::A12, object, format!("{path}.communities"), reason);
         }
         communities
     }

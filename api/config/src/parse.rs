@@ -3,11 +3,13 @@
 use crate::advertisement;
 use crate::bfd;
 use crate::community::Aliases;
-use crate::error::{Findings, Refused, Warning};
+use crate::error::{Findings, ObjectRef, Refused, Warning};
 use crate::model::Config;
 use crate::peer;
 use crate::pool;
 use crate::resources::{Change, Labelled, Objects, Options, Resources};
+use crate::rule::Rule;
+use crate::selector::Selector;
 
 /// What parsing yields.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,6 +60,23 @@ impl Context<'_> {
                 .any(|profile| profile.spec.echo_mode)
         };
         self.wants_config() || (self.options.backend.is_frr() && echo())
+    }
+}
+
+impl Context<'_> {
+    /// Warns of selectors that select none of the Nodes (W-10). Without any Node nothing is known.
+    pub(crate) fn warn_of_no_node(
+        &self,
+        object: &ObjectRef,
+        selectors: &[Selector],
+        consequence: &str,
+        findings: &mut Findings,
+    ) {
+        let known = !self.resources.nodes.is_empty() && !selectors.is_empty();
+        if known && self.nodes.matching_or_all(selectors).next().is_none() {
+            let reason = format!("no Node matches, so {consequence}");
+            findings.warn(Rule::W10, object, "spec.nodeSelectors", reason);
+        }
     }
 }
 

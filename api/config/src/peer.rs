@@ -133,11 +133,8 @@ impl Reader<'_> {
         }
         let for_all = selectors.iter().any(Selector::is_empty);
         let nodes: BTreeSet<String> = self.context.nodes.matching_or_all(&selectors).collect();
-        if nodes.is_empty() && !selectors.is_empty() && !self.context.resources.nodes.is_empty() {
-            let reason = "no Node matches, so nobody opens the session";
-            self.findings
-                .warn(Rule::W10, &self.object, "spec.nodeSelectors", reason);
-        }
+        self.context
+            .warn_of_no_node(&self.object, &selectors, "nobody opens the session", &mut self.findings);
         let peer = Peer {
             name: self.object.name.clone(),
             my_asn: my_asn?,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use metallb_api::{AddressPool, IPAddressPool};
 
@@ -142,6 +143,7 @@ fn addresses(object: &ObjectRef, texts: &[String], findings: &mut Findings) -> (
         match AddressRange::parse(text) {
             Ok(range) => {
                 warn_of_odd_range(object, place, range, findings);
+                warn_of_host_bits(object, place, text, range, findings);
                 parsed.0.push(range);
                 parsed.1.push(place);
             }
@@ -174,6 +176,15 @@ static ODD: LazyLock<Vec<(AddressRange, &str)>> = LazyLock::new(|| {
 fn warn_of_odd_range(object: &ObjectRef, place: usize, range: AddressRange, findings: &mut Findings) {
     for (odd, what) in ODD.iter().filter(|(odd, _)| odd.overlaps(&range)) {
         let reason = format!("{range} holds {what} addresses ({odd})");
+        findings.warn(Rule::W18, object, format!("spec.addresses[{place}]"), reason);
+    }
+}
+
+/// Upstream: clears the host bits without a word (W-18).
+fn warn_of_host_bits(object: &ObjectRef, place: usize, text: &str, range: AddressRange, findings: &mut Findings) {
+    let written = text.split_once('/').and_then(|(address, _)| parse_ip(address));
+    if written.is_some_and(|address| address != range.first()) {
+        let reason = format!("{text} means the whole of {range}");
         findings.warn(Rule::W18, object, format!("spec.addresses[{place}]"), reason);
     }
 }
@@ -317,7 +328,7 @@ fn report_overlap(loser: (&Candidate<'_>, usize), winner: (&Candidate<'_>, usize
     );
 }
 
-/// An address of a node is no address for a Service: whoever asks for it would meet two owners (W-18).
+/// An address of a Node or of its Pods is no address for a Service: whoever asks for it would meet two owners (W-18).
 ///
 /// Upstream: had the rule for one release, and took it back.
 fn warn_of_nodes(candidates: &[Candidate<'_>], context: &Context<'_>, findings: &mut Findings) {
@@ -327,19 +338,33 @@ fn warn_of_nodes(candidates: &[Candidate<'_>], context: &Context<'_>, findings: 
     let mut claims = claims(candidates);
     claims.sort_by_key(|claim| (claim.range.key(), &candidates[claim.owner].object));
     for node in &context.resources.nodes {
-        let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-        let addresses = addresses.filter(|address| ["InternalIP", "ExternalIP"].contains(&address.type_.as_str()));
-        for ip in addresses.filter_map(|address| parse_ip(&address.address)) {
-            let place = claims.partition_point(|claim| claim.range.first() <= ip);
-            let Some(claim) = claims[..place].last().filter(|claim| claim.range.contains(ip)) else {
-                continue;
-            };
-            let candidate = &candidates[claim.owner];
-            let field = format!("spec.addresses[{}]", candidate.places[claim.entry]);
-            let reason = format!("{} holds {ip}, an address of Node {}", claim.range, node.name_any());
-            findings.warn(Rule::W18, &candidate.object, field, reason);
+        for (taken, by) in taken_by(node) {
+            let place = claims.partition_point(|claim| claim.range.key() <= taken.end_key());
+            let near = claims[..place].iter().rev();
+            for claim in near.take_while(|claim| claim.range.overlaps(&taken)) {
+                let candidate = &candidates[claim.owner];
+                let field = format!("spec.addresses[{}]", candidate.places[claim.entry]);
+                let reason = format!("{} holds {by} Node {}", claim.range, node.name_any());
+                findings.warn(Rule::W18, &candidate.object, field, reason);
+            }
         }
     }
+}
+
+/// The addresses that a Node uses itself, and what for.
+fn taken_by(node: &Node) -> impl Iterator<Item = (AddressRange, String)> {
+    let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    let addresses = addresses.filter(|address| ["InternalIP", "ExternalIP"].contains(&address.type_.as_str()));
+    let own = addresses.filter_map(|address| {
+        let ip = parse_ip(&address.address)?;
+        Some((AddressRange::new(ip, ip)?, format!("{ip}, an address of")))
+    });
+    let pods = node.spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten());
+    let pods = pods.filter_map(|text| {
+        let range = AddressRange::parse(text).ok()?;
+        Some((range, format!("addresses of the Pods ({range}) of")))
+    });
+    own.chain(pods)
 }
 
 /// The texts that stand in the list more than once.

@@ -69,6 +69,11 @@ impl AddressRange {
         (!self.is_ipv4(), to_bits(self.first), to_bits(self.last))
     }
 
+    /// Not less than the key of any range that has an address up to the end of this one.
+    pub(crate) fn end_key(&self) -> RangeKey {
+        (!self.is_ipv4(), to_bits(self.last), u128::MAX)
+    }
+
     /// The length of the widest prefix that fits into the range.
     pub(crate) fn widest_prefix(&self) -> u8 {
         let (_, first, last) = self.key();

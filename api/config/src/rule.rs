@@ -27,14 +27,14 @@ macro_rules! rules {
 }
 
 // Names of upstream's behaviour: N, S, P, AP, L, A, B, C, F, O. Ours: W where upstream is weak, M for the rules that
-// the product promises in every back-end, D for deletions.
+// the product promises in every back-end, D for what is left behind.
 rules! {
     N1 "N-1"
     S1 "S-1" S2 "S-2" S3 "S-3" S4 "S-4"
     P1 "P-1" P2 "P-2" P3 "P-3" P4 "P-4" P6 "P-6" P8 "P-8"
     Ap2 "AP-2" Ap3 "AP-3" Ap4 "AP-4" Ap5 "AP-5" Ap6 "AP-6" Ap7 "AP-7" Ap8 "AP-8" Ap9 "AP-9" Ap10 "AP-10" Ap11 "AP-11"
     L1 "L-1" L2 "L-2" L3 "L-3"
-    A1 "A-1" A2 "A-2" A3 "A-3" A4 "A-4" A5 "A-5" A6 "A-6" A7 "A-7" A8 "A-8" A10 "A-10"
+    A1 "A-1" A2 "A-2" A3 "A-3" A4 "A-4" A5 "A-5" A6 "A-6" A7 "A-7" A8 "A-8" A10 "A-10" A12 "A-12"
     B1 "B-1" B2 "B-2" B3 "B-3" B4 "B-4" B5 "B-5" B6 "B-6" B7 "B-7" B9 "B-9" B10 "B-10" B11 "B-11" B13 "B-13" B14 "B-14"
     B20 "B-20" B21 "B-21" B22 "B-22" B23 "B-23" B30 "B-30" B31 "B-31" B32 "B-32"
     C1 "C-1" C2 "C-2" C3 "C-3"
@@ -43,7 +43,7 @@ rules! {
     M1 "M-1" M2 "M-2"
     W1 "W-1" W10 "W-10" W12 "W-12" W14 "W-14" W16 "W-16" W17 "W-17" W18 "W-18" W19 "W-19" W20 "W-20" W21 "W-21"
     W22 "W-22" W25 "W-25" W26 "W-26" W39 "W-39"
-    D1 "D-1" D2 "D-2" D3 "D-3" D4 "D-4"
+    D1 "D-1" D2 "D-2" D3 "D-3" D4 "D-4" D5 "D-5"
 }
 
 impl fmt::Display for Rule {

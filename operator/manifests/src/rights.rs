@@ -157,6 +157,8 @@ fn controller_rules() -> Vec<PolicyRule> {
             &["get"],
         ),
         rule(names::GROUP, &["configurationstates"], OWN),
+        // Whoever deletes a BGPPeer is told which Services are announced to it.
+        rule(names::GROUP, &["servicebgpstatuses"], &["list"]),
         rule(
             names::GROUP,
             &["configurationstates/status", "ipaddresspools/status"],

@@ -62,12 +62,13 @@ fn resources(objects: impl Iterator<Item = Value>) -> (Resources, Vec<Service>) 
 
 /// What admission says.
 fn admit(entry: &Entry, operation: Operation, subject: &Value, backend: Backend) -> Verdict {
-    let deleted = (operation == Operation::Delete).then(|| subject.clone());
-    let (current, services) = resources(entry.beside.iter().map(object).chain(deleted));
     let (object, old) = match operation {
         Operation::Delete => (Value::Null, subject.clone()),
+        Operation::Update => (subject.clone(), named(entry, entry.before.unwrap())),
         _ => (subject.clone(), Value::Null),
     };
+    let stored = Some(old.clone()).filter(|old| !old.is_null());
+    let (current, services) = resources(entry.beside.iter().map(self::object).chain(stored));
     let request = Request {
         kind: Kind::named(entry.kinds[0]).unwrap(),
         operation,
@@ -85,6 +86,7 @@ fn admit(entry: &Entry, operation: Operation, subject: &Value, backend: Backend)
         Existing {
             resources: &current,
             services: &services,
+            announced: &[],
         },
         &rules,
     )
@@ -98,10 +100,10 @@ fn said(entry: &Entry, stage: Stage, text: &'static str, backend: Backend) -> (S
     match stage {
         Stage::Schema => unreachable!("asked of an API server"),
         Stage::Admission | Stage::Deletion => {
-            let operation = if stage == Stage::Deletion {
-                Operation::Delete
-            } else {
-                Operation::Create
+            let operation = match (stage, entry.before) {
+                (Stage::Deletion, _) => Operation::Delete,
+                (_, Some(_)) => Operation::Update,
+                (_, None) => Operation::Create,
             };
             let verdict = admit(entry, operation, &subject, backend);
             let list = |problems: &[metallb_webhooks::verdict::Problem]| {

@@ -4,6 +4,7 @@ use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community,
 use metallb_config::{Change, Judged, ObjectRef, Options, Refused, Resources, Rule, View, Warning, judge_change};
 
 use super::deletion;
+use super::holders;
 use super::kinds::Configured;
 use super::{Existing, Kind, Operation, Problem, Request, Rules, Verdict};
 
@@ -18,8 +19,16 @@ pub(super) fn judge(
     }
     let current = existing.resources;
     match kind {
-        Kind::IpAddressPool => judge_as::<IPAddressPool>(request, current, rules),
-        Kind::AddressPool => judge_as::<AddressPool>(request, current, rules),
+        Kind::IpAddressPool => Ok(with_losses(
+            judge_as::<IPAddressPool>(request, current, rules)?,
+            request,
+            existing,
+        )),
+        Kind::AddressPool => Ok(with_losses(
+            judge_as::<AddressPool>(request, current, rules)?,
+            request,
+            existing,
+        )),
         Kind::L2Advertisement => judge_as::<L2Advertisement>(request, current, rules),
         Kind::BgpAdvertisement => judge_as::<BGPAdvertisement>(request, current, rules),
         Kind::BgpPeer => judge_as::<BGPPeer>(request, current, rules),
@@ -27,6 +36,20 @@ pub(super) fn judge(
         Kind::BfdProfile => judge_as::<BFDProfile>(request, current, rules),
         Kind::MetalLb => Ok(Verdict::default()),
     }
+}
+
+/// Adds who loses addresses by a change of a pool. Services are looked up for such a change alone.
+fn with_losses(mut verdict: Verdict, request: &Request, existing: Existing<'_>) -> Verdict {
+    if request.operation == Operation::Update && verdict.allowed() {
+        let losses = Verdict::warned(Rule::D5, holders::of_lost(request, existing));
+        verdict
+            .warnings
+            .extend(losses.warnings.into_iter().map(|problem| Problem {
+                field: "spec.addresses".to_owned(),
+                ..problem
+            }));
+    }
+    verdict
 }
 
 fn judge_as<K: Configured>(request: &Request, current: &Resources, rules: &Rules) -> serde_json::Result<Verdict> {

@@ -2,14 +2,12 @@
 //!
 //! Upstream: says nothing when a delete strands addresses, aliases or sessions (W-11).
 
-use std::net::IpAddr;
-
-use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
-use metallb_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, names};
+use metallb_api::{BFDProfile, BGPPeer, Community};
 use metallb_config::{Parsed, Pool, PoolKind, Resources, Rule, parse};
 
 use super::configuration::options;
+use super::holders;
 use super::kinds::Configured;
 use super::{Existing, Kind, Problem, Request, Rules, Verdict};
 
@@ -32,9 +30,9 @@ pub(super) fn judge(
     let current = existing.resources;
     Ok(match kind {
         Kind::BfdProfile => bfd_profile(&BFDProfile::decode(&request.old)?, current),
-        Kind::IpAddressPool | Kind::AddressPool => pool(kind, name, existing, rules),
+        Kind::IpAddressPool | Kind::AddressPool => Verdict::warned(Rule::D1, holders::of_deleted(request, existing)),
         Kind::Community => aliases(&Community::decode(&request.old)?, current),
-        Kind::BgpPeer => named_by(name, &current.bgp_advertisements),
+        Kind::BgpPeer => peer(name, existing),
         Kind::L2Advertisement | Kind::BgpAdvertisement => last_of_pools(kind, name, current, rules),
         Kind::MetalLb => Verdict::default(),
     })
@@ -58,44 +56,6 @@ fn bfd_profile(profile: &BFDProfile, current: &Resources) -> Verdict {
     }
     let reason = format!("failed to delete BFDProfile {name}, used by {}", users.join(", "));
     Verdict::refused(Problem::new(Rule::F2, "", reason))
-}
-
-/// Services that hold addresses of the pool (D-1).
-fn pool(kind: Kind, name: &str, existing: Existing<'_>, rules: &Rules) -> Verdict {
-    let parsed = parse(existing.resources, &options(rules));
-    let pool_kind = if kind == Kind::AddressPool {
-        PoolKind::AddressPool
-    } else {
-        PoolKind::IpAddressPool
-    };
-    let pool = parsed.config.pools.get(name).filter(|pool| pool.kind == pool_kind);
-    let holders = existing.services.iter().filter_map(|service| {
-        let ip = held(service, name, pool)?;
-        let namespace = service.namespace().unwrap_or_default();
-        Some(format!(
-            "Service {namespace}/{} holds {ip} of this pool",
-            service.name_any()
-        ))
-    });
-    Verdict::warned(Rule::D1, holders)
-}
-
-/// An address that the Service has of the pool.
-fn held(service: &Service, name: &str, pool: Option<&Pool>) -> Option<String> {
-    let ingress = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?;
-    let mut ips = ingress.iter().filter_map(|ingress| ingress.ip.as_ref());
-    if service
-        .annotations()
-        .get(names::ANNOTATION_IP_ALLOCATED_FROM_POOL)
-        .is_some_and(|own| own == name)
-    {
-        return ips.next().cloned();
-    }
-    let inside = |ip: &&String| {
-        ip.parse::<IpAddr>()
-            .is_ok_and(|ip| pool.is_some_and(|pool| pool.contains(ip)))
-    };
-    ips.find(inside).cloned()
 }
 
 /// Advertisements that use an alias of the Community (D-2).
@@ -125,13 +85,18 @@ fn aliases(community: &Community, current: &Resources) -> Verdict {
     Verdict::warned(Rule::D2, users.into_iter())
 }
 
-/// Advertisements to this peer (D-3).
-fn named_by(peer: &str, advertisements: &[BGPAdvertisement]) -> Verdict {
-    let users = advertisements
-        .iter()
-        .filter(|advertisement| advertisement.spec.peers.iter().any(|name| name == peer));
-    let users = users.map(|advertisement| format!("BGPAdvertisement {} names it", advertisement.name_any()));
-    Verdict::warned(Rule::D3, users)
+/// Advertisements to this peer, and Services that are announced to it (D-3).
+fn peer(peer: &str, existing: Existing<'_>) -> Verdict {
+    let advertisements = existing.resources.bgp_advertisements.iter();
+    let naming = advertisements.filter(|advertisement| advertisement.spec.peers.iter().any(|name| name == peer));
+    let naming = naming.map(|advertisement| format!("BGPAdvertisement {} names it", advertisement.name_any()));
+    let statuses = existing.announced.iter().filter_map(|object| object.status.as_ref());
+    let announced = statuses.filter(|status| status.peers.iter().any(|name| name == peer));
+    let announced = announced.map(|status| {
+        let (namespace, name) = (&status.service_namespace, &status.service_name);
+        format!("Node {} announces Service {namespace}/{name} to it", status.node)
+    });
+    Verdict::warned(Rule::D3, naming.chain(announced))
 }
 
 /// Pools that nothing else advertises (D-4).
@@ -162,7 +127,7 @@ fn last_of_pools(kind: Kind, name: &str, current: &Resources, rules: &Rules) -> 
 
 impl Verdict {
     /// Allowed, but told of what it concerns.
-    fn warned(rule: Rule, concerned: impl Iterator<Item = String>) -> Self {
+    pub(super) fn warned(rule: Rule, concerned: impl Iterator<Item = String>) -> Self {
         let concerned: Vec<String> = concerned.collect();
         if concerned.is_empty() {
             return Self::default();

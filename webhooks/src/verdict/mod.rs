@@ -2,6 +2,7 @@
 
 mod configuration;
 mod deletion;
+mod holders;
 mod kinds;
 mod metallb;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Service;
+use metallb_api::ServiceBGPStatus;
 use metallb_config::{Backend, MyAsnScope, Resources, Rule};
 use serde_json::Value;
 
@@ -142,10 +144,22 @@ impl Request {
             .find_map(|object| object.pointer("/metadata/name").and_then(Value::as_str))
     }
 
-    /// Tells whether the verdict depends on Services: only deletions of pools do.
+    /// Tells whether the verdict depends on Services: it does when a pool is taken away from them, or a part of it.
     #[must_use]
     pub fn needs_services(&self) -> bool {
-        self.operation == Operation::Delete && matches!(self.kind, Kind::IpAddressPool | Kind::AddressPool)
+        let addresses = |object: &'_ Value| object.pointer("/spec/addresses").cloned();
+        let loses = match self.operation {
+            Operation::Delete => true,
+            Operation::Update => addresses(&self.object) != addresses(&self.old),
+            Operation::Create | Operation::Other => false,
+        };
+        loses && matches!(self.kind, Kind::IpAddressPool | Kind::AddressPool)
+    }
+
+    /// Tells whether the verdict depends on what is announced to whom: it does when a peer is deleted.
+    #[must_use]
+    pub fn needs_announced(&self) -> bool {
+        self.operation == Operation::Delete && self.kind == Kind::BgpPeer
     }
 }
 
@@ -156,6 +170,8 @@ pub struct Existing<'a> {
     pub resources: &'a Resources,
     /// The Services of all namespaces, where they matter.
     pub services: &'a [Service],
+    /// Which node announces which Service to which peers, where it matters.
+    pub announced: &'a [ServiceBGPStatus],
 }
 
 impl<'a> From<&'a Resources> for Existing<'a> {
@@ -163,6 +179,7 @@ impl<'a> From<&'a Resources> for Existing<'a> {
         Self {
             resources,
             services: &[],
+            announced: &[],
         }
     }
 }

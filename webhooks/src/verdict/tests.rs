@@ -358,6 +358,65 @@ fn a_bfd_profile_in_use_cannot_be_deleted() {
     allowed(&delete("unused"), &current);
 }
 
+fn service(ip: &str) -> k8s_openapi::api::core::v1::Service {
+    serde_json::from_value(json!({ "metadata": { "name": "web", "namespace": "shop" },
+        "status": { "loadBalancer": { "ingress": [{ "ip": ip }] } } }))
+    .unwrap()
+}
+
+#[rstest] // D-5
+#[case(Kind::IpAddressPool, "10.0.0.1", &["10.0.0.128/25"], Some("spec.addresses: Service shop/web holds 10.0.0.1, which the pool loses"))]
+#[case(Kind::AddressPool, "10.0.0.1", &["10.0.1.0/24"], Some("spec.addresses: Service shop/web holds 10.0.0.1, which the pool loses"))]
+#[case(Kind::IpAddressPool, "10.0.0.1", &["10.0.0.0/30"], None)]
+#[case(Kind::IpAddressPool, "10.0.9.1", &["10.0.1.0/24"], None)]
+fn a_pool_that_loses_addresses_in_use_is_warned_of(
+    #[case] kind: Kind,
+    #[case] ip: &str,
+    #[case] addresses: &[&str],
+    #[case] words: Option<&str>,
+) {
+    let spec = |addresses: &[&str]| object("gold", json!({ "addresses": addresses, "protocol": "layer2" }));
+    let request = update(kind, spec(&["10.0.0.0/24"]), spec(addresses));
+    assert!(request.needs_services());
+    let services = [service(ip)];
+    let nothing = Resources::default();
+    let existing = Existing {
+        services: &services,
+        ..Existing::from(&nothing)
+    };
+    let verdict = judge(&request, existing, &rules());
+    assert!(verdict.allowed(), "{verdict:?}");
+    let warnings: Vec<String> = verdict.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, words.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>());
+}
+
+#[test] // D-3
+fn a_peer_that_services_are_announced_to_is_warned_of() {
+    let deletion = |name: &str| Request {
+        operation: Operation::Delete,
+        object: Value::Null,
+        old: peer(name, &json!({})),
+        ..create(Kind::BgpPeer, Value::Null)
+    };
+    let status = json!({ "metadata": { "name": "bgp-x" }, "spec": {},
+        "status": { "node": "rack-1", "serviceName": "web", "serviceNamespace": "shop", "peers": ["tor"] } });
+    let announced = [serde_json::from_value(status).unwrap()];
+    let warnings = |name| {
+        let request = deletion(name);
+        assert!(request.needs_announced());
+        let nothing = Resources::default();
+        let existing = Existing {
+            announced: &announced,
+            ..Existing::from(&nothing)
+        };
+        let verdict = judge(&request, existing, &rules());
+        assert!(verdict.allowed());
+        verdict.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("tor"), ["Node rack-1 announces Service shop/web to it"]);
+    assert_eq!(warnings("other"), Vec::<String>::new());
+}
+
 #[rstest]
 #[case(Kind::Community, json!([{ "name": "a", "value": "x:1" }]), "invalid community value: invalid section")]
 #[case(Kind::Community, json!([{ "name": "a", "value": "x:1:2:3" }]), "expected community to be of format large")]

@@ -213,8 +213,9 @@ pub(super) const RULES: &[&Entry] = &[
     &Entry {
         at: WARNED,
         beside: &[NODE],
-        ..peer(
+        ..entry(
             Rule::W10,
+            &[BGP_PEER, L2_ADVERTISEMENT, BGP_ADVERTISEMENT],
             "selects no Node",
             "{nodeSelectors: [{matchLabels: {rack: b}}]}",
             "{nodeSelectors: [{matchLabels: {rack: a}}]}",
@@ -261,7 +262,7 @@ pub(super) const RULES: &[&Entry] = &[
         beside: &[object(BGP_ADVERTISEMENT, "to-new", "{peers: [new]}")],
         ..peer(
             Rule::D3,
-            "is deleted while advertisements name it",
+            "is deleted while advertisements name it or Services are announced to it",
             "{}",
             "{metadata: {name: unused}, spec: {}}",
             "BGPAdvertisement to-new names it",

@@ -145,7 +145,7 @@ pub(super) const RULES: &[&Entry] = &[
         ..entry(
             Rule::W18,
             &[IP_ADDRESS_POOL, ADDRESS_POOL],
-            "holds an address of a Node, or addresses that no Service can use: loopback, link-local, multicast, unspecified",
+            "holds an address of a Node or of its Pods, or addresses that no Service can use (loopback, link-local, multicast, unspecified), or has host bits set",
             "{addresses: [192.0.2.0/24]}",
             "{addresses: [198.51.100.0/24]}",
             "192.0.2.0/24 holds 192.0.2.7, an address of Node rack-1",
@@ -161,6 +161,19 @@ pub(super) const RULES: &[&Entry] = &[
             "{addresses: [10.0.0.0/24]}",
             "{metadata: {name: unused}, spec: {addresses: [10.0.1.0/24]}}",
             "Service shop/web holds 10.0.0.1 of this pool",
+        )
+    },
+    &Entry {
+        at: WARNED,
+        before: Some("{addresses: [10.0.0.0/24]}"),
+        beside: &[HOLDER],
+        ..entry(
+            Rule::D5,
+            &[IP_ADDRESS_POOL, ADDRESS_POOL],
+            "loses addresses that Services hold",
+            "{addresses: [10.0.0.128/25]}",
+            "{addresses: [10.0.0.0/25]}",
+            "Service shop/web holds 10.0.0.1, which the pool loses",
         )
     },
     &Entry {

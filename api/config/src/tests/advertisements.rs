@@ -277,3 +277,45 @@ fn only_the_advertisements_of_the_node_are_loaded() {
     assert_eq!(on("n2").config.pools["a"].bgp[0].name.as_deref(), Some("b"));
     assert_eq!(on("n2").refused.len(), 1);
 }
+
+#[test] // W-10
+fn an_advertisement_that_selects_no_node_is_warned_of() {
+    let nowhere = json!({ "nodeSelectors": [{ "matchLabels": { "rack": "none" } }] });
+    let cluster = cluster()
+        .pool("gold", &["10.0.0.0/24"])
+        .l2("l2", nowhere.clone())
+        .bgp("bgp", nowhere)
+        .admission();
+    assert!(
+        cluster.accepts().warnings.is_empty(),
+        "without any Node nothing is known"
+    );
+    let warnings = cluster.node("n", json!({ "rack": "a" })).accepts().warnings;
+    let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "BGPAdvertisement bgp: spec.nodeSelectors: no Node matches, so nobody announces",
+            "L2Advertisement l2: spec.nodeSelectors: no Node matches, so nobody announces",
+        ]
+    );
+}
+
+#[test]
+fn the_limit_of_communities_is_that_of_the_back_end() {
+    let list: Vec<String> = (0..64).map(|value| format!("64500:{value}")).collect();
+    let entry = json!({ "communities": list });
+    let cluster = cluster()
+        .pool("gold", &["10.0.0.0/24"])
+        .bgp("many", entry.clone())
+        .legacy(
+            "old",
+            json!({ "protocol": "bgp", "addresses": ["10.0.1.0/24"], "bgpAdvertisements": [entry] }),
+        );
+    assert_eq!(cluster.accepts().config.pools["gold"].bgp[0].communities.len(), 64);
+    let refused = cluster.frr().parse().refused;
+    assert_eq!(
+        refused.iter().map(|refused| refused.rule.id()).collect::<Vec<_>>(),
+        ["A-12", "A-12"]
+    );
+}

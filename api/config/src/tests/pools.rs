@@ -156,6 +156,33 @@ fn addresses_that_never_work_are_accepted_with_a_warning() {
     );
 }
 
+#[rstest] // W-18
+#[case("10.0.0.5/24", "10.0.0.5/24 means the whole of 10.0.0.0/24")]
+#[case("10.0.0.0-10.0.0.9", "10.0.0.0-10.0.0.9 holds 10.0.0.7, an address of Node n")]
+#[case("10.0.0.7/32", "10.0.0.7/32 holds 10.0.0.7, an address of Node n")]
+#[case(
+    "10.244.0.0-10.244.1.9",
+    "10.244.0.0-10.244.1.9 holds addresses of the Pods (10.244.1.0/24) of Node n"
+)]
+#[case("10.0.1.0/24", "")]
+fn what_a_pool_takes_from_a_node_is_warned_of(#[case] addresses: &str, #[case] words: &str) {
+    let mut cluster = cluster().pool("gold", &[addresses]).node("n", json!({})).admission();
+    let body = json!({ "spec": { "podCIDRs": ["10.244.1.0/24", "nonsense"] },
+        "status": { "addresses": [{ "type": "InternalIP", "address": "10.0.0.7" }, { "type": "Hostname", "address": "n" }] } });
+    let node: k8s_openapi::api::core::v1::Node = serde_json::from_value(body).unwrap();
+    (cluster.resources.nodes[0].spec, cluster.resources.nodes[0].status) = (node.spec, node.status);
+    let warnings: Vec<String> = cluster.accepts().warnings.iter().map(|w| w.reason.clone()).collect();
+    let expected: Vec<&str> = [words].into_iter().filter(|words| !words.is_empty()).collect();
+    assert_eq!(
+        warnings
+            .iter()
+            .map(String::as_str)
+            .filter(|w| !w.contains("10.0.0.0/24 holds"))
+            .collect::<Vec<_>>(),
+        expected
+    );
+}
+
 #[rstest] // AP-4
 #[case(json!([]), "spec.addresses", "pool has no prefixes defined")]
 #[case(json!(["10.0.0.0"]), "spec.addresses[0]", "invalid CIDR")]
