@@ -184,7 +184,6 @@ impl Lists {
                     addresses: status.addresses,
                     ..NodeStatus::default()
                 }),
-                ..Node::default()
             }
         };
         Ok(list.items.into_iter().map(trimmed).collect())

@@ -149,6 +149,45 @@ fn every_rule_has_one_example_of_its_own() {
     assert_eq!(unique, Rule::ALL.iter().copied().collect());
 }
 
+/// Every rule and weak place of upstream, by the names that this project gave them.
+const UPSTREAM: &str = include_str!("rule-ids.txt");
+
+#[test]
+fn nothing_of_upstream_is_forgotten() {
+    let known: BTreeSet<&str> = UPSTREAM.lines().collect();
+    let ruled: BTreeSet<&str> = Rule::ALL.iter().map(|rule| rule.id()).collect();
+    let elsewhere: BTreeSet<&str> = rules::ELSEWHERE.iter().map(|(name, _)| *name).collect();
+    assert_eq!(elsewhere.len(), rules::ELSEWHERE.len(), "a name is explained twice");
+    let both: Vec<_> = ruled.intersection(&elsewhere).collect();
+    assert!(both.is_empty(), "explained, and a rule: {both:?}");
+    let missing: Vec<_> = known
+        .iter()
+        .filter(|name| !ruled.contains(*name) && !elsewhere.contains(*name))
+        .collect();
+    assert!(missing.is_empty(), "neither a rule nor explained: {missing:?}");
+    let unknown: Vec<_> = elsewhere.difference(&known).collect();
+    assert!(unknown.is_empty(), "nothing of upstream: {unknown:?}");
+    let document = rules::document();
+    for (name, instead) in rules::ELSEWHERE {
+        assert!(
+            document.contains(&format!("| {name} | {instead} |")),
+            "{name} is not documented"
+        );
+    }
+    // Names in explanations lead somewhere.
+    for (name, instead) in rules::ELSEWHERE {
+        for word in instead.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
+            let is_name = word.split_once('-').is_some_and(|(kind, number)| {
+                kind.len() <= 2 && kind.chars().all(|c| c.is_ascii_uppercase()) && number.parse::<u8>().is_ok()
+            });
+            assert!(
+                !is_name || ruled.contains(word) || elsewhere.contains(word),
+                "{name} leads to {word}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_example_is_refused_by_its_rule_and_its_twin_is_not() {
     for entry in rules::all() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Effect, Entry, Object, PEER, Stage, all};
+use super::{ELSEWHERE, Effect, Entry, Object, PEER, Stage, all};
 use crate::resources::Backend;
 
 const HEAD: &str = "\
@@ -17,6 +17,25 @@ test sends each example through the schema, the webhooks and the parser.
   alone and named in ConfigurationState; all others work on.
 
 Warnings do not hinder anything: `kubectl` prints them.
+";
+
+const TAIL: &str = "
+## Running the webhooks
+
+- **Ready**: `/readyz` says yes once a review was answered over TLS under the name of the Service. A Service leads to ready
+  Pods only, so the request goes to the own port; everything else is as an API server would have it: the certificate must
+  carry the name of the Service and fit the CA that was written into the webhook configuration, and the answer needs every
+  object to be readable. Until then `/readyz` says what is missing. A certificate that somebody else provides
+  (`--disable-cert-rotation`) is served as it is: only its provider knows whom API servers trust.
+- **Certificates in files** (`--cert-dir`) are read every two seconds; a pair that does not fit is not served, nor is a
+  certificate that went away forgotten.
+- **Metrics**, beside those of the component: `controller_runtime_webhook_requests_total`,
+  `controller_runtime_webhook_latency_seconds` and `controller_runtime_webhook_requests_in_flight` by path, as upstream, and
+  `metallb_admission_reviews_total` by kind, operation and verdict (`allowed`, `warned`, `denied`, or `failed` when nothing
+  could be decided).
+- **Requests** larger than 3 MiB are answered with 413 (conversions may be larger), those that are no JSON by their content
+  type with 415, those that are no review, or one of an unknown version, with 400. An object that cannot be read is denied
+  with code 400 inside the review.
 ";
 
 /// Writes `docs/validation.md`.
@@ -51,6 +70,11 @@ pub fn document() -> String {
     for entry in entries.iter().filter(|entry| entry.at.is_empty()) {
         let _ = writeln!(text, "| {} | {} |", entry.rule, entry.meaning);
     }
+    text.push_str("\n## What holds in place of the rest\n\n| Name | Here |\n|---|---|\n");
+    for (name, instead) in ELSEWHERE {
+        let _ = writeln!(text, "| {name} | {} |", cell(instead));
+    }
+    text.push_str(TAIL);
     text
 }
 

@@ -5,6 +5,7 @@
 
 mod advertisements;
 mod document;
+mod elsewhere;
 mod operator;
 mod peers;
 mod pools;
@@ -14,6 +15,7 @@ pub use crate::rule::Rule;
 use crate::resources::Backend;
 
 pub use document::document;
+pub use elsewhere::ELSEWHERE;
 
 /// When an object is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
