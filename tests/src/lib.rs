@@ -1,1 +1,3 @@
 //! Behaviour across crates: integration, interop, end to end.
+
+pub mod tools;

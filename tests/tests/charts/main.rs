@@ -1,0 +1,13 @@
+//! The charts, judged by Helm itself: what they render, what they refuse, and that it is what the operator deploys.
+//!
+//! Helm is built once, by Go; without Go these tests say so and pass.
+
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
+
+mod alerts;
+mod helm;
+mod names;
+mod operator;
+mod refusals;
+mod values;
+mod whole;
