@@ -86,6 +86,9 @@ mod tests {
     }
 
     proptest! {
+        // As these are all the fuzzing there is on a stable toolchain, there are many.
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
         #[test]
         fn no_bytes_make_the_decoder_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
             review(&body);

@@ -200,3 +200,27 @@ pub(super) fn with(resources: &Resources, (me, alone): &(ObjectRef, Resources)) 
     );
     all
 }
+
+/// The newcomer once it is stored.
+pub(super) fn aged(alone: &Resources, second: usize) -> Resources {
+    let mut stored = alone.clone();
+    let created: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time =
+        serde_json::from_value(json!(format!("2026-01-01T00:00:{second:02}Z"))).unwrap();
+    macro_rules! age {
+        ($($list:ident),*) => {
+            $(for object in &mut stored.$list {
+                object.metadata.creation_timestamp = Some(created.clone());
+            })*
+        };
+    }
+    age!(
+        pools,
+        address_pools,
+        l2_advertisements,
+        bgp_advertisements,
+        peers,
+        bfd_profiles,
+        communities
+    );
+    stored
+}

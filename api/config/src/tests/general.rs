@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::cluster;
-use super::crowd::{crowd, newcomer, with};
-use crate::{AddressRange, Change, ObjectRef, Parsed, judge_change, parse};
+use super::crowd::{aged, crowd, newcomer, with};
+use crate::{AddressRange, Change, ObjectRef, Parsed, Rule, judge_change, parse};
 
 #[test]
 fn objects_of_other_namespaces_are_not_looked_at() {
@@ -110,5 +110,28 @@ proptest! {
         full.warnings.retain(|warning| warning.object == *object);
         prop_assert_eq!(judged.refused, full.refused);
         prop_assert_eq!(judged.warnings, full.warnings);
+    }
+
+    #[test]
+    fn what_admission_accepts_is_understood_at_load(
+        newcomers in prop::collection::vec(newcomer(), 0..14),
+        (frr, nodes) in (any::<bool>(), any::<bool>()),
+    ) {
+        let mut cluster = if frr { cluster().frr() } else { cluster() };
+        if nodes {
+            cluster = cluster.node("n1", json!({ "rack": "a" })).node("n2", json!({ "rack": "b" }));
+        }
+        let admission = cluster.clone().admission().options;
+        for (second, (object, alone)) in newcomers.into_iter().enumerate() {
+            let change = Change { object: object.clone(), with: Some(&alone) };
+            if judge_change(&cluster.resources, &change, &admission).refused.is_empty() {
+                cluster.resources = with(&cluster.resources, &(object, aged(&alone, second)));
+            }
+        }
+        // Objects may come in any order, so what they name may be missing, or gone again.
+        let names_something = [Rule::A8, Rule::Ap10, Rule::B11];
+        let mut refused = cluster.parse().refused;
+        refused.retain(|refused| !names_something.contains(&refused.rule));
+        prop_assert_eq!(refused, []);
     }
 }
