@@ -1,5 +1,7 @@
 //! The connection to the API server.
 
+mod pace;
+
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -20,6 +22,13 @@ pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that says nothing for so long is dead: a watch lasts a minute, and ends with words.
+const READ_TIMEOUT: Duration = Duration::from_secs(75);
+/// Waits between tries of one request that is answered by 429, 503 or 504 (`Retry-After` wins if it is longer), and how
+/// many: what fails longer is its caller's business, who knows what has changed meanwhile.
+///
+/// kube's own policy waits up to 1000 s, long after the API server is well again.
+const RETRY: (Duration, Duration, u32) = (Duration::from_millis(50), Duration::from_secs(1), 4);
 
 /// `rest_client_requests_total`, over all clients of the process.
 static REQUESTS: LazyLock<Option<IntCounterVec>> = LazyLock::new(|| {
@@ -45,6 +54,9 @@ pub enum Error {
     /// The configuration does not make a client.
     #[error("cannot build a client")]
     Client(#[from] kube::Error),
+    /// Our own waits contradict each other.
+    #[error("cannot build a client")]
+    Retry(#[from] kube::client::retry::InvalidBackoff),
     /// The component name does not fit an HTTP header.
     #[error("component name is not a legal user agent")]
     UserAgent(#[from] http::header::InvalidHeaderValue),
@@ -75,6 +87,7 @@ pub async fn connect_with(component: &str, kubeconfig: Option<&Path>) -> Result<
         None => Config::from_kubeconfig(&KubeConfigOptions::default()).await?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
     config.write_timeout = Some(WRITE_TIMEOUT);
     let agent = format!("{component}/{}", env!("CARGO_PKG_VERSION"));
     config.headers.push((http::header::USER_AGENT, agent.parse()?));
@@ -97,15 +110,15 @@ fn build(config: Config) -> Result<Client, Error> {
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
     connector.set_reset_reader_on_write(config.reset_reader_on_write);
-    let retry = config
-        .default_retry
-        .then(|| RetryLayer::new(RetryPolicy::server_retry()));
+    let (first, longest, tries) = RETRY;
+    let policy = RetryPolicy::new(first, longest, tries, true)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(retry)
+        .layer(RetryLayer::new(policy))
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
+        .layer_fn(pace::Pace::new)
         .layer_fn(|inner| Counted { inner })
         .service(hyper_util::client::legacy::Builder::new(TokioExecutor::new()).build(connector));
     Ok(ClientBuilder::new(service, config.default_namespace).build())

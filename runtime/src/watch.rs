@@ -12,17 +12,19 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, DynamicResourceScope};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
+use kube::runtime::watcher::{self, Event, ExponentialBackoff};
 use kube::{Api, Resource, ResourceExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -32,6 +34,14 @@ pub use kube::runtime::watcher::Config;
 ///
 /// Upstream pings over HTTP/2 and notices after 45 s.
 const WATCH_TIMEOUT: u32 = 60;
+
+/// First and longest wait before the API server is asked again, each up to twice as long by chance.
+///
+/// client-go's longest is 30 s: half a minute in which news are missed after the API server is back.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+
+/// Between two looks for a kind that the cluster lacks.
+const ABSENT: Duration = Duration::from_secs(30);
 
 /// A trouble that lasts is said again after this time.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -168,15 +178,29 @@ where
     P: Fn(&mut K) + Send + Sync + 'static,
 {
     let events = watcher::watcher(api, config)
-        .default_backoff()
-        .take_until(stop.cancelled_owned());
+        .backoff(backoff())
+        .take_until(stop.clone().cancelled_owned());
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => follower.take(event),
-            Err(error) => follower.fail(&error),
+            Err(error) => {
+                if follower.fail(&error) == Verdict::Absent {
+                    let _ = timeout(ABSENT, stop.cancelled()).await;
+                }
+            }
         }
     }
+}
+
+fn backoff() -> impl Backoff {
+    let (first, longest) = BACKOFF;
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(first)
+        .with_max_delay(longest)
+        .with_jitter()
+        .without_max_times();
+    ResetTimerBackoff::new(ExponentialBackoff::from(waits), Duration::from_secs(120))
 }
 
 /// An error with its causes; kube's own texts leave the interesting part to `source()`.
@@ -195,6 +219,15 @@ impl std::fmt::Display for Chain<'_> {
         }
         f.write_str(&text)
     }
+}
+
+/// What a failure means.
+#[derive(PartialEq, Eq)]
+enum Verdict {
+    /// An optional kind is not there.
+    Absent,
+    /// Something is wrong.
+    Trouble,
 }
 
 /// Keeps the store and tells what changed.
@@ -238,13 +271,15 @@ where
     }
 
     /// Warns about a new trouble, and of an old one now and then: an API server that is away need not fill the log.
-    fn fail(&mut self, error: &watcher::Error) {
+    fn fail(&mut self, error: &watcher::Error) -> Verdict {
         let kind = K::kind(&());
         let text = Chain(error).to_string();
         if self.optional && is_out_of_reach(error) {
             debug!(event = "kindUnavailable", %kind, error = text);
             self.tell_ready();
-        } else if self
+            return Verdict::Absent;
+        }
+        if self
             .trouble
             .as_ref()
             .is_some_and(|(said, at)| *said == text && at.elapsed() < SILENCE)
@@ -254,6 +289,7 @@ where
             warn!(event = "watchFailed", %kind, error = text);
             self.trouble = Some((text, Instant::now()));
         }
+        Verdict::Trouble
     }
 
     fn tell_ready(&mut self) {

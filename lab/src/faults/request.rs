@@ -67,8 +67,12 @@ pub struct Request {
     pub namespace: String,
     /// The object, if it names one.
     pub name: String,
+    /// Label and field selectors, as given.
+    pub selector: String,
     /// `resourceVersion`, if given.
     pub resource_version: Option<String>,
+    /// Whether only metadata are asked for.
+    pub metadata_only: bool,
     /// `limit`, if given.
     pub limit: Option<u32>,
     /// Whether a watch asks for bookmarks.
@@ -103,12 +107,21 @@ impl Request {
             resource: path.resource,
             namespace: path.namespace.into(),
             name: path.name.into(),
+            selector: [parameter("labelSelector"), parameter("fieldSelector")]
+                .map(Option::unwrap_or_default)
+                .concat(),
             resource_version: parameter("resourceVersion"),
+            metadata_only: accept(head).contains("as=PartialObjectMetadata"),
             limit: parameter("limit").and_then(|limit| limit.parse().ok()),
             bookmarks: flag("allowWatchBookmarks"),
             status: None,
         }
     }
+}
+
+fn accept(head: &http::request::Parts) -> &str {
+    let value = head.headers.get(http::header::ACCEPT);
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]

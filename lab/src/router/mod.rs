@@ -50,6 +50,8 @@ pub struct Router {
     kind: RouterKind,
     name: &'static str,
     links: Links,
+    // The kernel refuses a second listing on the same socket while one is under way.
+    looking: tokio::sync::Mutex<()>,
     // Held for its end: processes are killed, tasks stopped.
     _running: Running,
 }
@@ -84,6 +86,7 @@ impl Router {
             kind,
             name,
             links,
+            looking: tokio::sync::Mutex::default(),
             _running: running,
         })
     }
@@ -105,6 +108,7 @@ impl Router {
     /// # Errors
     /// When the kernel does not say.
     pub async fn next_hops(&self, prefix: Ipv4Net) -> Result<Vec<Ipv4Addr>> {
+        let _alone = self.looking.lock().await;
         let mut hops = self.links.next_hops(prefix).await?;
         hops.sort_unstable();
         Ok(hops)

@@ -1,0 +1,40 @@
+//! The product under faults of its API server, in the lab: components behind a proxy that plays a script, the test
+//! beside it.
+
+mod chaos;
+mod churn;
+mod etiquette;
+mod faults;
+mod judge;
+mod memory;
+mod plan;
+mod world;
+
+use std::process::ExitCode;
+
+use metallb_lab::ControlPlaneKind;
+use metallb_lab::Kubernetes;
+use metallb_lab::harness::{Test, main as run};
+
+/// The API server in memory, and the newest real one.
+const BOTH: &[ControlPlaneKind] = &[
+    ControlPlaneKind::Embedded,
+    ControlPlaneKind::Envtest(Some(Kubernetes::V1_36)),
+];
+
+fn main() -> ExitCode {
+    run(&[
+        Test {
+            name: "random_faults_break_no_promise",
+            on: BOTH,
+            skip: || None,
+            body: chaos::random_faults,
+        },
+        Test {
+            name: "requests_are_few_and_each_fault_is_survived",
+            on: ControlPlaneKind::EMBEDDED,
+            skip: || None,
+            body: faults::one_by_one,
+        },
+    ])
+}
