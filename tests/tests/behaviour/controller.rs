@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 mod faults;
+mod input;
 
 const NAMESPACE: &str = "metallb-system";
 
