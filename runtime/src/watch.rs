@@ -15,7 +15,7 @@ use std::time::Duration;
 use backon::ExponentialBuilder;
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{DeserializeGuard, DynamicResourceScope};
+use kube::core::DynamicResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
@@ -143,10 +143,37 @@ fn guarded<K: Resource<DynamicType = ()>>(api: Api<K>) -> Api<Guarded<K>> {
     }
 }
 
-/// [`DeserializeGuard`] whose scope is known at run time only, so that one watch serves both scopes.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(transparent, bound(deserialize = "K: Resource + Deserialize<'de>"))]
-struct Guarded<K>(DeserializeGuard<K>);
+/// An object, or what is left of one that cannot be decoded. The scope is known at run time only, so that one watch
+/// serves both.
+///
+/// Unlike kube's `DeserializeGuard` it copies nothing for the case of an error, and drops `managedFields`, often half
+/// of an object, before they are decoded.
+#[derive(Clone, Debug)]
+struct Guarded<K>(Result<K, Broken>);
+
+#[derive(Clone, Debug)]
+struct Broken {
+    metadata: Box<ObjectMeta>,
+    error: String,
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut value = serde_json::Value::deserialize(deserializer)?;
+        if let Some(metadata) = value.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        K::deserialize(&value).map(|object| Self(Ok(object))).or_else(|error| {
+            let metadata = value.get("metadata").map(ObjectMeta::deserialize);
+            let metadata = metadata.unwrap_or_else(|| Ok(ObjectMeta::default()));
+            let broken = Broken {
+                metadata: Box::new(metadata.map_err(serde::de::Error::custom)?),
+                error: error.to_string(),
+            };
+            Ok(Self(Err(broken)))
+        })
+    }
+}
 
 impl<K: Resource> Resource for Guarded<K> {
     type DynamicType = K::DynamicType;
@@ -165,10 +192,10 @@ impl<K: Resource> Resource for Guarded<K> {
         K::plural(dt)
     }
     fn meta(&self) -> &ObjectMeta {
-        self.0.meta()
+        self.0.as_ref().map_or_else(|broken| &*broken.metadata, K::meta)
     }
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.0.meta_mut()
+        self.0.as_mut().map_or_else(|broken| &mut *broken.metadata, K::meta_mut)
     }
 }
 
@@ -300,7 +327,7 @@ where
 
     /// Returns the pruned object, or its last legible version.
     fn accept(&self, object: Guarded<K>) -> Option<K> {
-        match object.0.0 {
+        match object.0 {
             Ok(mut object) => {
                 object.meta_mut().managed_fields = None;
                 (self.prune)(&mut object);
