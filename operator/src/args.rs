@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, action = ArgAction::Set, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub webhook_http2: bool,
 
-    /// Restart the pods of the webhook server at start, so that they read the TLS settings again.
+    /// Taken for upstream's sake: the webhook server reads TLS settings by itself, so its pods are never restarted.
     #[arg(long, action = ArgAction::Set, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub external_metallb_webhook_server: bool,
 

@@ -14,8 +14,13 @@ pub(crate) const TYPES: [&str; 4] = ["Available", "Upgradeable", "Progressing", 
 /// How the deployment goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// All workloads run as wanted; the message tells what is odd about it.
-    Available(String),
+    /// All workloads run as wanted.
+    Available {
+        /// `Available`, or what is odd about it as one word.
+        reason: &'static str,
+        /// What is odd about it, for people.
+        message: String,
+    },
     /// Everything is applied and not yet running; the message names the workloads.
     Progressing(String),
     /// The resource cannot be deployed.
@@ -28,6 +33,14 @@ pub(crate) enum State {
 }
 
 impl State {
+    #[cfg(test)]
+    pub(crate) const fn available() -> Self {
+        Self::Available {
+            reason: "Available",
+            message: String::new(),
+        }
+    }
+
     pub(crate) fn degraded(reason: &str, message: impl Into<String>) -> Self {
         Self::Degraded {
             reason: reason.to_owned(),
@@ -38,18 +51,27 @@ impl State {
     /// Gives reason and message of a condition that is true, none for one that is not.
     pub(crate) fn of(&self, type_: &str) -> Option<(&str, &str)> {
         match (self, type_) {
-            (Self::Available(message), "Available") => Some(("Available", message)),
-            (Self::Available(_), "Upgradeable") => Some(("Upgradeable", "")),
+            (Self::Available { reason, message }, "Available") => Some((reason, message)),
+            (Self::Available { .. }, "Upgradeable") => Some(("Upgradeable", "")),
             (Self::Progressing(message), "Progressing") => Some(("Progressing", message)),
             (Self::Degraded { reason, message }, "Degraded") => Some((reason, message)),
             _ => None,
         }
     }
 
+    /// Tells whether somebody should look at it.
+    pub(crate) fn is_worrying(&self) -> bool {
+        match self {
+            Self::Available { reason, .. } => *reason != "Available",
+            Self::Progressing(_) => false,
+            Self::Degraded { .. } => true,
+        }
+    }
+
     /// Gives the type of the condition that tells this state, its reason and its message.
     pub(crate) fn summary(&self) -> (&'static str, &str, &str) {
         match self {
-            Self::Available(message) => ("Available", "Available", message),
+            Self::Available { reason, message } => ("Available", reason, message),
             Self::Progressing(message) => ("Progressing", "Progressing", message),
             Self::Degraded { reason, message } => ("Degraded", reason, message),
         }
@@ -114,7 +136,7 @@ mod tests {
     #[test]
     fn four_conditions_stand_in_order_and_one_state_holds() {
         for (state, wanted) in [
-            (State::Available(String::new()), vec!["Available", "Upgradeable"]),
+            (State::available(), vec!["Available", "Upgradeable"]),
             (State::Progressing("x".into()), vec!["Progressing"]),
             (degraded(), vec!["Degraded"]),
         ] {
@@ -141,7 +163,7 @@ mod tests {
         let first = conditions(&State::Progressing("0 of 1".into()), Some(1), &[], at(1));
         let second = conditions(&State::Progressing("1 of 2".into()), Some(2), &first, at(2));
         assert!(second.iter().all(|it| it.last_transition_time == Time(at(1))));
-        let third = conditions(&State::Available(String::new()), Some(2), &second, at(3));
+        let third = conditions(&State::available(), Some(2), &second, at(3));
         let moved: Vec<_> = third
             .iter()
             .filter(|it| it.last_transition_time == Time(at(3)))

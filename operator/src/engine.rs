@@ -1,39 +1,33 @@
-//! The reconciler: one key at a time, from watches to writes.
+//! The reconciler's loop: watches, queue, leadership, end.
 
-use std::{collections::HashMap, pin::Pin, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use k8s_openapi::{
-    api::{
-        apps::v1::{DaemonSet, Deployment},
-        core::v1::{ConfigMap, ServiceAccount},
-    },
-    apimachinery::pkg::apis::meta::v1::Condition,
-    jiff::Timestamp,
-};
 use kube::{
     Api, Client, Resource,
     runtime::reflector::{ObjectRef, Store},
 };
-use metallb_api::{MetalLB, MetalLBStatus, names::field_manager};
-use metallb_manifests::Environment;
+use metallb_api::{MetalLB, names};
+use metallb_manifests::{Environment, Platform};
 use metallb_runtime::{
     CancellationToken,
     admin::Health,
-    apply,
-    events::{EventType, Recorder},
+    events::Recorder,
     watch::{self, Change, Watched},
     work::{Outcome, Queue},
 };
-use tokio::sync::watch::Receiver;
-use tracing::{error, info, warn};
+use tokio::{sync::watch::Receiver, time::timeout};
+use tracing::{debug, error, info, warn};
 
 use crate::{
-    conditions::{State, conditions},
+    finalizer,
+    inventory::{Feed, Inventory, View},
     metrics::Metrics,
+    olm::OperatorCondition,
     plan::{Key, Plan, plan},
-    readiness,
-    sync::{self, Sync},
+    reconcile::Reconciler,
+    sync::Sync,
+    tell::Teller,
 };
 
 /// What `/readyz` calls the first sight of the cluster.
@@ -42,98 +36,64 @@ pub(crate) const CLUSTER: &str = "MetalLB resources and deployed objects";
 /// Every so often all is looked at again, in case a watch has kept something from us.
 const RESYNC: Duration = Duration::from_secs(300);
 
-/// A task that feeds the queue from one watch.
-type Feed = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+/// The API group by which OpenShift is known.
+const OPENSHIFT: &str = "route.openshift.io";
+
+/// Time between two attempts to find out what the cluster offers.
+const DISCOVERY: Duration = Duration::from_secs(2);
+
+/// How long the end may be put off for giving the finalizer back.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// Owns the state of the reconciler.
 pub(crate) struct Engine {
     client: Client,
-    environment: Environment,
+    environment: Receiver<Environment>,
     resources: Store<MetalLB>,
-    sync: Sync,
+    inventory: Inventory,
+    openshift: bool,
+    reconciler: Reconciler,
     queue: Queue<Key>,
-    recorder: Recorder,
     metrics: Metrics,
-    /// The conditions that were written last, with the resource's uid.
-    told: HashMap<Key, (Option<String>, Vec<Condition>)>,
 }
 
 impl Engine {
     /// Starts the watches; the second value keeps the queue fed and must be run beside the engine.
     pub(crate) fn new(
         client: Client,
-        environment: &Environment,
+        environment: Receiver<Environment>,
         recorder: Recorder,
         metrics: Metrics,
+        condition: Option<String>,
         stop: &CancellationToken,
-    ) -> (Self, Vec<(&'static str, Feed)>) {
+    ) -> (Self, Vec<Feed>) {
         let queue = Queue::new(metallb_runtime::work::Backoff::default());
         let resources = watch::watch(
             Api::<MetalLB>::all(client.clone()),
             watch::Config::default(),
             stop.clone(),
         );
-        let ours = || watch::Config::default().labels(&sync::selector());
-        let namespace = environment.namespace.as_str();
-        let config_maps = watch::watch(
-            Api::<ConfigMap>::namespaced(client.clone(), namespace),
-            ours(),
-            stop.clone(),
-        );
-        let daemon_sets = watch::watch(
-            Api::<DaemonSet>::namespaced(client.clone(), namespace),
-            ours(),
-            stop.clone(),
-        );
-        let deployments = watch::watch(
-            Api::<Deployment>::namespaced(client.clone(), namespace),
-            ours(),
-            stop.clone(),
-        );
-        let service_accounts = watch::watch(
-            Api::<ServiceAccount>::namespaced(client.clone(), namespace),
-            ours(),
-            stop.clone(),
-        );
-        let stores = sync::stores(&config_maps, &daemon_sets, &deployments, &service_accounts);
+        let namespace = environment.borrow().namespace.clone();
+        let singleton = Key::singleton(&namespace);
+        let (changed, key) = (queue.clone(), singleton.clone());
+        let notify = move || changed.add(key.clone());
+        let (inventory, mut feeds) = Inventory::watch(&client, &namespace, notify, stop);
+        let store = resources.store.clone();
+        feeds.push(Box::pin(feed(resources, queue.clone())));
+        let condition = OperatorCondition::from_name(&client, &namespace, condition);
+        let teller = Teller::new(client.clone(), recorder, metrics.clone(), singleton, condition);
+        let sync = Sync::new(client.clone(), &namespace, inventory.clone(), metrics.clone());
+        let reconciler = Reconciler::new(client.clone(), &namespace, sync, teller, queue.clone());
         let engine = Self {
-            resources: resources.store.clone(),
-            sync: Sync::new(client.clone(), namespace, stores, metrics.clone()),
-            queue: queue.clone(),
+            resources: store,
+            reconciler,
+            inventory,
+            openshift: false,
+            queue,
             client,
-            recorder,
+            environment,
             metrics,
-            told: HashMap::new(),
-            environment: environment.clone(),
         };
-        let singleton = Key::singleton(namespace);
-        let one = || {
-            let singleton = singleton.clone();
-            move || singleton.clone()
-        };
-        let (a, b, c, d) = (one(), one(), one(), one());
-        let feeds: Vec<(&'static str, Feed)> = vec![
-            (
-                "watch of MetalLB resources",
-                Box::pin(feed(resources, queue.clone(), Key::of)),
-            ),
-            (
-                "watch of ConfigMaps",
-                Box::pin(feed(config_maps, queue.clone(), move |_| a())),
-            ),
-            (
-                "watch of DaemonSets",
-                Box::pin(feed(daemon_sets, queue.clone(), move |_| b())),
-            ),
-            (
-                "watch of Deployments",
-                Box::pin(feed(deployments, queue.clone(), move |_| c())),
-            ),
-            (
-                "watch of ServiceAccounts",
-                Box::pin(feed(service_accounts, queue, move |_| d())),
-            ),
-        ];
         (engine, feeds)
     }
 
@@ -145,41 +105,70 @@ impl Engine {
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         tokio::select! {
-            ready = self.wait_until_ready() => ready?,
+            ready = self.look_around() => ready?,
             () = stop.cancelled() => return Ok(()),
         }
         health.ready(CLUSTER);
-        let mut leading = *leader.borrow_and_update();
+        let mut leading = false;
         let mut resync = tokio::time::interval(RESYNC);
+        leader.mark_changed();
         loop {
             // Cancel-safe: a key is handed out only when `next` completes.
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => break,
                 changed = leader.changed() => {
                     if changed.is_err() && !stop.is_cancelled() {
                         bail!("the election of a leader ended unexpectedly");
                     }
                     leading = *leader.borrow_and_update();
                     info!(event = "leadership", leading);
+                    if leading {
+                        self.reconciler.begin().await;
+                    }
                     self.enqueue_all();
                 }
                 // The first tick comes at once.
                 _ = resync.tick() => self.enqueue_all(),
+                Ok(()) = self.environment.changed() => {
+                    info!(event = "environmentChanged");
+                    self.enqueue_all();
+                }
                 key = self.queue.next() => {
                     let outcome = if leading { self.reconcile(&key).await } else { Outcome::Ok };
                     self.queue.done(&key, outcome);
                 }
             }
         }
+        if leading {
+            self.part().await;
+        }
+        Ok(())
     }
 
-    async fn wait_until_ready(&self) -> anyhow::Result<()> {
-        self.resources
-            .wait_until_ready()
-            .await
-            .context("the watch of MetalLB resources ended")?;
-        self.sync.wait_until_ready().await
+    /// Waits until the cluster is known.
+    async fn look_around(&mut self) -> anyhow::Result<()> {
+        let known = self.resources.wait_until_ready().await;
+        known.context("the watch of MetalLB resources ended")?;
+        self.inventory.wait_until_known().await;
+        self.openshift = loop {
+            match self.client.list_api_groups().await {
+                Ok(list) => break list.groups.iter().any(|group| group.name == OPENSHIFT),
+                Err(error) => warn!(event = "discoveryFailed", %error),
+            }
+            tokio::time::sleep(DISCOVERY).await;
+        };
+        Ok(())
+    }
+
+    /// What was told, with what the cluster offers by now.
+    fn environment_now(&self) -> Environment {
+        let mut environment = self.environment.borrow().clone();
+        environment.platform = Platform::discover(|group, kind| match group {
+            OPENSHIFT => self.openshift,
+            _ => !matches!(self.inventory.view(kind), View::Absent | View::Unknown),
+        });
+        environment
     }
 
     /// Queues all resources, and the one that has an effect even if it is gone: there may be something to remove.
@@ -187,124 +176,63 @@ impl Engine {
         for resource in self.resources.state() {
             self.queue.add(Key::of(&resource));
         }
-        self.queue.add(Key::singleton(&self.environment.namespace));
+        self.queue.add(Key::singleton(&self.environment.borrow().namespace));
     }
 
     async fn reconcile(&mut self, key: &Key) -> Outcome {
+        let environment = self.environment_now();
         let resource = self.resources.get(&ObjectRef::new(&key.name).within(&key.namespace));
-        let result = match plan(key, resource.as_deref(), &self.environment) {
-            Plan::Deploy(objects) => self
-                .sync
-                .deploy(&objects)
-                .await
-                .map(|live| Some(readiness::state(&live))),
-            Plan::Refuse(state) => Ok(Some(state)),
-            Plan::Remove => self.sync.remove().await.map(|()| None),
-            Plan::Nothing => Ok(None),
-        };
-        let (state, mut outcome) = match result {
-            Ok(state) => (state, Outcome::Ok),
-            Err(failure) => {
-                let state = failure.state();
-                error!(event = "reconcileFailed", resource = %key, error = format!("{:#}", anyhow::Error::new(failure)));
-                (state, Outcome::Retry)
+        let resource = resource.as_deref();
+        let result = match plan(key, resource, &environment) {
+            Plan::Deploy(backend, objects) => self.reconciler.deploy(key, resource, backend, objects).await,
+            Plan::Refuse(state) => self.reconciler.refuse(key, resource, state).await,
+            Plan::Remove => self.reconciler.remove(key, resource).await,
+            Plan::Nothing => {
+                self.reconciler.forget(key);
+                Ok(())
             }
         };
-        let Some(resource) = resource else {
-            self.told.remove(key);
-            self.metrics.reconciled(outcome == Outcome::Ok);
-            return outcome;
+        let outcome = match result {
+            Ok(()) => Outcome::Ok,
+            Err(failure) => {
+                let (passing, text) = (failure.is_passing(), failure.state().summary().2.to_owned());
+                if passing {
+                    debug!(event = "reconcileFailed", resource = %key, error = text);
+                } else {
+                    error!(event = "reconcileFailed", resource = %key, error = text);
+                }
+                self.reconciler.failed(key, resource, &failure).await;
+                Outcome::Retry
+            }
         };
-        if let Some(state) = state
-            && let Err(failure) = self.tell(key, &resource, &state).await
-        {
-            warn!(event = "statusFailed", resource = %key, error = format!("{:#}", anyhow::Error::new(failure)));
-            outcome = Outcome::Retry;
-        }
         self.metrics.reconciled(outcome == Outcome::Ok);
         outcome
     }
 
-    /// Writes the state into the status, if it is not there already.
-    async fn tell(&mut self, key: &Key, resource: &MetalLB, state: &State) -> Result<(), apply::Error> {
-        let uid = resource.metadata.uid.clone();
-        let stored = resource
-            .status
-            .as_ref()
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default();
-        // What we wrote ourselves may not have come back to us yet.
-        let before = match self.told.get(key) {
-            Some((told, conditions)) if *told == uid => conditions.as_slice(),
-            _ => stored,
-        };
-        if *key == Key::singleton(&self.environment.namespace) {
-            self.metrics.state(state);
+    /// Lets a deletion go on without us: nobody may ever come who could finish it.
+    async fn part(&self) {
+        let namespace = self.environment.borrow().namespace.clone();
+        let giving = finalizer::give_back(&self.client, &namespace, names::METALLB_RESOURCE);
+        match timeout(PARTING, giving).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(event = "finalizerKept", error = error.state().summary().2),
+            Err(_) => warn!(event = "finalizerKept", error = "the API server did not answer"),
         }
-        let made = conditions(state, resource.metadata.generation, before, Timestamp::now());
-        if made == stored {
-            return Ok(());
-        }
-        let news = !says_the_same(before, &made);
-        let api: Api<MetalLB> = Api::namespaced(self.client.clone(), &key.namespace);
-        let status = MetalLBStatus {
-            conditions: made.clone(),
-            ..MetalLBStatus::default()
-        };
-        match apply::status(&api, &key.name, &status, field_manager::OPERATOR).await {
-            // It was deleted meanwhile.
-            Err(apply::Error::Api { source, .. }) if is_gone(&source) => return Ok(()),
-            result => result?,
-        };
-        self.told.insert(key.clone(), (uid, made));
-        if news {
-            self.announce(key, resource, state);
-        }
-        Ok(())
-    }
-
-    fn announce(&self, key: &Key, resource: &MetalLB, state: &State) {
-        let (type_, reason, message) = state.summary();
-        let event_type = match state {
-            State::Degraded { .. } => EventType::Warning,
-            _ => EventType::Normal,
-        };
-        let note = if message.is_empty() {
-            "all workloads are ready"
-        } else {
-            message
-        };
-        info!(event = "stateChanged", resource = %key, state = type_, reason, note);
-        self.recorder
-            .emit(&resource.object_ref(&()), event_type, reason, "Reconcile", note);
     }
 }
 
-fn is_gone(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
-}
-
-/// Tells whether the conditions that hold are the same, and for the same reasons.
-fn says_the_same(before: &[Condition], after: &[Condition]) -> bool {
-    let holding = |conditions: &[Condition]| -> Vec<(String, String)> {
-        let holding = conditions.iter().filter(|condition| condition.status == "True");
-        holding
-            .map(|condition| (condition.type_.clone(), condition.reason.clone()))
-            .collect()
-    };
-    holding(before) == holding(after)
-}
-
-/// Queues a key for everything that a watch reports.
-async fn feed<K>(mut watched: Watched<K>, queue: Queue<Key>, key: impl Fn(&K) -> Key) -> anyhow::Result<()>
-where
-    K: Resource<DynamicType = ()> + Clone,
-{
+/// Queues a key for everything that the watch of MetalLB resources reports.
+async fn feed(mut watched: Watched<MetalLB>, queue: Queue<Key>) -> anyhow::Result<()> {
     while let Some(change) = watched.changes.recv().await {
         match &change {
-            Change::Applied(object) | Change::Deleted(object) => queue.add(key(object)),
+            Change::Applied(object) | Change::Deleted(object) => queue.add(Key::of(object)),
             Change::Ready => {}
         }
     }
     Ok(())
+}
+
+/// Names the resource for events.
+pub(crate) fn reference(resource: &MetalLB) -> k8s_openapi::api::core::v1::ObjectReference {
+    resource.object_ref(&())
 }

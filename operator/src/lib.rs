@@ -1,27 +1,43 @@
 //! Turns the MetalLB resource into a running MetalLB, and keeps it so.
 //!
 //! ```text
-//!  watches: MetalLB, DaemonSet, Deployment, ConfigMap, ServiceAccount
+//!  watches: MetalLB, and an inventory of all that we deploy
 //!     │ changes → keys                    (every replica)
 //!     ▼
-//!  work queue ──► engine ──► plan (pure) ──► apply, prune      (the leader)
-//!                              │
-//!                              └► readiness, conditions (pure) ──► status, events
+//!  work queue ──► engine ──► plan (pure) ──► sync: apply, prune      (the leader)
+//!                   │          │
+//!                   │          └► readiness, diagnosis, conditions ──► status, events
+//!                   └► teardown: withdraw, then delete
 //!  webhook of the MetalLB kind, /healthz and /readyz           (every replica)
 //! ```
 //!
 //! What to deploy is decided in `metallb-manifests`; this crate compares it with what is there and writes the
 //! difference. In steady state nothing is written.
 
+mod adoption;
 pub mod args;
 mod conditions;
+mod deployer;
+mod diagnosis;
 mod drift;
 mod engine;
+mod failure;
+mod finalizer;
+mod inventory;
+mod kinds;
 mod metrics;
+mod olm;
 mod plan;
+mod preflight;
 mod readiness;
+mod reconcile;
 mod run;
 mod sync;
+mod teardown;
+mod tell;
+mod tls_config;
+mod withdrawal;
 
 pub use args::Args;
+pub use deployer::Deployer;
 pub use run::run;

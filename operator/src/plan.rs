@@ -4,7 +4,7 @@ use std::fmt;
 
 use kube::{Resource, ResourceExt};
 use metallb_api::{MetalLB, names};
-use metallb_manifests::{Environment, Object, desired};
+use metallb_manifests::{EffectiveBackend, Environment, Object, desired};
 use metallb_webhooks::verdict::check_metallb;
 
 use crate::conditions::State;
@@ -42,8 +42,8 @@ impl fmt::Display for Key {
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Plan {
-    /// These objects shall exist, and no others of ours.
-    Deploy(Vec<Object>),
+    /// These objects shall exist, for this back-end, and no others of ours.
+    Deploy(EffectiveBackend, Vec<Object>),
     /// Leave everything as it is and say why.
     Refuse(State),
     /// No object of ours shall exist.
@@ -66,8 +66,12 @@ pub(crate) fn plan(key: &Key, resource: Option<&MetalLB>, environment: &Environm
         let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         return Plan::Refuse(State::degraded("InvalidSpec", message));
     }
+    let backend = match EffectiveBackend::of(&resource.spec, environment) {
+        Ok(backend) => backend,
+        Err(unknown) => return Plan::Refuse(State::degraded("InvalidSpec", unknown.to_string())),
+    };
     match desired(&resource.spec, environment) {
-        Ok(objects) => Plan::Deploy(owned(objects, resource)),
+        Ok(objects) => Plan::Deploy(backend, owned(objects, resource)),
         Err(refusal) => Plan::Refuse(State::degraded(refusal.reason(), refusal.to_string())),
     }
 }
@@ -132,7 +136,7 @@ mod tests {
     // OP-12
     #[test]
     fn the_right_resource_is_deployed_and_owns_what_may_vanish() {
-        let Plan::Deploy(objects) = planned(&resource("metallb-system", "metallb")) else {
+        let Plan::Deploy(_, objects) = planned(&resource("metallb-system", "metallb")) else {
             panic!()
         };
         assert_eq!(objects.len(), 5);

@@ -1,46 +1,30 @@
 //! Starts the tasks of the operator and waits for their end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
-use anyhow::Context;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::{
-    Api, Client,
-    api::{DeleteParams, ListParams},
-};
-use metallb_api::names::{self, event_source, field_manager};
-use metallb_manifests::{Environment, TlsSettings, install};
+use kube::Client;
+use metallb_api::names::{self, event_source};
+use metallb_manifests::{Environment, TlsSettings};
 use metallb_runtime::{
     CancellationToken,
     admin::{self, Health},
-    apply, client,
-    events::Recorder,
-    lease,
+    client,
     tasks::Tasks,
     tls,
 };
 use metallb_webhooks::verdict::Kind;
 use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, Target, Webhooks};
-use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
     Args,
-    engine::{CLUSTER, Engine},
+    deployer::{Deployer, GRACE},
+    engine::CLUSTER,
     metrics::{self, Metrics},
 };
 
 /// What `/readyz` calls the webhook.
 const WEBHOOK: &str = "webhook certificates";
-
-/// Time for tasks to end after the stop signal.
-const GRACE: Duration = Duration::from_secs(8);
-
-/// Time to give up the lease after that.
-const LEASE_GRACE: Duration = Duration::from_secs(1);
-
-/// Time between two attempts to write the TLS settings.
-const TLS_RETRY: Duration = Duration::from_secs(2);
 
 /// Runs the operator until `stop`.
 ///
@@ -50,19 +34,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let environment = Environment::from_variables(|name| std::env::var(name).ok())?;
     tls_options(&environment.tls).check()?;
     let client = client::connect(event_source::OPERATOR).await?;
-    let identity = identity();
-    let recorder = Recorder::new(client.clone(), event_source::OPERATOR, &identity);
     let metrics = Metrics::new()?;
     let health = Health::waiting_for([CLUSTER, WEBHOOK]);
     let address = SocketAddr::from(([0, 0, 0, 0], args.port));
-    let (leader, always) = leadership(&args, &environment, &client, &identity, &stop);
-    let holding = leader.clone();
-    let (engine, feeds) = Engine::new(client.clone(), &environment, recorder, metrics.clone(), &stop);
-
     let mut tasks = Tasks::new(stop.clone());
-    for (name, feed) in feeds {
-        tasks.spawn(name, feed);
-    }
     let (served, halt) = (health.clone(), stop.clone());
     tasks.spawn("health server", async move {
         Ok(admin::serve_health(address, served, halt).await?)
@@ -75,16 +50,21 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     );
     tasks.spawn("webhook readiness", report(ready, health.clone(), stop.clone()));
     if let Some(address) = args.metrics_addr.0 {
-        tasks.spawn("metrics server", metrics::serve(address, metrics, stop.clone()));
+        tasks.spawn("metrics server", metrics::serve(address, metrics.clone(), stop.clone()));
     }
-    tasks.spawn("reconciler", engine.run(leader, health, stop.clone()));
-    tasks.spawn(
-        "TLS settings",
-        pass_on_tls(client, environment, args.external_metallb_webhook_server, stop),
-    );
+    if args.external_metallb_webhook_server {
+        info!("the webhook server reads TLS settings by itself: its pods are not restarted");
+    }
+    let deployer = Deployer {
+        client,
+        environment,
+        identity: identity(),
+        elect: args.enable_leader_election,
+        operator_condition: std::env::var("OPERATOR_CONDITION_NAME").ok(),
+    };
+    let held = deployer.spawn(&mut tasks, metrics, health, &stop);
     let ended = tasks.join(GRACE).await;
-    drop(always);
-    lease::given_up(holding, LEASE_GRACE).await;
+    held.give_up().await;
     Ok(ended?)
 }
 
@@ -96,30 +76,6 @@ fn identity() -> String {
     named
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| format!("{}-{}", event_source::OPERATOR, std::process::id()))
-}
-
-/// Tells whether to lead; without election always. The sender must live as long as the receiver is used.
-fn leadership(
-    args: &Args,
-    environment: &Environment,
-    client: &Client,
-    identity: &str,
-    stop: &CancellationToken,
-) -> (watch::Receiver<bool>, Option<watch::Sender<bool>>) {
-    if !args.enable_leader_election {
-        let (sender, receiver) = watch::channel(true);
-        return (receiver, Some(sender));
-    }
-    let timing = lease::Timing::default();
-    let receiver = lease::hold(
-        client.clone(),
-        &environment.namespace,
-        names::OPERATOR_LEASE,
-        identity,
-        timing,
-        stop.clone(),
-    );
-    (receiver, None)
 }
 
 /// The webhook of the MetalLB kind, which every replica serves.
@@ -170,53 +126,4 @@ fn tls_options(settings: &TlsSettings) -> tls::Options {
         cipher_suites: settings.cipher_suites.clone(),
         curve_preferences: settings.curve_preferences.clone(),
     }
-}
-
-/// Writes the TLS settings where the webhook server reads them, once.
-async fn pass_on_tls(
-    client: Client,
-    environment: Environment,
-    restart: bool,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    while let Err(error) = write_tls(&client, &environment, restart).await {
-        warn!(event = "tlsSettingsFailed", error = format!("{error:#}"));
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(TLS_RETRY) => {}
-        }
-    }
-    stop.cancelled().await;
-    Ok(())
-}
-
-async fn write_tls(client: &Client, environment: &Environment, restart: bool) -> anyhow::Result<()> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &environment.namespace);
-    let map = install::tls_config(&environment.tls);
-    let applied = apply::apply(&api, &map, field_manager::OPERATOR).await?;
-    if applied.changed {
-        info!(event = "applied", object = %format_args!("ConfigMap/{}", names::TLS_CONFIG_MAP));
-    }
-    if restart {
-        let pods: Api<Pod> = Api::namespaced(client.clone(), &environment.namespace);
-        let selector = format!(
-            "{}={},{}={}",
-            names::LABEL_APP,
-            names::APP,
-            names::LABEL_COMPONENT,
-            names::WEBHOOK_SERVER
-        );
-        let chosen = ListParams::default().labels(&selector);
-        for pod in pods
-            .list_metadata(&chosen)
-            .await
-            .context("cannot list pods of the webhook server")?
-        {
-            let name = pod.metadata.name.unwrap_or_default();
-            pods.delete(&name, &DeleteParams::default())
-                .await
-                .with_context(|| format!("cannot delete pod {name}"))?;
-        }
-    }
-    Ok(())
 }

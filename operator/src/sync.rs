@@ -1,271 +1,300 @@
-//! Brings the cluster to the plan: the only place that writes.
+//! Brings the cluster to the plan: the only place that writes what is deployed.
 
-use std::{collections::HashMap, fmt::Debug};
+use std::{collections::HashMap, sync::Arc};
 
-use anyhow::Context;
-use k8s_openapi::api::{
-    apps::v1::{DaemonSet, Deployment},
-    core::v1::{ConfigMap, ServiceAccount},
-};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    core::{ApiResource, NamespaceResourceScope},
-    runtime::reflector::{ObjectRef, Store},
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    core::ApiResource,
 };
-use metallb_api::names::{self, field_manager};
-use metallb_manifests::{MANAGED_BY, Object};
-use metallb_runtime::{apply, watch::Watched};
-use serde::{Serialize, de::DeserializeOwned};
+use metallb_api::names::field_manager;
+use metallb_manifests::Object;
 use serde_json::Value;
 use tracing::info;
 
-use crate::{conditions::State, drift::covers, metrics::Metrics};
+use crate::{
+    adoption,
+    drift::covers,
+    failure::Error,
+    inventory::{self, Inventory, View},
+    kinds::kinds,
+    metrics::Metrics,
+};
 
-/// What we deploy, as it is in the cluster.
-#[derive(Clone)]
-pub(crate) struct Stores {
-    pub(crate) config_maps: Store<ConfigMap>,
-    pub(crate) daemon_sets: Store<DaemonSet>,
-    pub(crate) deployments: Store<Deployment>,
-    pub(crate) service_accounts: Store<ServiceAccount>,
-}
-
-/// The labels of what we deploy, as a selector.
-pub(crate) fn selector() -> String {
-    format!("{}={},{}={}", names::LABEL_APP, names::APP, MANAGED_BY.0, MANAGED_BY.1)
-}
+/// How many questions are asked at a time.
+const AT_A_TIME: usize = 8;
 
 /// Applies and prunes in the operator's namespace.
 pub(crate) struct Sync {
     client: Client,
     namespace: String,
-    stores: Stores,
+    pub(crate) inventory: Inventory,
     metrics: Metrics,
     /// What was applied last, by `Kind/name`: a field that is no longer wanted shows only here.
     applied: HashMap<String, Value>,
+    /// What upstream's operator left here.
+    leftovers: Vec<(String, Arc<Value>)>,
 }
 
-/// A write that failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// The API server refused it or could not be asked.
-    #[error(transparent)]
-    Apply(#[from] apply::Error),
-    /// A kind is in the manifests that this code cannot write; a bug.
-    #[error("cannot apply {0}: the operator does not deploy this kind")]
-    Kind(String),
-    /// An object that cannot be written as JSON; a bug.
-    #[error("cannot serialise {0}")]
-    Json(String, #[source] serde_json::Error),
+/// Why an object was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Why {
+    /// It was not there.
+    Created,
+    /// Something else is wanted now.
+    Updated,
+    /// Somebody else deleted or edited it.
+    Repaired,
 }
 
-impl Error {
-    /// Tells the state that the failure means for the resource; none for what passes by itself.
-    pub(crate) fn state(&self) -> Option<State> {
-        let Self::Apply(apply::Error::Api { source, .. }) = self else {
-            return Some(State::degraded("ApplyFailed", self.to_string()));
-        };
-        let kube::Error::Api(status) = source.as_ref() else {
-            return None;
-        };
-        let reason = match status.code {
-            401 | 403 => "MissingPermissions",
-            // Conflicts, throttling and failures of the server itself.
-            409 | 429 | 500.. => return None,
-            _ => "ApplyFailed",
-        };
-        Some(State::degraded(reason, format!("{self}: {}", status.message)))
+impl Why {
+    /// What the event is called, and how metrics count it.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Created => "Created",
+            Self::Updated => "Updated",
+            Self::Repaired => "Repaired",
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Created | Self::Updated => "apply",
+            Self::Repaired => "repair",
+        }
     }
 }
 
+/// An object that has to be written.
+struct Due {
+    id: String,
+    resource: ApiResource,
+    namespaced: bool,
+    wanted: Value,
+    why: Why,
+}
+
+/// What a pass has written.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written(pub(crate) Vec<(Why, String)>);
+
 impl Sync {
-    pub(crate) fn new(client: Client, namespace: &str, stores: Stores, metrics: Metrics) -> Self {
+    pub(crate) fn new(client: Client, namespace: &str, inventory: Inventory, metrics: Metrics) -> Self {
         Self {
             client,
             namespace: namespace.to_owned(),
-            stores,
+            inventory,
             metrics,
             applied: HashMap::new(),
+            leftovers: Vec::new(),
         }
     }
 
-    /// Waits until our view of the cluster is complete.
-    pub(crate) async fn wait_until_ready(&self) -> anyhow::Result<()> {
-        let ended = "a watch of deployed objects ended";
-        self.stores.config_maps.wait_until_ready().await.context(ended)?;
-        self.stores.daemon_sets.wait_until_ready().await.context(ended)?;
-        self.stores.deployments.wait_until_ready().await.context(ended)?;
-        self.stores.service_accounts.wait_until_ready().await.context(ended)
-    }
-
-    /// Makes the objects exist as wanted and removes all others of ours; returns them as they are in the cluster.
-    pub(crate) async fn deploy(&mut self, wanted: &[Object]) -> Result<Vec<Object>, Error> {
-        let mut live = Vec::with_capacity(wanted.len());
-        for object in wanted {
-            live.push(self.ensure(object).await?);
-        }
-        self.prune(wanted).await?;
-        Ok(live)
-    }
-
-    /// Removes all objects of ours, the speakers first: they withdraw what they announce while all else still stands.
-    pub(crate) async fn remove(&mut self) -> Result<(), Error> {
+    /// Begins anew: every object is looked at again, and what another operator left is looked for.
+    pub(crate) async fn begin(&mut self) {
         self.applied.clear();
-        self.prune(&[]).await
+        self.leftovers = adoption::leftovers(&self.client, &self.namespace).await;
     }
 
-    /// Writes the object if it is missing, differs, or differs from what was written last.
-    async fn ensure(&mut self, object: &Object) -> Result<Object, Error> {
-        let name = object.to_string();
-        let wanted = serde_json::to_value(object).map_err(|error| Error::Json(name.clone(), error))?;
-        if self.applied.get(&name) == Some(&wanted)
-            && let Some(live) = self.live(object)
-            && serde_json::to_value(&live).is_ok_and(|live| covers(&live, &wanted))
-        {
-            return Ok(live);
+    /// Makes the objects exist as wanted, in their order. Kinds that the cluster lacks are passed over.
+    ///
+    /// Nothing is written if the API server would refuse any of it: what ran before goes on as it was.
+    pub(crate) async fn deploy(&mut self, wanted: &[Object]) -> Result<Written, Error> {
+        let due = self.due(wanted)?;
+        if due.len() > 1 {
+            self.rehearse(&due).await?;
         }
-        let (live, changed) = self.write(object).await?;
-        if changed {
-            self.metrics.wrote("apply", &object.api_resource().kind);
-            info!(event = "applied", object = name);
+        let mut written = Written::default();
+        for item in due {
+            if self.write(&item).await? {
+                self.metrics.wrote(item.why.label(), &item.resource.kind);
+                info!(event = "applied", object = item.id, why = ?item.why);
+                written.0.push((item.why, item.id.clone()));
+            }
+            self.applied.insert(item.id, item.wanted);
         }
-        self.applied.insert(name, wanted);
-        Ok(live)
+        Ok(written)
     }
 
-    fn live(&self, object: &Object) -> Option<Object> {
-        let (stores, namespace) = (&self.stores, self.namespace.as_str());
-        fn find<K>(store: &Store<K>, name: &str, namespace: &str) -> Option<Object>
-        where
-            K: Resource<DynamicType = ()> + Clone + Into<Object> + 'static,
-        {
-            store
-                .get(&ObjectRef::new(name).within(namespace))
-                .map(|found| (*found).clone().into())
+    /// Lists the objects that are missing, differ, or differ from what was written last.
+    fn due(&self, wanted: &[Object]) -> Result<Vec<Due>, Error> {
+        let mut due = Vec::new();
+        for object in wanted {
+            let (id, resource) = (object.to_string(), object.api_resource());
+            if self.is_impossible(&resource) {
+                continue;
+            }
+            let wanted = serde_json::to_value(object).map_err(|error| Error::Json(id.clone(), error))?;
+            let (live, applied) = (self.inventory.get(&id), self.applied.get(&id));
+            let same = applied == Some(&wanted);
+            if same && live.as_ref().is_some_and(|live| covers(live, &wanted)) {
+                continue;
+            }
+            let why = match (live, applied) {
+                (None, None) => Why::Created,
+                (None, Some(_)) => Why::Repaired,
+                (Some(_), _) if same => Why::Repaired,
+                (Some(_), _) => Why::Updated,
+            };
+            due.push(Due {
+                id,
+                resource,
+                namespaced: object.is_namespaced(),
+                wanted,
+                why,
+            });
         }
-        match object {
-            Object::ConfigMap(_) => find(&stores.config_maps, object.name(), namespace),
-            Object::DaemonSet(_) => find(&stores.daemon_sets, object.name(), namespace),
-            Object::Deployment(_) => find(&stores.deployments, object.name(), namespace),
-            Object::ServiceAccount(_) => find(&stores.service_accounts, object.name(), namespace),
-            _ => None,
+        Ok(due)
+    }
+
+    /// Tells whether the cluster is known to lack the kind, which some clusters do.
+    fn is_impossible(&self, resource: &ApiResource) -> bool {
+        self.inventory.view(&resource.kind) == View::Absent
+    }
+
+    /// Asks the API server what it would say to each write, without writing.
+    async fn rehearse(&self, due: &[Due]) -> Result<(), Error> {
+        let params = PatchParams {
+            dry_run: true,
+            ..apply_params()
+        };
+        let questions: Vec<_> = due
+            .iter()
+            .map(|item| self.rehearse_one(item, &params).boxed())
+            .collect();
+        stream::iter(questions).buffered(AT_A_TIME).try_collect::<()>().await
+    }
+
+    async fn rehearse_one(&self, item: &Due, params: &PatchParams) -> Result<(), Error> {
+        let api = self.api(&item.resource, item.namespaced);
+        match api.patch(name(&item.id), params, &Patch::Apply(&item.wanted)).await {
+            // A webhook with effects elsewhere takes part in no rehearsal.
+            Err(kube::Error::Api(status)) if status.message.contains("dry run") => Ok(()),
+            Err(error) => Err(Error::api("apply", &item.id, error)),
+            Ok(_) => Ok(()),
         }
     }
 
-    async fn write(&self, object: &Object) -> Result<(Object, bool), Error> {
-        match object {
-            Object::ConfigMap(object) => self.apply(object.as_ref()).await,
-            Object::DaemonSet(object) => self.apply(object.as_ref()).await,
-            Object::Deployment(object) => self.apply(object.as_ref()).await,
-            Object::ServiceAccount(object) => self.apply(object.as_ref()).await,
-            other => Err(Error::Kind(other.to_string())),
-        }
+    /// Returns whether something changed.
+    async fn write(&self, item: &Due) -> Result<bool, Error> {
+        let api = self.api(&item.resource, item.namespaced);
+        let name = name(&item.id);
+        let before = match self.inventory.get(&item.id) {
+            Some(live) => live["metadata"]["resourceVersion"].as_str().map(ToOwned::to_owned),
+            None => adoption::take_over(&api, name)
+                .await
+                .map_err(|error| Error::api("adopt", &item.id, error))?,
+        };
+        let after = api.patch(name, &apply_params(), &Patch::Apply(&item.wanted)).await;
+        let after = after.map_err(|error| Error::api("apply", &item.id, error))?;
+        let changed = before != after.metadata.resource_version;
+        self.inventory.put(&item.id, inventory::kept(after));
+        Ok(changed)
     }
 
-    async fn apply<K>(&self, object: &K) -> Result<(Object, bool), Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
-        Object: From<K>,
-    {
-        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
-        let applied = apply::apply(&api, object, field_manager::OPERATOR).await?;
-        Ok((applied.object.into(), applied.changed))
-    }
-
-    /// Deletes what carries our labels and is not wanted. Asks the API server only if our view shows such an object.
-    async fn prune(&mut self, wanted: &[Object]) -> Result<(), Error> {
-        let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
-        if !self.present().iter().any(|name| !wanted.contains(name)) {
-            return Ok(());
-        }
-        let kinds = [
-            ApiResource::erase::<DaemonSet>(&()),
-            ApiResource::erase::<Deployment>(&()),
-            ApiResource::erase::<ConfigMap>(&()),
-        ];
-        let selector = selector();
-        let deleted = apply::prune(&self.client, &kinds, Some(&self.namespace), &selector, |kind, meta| {
-            wanted.contains(&format!("{}/{}", kind.kind, meta.name.as_deref().unwrap_or_default()))
-        });
-        for name in deleted.await? {
-            self.metrics.wrote("prune", name.split('/').next().unwrap_or_default());
-            info!(event = "pruned", object = name);
-            self.applied.remove(&name);
-        }
-        Ok(())
-    }
-
-    /// Lists what of ours may be pruned; ServiceAccounts never are.
-    fn present(&self) -> Vec<String> {
-        fn names<K>(store: &Store<K>) -> impl Iterator<Item = String>
-        where
-            K: Resource<DynamicType = ()> + Clone + 'static,
-        {
-            store
-                .state()
-                .into_iter()
-                .map(|object| format!("{}/{}", K::kind(&()), object.name_any()))
-        }
-        let stores = &self.stores;
-        names(&stores.daemon_sets)
-            .chain(names(&stores.deployments))
-            .chain(names(&stores.config_maps))
+    /// Gives the objects of the plan as they are in the cluster; those that are not there are left out.
+    pub(crate) fn live(&self, wanted: &[Object]) -> Vec<Arc<Value>> {
+        wanted
+            .iter()
+            .filter_map(|object| self.inventory.get(&object.to_string()))
             .collect()
+    }
+
+    /// Lists what carries our labels and is not wanted, in the order of removal. ServiceAccounts always stay.
+    pub(crate) fn unwanted(&self, wanted: &[Object]) -> Vec<(String, Arc<Value>)> {
+        let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+        let mut unwanted = self.inventory.ours();
+        unwanted.extend(self.leftovers.iter().cloned());
+        unwanted.retain(|(id, _)| !id.starts_with("ServiceAccount/") && !wanted.contains(id));
+        unwanted.sort_by_key(|(id, _)| removal_rank(id));
+        unwanted
+    }
+
+    /// Deletes what [`Self::unwanted`] listed; returns what was deleted.
+    pub(crate) async fn remove(&mut self, unwanted: &[(String, Arc<Value>)]) -> Result<Vec<String>, Error> {
+        let mut removed = Vec::new();
+        for (id, live) in unwanted {
+            self.applied.remove(id);
+            let deleted = self.delete(id, live).await?;
+            self.leftovers.retain(|(left, _)| left != id);
+            if deleted {
+                self.metrics.wrote("prune", kind(id));
+                info!(event = "pruned", object = id);
+                removed.push(id.clone());
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Deletes the incarnation that was seen; returns whether this call did.
+    async fn delete(&self, id: &str, live: &Value) -> Result<bool, Error> {
+        let found = kinds().into_iter().find(|known| known.resource.kind == kind(id));
+        let known = found.ok_or_else(|| Error::Kind(id.to_owned()))?;
+        let api = self.api(&known.resource, known.namespaced);
+        let preconditions = Preconditions {
+            uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
+            resource_version: None,
+        };
+        let params = DeleteParams::background().preconditions(preconditions);
+        let deleted = match api.delete(name(id), &params).await {
+            Ok(_) => true,
+            // Gone, or another one of that name: not ours to delete.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => false,
+            Err(error) => return Err(Error::api("delete", id, error)),
+        };
+        self.inventory.forget(id, live);
+        Ok(deleted)
+    }
+
+    fn api(&self, resource: &ApiResource, namespaced: bool) -> Api<DynamicObject> {
+        if namespaced {
+            Api::namespaced_with(self.client.clone(), &self.namespace, resource)
+        } else {
+            Api::all_with(self.client.clone(), resource)
+        }
     }
 }
 
-/// Splits the stores off their streams of changes.
-pub(crate) fn stores(
-    config_maps: &Watched<ConfigMap>,
-    daemon_sets: &Watched<DaemonSet>,
-    deployments: &Watched<Deployment>,
-    service_accounts: &Watched<ServiceAccount>,
-) -> Stores {
-    Stores {
-        config_maps: config_maps.store.clone(),
-        daemon_sets: daemon_sets.store.clone(),
-        deployments: deployments.store.clone(),
-        service_accounts: service_accounts.store.clone(),
+fn apply_params() -> PatchParams {
+    PatchParams::apply(field_manager::OPERATOR).force()
+}
+
+/// Webhooks go before their server, speakers before what they use.
+fn removal_rank(id: &str) -> u8 {
+    match kind(id) {
+        "ValidatingWebhookConfiguration" => 0,
+        "DaemonSet" if name(id) == metallb_api::names::SPEAKER => 1,
+        "DaemonSet" => 2,
+        "Deployment" => 3,
+        _ => 4,
     }
+}
+
+fn kind(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(kind, _)| kind)
+}
+
+fn name(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(_, name)| name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
-
-    fn refused(code: u16, message: &str) -> Error {
-        let status = Status {
-            code,
-            message: message.to_owned(),
-            ..Status::default()
-        };
-        Error::Apply(apply::Error::Api {
-            verb: "apply",
-            kind: "Deployment".into(),
-            name: "controller".into(),
-            source: Box::new(kube::Error::Api(Box::new(status))),
-        })
-    }
-
-    // OP-41, OP-42
-    #[test]
-    fn a_refusal_becomes_a_state_with_the_servers_words() {
-        for (code, wanted) in [(403, "MissingPermissions"), (422, "ApplyFailed")] {
-            let Some(State::Degraded { reason, message }) = refused(code, "no such thing").state() else {
-                panic!()
-            };
-            assert_eq!(
-                (reason.as_str(), message.as_str()),
-                (wanted, "cannot apply Deployment controller: no such thing")
-            );
-        }
-    }
 
     #[test]
-    fn what_passes_by_itself_is_no_state() {
-        for code in [409, 429, 500, 503] {
-            assert_eq!(refused(code, "later").state(), None, "{code}");
-        }
+    fn a_webhook_goes_before_its_server_and_speakers_before_what_they_use() {
+        let mut ids = [
+            "ConfigMap/frr-startup",
+            "Deployment/statuscleaner",
+            "DaemonSet/frr-k8s",
+            "DaemonSet/speaker",
+            "ValidatingWebhookConfiguration/x",
+        ];
+        ids.sort_by_key(|id| removal_rank(id));
+        ids.reverse();
+        assert_eq!(ids[0], "ConfigMap/frr-startup");
+        assert_eq!(ids[3..], ["DaemonSet/speaker", "ValidatingWebhookConfiguration/x"]);
     }
 }

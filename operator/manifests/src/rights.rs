@@ -220,6 +220,8 @@ fn operator_cluster_rules() -> Vec<PolicyRule> {
         // What speakers left behind when the back-end changes, in whatever namespace frr-k8s is.
         rule(names::FRR_K8S_GROUP, &["frrconfigurations"], &["delete", "get", "list"]),
     ];
+    // Whether the components may do what they need, before one of them fails for the lack of it.
+    rules.push(rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]));
     rules.extend(operator_openshift_rules());
     rules.extend(events());
     rules
@@ -254,7 +256,10 @@ fn operator_rules() -> Vec<PolicyRule> {
         ),
         named("", "secrets", secrets, KEEP),
         named("", "secrets", &[names::FRR_K8S_WEBHOOK_SECRET], &["create", "delete"]),
-        rule("", &["pods"], &["delete", "list"]),
+        // Why pods do not run, and whether those of a deleted MetalLB have ended.
+        rule("", &["pods", "events"], &["list"]),
+        // The finalizer of the resource.
+        rule(names::GROUP, &["metallbs"], &["patch"]),
         // Asked of those who set blockOwnerDeletion.
         rule(names::GROUP, &["metallbs/finalizers"], &["update"]),
     ];

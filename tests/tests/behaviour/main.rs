@@ -5,6 +5,7 @@
 mod admission;
 mod controller;
 mod examples;
+mod operator;
 mod rotation;
 mod rule_examples;
 mod served;

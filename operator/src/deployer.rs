@@ -1,0 +1,107 @@
+//! The part of the operator that deploys: election, watches, reconciler. It serves nothing.
+
+use std::time::Duration;
+
+use kube::Client;
+use metallb_api::names::{self, event_source};
+use metallb_manifests::Environment;
+use metallb_runtime::{CancellationToken, admin::Health, events::Recorder, lease, tasks::Tasks};
+use tokio::sync::watch;
+
+use crate::{
+    engine::{CLUSTER, Engine},
+    metrics::Metrics,
+    tls_config,
+};
+
+/// Time for tasks to end after the stop signal.
+pub(crate) const GRACE: Duration = Duration::from_secs(8);
+
+/// Time to give up the lease after that.
+const LEASE_GRACE: Duration = Duration::from_secs(1);
+
+/// Who deploys, and what it was told.
+pub struct Deployer {
+    /// The cluster.
+    pub client: Client,
+    /// What to deploy besides the MetalLB resource.
+    pub environment: Environment,
+    /// A name among the replicas.
+    pub identity: String,
+    /// Whether to take part in the election of a leader; otherwise it leads.
+    pub elect: bool,
+    /// The OperatorCondition of the Operator Lifecycle Manager, if that is in charge.
+    pub operator_condition: Option<String>,
+}
+
+/// What must live as long as the tasks do.
+pub(crate) struct Held {
+    leader: watch::Receiver<bool>,
+    _always: Option<watch::Sender<bool>>,
+    _environment: watch::Sender<Environment>,
+}
+
+impl Held {
+    /// Waits until others may lead.
+    pub(crate) async fn give_up(self) {
+        let Self { leader, _always, .. } = self;
+        drop(_always);
+        lease::given_up(leader, LEASE_GRACE).await;
+    }
+}
+
+impl Deployer {
+    /// Deploys until `stop`, without probes, metrics or webhooks.
+    ///
+    /// # Errors
+    /// A task ended by itself.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut tasks = Tasks::new(stop.clone());
+        let held = self.spawn(&mut tasks, Metrics::new()?, Health::waiting_for([CLUSTER]), &stop);
+        let ended = tasks.join(GRACE).await;
+        held.give_up().await;
+        Ok(ended?)
+    }
+
+    pub(crate) fn spawn(self, tasks: &mut Tasks, metrics: Metrics, health: Health, stop: &CancellationToken) -> Held {
+        let (leader, always) = self.leadership(stop);
+        let recorder = Recorder::new(self.client.clone(), event_source::OPERATOR, &self.identity);
+        let (sender, environment) = watch::channel(self.environment);
+        let keep = tls_config::keep(self.client.clone(), environment.clone(), leader.clone(), stop.clone());
+        tasks.spawn("TLS settings", keep);
+        let (engine, feeds) = Engine::new(
+            self.client,
+            environment,
+            recorder,
+            metrics,
+            self.operator_condition,
+            stop,
+        );
+        for feed in feeds {
+            tasks.spawn("watch", feed);
+        }
+        tasks.spawn("reconciler", engine.run(leader.clone(), health, stop.clone()));
+        Held {
+            leader,
+            _always: always,
+            _environment: sender,
+        }
+    }
+
+    /// Tells whether to lead; without election always. The sender must live as long as the receiver is used.
+    fn leadership(&self, stop: &CancellationToken) -> (watch::Receiver<bool>, Option<watch::Sender<bool>>) {
+        if !self.elect {
+            let (sender, receiver) = watch::channel(true);
+            return (receiver, Some(sender));
+        }
+        let receiver = lease::hold(
+            self.client.clone(),
+            &self.environment.namespace,
+            names::OPERATOR_LEASE,
+            &self.identity,
+            lease::Timing::default(),
+            stop.clone(),
+        );
+        (receiver, None)
+    }
+}

@@ -1,0 +1,127 @@
+//! The kinds that the operator deploys, and where it looks for their objects.
+
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingWebhookConfiguration,
+    apps::v1::{DaemonSet, Deployment},
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Resource,
+    core::{ApiResource, GroupVersionKind},
+    runtime::watcher,
+};
+use metallb_api::names;
+use metallb_manifests::MANAGED_BY;
+
+const MONITORING: (&str, &str) = ("monitoring.coreos.com", "v1");
+
+/// Objects of one kind that are watched together.
+#[derive(Clone, Debug)]
+pub(crate) struct Kind {
+    pub(crate) resource: ApiResource,
+    pub(crate) namespaced: bool,
+    /// The one object that counts. Where rights are given by name, asking by labels is not allowed.
+    pub(crate) name: Option<&'static str>,
+    /// Whether clusters may lack the kind.
+    pub(crate) optional: bool,
+}
+
+impl Kind {
+    fn of<K: Resource<DynamicType = ()>>() -> Self {
+        Self {
+            resource: ApiResource::erase::<K>(&()),
+            namespaced: true,
+            name: None,
+            optional: false,
+        }
+    }
+
+    fn named<K: Resource<DynamicType = ()>>(name: &'static str) -> Self {
+        Self {
+            name: Some(name),
+            ..Self::of::<K>()
+        }
+    }
+
+    fn foreign((group, version): (&str, &str), kind: &str) -> Self {
+        Self {
+            resource: ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)),
+            namespaced: true,
+            name: None,
+            optional: true,
+        }
+    }
+
+    fn cluster_wide(mut self) -> Self {
+        self.namespaced = false;
+        self
+    }
+
+    /// Selects what is watched, on the server: whatever else the cluster holds costs no memory here.
+    pub(crate) fn selection(&self) -> watcher::Config {
+        match self.name {
+            Some(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
+            None => watcher::Config::default().labels(&selector()),
+        }
+    }
+}
+
+/// The labels of what we deploy, as a selector.
+pub(crate) fn selector() -> String {
+    format!("{}={},{}={}", names::LABEL_APP, names::APP, MANAGED_BY.0, MANAGED_BY.1)
+}
+
+/// Lists everything that is watched besides the MetalLB resource.
+///
+/// Upstream: watches none of it, so that what is edited or deleted stays broken.
+pub(crate) fn kinds() -> Vec<Kind> {
+    let speaker_constraints = Kind {
+        name: Some(names::SPEAKER_SCC),
+        ..Kind::foreign(("security.openshift.io", "v1"), "SecurityContextConstraints")
+    };
+    vec![
+        Kind::of::<ConfigMap>(),
+        Kind::of::<DaemonSet>(),
+        Kind::of::<Deployment>(),
+        Kind::of::<NetworkPolicy>(),
+        Kind::of::<PodDisruptionBudget>(),
+        Kind::of::<Service>(),
+        Kind::of::<ServiceAccount>(),
+        Kind::named::<Deployment>(names::WEBHOOK_DEPLOYMENT),
+        Kind::named::<Secret>(names::FRR_K8S_WEBHOOK_SECRET),
+        Kind::foreign(MONITORING, "PodMonitor"),
+        Kind::foreign(MONITORING, "PrometheusRule"),
+        Kind::foreign(MONITORING, "ServiceMonitor"),
+        Kind::named::<ValidatingWebhookConfiguration>(names::FRR_K8S_WEBHOOK_CONFIGURATION).cluster_wide(),
+        speaker_constraints.cluster_wide(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_watched_by_labels_or_by_one_name() {
+        for kind in kinds() {
+            let config = kind.selection();
+            assert_ne!(
+                config.label_selector.is_some(),
+                config.field_selector.is_some(),
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn cluster_scoped_objects_are_watched_by_name_only() {
+        assert!(
+            kinds()
+                .iter()
+                .filter(|kind| !kind.namespaced)
+                .all(|kind| kind.name.is_some())
+        );
+    }
+}

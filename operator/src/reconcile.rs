@@ -1,0 +1,282 @@
+//! One pass over one MetalLB resource.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::Client;
+use metallb_api::{BgpBackend, MetalLB, names};
+use metallb_manifests::{EffectiveBackend, Object};
+use metallb_runtime::work::Queue;
+use tokio::time::Instant;
+
+use crate::{
+    conditions::State,
+    diagnosis,
+    failure::Error,
+    finalizer,
+    plan::Key,
+    preflight,
+    readiness::{self, Workload},
+    sync::Sync,
+    teardown::{Order, Teardown},
+    tell::{Report, Teller, VERSION},
+    withdrawal::{self, Progress},
+};
+
+/// How soon something that is under way is looked at again; watches tell most of it sooner.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// The same for a teardown or a switch of back-ends, where every step waits for the one before.
+const STEP: Duration = Duration::from_millis(500);
+
+/// How long failures that may pass by themselves go untold.
+const UNTOLD: Duration = Duration::from_secs(5);
+
+/// How long the old back-end may stay while speakers of the new one start.
+const SWITCH: Duration = Duration::from_secs(60);
+
+/// How often missing rights are looked for again.
+const RIGHTS: Duration = Duration::from_secs(30);
+
+/// What one term of leadership knows.
+pub(crate) struct Reconciler {
+    client: Client,
+    namespace: String,
+    sync: Sync,
+    teller: Teller,
+    queue: Queue<Key>,
+    /// When a look that was asked for comes, so that passes do not ask for more and more of them.
+    next_look: Option<Instant>,
+    /// The back-end that was deployed last.
+    backend: Option<BgpBackend>,
+    /// Until when the old back-end may stay; none once it is gone.
+    switching: Option<Instant>,
+    order: Option<Order>,
+    last_good: Vec<Object>,
+    failing_since: Option<Instant>,
+    /// Rights that are missing, and when that was asked.
+    missing: Arc<Mutex<Vec<String>>>,
+    asked: Option<Instant>,
+}
+
+impl Reconciler {
+    pub(crate) fn new(client: Client, namespace: &str, sync: Sync, teller: Teller, queue: Queue<Key>) -> Self {
+        Self {
+            client,
+            namespace: namespace.to_owned(),
+            sync,
+            teller,
+            queue,
+            next_look: None,
+            backend: None,
+            switching: None,
+            order: None,
+            last_good: Vec::new(),
+            failing_since: None,
+            missing: Arc::default(),
+            asked: None,
+        }
+    }
+
+    /// Begins a term: somebody else may have led meanwhile.
+    pub(crate) async fn begin(&mut self) {
+        self.sync.begin().await;
+        self.backend = None;
+        self.order = None;
+        self.asked = None;
+    }
+
+    pub(crate) fn forget(&mut self, key: &Key) {
+        self.teller.forget(key);
+    }
+
+    /// Makes the objects exist, and tells how they do.
+    pub(crate) async fn deploy(
+        &mut self,
+        key: &Key,
+        resource: Option<&MetalLB>,
+        effective: EffectiveBackend,
+        objects: Vec<Object>,
+    ) -> Result<(), Error> {
+        let Some(resource) = resource else { return Ok(()) };
+        let backend = effective.backend;
+        self.order = None;
+        finalizer::hold(&self.client, resource).await?;
+        self.note_backend(resource, backend);
+        let written = self.sync.deploy(&objects).await?;
+        self.teller.written(resource, &written);
+        let settled = self.prune(resource, backend, &objects).await?;
+        self.failing_since = None;
+        let (state, report) = self.judge(effective, &objects).await;
+        let busy = !settled || !matches!(state, State::Available { .. });
+        self.last_good = objects;
+        let told = self.teller.or_warn(key, resource, &state, Some(&report)).await;
+        self.look_again(key, if settled { LOOK_AGAIN } else { STEP }, busy || !told);
+        self.look_for_rights(key, None);
+        Ok(())
+    }
+
+    fn note_backend(&mut self, resource: &MetalLB, backend: BgpBackend) {
+        if self.backend == Some(backend) {
+            return;
+        }
+        self.switching = Some(Instant::now() + SWITCH);
+        match self.backend.replace(backend) {
+            Some(old) => {
+                let note = format!("back-end {old} is replaced with {backend}");
+                self.teller.event(resource, false, "BackendChanged", &note);
+            }
+            None if resource.status.is_none() => {
+                let note = format!("deploying MetalLB-rs {VERSION} with back-end {backend}");
+                self.teller.event(resource, false, "Deploying", &note);
+            }
+            None => {}
+        }
+    }
+
+    /// Removes what is not wanted any more; tells whether all is as it shall stay.
+    async fn prune(&mut self, resource: &MetalLB, backend: BgpBackend, objects: &[Object]) -> Result<bool, Error> {
+        let unwanted = self.sync.unwanted(objects);
+        let hands_over = matches!(backend, BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal);
+        if let Some(until) = self.switching {
+            let gone = hands_over || withdrawal::withdraw(&self.client, &self.namespace).await? == Progress::Done;
+            if !gone && Instant::now() < until {
+                return Ok(false);
+            }
+        }
+        let removed = self.sync.remove(&unwanted).await?;
+        self.teller.removed(Some(resource), &removed);
+        self.switching = None;
+        Ok(true)
+    }
+
+    async fn judge(&self, effective: EffectiveBackend, objects: &[Object]) -> (State, Report) {
+        let mut live = self.sync.live(objects);
+        let missing = self.missing();
+        let mut notes = missing.clone();
+        notes.extend(effective.limitation().map(ToOwned::to_owned));
+        match self
+            .sync
+            .inventory
+            .get(&format!("Deployment/{}", names::WEBHOOK_DEPLOYMENT))
+        {
+            Some(server) => live.push(server),
+            None => notes.push(format!(
+                "Deployment {} does not exist: nobody checks what users configure",
+                names::WEBHOOK_DEPLOYMENT
+            )),
+        }
+        let workloads = Workload::all(&live);
+        let blockers = diagnosis::blockers(&self.client, &self.namespace, &workloads).await;
+        let state = match readiness::state(&workloads, &blockers, &notes) {
+            State::Progressing(message) if !missing.is_empty() => {
+                State::degraded("MissingPermissions", format!("{}; {message}", missing.join("; ")))
+            }
+            state => state,
+        };
+        let backend = effective.backend;
+        (state, Report { backend, workloads })
+    }
+
+    /// Says why the resource has no effect. What ran before goes on, and is kept as it was.
+    pub(crate) async fn refuse(&mut self, key: &Key, resource: Option<&MetalLB>, state: State) -> Result<(), Error> {
+        let Some(resource) = resource else { return Ok(()) };
+        if *key == Key::singleton(&self.namespace) && !self.last_good.is_empty() {
+            let good = std::mem::take(&mut self.last_good);
+            let written = self.sync.deploy(&good).await;
+            self.last_good = good;
+            self.teller.written(resource, &written?);
+        }
+        let told = self.teller.or_warn(key, resource, &state, None).await;
+        self.look_again(key, LOOK_AGAIN, !told);
+        Ok(())
+    }
+
+    /// Takes everything away in order, then lets the resource go.
+    pub(crate) async fn remove(&mut self, key: &Key, resource: Option<&MetalLB>) -> Result<(), Error> {
+        self.last_good.clear();
+        self.backend = None;
+        if self.order.is_some() || resource.is_some() || !self.sync.unwanted(&[]).is_empty() {
+            let mut order = self.order.take().unwrap_or_else(Order::begin);
+            let step = order.step(&self.client, &self.namespace, &mut self.sync).await;
+            let removed = std::mem::take(&mut order.removed);
+            self.teller.removed(resource, &removed);
+            self.order = Some(order);
+            if let Teardown::Waiting(note) = step? {
+                if let Some(resource) = resource {
+                    self.teller.event(resource, false, "Withdrawing", &note);
+                }
+                self.look_again(key, STEP, true);
+                return Ok(());
+            }
+            self.order = None;
+        }
+        self.failing_since = None;
+        match resource {
+            Some(resource) => finalizer::release(&self.client, resource).await,
+            None => {
+                self.forget(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells a failure, unless it may pass by itself and is young.
+    pub(crate) async fn failed(&mut self, key: &Key, resource: Option<&MetalLB>, failure: &Error) {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if failure.is_passing() && since.elapsed() < UNTOLD {
+            return;
+        }
+        self.look_for_rights(key, Some(failure));
+        let Some(resource) = resource else { return };
+        let missing = self.missing();
+        let state = match failure.state() {
+            State::Degraded { reason, message } if failure.is_forbidden() && !missing.is_empty() => State::Degraded {
+                reason,
+                message: format!("{message}; {}", missing.join("; ")),
+            },
+            state => state,
+        };
+        self.teller.or_warn(key, resource, &state, None).await;
+    }
+
+    /// Asks for missing rights once a term, and again now and then while something is missing. Nobody waits for it.
+    fn look_for_rights(&mut self, key: &Key, failure: Option<&Error>) {
+        let wanted = failure.is_some_and(Error::is_forbidden) || !self.missing().is_empty();
+        let due = match self.asked {
+            None => true,
+            Some(asked) => wanted && asked.elapsed() >= RIGHTS,
+        };
+        if !due {
+            return;
+        }
+        self.asked = Some(Instant::now());
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
+        let (queue, key, shared) = (self.queue.clone(), key.clone(), self.missing.clone());
+        tokio::spawn(async move {
+            let missing = preflight::missing(&client, &namespace).await;
+            if !missing.is_empty() {
+                queue.add_after(key.clone(), RIGHTS);
+            }
+            let mut known = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if *known != missing {
+                *known = missing;
+                queue.add(key);
+            }
+        });
+    }
+
+    fn missing(&self) -> Vec<String> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn look_again(&mut self, key: &Key, after: Duration, busy: bool) {
+        let now = Instant::now();
+        if busy && self.next_look.is_none_or(|at| at <= now) {
+            self.next_look = Some(now + after);
+            self.queue.add_after(key.clone(), after);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Keeps the ConfigMap from which the webhook server takes its TLS settings.
+//!
+//! The webhook server watches it, so nobody is restarted. Upstream: writes it at start only, and deletes the pods of the
+//! webhook server, during which nothing can be configured.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use metallb_api::names::{self, field_manager};
+use metallb_manifests::{Environment, install};
+use metallb_runtime::{CancellationToken, apply, watch as cluster};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Time between two attempts to write the settings.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Writes the settings whenever they differ, while leading, until `stop`.
+pub(crate) async fn keep(
+    client: Client,
+    mut environment: watch::Receiver<Environment>,
+    mut leader: watch::Receiver<bool>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let namespace = environment.borrow().namespace.clone();
+    let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
+    let named = cluster::Config::default().fields(&format!("metadata.name={}", names::TLS_CONFIG_MAP));
+    let mut watched = cluster::watch_optional(api.clone(), named, stop.clone());
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        // Where it cannot be listed it is written all the same.
+        _ = tokio::time::timeout(RETRY, watched.store.wait_until_ready()) => {}
+    }
+    loop {
+        let leading = *leader.borrow_and_update();
+        let wanted = install::tls_config(&environment.borrow_and_update().tls);
+        let found = watched.store.state().into_iter().next();
+        let differs = found.is_none_or(|found| found.data != wanted.data);
+        let written = !leading || !differs || write(&api, &wanted).await;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = leader.changed() => if changed.is_err() { stop.cancelled().await },
+            changed = environment.changed() => if changed.is_err() { stop.cancelled().await },
+            change = watched.changes.recv() => if change.is_none() { stop.cancelled().await },
+            () = tokio::time::sleep(RETRY), if !written => {}
+        }
+    }
+}
+
+async fn write(api: &Api<ConfigMap>, wanted: &ConfigMap) -> bool {
+    match apply::apply(api, wanted, field_manager::OPERATOR).await {
+        Ok(applied) => {
+            if applied.changed {
+                info!(event = "applied", object = %format_args!("ConfigMap/{}", names::TLS_CONFIG_MAP));
+            }
+            true
+        }
+        Err(error) => {
+            warn!(
+                event = "tlsSettingsFailed",
+                error = format!("{:#}", anyhow::Error::new(error))
+            );
+            false
+        }
+    }
+}

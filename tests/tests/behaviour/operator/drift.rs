@@ -1,0 +1,130 @@
+//! Whatever is deleted or edited behind the operator's back comes back.
+
+use std::time::{Duration, Instant};
+
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use super::{Cluster, NAMESPACE, wait_for};
+
+fn api(cluster: &Cluster, object: &metallb_manifests::Object) -> Api<DynamicObject> {
+    if object.is_namespaced() {
+        cluster.of(&object.api_resource())
+    } else {
+        Api::all_with(cluster.client.clone(), &object.api_resource())
+    }
+}
+
+/// An edit of something that the operator wants, for each kind.
+fn edit(object: &metallb_manifests::Object) -> Value {
+    match object.api_resource().kind.as_str() {
+        "ConfigMap" => json!({ "data": { "excludel2.yaml": "junk", "daemons": "junk" } }),
+        "DaemonSet" => json!({ "spec": { "template": { "spec": { "hostNetwork": false } } } }),
+        "Deployment" => {
+            json!({ "spec": { "template": { "spec": { "nodeSelector": { "kubernetes.io/os": "none" } } } } })
+        }
+        _ => json!({ "metadata": { "labels": { "app": "junk" } } }),
+    }
+}
+
+async fn every_object_comes_back(spec: Value) {
+    let cluster = Cluster::start().await;
+    let operator = cluster.operator();
+    cluster.create(spec).await;
+    cluster.available().await;
+    let wanted = cluster.wanted().await;
+    let mut slowest = Duration::ZERO;
+    for object in &wanted {
+        let api = api(&cluster, object);
+        let before = api.get(object.name()).await.unwrap();
+        let begin = Instant::now();
+        api.delete(object.name(), &DeleteParams::background()).await.unwrap();
+        wait_for(&format!("{object} to be back"), || async {
+            api.get_opt(object.name())
+                .await
+                .unwrap()
+                .is_some_and(|live| live.uid() != before.uid())
+        })
+        .await;
+        slowest = slowest.max(begin.elapsed());
+    }
+    println!(
+        "{} objects deleted one by one, the slowest was back after {slowest:?}",
+        wanted.len()
+    );
+    cluster.told(NAMESPACE, "Repaired", "DaemonSet/speaker").await;
+
+    slowest = Duration::ZERO;
+    for object in &wanted {
+        let api = api(&cluster, object);
+        // Others may add what they like, and it stays.
+        let foreign = Patch::Merge(
+            json!({ "metadata": { "annotations": { "example.com/mine": "x" }, "labels": { "mine": "x" } } }),
+        );
+        api.patch(object.name(), &PatchParams::default(), &foreign)
+            .await
+            .unwrap();
+        let good = serde_json::to_value(object).unwrap();
+        let begin = Instant::now();
+        let bad = Patch::Merge(edit(object));
+        let edited = api.patch(object.name(), &PatchParams::default(), &bad).await.unwrap();
+        wait_for(&format!("{object} to be as it was"), || async {
+            let live = api.get(object.name()).await.unwrap();
+            live.resource_version() != edited.resource_version() && covers(&serde_json::to_value(&live).unwrap(), &good)
+        })
+        .await;
+        slowest = slowest.max(begin.elapsed());
+        let live = api.get(object.name()).await.unwrap();
+        assert_eq!(live.annotations()["example.com/mine"], "x", "{object}");
+        assert_eq!(live.labels()["mine"], "x", "{object}");
+    }
+    println!(
+        "{} objects edited one by one, the slowest was mended after {slowest:?}",
+        wanted.len()
+    );
+    cluster.available().await;
+    operator.stop().await;
+    cluster.end().await;
+}
+
+/// Tells whether all that was wanted is there.
+fn covers(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, value)| match live.get(key) {
+            Some(found) => covers(found, value),
+            None => matches!(value, Value::Null) || value.as_object().is_some_and(serde_json::Map::is_empty),
+        }),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
+        }
+        _ => live == wanted,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_object_of_native_mode_comes_back() {
+    // OP-35 OP-36
+    every_object_comes_back(json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_of_which_a_field_was_added_is_left_alone() {
+    // OP-36
+    let cluster = Cluster::start().await;
+    let operator = cluster.operator();
+    cluster.create(json!({})).await;
+    cluster.available().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let sets = cluster.ours::<k8s_openapi::api::apps::v1::DaemonSet>();
+    let restart = json!({ "spec": { "template": { "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": "now" } } } } });
+    sets.patch("speaker", &PatchParams::default(), &Patch::Merge(restart))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let set = sets.get("speaker").await.unwrap();
+    let annotations = set.spec.unwrap().template.metadata.unwrap().annotations.unwrap();
+    assert_eq!(annotations["kubectl.kubernetes.io/restartedAt"], "now");
+    operator.stop().await;
+    cluster.end().await;
+}
