@@ -4,6 +4,8 @@ use metallb_ipam::Counters;
 use metallb_runtime::work::{QueueMetrics, WorkMetrics};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::pools::Verdict;
+
 /// Services that are worked on at a time.
 pub(crate) const WORKERS: usize = 16;
 
@@ -26,6 +28,12 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    /// Tells what became of the newest configuration.
+    pub(crate) fn judged(&self, verdict: &Verdict) {
+        self.config_loaded.set(i64::from(verdict.accepted.is_some()));
+        self.config_stale.set(i64::from(!verdict.refused.is_empty()));
+    }
+
     /// Registers everything.
     ///
     /// # Errors

@@ -47,8 +47,7 @@ pub(super) async fn follow(
 }
 
 fn publish(shared: &Shared, verdict: &Verdict) {
-    shared.metrics.config_loaded.set(i64::from(verdict.accepted.is_some()));
-    shared.metrics.config_stale.set(i64::from(!verdict.refused.is_empty()));
+    shared.metrics.judged(verdict);
     let changed = shared.verdict.send_if_modified(|last| {
         let changed = last.as_ref() != Some(verdict);
         if changed {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
+mod accepted;
 mod admission;
 mod controller;
 mod examples;

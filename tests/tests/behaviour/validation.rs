@@ -27,7 +27,7 @@ fn aged(mut value: Value, second: usize) -> Value {
 }
 
 /// The objects, each younger than the one before.
-fn resources(objects: impl Iterator<Item = Value>) -> (Resources, Vec<Service>) {
+pub(crate) fn resources(objects: impl Iterator<Item = Value>) -> (Resources, Vec<Service>) {
     let mut all = Resources {
         namespace: NAMESPACE.to_owned(),
         ..Resources::default()
