@@ -8,6 +8,8 @@
 //! On a real control plane a test fails, too, when the product was refused a request that its Roles do not grant.
 
 mod rights;
+
+pub(crate) use rights::judge_until_now;
 mod select;
 
 use std::collections::BTreeMap;

@@ -196,6 +196,14 @@ impl Lab {
         self.control_plane.audit_log()
     }
 
+    /// Lets requests of the product be refused from now on: an uninstall takes its rights before its pods have ended.
+    ///
+    /// # Errors
+    /// When that cannot be noted.
+    pub fn end_of_rights(&self) -> Result<()> {
+        crate::harness::judge_until_now(&self.dir)
+    }
+
     /// The folder of the pods' logs.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

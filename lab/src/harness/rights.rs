@@ -19,13 +19,30 @@ use crate::steps::{NAMESPACE, OPERATOR};
 /// Names the file to which every test adds what was asked for.
 pub(super) const LOG: &str = "METALLB_LAB_REQUESTS";
 
+/// Holds how many requests are judged, when not all.
+const UNTIL: &str = "judged-until";
+
+/// Ends the judgement: what follows takes the product's rights away before its pods have ended, as an uninstall does.
+pub(crate) fn judge_until_now(dir: &Path) -> Result<()> {
+    let log = audit_log(dir);
+    if !log.is_file() {
+        return Ok(());
+    }
+    let count = audit::read(&log)?.len();
+    fs::write(dir.join(UNTIL), count.to_string()).context("cannot note where the judgement ends")
+}
+
 /// Fails when the product was refused a request in the lab of `dir`, and notes what it asked for.
 pub(super) fn judge(dir: &Path) -> Result<()> {
     let log = audit_log(dir);
     if !log.is_file() {
         return Ok(());
     }
-    let ours: Vec<Request> = audit::read(&log)?.into_iter().filter(is_ours).collect();
+    let until = fs::read_to_string(dir.join(UNTIL))
+        .ok()
+        .and_then(|count| count.parse().ok());
+    let all = audit::read(&log)?.into_iter().take(until.unwrap_or(usize::MAX));
+    let ours: Vec<Request> = all.filter(is_ours).collect();
     if let Some(path) = std::env::var_os(LOG) {
         note(Path::new(&path), &ours)?;
     }

@@ -16,12 +16,18 @@ pub(crate) struct Chart {
     helm: PathBuf,
     folder: PathBuf,
     release: String,
+    namespace: String,
     args: Vec<String>,
 }
 
 /// The chart of MetalLB; `None`, said aloud, where there is no Helm.
 pub(crate) fn metallb() -> Option<Chart> {
     chart("metallb")
+}
+
+/// The chart of the operator, likewise.
+pub(crate) fn metallb_operator() -> Option<Chart> {
+    chart("metallb-operator")
 }
 
 fn chart(name: &str) -> Option<Chart> {
@@ -34,6 +40,7 @@ fn chart(name: &str) -> Option<Chart> {
         helm,
         folder,
         release: name.to_owned(),
+        namespace: NAMESPACE.to_owned(),
         args: Vec::new(),
     })
 }
@@ -42,6 +49,12 @@ impl Chart {
     /// Another release's name.
     pub(crate) fn release(mut self, name: &str) -> Self {
         self.release = name.to_owned();
+        self
+    }
+
+    /// Another namespace.
+    pub(crate) fn namespace(mut self, name: &str) -> Self {
+        self.namespace = name.to_owned();
         self
     }
 
@@ -91,7 +104,7 @@ impl Chart {
     fn rendered(&self) -> anyhow::Result<String> {
         let mut command = self.command("template");
         command
-            .args([&self.release, "--namespace", NAMESPACE])
+            .args([&self.release, "--namespace", &self.namespace])
             .arg(&self.folder);
         run(&mut command)
     }

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod helm;
+mod installer;
 mod names;
 mod operator;
 mod refusals;

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::json;
 
-use crate::helm::{NAMESPACE, metallb, names, strings};
+use crate::helm::{NAMESPACE, metallb, metallb_operator, names, strings};
 
 /// The objects of a release `metallb` in native mode. Those marked are ours alone.
 const NATIVE: &[&str] = &[
@@ -209,10 +209,11 @@ fn no_authority_is_rendered_and_every_webhook_calls_into_the_releases_namespace(
 }
 
 #[test]
-fn the_chart_is_of_the_release_of_its_sources() {
-    let Some(chart) = metallb() else { return };
-    let meta: serde_json::Value =
-        serde_saphyr::from_str(&std::fs::read_to_string(chart.folder().join("Chart.yaml")).unwrap()).unwrap();
-    assert_eq!(meta["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(meta["appVersion"], concat!("v", env!("CARGO_PKG_VERSION")));
+fn the_charts_are_of_the_release_of_their_sources() {
+    for chart in [metallb(), metallb_operator()].into_iter().flatten() {
+        let text = std::fs::read_to_string(chart.folder().join("Chart.yaml")).unwrap();
+        let meta: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(meta["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(meta["appVersion"], concat!("v", env!("CARGO_PKG_VERSION")));
+    }
 }

@@ -3,7 +3,7 @@
 use metallb_tests::tools::run;
 use rstest::rstest;
 
-use crate::helm::{metallb, names};
+use crate::helm::{metallb, metallb_operator, names};
 
 // OP-62: what upstream's users have in their files is understood, and means what it meant.
 #[test]
@@ -57,12 +57,16 @@ fn no_object_is_rendered_twice() {
 }
 
 #[test]
-fn the_chart_can_be_packed() {
-    let Some(chart) = metallb() else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let mut package = chart.command("package");
-    run(package.arg(chart.folder()).arg("--destination").arg(dir.path())).unwrap();
-    let packed = dir.path().join(concat!("metallb-", env!("CARGO_PKG_VERSION"), ".tgz"));
-    // A release is stored in a Secret, of a mebibyte at most, with the chart and what it rendered.
-    assert!(packed.metadata().unwrap().len() < 200_000);
+fn the_charts_can_be_packed_and_are_small() {
+    for (chart, name) in [(metallb(), "metallb"), (metallb_operator(), "metallb-operator")] {
+        let Some(chart) = chart else { return };
+        let mut lint = chart.command("lint");
+        run(lint.arg("--strict").arg(chart.folder())).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut package = chart.command("package");
+        run(package.arg(chart.folder()).arg("--destination").arg(dir.path())).unwrap();
+        let packed = dir.path().join(format!("{name}-{}.tgz", env!("CARGO_PKG_VERSION")));
+        // A release is stored in a Secret, of a mebibyte at most, with the chart and what it rendered.
+        assert!(packed.metadata().unwrap().len() < 200_000, "{name}");
+    }
 }
