@@ -13,13 +13,22 @@ const FOLDERS: [&str; 3] = ["manifests/", "metadata/", "tests/scorecard/"];
 fn annotations() -> [(&'static str, String); 8] {
     let [manifests, metadata, scorecard] = FOLDERS.map(ToOwned::to_owned);
     [
-        ("operators.operatorframework.io.bundle.mediatype.v1", "registry+v1".to_owned()),
+        (
+            "operators.operatorframework.io.bundle.mediatype.v1",
+            "registry+v1".to_owned(),
+        ),
         ("operators.operatorframework.io.bundle.manifests.v1", manifests),
         ("operators.operatorframework.io.bundle.metadata.v1", metadata),
         ("operators.operatorframework.io.bundle.package.v1", PACKAGE.to_owned()),
         ("operators.operatorframework.io.bundle.channels.v1", CHANNELS.join(",")),
-        ("operators.operatorframework.io.bundle.channel.default.v1", CHANNELS[0].to_owned()),
-        ("operators.operatorframework.io.test.mediatype.v1", "scorecard+v1".to_owned()),
+        (
+            "operators.operatorframework.io.bundle.channel.default.v1",
+            CHANNELS[0].to_owned(),
+        ),
+        (
+            "operators.operatorframework.io.test.mediatype.v1",
+            "scorecard+v1".to_owned(),
+        ),
         ("operators.operatorframework.io.test.config.v1", scorecard),
     ]
 }

@@ -10,7 +10,8 @@ const DESCRIPTION: &str = include_str!("../text/description.md");
 const ICON: &str = include_str!("../text/icon.svg");
 const REPOSITORY: &str = "https://github.com/metallb-rs/metallb-rs";
 /// In one sentence.
-pub(crate) const SUMMARY: &str = "Load balancer for bare-metal clusters: gives Services addresses and announces them by ARP, NDP and BGP";
+pub(crate) const SUMMARY: &str =
+    "Load balancer for bare-metal clusters: gives Services addresses and announces them by ARP, NDP and BGP";
 /// The oldest Kubernetes that is served, see `k8s-openapi` in `Cargo.toml`.
 const MIN_KUBE_VERSION: &str = "1.34.0";
 
@@ -23,7 +24,10 @@ pub(crate) fn cluster_service_version(release: &Release) -> anyhow::Result<Value
     let configurations = install::webhook_configurations(&release.install);
     let examples = examples::of(&crds)?;
     let images = workloads::images(&objects);
-    let related: Vec<_> = images.iter().map(|(name, image)| json!({ "name": name, "image": image })).collect();
+    let related: Vec<_> = images
+        .iter()
+        .map(|(name, image)| json!({ "name": name, "image": image }))
+        .collect();
     let mut csv = json!({
         "apiVersion": "operators.coreos.com/v1alpha1",
         "kind": "ClusterServiceVersion",

@@ -41,7 +41,10 @@ pub(crate) fn list(schema: Option<&JSONSchemaProps>) -> Vec<Value> {
 
 fn descriptor(name: &str, property: &JSONSchemaProps) -> Value {
     let display = words(name);
-    let description = property.description.as_deref().map_or_else(|| display.clone(), one_line);
+    let description = property
+        .description
+        .as_deref()
+        .map_or_else(|| display.clone(), one_line);
     let mut entry = json!({ "path": name, "displayName": display, "description": description });
     let hints = hints(name, property);
     if !hints.is_empty() {
@@ -53,7 +56,12 @@ fn descriptor(name: &str, property: &JSONSchemaProps) -> Value {
 /// Tells a console how to show and to ask for a value.
 fn hints(name: &str, property: &JSONSchemaProps) -> Vec<String> {
     let of = |hint: &str| format!("urn:alm:descriptor:com.tectonic.ui:{hint}");
-    let choices: Vec<_> = property.enum_.iter().flatten().filter_map(|JSON(value)| value.as_str()).collect();
+    let choices: Vec<_> = property
+        .enum_
+        .iter()
+        .flatten()
+        .filter_map(|JSON(value)| value.as_str())
+        .collect();
     match property.type_.as_deref() {
         _ if name == "conditions" => vec!["urn:alm:descriptor:io.kubernetes.conditions".to_owned()],
         Some("string") if !choices.is_empty() => choices.iter().map(|choice| of(&format!("select:{choice}"))).collect(),
@@ -88,8 +96,7 @@ fn split(name: &str) -> Vec<String> {
         // The `s` after capitals is a plural: `buggyIPs`.
         let ends = after.is_some_and(|after| after.is_lowercase())
             && !(after == Some(&'s') && letters.get(at + 2).is_none_or(|next| next.is_uppercase()));
-        let begins = letter.is_uppercase()
-            && before.is_some_and(|before| !before.is_uppercase() || ends);
+        let begins = letter.is_uppercase() && before.is_some_and(|before| !before.is_uppercase() || ends);
         if begins {
             words.push(String::new());
         }
@@ -106,7 +113,9 @@ fn spell(word: &str) -> String {
         return (*spelling).to_owned();
     }
     let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -42,7 +42,10 @@ pub(crate) fn owned(crds: &[CustomResourceDefinition]) -> Vec<Value> {
 
 fn entry(crd: &CustomResourceDefinition, version: &CustomResourceDefinitionVersion) -> Value {
     let kind = &crd.spec.names.kind;
-    let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+    let schema = version
+        .schema
+        .as_ref()
+        .and_then(|schema| schema.open_api_v3_schema.as_ref());
     let property = |name: &str| schema.and_then(|schema| schema.properties.as_ref()?.get(name));
     let description = schema.and_then(|schema| schema.description.as_deref()).unwrap_or(kind);
     let deprecated = version.deprecated == Some(true);

@@ -76,9 +76,15 @@ impl Release {
                 document(&csv)?,
             ),
             ("bundle/metadata/annotations.yaml".to_owned(), annotations::yaml()),
-            ("bundle/tests/scorecard/config.yaml".to_owned(), annotations::scorecard()),
+            (
+                "bundle/tests/scorecard/config.yaml".to_owned(),
+                annotations::scorecard(),
+            ),
             ("bundle.Dockerfile".to_owned(), annotations::dockerfile()),
-            (format!("olm/configs/{PACKAGE}/catalog.yaml"), catalog::yaml(self, &csv)?),
+            (
+                format!("olm/configs/{PACKAGE}/catalog.yaml"),
+                catalog::yaml(self, &csv)?,
+            ),
         ]);
         for crd in self.crds() {
             let names = &crd.spec.names;

@@ -70,5 +70,8 @@ fn conversion(crd: &CustomResourceDefinition) -> Option<Value> {
 }
 
 fn deployment(service: &str) -> Option<&'static str> {
-    SERVERS.iter().find(|(known, _)| *known == service).map(|(_, deployment)| *deployment)
+    SERVERS
+        .iter()
+        .find(|(known, _)| *known == service)
+        .map(|(_, deployment)| *deployment)
 }

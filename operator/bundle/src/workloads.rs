@@ -45,7 +45,9 @@ fn leave_certificates(pod: &mut PodSpec) {
         }
         container.volume_mounts.take_if(|mounts| mounts.is_empty());
     }
-    pod.volumes.get_or_insert_default().retain(|volume| !ours.contains(&volume.name));
+    pod.volumes
+        .get_or_insert_default()
+        .retain(|volume| !ours.contains(&volume.name));
     pod.volumes.take_if(|volumes| volumes.is_empty());
 }
 
@@ -53,7 +55,9 @@ fn leave_certificates(pod: &mut PodSpec) {
 pub(crate) fn images(objects: &[Object]) -> BTreeMap<String, String> {
     let mut images = BTreeMap::new();
     for object in objects {
-        let Object::Deployment(deployment) = object else { continue };
+        let Object::Deployment(deployment) = object else {
+            continue;
+        };
         let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
         for container in pod.iter().flat_map(|pod| &pod.containers) {
             if let Some(image) = &container.image {

@@ -55,7 +55,6 @@ pub(super) fn operator(install: &Install) -> Deployment {
 }
 
 fn operator_container(install: &Install) -> Container {
-    let requests = [("cpu", "50m"), ("memory", "20Mi")];
     let container = Container {
         name: "manager".to_owned(),
         image: Some(install.operator_image.to_string()),
@@ -73,14 +72,7 @@ fn operator_container(install: &Install) -> Container {
             port("webhook-server", names::WEBHOOK_PORT, "TCP"),
             port("health", OPERATOR_HEALTH_PORT, "TCP"),
         ]),
-        resources: Some(ResourceRequirements {
-            requests: Some(
-                requests
-                    .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
-                    .into(),
-            ),
-            ..ResourceRequirements::default()
-        }),
+        resources: Some(requests()),
         security_context: Some(confined(&[])),
         volume_mounts: Some(vec![mount(CERT_VOLUME, CERT_DIR, true)]),
         ..Container::default()
@@ -119,11 +111,25 @@ fn webhook_container(install: &Install) -> Container {
             port("metricshttps", ports.metrics, "TCP"),
             port("webhook-server", names::WEBHOOK_PORT, "TCP"),
         ]),
+        resources: Some(requests()),
         security_context: Some(confined(&[])),
         volume_mounts: Some(vec![mount(CERT_VOLUME, CERT_DIR, true)]),
         ..Container::default()
     };
     probed(container, ports.health, None, PROBE_DELAY)
+}
+
+/// What either process needs at least, so that a quota which asks for requests admits its pod.
+fn requests() -> ResourceRequirements {
+    let requests = [("cpu", "50m"), ("memory", "20Mi")];
+    ResourceRequirements {
+        requests: Some(
+            requests
+                .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+                .into(),
+        ),
+        ..ResourceRequirements::default()
+    }
 }
 
 fn webhook_args(ports: Ports) -> Vec<String> {
