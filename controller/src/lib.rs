@@ -16,10 +16,13 @@ mod args;
 pub mod engine;
 mod metrics;
 pub mod pools;
+mod program;
 mod run;
 mod secret;
 mod shell;
 mod view;
 
 pub use args::{Args, WebhookMode};
+pub use program::main;
+pub use run::run;
 pub use run::{run, run_with};

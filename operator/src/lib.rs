@@ -29,6 +29,7 @@ mod metrics;
 mod olm;
 mod plan;
 mod preflight;
+mod program;
 mod readiness;
 mod reconcile;
 mod run;
@@ -40,4 +41,5 @@ mod withdrawal;
 
 pub use args::Args;
 pub use deployer::Deployer;
+pub use program::main;
 pub use run::run;

@@ -14,9 +14,11 @@ mod exclude;
 mod inputs;
 mod metrics;
 mod peers;
+mod program;
 mod run;
 mod shell;
 mod state;
 mod status;
 
+pub use program::main;
 pub use run::run;

@@ -1,5 +1,7 @@
 //! The files in the repository are those that the generator makes.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use metallb_bundle::Release;
