@@ -24,5 +24,4 @@ mod view;
 
 pub use args::{Args, WebhookMode};
 pub use program::main;
-pub use run::run;
 pub use run::{run, run_with};
