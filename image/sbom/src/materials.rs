@@ -85,8 +85,9 @@ mod tests {
     fn metadata() -> Value {
         let package = |name: &str| json!({ "id": name, "name": name, "version": "1.0.0", "license": "MIT/Apache-2.0" });
         let uses = |name: &str, kind: Value| json!({ "pkg": name, "dep_kinds": [{ "kind": kind }] });
+        let packages = ["root", "linked", "deep", "builds", "tests"].map(package);
         json!({
-            "packages": ["root", "linked", "deep", "builds", "tests"].map(package),
+            "packages": packages,
             "resolve": { "nodes": [
                 { "id": "root", "deps": [uses("linked", Value::Null), uses("builds", json!("build")), uses("tests", json!("dev"))] },
                 { "id": "linked", "deps": [uses("deep", Value::Null)] },
