@@ -37,7 +37,7 @@ fn complete(dir: &Path) -> Result<()> {
 }
 
 /// `…/target/release/metallb-lab` and `…/target/release/deps/e2e-0123` → (`…/target`, `release`).
-fn target_folder() -> Result<(PathBuf, String)> {
+pub(crate) fn target_folder() -> Result<(PathBuf, String)> {
     let own = std::env::current_exe().context("cannot find this executable")?;
     let mut dir = own.parent().context("this executable has no folder")?;
     if dir.ends_with("deps") {

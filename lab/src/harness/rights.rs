@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -14,6 +14,7 @@ use kube::api::DynamicObject;
 use crate::apply;
 use crate::envtest::audit::{self, Request};
 use crate::envtest::audit_log;
+use crate::products;
 use crate::steps::{NAMESPACE, OPERATOR};
 
 /// Names the file to which every test adds what was asked for.
@@ -91,16 +92,29 @@ fn note(path: &Path, requests: &[Request]) -> Result<()> {
     Ok(())
 }
 
-/// Says how many requests all tests together have seen, and which granted rights nobody used.
-pub(super) fn report(log: &Path) -> Result<()> {
-    let text = fs::read_to_string(log).context("cannot read the noted requests")?;
-    let lines = text.lines().filter(|line| !line.is_empty()).map(serde_json::from_str);
-    let all: Vec<(Request, usize)> = lines.collect::<serde_json::Result<_>>()?;
-    if all.is_empty() {
+/// Empties the file of this test target, beside those of the others.
+pub(super) fn begin() -> Result<PathBuf> {
+    let (target, _) = products::target_folder()?;
+    let dir = target.join("metallb-lab-requests");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let own = std::env::current_exe().context("cannot find this executable")?;
+    let name = own.file_stem().unwrap_or_default().to_string_lossy();
+    // `e2e-0123456789abcdef` → `e2e`
+    let name = name.rsplit_once('-').map_or(&*name, |(name, _)| name);
+    let path = dir.join(format!("{name}.jsonl"));
+    fs::write(&path, "").with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+/// Says how many requests the tests of this target saw, and, after a `whole` run, which granted rights nobody used in
+/// the last runs of all targets.
+pub(super) fn report(log: &Path, whole: bool) -> Result<()> {
+    let own = noted(log)?;
+    if own.is_empty() {
         return Ok(());
     }
     let count = |wanted: fn(u16) -> bool| {
-        all.iter()
+        own.iter()
             .filter(|(r, _)| wanted(r.code))
             .map(|(_, n)| n)
             .sum::<usize>()
@@ -110,7 +124,13 @@ pub(super) fn report(log: &Path) -> Result<()> {
         count(|_| true),
         count(|code| code == 403)
     );
-    let requests: Vec<Request> = all.into_iter().map(|(request, _)| request).collect();
+    if !whole {
+        return Ok(());
+    }
+    let mut requests = Vec::new();
+    for entry in fs::read_dir(log.parent().unwrap_or(log))? {
+        requests.extend(noted(&entry?.path())?.into_iter().map(|(request, _)| request));
+    }
     let unused = unused(OPERATOR, &requests)?;
     if unused.is_empty() {
         println!("every granted right was used");
@@ -119,6 +139,12 @@ pub(super) fn report(log: &Path) -> Result<()> {
         println!("not used of {role}: {}", rights.join("; "));
     }
     Ok(())
+}
+
+fn noted(log: &Path) -> Result<Vec<(Request, usize)>> {
+    let text = fs::read_to_string(log).context("cannot read the noted requests")?;
+    let lines = text.lines().filter(|line| !line.is_empty()).map(serde_json::from_str);
+    Ok(lines.collect::<serde_json::Result<_>>()?)
 }
 
 /// The rights in the roles of `manifest` by which no request was allowed, by role.

@@ -6,12 +6,14 @@
 
 mod ask;
 mod kubectl;
+mod limits;
 mod managers;
 #[path = "../behaviour/rule_examples.rs"]
 mod rule_examples;
 mod rules;
 mod schemas;
 mod table;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,18 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::NEWEST,
             skip: kubectl::obstacle,
             body: kubectl::outputs,
+        },
+        Test {
+            name: "tokens_die_with_their_pods",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: tokens::die_with_their_pods,
+        },
+        Test {
+            name: "a_thousand_services_and_fifty_nodes_are_borne",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: limits::many,
         },
     ])
 }
