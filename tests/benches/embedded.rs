@@ -36,7 +36,8 @@ async fn main() -> Result<()> {
                 "metadata": {"name": format!("service-{number}"), "annotations": {"metallb.io/address-pool": "web"}},
                 "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}]},
             }))?;
-            anyhow::Ok(drop(api.create(&PostParams::default(), &service).await?))
+            api.create(&PostParams::default(), &service).await?;
+            anyhow::Ok(())
         })
         .buffer_unordered(AT_ONCE)
         .try_collect::<Vec<()>>()
