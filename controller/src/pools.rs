@@ -181,4 +181,52 @@ mod tests {
         let verdict = pools.load(&of(&[pool("p", &["junk"]), pool("q", &["1.2.3.0/25"])]));
         assert_eq!(names(&verdict), ["q"]);
     }
+
+    fn allocating(mut pool: IPAddressPool, allocation: serde_json::Value) -> IPAddressPool {
+        pool.spec.service_allocation = Some(serde_json::from_value(allocation).unwrap());
+        pool
+    }
+
+    #[test]
+    fn duplicates_overlaps_and_mixed_ranges_are_refused_by_name() {
+        // CTL-99 CTL-100 CTL-101
+        let twice = serde_json::json!({ "namespaces": ["a", "a"] });
+        let selector = serde_json::json!({ "matchLabels": { "a": "b" } });
+        let selectors = serde_json::json!({ "serviceSelectors": [selector, selector] });
+        let refused: [(Vec<IPAddressPool>, &str); 4] = [
+            (vec![allocating(pool("p", &["1.2.3.0/24"]), twice)], "duplicate"),
+            (vec![allocating(pool("p", &["1.2.3.0/24"]), selectors)], "duplicate"),
+            (
+                vec![pool("p", &["1.2.3.0/24"]), pool("q", &["1.2.3.128/25"])],
+                "overlaps",
+            ),
+            (vec![pool("p", &["1.2.3.0-fc00::1"])], "1.2.3.0-fc00::1"),
+        ];
+        for (pools, text) in refused {
+            let message = Pools::default().load(&of(&pools)).message();
+            assert!(message.contains(text), "{message}");
+        }
+    }
+
+    #[test]
+    fn namespaces_by_name_and_by_label_are_both_let_in() {
+        // CTL-95
+        let mut resources = of(&[allocating(
+            pool("p", &["1.2.3.0/24"]),
+            serde_json::json!({ "namespaces": ["named"], "namespaceSelectors": [{ "matchLabels": { "a": "b" } }] }),
+        )]);
+        let mut labelled = k8s_openapi::api::core::v1::Namespace::default();
+        labelled.metadata.name = Some("labelled".into());
+        labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
+        resources.namespaces = vec![labelled];
+        let verdict = Pools::default().load(&resources);
+        let pool = &verdict.accepted.as_ref().unwrap().pools["p"];
+        let lets_in = |namespace| {
+            pool.allocation
+                .as_ref()
+                .unwrap()
+                .allows(namespace, &std::collections::BTreeMap::new())
+        };
+        assert!(lets_in("named") && lets_in("labelled") && !lets_in("other"));
+    }
 }

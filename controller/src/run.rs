@@ -35,6 +35,7 @@ const WEBHOOKS: &str = "webhooks";
 /// # Errors
 /// When the settings are wrong, something needed at the start cannot be had, or a task ends unexpectedly.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
+    check(&args)?;
     let kubeconfig = non_empty(&args.kubeconfig);
     let client = client::connect_with(names::event_source::CONTROLLER, kubeconfig.as_deref()).await?;
     run_with(client, args, stop).await
@@ -45,9 +46,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
 /// # Errors
 /// See [`run`].
 pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> anyhow::Result<()> {
-    let namespace = namespace::discover(Some(&args.namespace))?;
-    ensure!(!args.pod_name.is_empty(), "--pod-name (METALLB_POD_NAME) is missing");
-    args.tls().check()?;
+    let namespace = check(&args)?;
     if !args.pprof_bind_address.is_empty() {
         warn!(
             op = "startup",
@@ -91,6 +90,14 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
         lease::given_up(leading, LEASE_GRACE).await;
     }
     Ok(ended?)
+}
+
+/// What can be known to be wrong before anybody is asked; returns our namespace.
+fn check(args: &Args) -> anyhow::Result<String> {
+    let namespace = namespace::discover(Some(&args.namespace))?;
+    ensure!(!args.pod_name.is_empty(), "--pod-name (METALLB_POD_NAME) is missing");
+    args.tls().check()?;
+    Ok(namespace)
 }
 
 fn non_empty(path: &str) -> Option<PathBuf> {

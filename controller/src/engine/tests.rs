@@ -491,3 +491,43 @@ fn the_condition_goes_with_the_type_and_foreign_ones_stay() {
         ["example.com/Ready"]
     );
 }
+
+#[test]
+fn services_with_local_policy_at_the_start_hold_up_nothing() {
+    // CTL-31
+    let local = |name: &str, ip: &str| {
+        let mut service = with_ip(service(name), ip, "p");
+        service.spec.as_mut().unwrap().external_traffic_policy = Some("Local".into());
+        service
+    };
+    let held = [local("a", "1.2.3.0"), local("b", "1.2.3.1")];
+    let mut engine = started(&held);
+    for service in &held {
+        assert!(look(&mut engine, service).is_empty());
+    }
+    assert_eq!(ips(write(&look(&mut engine, &service("c"))).unwrap()), ["1.2.3.2"]);
+}
+
+#[test]
+fn an_address_stays_taken_until_its_old_service_shows_it_no_more() {
+    // Whether its write is late, or denied for ever.
+    let a = with_ip(service("a"), "1.2.3.0", "p");
+    let mut engine = start("", accepted(&[("p", "1.2.3.0/31")]), std::slice::from_ref(&a));
+    look(&mut engine, &a);
+    assert!(write(&look(&mut engine, &wanting(a.clone(), "1.2.3.1"))).is_some());
+    let b = wanting(service("b"), "1.2.3.0");
+    assert!(
+        ips(write(&look(&mut engine, &b)).unwrap()).is_empty(),
+        "a still shows it"
+    );
+    let key = Key::new("default", "a");
+    let woken = engine.handle(
+        at(0),
+        Event::Written {
+            key,
+            from: Some("1".into()),
+        },
+    );
+    assert!(woken.contains(&Action::Enqueue(Key::new("default", "b"))), "{woken:?}");
+    assert_eq!(ips(write(&look(&mut engine, &b)).unwrap()), ["1.2.3.0"]);
+}

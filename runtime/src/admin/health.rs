@@ -92,6 +92,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_port_answers_both_paths_and_frees_itself_on_stop() {
+        // CTL-138
         let address = free_address();
         let stop = CancellationToken::new();
         let server = tokio::spawn(serve_health(address, Health::waiting_for(["nodes"]), stop.clone()));

@@ -169,6 +169,38 @@ mod tests {
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_renewed_certificate_is_served_within_a_minute_and_a_broken_one_never() {
+        // CTL-136
+        tls::install_crypto_provider();
+        let dir = std::env::temp_dir().join(format!("metallb-metrics-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let write = |pair: &KeyPair| {
+            std::fs::write(dir.join("tls.crt"), &pair.certificate).unwrap();
+            std::fs::write(dir.join("tls.key"), &pair.key).unwrap();
+        };
+        let (first, second) = (tls::self_signed().unwrap(), tls::self_signed().unwrap());
+        write(&first);
+        let options = tls::Options::default();
+        let config = RustlsConfig::from_config(Arc::new(options.server_config(&first, false).unwrap()));
+        let begun = config.get_inner();
+        let mut reload = std::pin::pin!(reload(&dir, &options, &config, first.clone()));
+        let mut pass = async |seconds| {
+            let _ = tokio::time::timeout(Duration::from_secs(seconds), &mut reload).await;
+        };
+        pass(130).await;
+        assert!(Arc::ptr_eq(&config.get_inner(), &begun), "the same files are no news");
+        // Half of a renewal: the certificate fits no key.
+        std::fs::write(dir.join("tls.crt"), &second.certificate).unwrap();
+        pass(61).await;
+        assert!(Arc::ptr_eq(&config.get_inner(), &begun));
+        write(&second);
+        pass(61).await;
+        assert!(!Arc::ptr_eq(&config.get_inner(), &begun));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    // CTL-134
     #[rstest]
     #[case::no_token(None, true, true, 401)]
     #[case::unknown_token(Some("Bearer x"), false, true, 401)]

@@ -179,7 +179,7 @@ async fn wait_for<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_gets_an_address_and_everybody_can_see_why() {
-    // CTL-2 CTL-9 CTL-124 CTL-126 CTL-127 CTL-129 CTL-132 CTL-141
+    // CTL-2 CTL-9 CTL-124 CTL-126 CTL-127 CTL-129 CTL-131 CTL-132 CTL-141
     let cluster = Cluster::start().await;
     cluster.pool("p", "192.0.2.0/30").await;
     let controller = cluster.controller("controller-1");
@@ -225,6 +225,9 @@ async fn a_service_gets_an_address_and_everybody_can_see_why() {
         states.get("controller").await.unwrap().owner_references()[0].name,
         "controller-1"
     );
+    // What is wrong with a peer is none of the controller's business.
+    let peer = json!({ "metadata": { "name": "wrong" }, "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "10.0.0.1", "bfdProfile": "missing" } });
+    create(&cluster.ours::<metallb_api::BGPPeer>(), peer).await;
     states.delete("controller", &DeleteParams::default()).await.unwrap();
     wait_for(valid).await;
 

@@ -1,0 +1,312 @@
+//! The program itself: what it refuses, what it listens on, and what each mode does.
+
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
+
+use std::net::{Ipv6Addr, TcpListener};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use metallb_api::IPAddressPool;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "metallb-system";
+
+struct Cluster {
+    api: metallb_lab_api::ApiServer,
+    client: Client,
+    _dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        metallb_runtime::tls::install_crypto_provider();
+        let dir = tempfile::tempdir().unwrap();
+        let options = metallb_lab_api::Options {
+            listeners: vec![TcpListener::bind("127.0.0.1:0").unwrap()],
+            dir: dir.path().to_owned(),
+            ..Default::default()
+        };
+        let api = metallb_lab_api::start(options).await.unwrap();
+        let client = api.client();
+        let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+        for crd in metallb_crdgen::crds() {
+            crds.create(&PostParams::default(), &crd).await.unwrap();
+        }
+        let cluster = Self { api, client, _dir: dir };
+        create::<Namespace>(
+            &Api::all(cluster.client.clone()),
+            json!({ "metadata": { "name": NAMESPACE } }),
+        )
+        .await;
+        let pod = json!({ "metadata": { "name": "c" }, "spec": { "containers": [{ "name": "c", "image": "c" }] } });
+        create::<Pod>(&Api::namespaced(cluster.client.clone(), NAMESPACE), pod).await;
+        let pool = json!({ "metadata": { "name": "p" }, "spec": { "addresses": ["192.0.2.0/30"] } });
+        create::<IPAddressPool>(&Api::namespaced(cluster.client.clone(), NAMESPACE), pool).await;
+        let spec = json!({ "type": "LoadBalancer", "ports": [{ "port": 80 }] });
+        let service = json!({ "metadata": { "name": "web" }, "spec": spec });
+        create::<Service>(&Api::namespaced(cluster.client.clone(), "default"), service).await;
+        cluster
+    }
+
+    fn run(&self, flags: &[&str]) -> Program {
+        let mut command = program();
+        command.env("KUBECONFIG", self.api.kubeconfig_path());
+        command.args(["--namespace=metallb-system", "--pod-name=c"]).args(flags);
+        Program(command.spawn().unwrap())
+    }
+
+    async fn ip(&self) -> Option<String> {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), "default");
+        let status = services.get("web").await.unwrap().status?.load_balancer?;
+        status.ingress?.into_iter().next()?.ip
+    }
+
+    fn token(&self) -> String {
+        let text = std::fs::read_to_string(self.api.kubeconfig_path()).unwrap();
+        let at = text.find("token: ").unwrap() + "token: ".len();
+        text[at..].lines().next().unwrap().trim().trim_matches('"').to_owned()
+    }
+}
+
+async fn create<K>(api: &Api<K>, object: Value)
+where
+    K: kube::Resource + Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
+{
+    let object = serde_json::from_value(object).unwrap();
+    api.create(&PostParams::default(), &object).await.unwrap();
+}
+
+/// A running controller, which ends with the test.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_metallb-controller"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    for name in [
+        "KUBECONFIG",
+        "METALLB_NAMESPACE",
+        "METALLB_POD_NAME",
+        "METALLB_ML_SECRET_NAME",
+        "METALLB_DEPLOYMENT",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn output(flags: &[&str]) -> Output {
+    let mut command = program();
+    command.args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.output().unwrap()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("[::]:0")
+        .or_else(|_| TcpListener::bind("0.0.0.0:0"))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+async fn wait_for<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let poll = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), poll).await;
+    assert!(waited.is_ok(), "waited in vain for {what}");
+}
+
+/// Asks over plain HTTP; nothing when nobody listens.
+async fn plain(port: u16, path: &str) -> Option<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}
+
+/// Asks over HTTPS without looking at the certificate, by curl, which is no code of ours.
+fn https(host: &str, port: u16, token: Option<&str>) -> (String, String) {
+    let mut command = Command::new("curl");
+    command.args(["-sk", "--max-time", "20", "-w", "\n%{http_code}"]);
+    if let Some(token) = token {
+        command.args(["-H", &format!("Authorization: Bearer {token}")]);
+    }
+    let output = command.arg(format!("https://{host}:{port}/metrics")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (body, code) = text.rsplit_once('\n').unwrap();
+    (code.to_owned(), body.to_owned())
+}
+
+fn has_curl() -> bool {
+    let found = Command::new("curl").arg("--version").output().is_ok();
+    if !found {
+        println!("skipped: no curl");
+    }
+    found
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_1() {
+    // CTL-139 CTL-140 CTL-137
+    let wrong: [(&[&str], &str); 5] = [
+        (&["--no-such-flag"], "--no-such-flag"),
+        (
+            &["--webhook-mode=sometimes", "--namespace=n", "--pod-name=p"],
+            "sometimes",
+        ),
+        (&["--pod-name=p"], "namespace"),
+        (&["--namespace=n"], "--pod-name"),
+        (
+            &[
+                "--namespace=n",
+                "--pod-name=p",
+                "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            ],
+            "cipher",
+        ),
+    ];
+    for (flags, text) in wrong {
+        let output = output(flags);
+        let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(1), "{flags:?}: {said}");
+        assert!(said.contains(text), "{flags:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_webhooks_addresses_are_assigned_and_nothing_listens_for_webhooks() {
+    // CTL-135 CTL-138 CTL-139
+    let cluster = Cluster::start().await;
+    let health = free_port();
+    let port = format!("--health-probe-port={health}");
+    let program = cluster.run(&["--webhook-mode=disabled", "--port=0", &port]);
+    wait_for("an address", async || cluster.ip().await.is_some()).await;
+    let ready = async || {
+        plain(health, "/readyz")
+            .await
+            .is_some_and(|answer| answer.ends_with("ok"))
+    };
+    wait_for("readiness", ready).await;
+    assert!(plain(health, "/healthz").await.unwrap().ends_with("ok"));
+    let listening = listening(program.0.id());
+    assert_eq!(listening, [health], "metrics and webhooks are off");
+    drop(program);
+    cluster.api.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_webhooks_alone_no_service_is_touched() {
+    // CTL-138 CTL-139
+    let cluster = Cluster::start().await;
+    let health = free_port();
+    let port = format!("--health-probe-port={health}");
+    let program = cluster.run(&["--webhook-mode=onlywebhook", "--port=0", &port]);
+    wait_for("the health port", async || plain(health, "/healthz").await.is_some()).await;
+    let answered = async || {
+        let answer = plain(health, "/readyz").await.unwrap_or_default();
+        // Another program may have the webhooks' port, which cannot be chosen; then it says so for ever.
+        answer.ends_with("ok") || answer.contains("waiting for: webhooks")
+    };
+    wait_for("an answer", answered).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(cluster.ip().await, None);
+    drop(program);
+    cluster.api.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_are_served_over_https_to_those_who_may_and_on_both_families() {
+    // CTL-134 CTL-142
+    if !has_curl() {
+        return;
+    }
+    let cluster = Cluster::start().await;
+    let (health, metrics) = (free_port(), free_port());
+    let ports = [format!("--health-probe-port={health}"), format!("--port={metrics}")];
+    let program = cluster.run(&["--webhook-mode=disabled", &ports[0], &ports[1]]);
+    wait_for("an address", async || cluster.ip().await.is_some()).await;
+    let token = cluster.token();
+    assert_eq!(https("127.0.0.1", metrics, None).0, "401");
+    assert_eq!(https("127.0.0.1", metrics, Some("nobody")).0, "401");
+    let counted = async || {
+        let (code, body) = https("127.0.0.1", metrics, Some(&token));
+        code == "200" && body.contains("metallb_allocator_addresses_in_use_total{pool=\"p\"} 1\n")
+    };
+    wait_for("the numbers of the pool", counted).await;
+    let (_, body) = https("127.0.0.1", metrics, Some(&token));
+    for line in [
+        "metallb_allocator_addresses_total{pool=\"p\"} 4",
+        "metallb_allocator_services_allocated_total{pool=\"p\"} 1",
+        "metallb_k8s_client_config_loaded_bool 1",
+        "metallb_k8s_client_config_stale_bool 0",
+        "metallb_k8s_client_update_errors_total 0",
+        "controller_runtime_max_concurrent_reconciles{controller=\"service\"} 16",
+        "controller_runtime_reconcile_errors_total{controller=\"service\"} 0",
+        "controller_runtime_reconcile_panics_total{controller=\"service\"} 0",
+        "workqueue_depth{controller=\"service\",name=\"service\",priority=\"\"} 0",
+    ] {
+        assert!(body.contains(&format!("{line}\n")), "{line} is not in\n{body}");
+    }
+    for name in [
+        "rest_client_requests_total{code=\"200\",",
+        "process_resident_memory_bytes ",
+        "process_open_fds ",
+    ] {
+        assert!(body.contains(name), "{name} is not in\n{body}");
+    }
+    assert_eq!(
+        plain(metrics, "/metrics")
+            .await
+            .filter(|answer| answer.contains("200 OK")),
+        None,
+        "HTTPS only"
+    );
+    match TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Ok(_) => assert_eq!(https("[::1]", metrics, Some(&token)).0, "200"),
+        Err(_) => println!("skipped: no IPv6"),
+    }
+    drop(program);
+    cluster.api.shutdown().await;
+}
+
+/// The TCP ports that a process listens on.
+fn listening(pid: u32) -> Vec<u16> {
+    let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let mut ports: Vec<u16> = ["tcp", "tcp6"]
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).ok())
+        .flat_map(|table| table.lines().skip(1).map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            // State 0A is LISTEN, the tenth field the inode.
+            let ours = fields[3] == "0A" && sockets.iter().any(|inode| inode == fields[9]);
+            let port = fields[1].rsplit(':').next()?;
+            ours.then(|| u16::from_str_radix(port, 16).ok()).flatten()
+        })
+        .collect();
+    ports.sort_unstable();
+    ports
+}
