@@ -20,6 +20,7 @@ mod program;
 mod run;
 mod secret;
 mod shell;
+mod tls_settings;
 mod view;
 
 pub use args::{Args, WebhookMode};

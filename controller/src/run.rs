@@ -17,10 +17,11 @@ use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, TlsSetti
 use prometheus::Registry;
 use tracing::warn;
 
-use crate::args::Args;
+use crate::args::{Args, WebhookMode};
 use crate::metrics::Metrics;
 use crate::secret;
 use crate::shell::{self, Settings};
+use crate::tls_settings;
 
 /// Time for the tasks to end; the lease is given up in it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -151,6 +152,9 @@ fn serve_webhooks(
         tls: TlsSettings {
             options: args.tls(),
             http2: args.webhook_http2,
+            // The operator keeps the settings for a server of webhooks alone; others have them from their command line.
+            changes: (args.webhook_mode == WebhookMode::Onlywebhook)
+                .then(|| tls_settings::follow(client.clone(), namespace, args.tls(), stop.clone())),
         },
         rules: Webhooks::fixed(rules),
         reader: Arc::new(Lists::new(client.clone(), namespace)),

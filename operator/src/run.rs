@@ -102,6 +102,7 @@ fn webhooks(args: &Args, environment: &Environment, client: &Client, metrics: me
         tls: metallb_webhooks::TlsSettings {
             options: tls_options(&environment.tls),
             http2: args.webhook_http2,
+            changes: None,
         },
         rules: Webhooks::fixed(rules),
         reader: Arc::new(Lists::new(client.clone(), namespace)),

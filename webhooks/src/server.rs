@@ -195,6 +195,8 @@ pub struct TlsSettings {
     pub options: tls::Options,
     /// Whether HTTP/2 is offered besides HTTP/1.1.
     pub http2: bool,
+    /// Options that take the place of the first ones while the server runs.
+    pub changes: Option<watch::Receiver<tls::Options>>,
 }
 
 /// Serves the routes until `stop`; a new certificate is used from the next connection on.
@@ -249,13 +251,15 @@ async fn shut_down(handle: Handle<SocketAddr>, stop: CancellationToken) {
 
 async fn swap_certificates(
     config: RustlsConfig,
-    settings: TlsSettings,
+    mut settings: TlsSettings,
     mut certificate: watch::Receiver<Option<tls::KeyPair>>,
     stop: CancellationToken,
 ) {
+    let mut changes = settings.changes.take();
     loop {
         tokio::select! {
             changed = certificate.changed() => if changed.is_err() { return },
+            Some(options) = changed_options(&mut changes) => settings.options = options,
             () = stop.cancelled() => return,
         }
         let Some(pair) = certificate.borrow_and_update().clone() else {
@@ -264,12 +268,24 @@ async fn swap_certificates(
         match settings.options.server_config(&pair, settings.http2) {
             Ok(new) => {
                 config.reload_from_config(Arc::new(new));
-                info!("serving certificate replaced");
+                info!("serving certificate or TLS settings replaced");
             }
             // The old one serves on: better than none.
             Err(error) => warn!(%error, "cannot use the new serving certificate"),
         }
     }
+}
+
+/// Waits for other options; for ever if there is nobody to give any.
+async fn changed_options(changes: &mut Option<watch::Receiver<tls::Options>>) -> Option<tls::Options> {
+    let Some(receiver) = changes else {
+        return std::future::pending().await;
+    };
+    if receiver.changed().await.is_err() {
+        *changes = None;
+        return None;
+    }
+    Some(receiver.borrow_and_update().clone())
 }
 
 #[cfg(test)]

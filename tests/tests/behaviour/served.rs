@@ -132,8 +132,40 @@ async fn the_oldest_tls_version_spoken_is_a_setting() {
         min_version: "VersionTLS12".to_owned(),
         ..Options::default()
     };
-    let older = Server::start(TlsSettings { options, http2: false }).await;
+    let older = Server::start(TlsSettings {
+        options,
+        ..TlsSettings::default()
+    })
+    .await;
     assert!(handshakes_with(older.address, &versions::TLS12).await);
     newest.stop.cancel();
     older.stop.cancel();
+}
+
+// OP-53, OP-58
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_settings_change_while_the_server_runs() {
+    use crate::rotation::tls::{handshakes_with, versions};
+    let (sender, receiver) = tokio::sync::watch::channel(Options::default());
+    let server = Server::start(TlsSettings {
+        changes: Some(receiver),
+        ..TlsSettings::default()
+    })
+    .await;
+    assert!(!handshakes_with(server.address, &versions::TLS12).await);
+    let older = Options {
+        min_version: "VersionTLS12".to_owned(),
+        ..Options::default()
+    };
+    sender.send(older).unwrap();
+    let spoken = async {
+        while !handshakes_with(server.address, &versions::TLS12).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), spoken)
+        .await
+        .expect("the setting counts from the next connection on");
+    assert!(handshakes_with(server.address, &versions::TLS13).await);
+    server.stop.cancel();
 }
