@@ -139,7 +139,7 @@ mod tests {
         let Plan::Deploy(_, objects) = planned(&resource("metallb-system", "metallb")) else {
             panic!()
         };
-        assert_eq!(objects.len(), 5);
+        assert_eq!(objects.len(), 6);
         for object in objects.iter().filter(|object| object.is_owned()) {
             let owners = object.metadata().owner_references.as_ref().unwrap();
             assert_eq!((owners[0].kind.as_str(), owners[0].uid.as_str()), ("MetalLB", "uid"));

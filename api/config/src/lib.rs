@@ -13,6 +13,7 @@ mod community;
 mod error;
 mod fitting;
 mod meeting;
+pub mod metallb;
 mod model;
 mod nearby;
 mod overlap;

@@ -27,7 +27,7 @@ macro_rules! rules {
 }
 
 // Names of upstream's behaviour: N, S, P, AP, L, A, B, C, F, O. Ours: W where upstream is weak, M for the rules that
-// the product promises in every back-end, D for what is left behind.
+// the product promises in every back-end, K for what only our MetalLB resource can say, D for what is left behind.
 rules! {
     N1 "N-1"
     S1 "S-1" S2 "S-2" S3 "S-3" S4 "S-4"
@@ -40,6 +40,8 @@ rules! {
     C1 "C-1" C2 "C-2" C3 "C-3"
     F1 "F-1" F2 "F-2" F3 "F-3" F4 "F-4"
     O1 "O-1" O2 "O-2" O3 "O-3" O4 "O-4" O5 "O-5" O7 "O-7" O8 "O-8" O9 "O-9"
+    K1 "K-1" K2 "K-2" K3 "K-3" K4 "K-4" K5 "K-5" K6 "K-6" K7 "K-7" K8 "K-8" K9 "K-9" K10 "K-10" K11 "K-11" K12 "K-12"
+    K13 "K-13" K14 "K-14"
     M1 "M-1" M2 "M-2"
     W1 "W-1" W10 "W-10" W12 "W-12" W14 "W-14" W16 "W-16" W17 "W-17" W18 "W-18" W19 "W-19" W20 "W-20" W21 "W-21"
     W22 "W-22" W25 "W-25" W26 "W-26" W39 "W-39"

@@ -3,7 +3,9 @@
 //! The result is checked in at `manifests/crds.yaml`; `cargo run -p metallb-crdgen > manifests/crds.yaml` renews it.
 //! Nothing here talks to a cluster.
 
+mod frr_k8s;
 mod normalise;
+mod reference;
 mod yaml;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -16,6 +18,8 @@ use metallb_api::{
     ServiceBGPStatus, ServiceL2Status, bgp_peer, names,
 };
 
+pub use frr_k8s::frr_k8s_crds;
+pub use reference::reference;
 pub use yaml::documents;
 
 /// The kinds whose schema asks for a spec; of the others an object without one is valid.

@@ -92,6 +92,10 @@ pub const FRR_K8S_WEBHOOK_SERVICE: &str = "frr-k8s-webhook-service";
 pub const FRR_K8S_WEBHOOK_SECRET: &str = "frr-k8s-webhook-server-cert";
 /// The ValidatingWebhookConfiguration of frr-k8s.
 pub const FRR_K8S_WEBHOOK_CONFIGURATION: &str = "frr-k8s-validating-webhook-configuration";
+/// The ServiceAccount and ClusterRole of whoever scrapes metrics through PodMonitors.
+pub const METRICS_READER: &str = "metallb-metrics-reader";
+/// The Secret with the token of that account.
+pub const METRICS_TOKEN_SECRET: &str = "metallb-metrics-token";
 /// The API group of frr-k8s.
 pub const FRR_K8S_GROUP: &str = "frrk8s.metallb.io";
 /// The SecurityContextConstraints of the speaker, on OpenShift.

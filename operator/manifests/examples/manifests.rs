@@ -1,16 +1,22 @@
-//! Prints the manifests that people apply: `operator` for all of them, `webhooks` for the webhook configurations alone.
+//! Prints the files that people apply: `cargo run -p metallb-manifests --example manifests -- NAME`, or all of their
+//! names without one.
 
-use anyhow::bail;
-use metallb_api::names;
-use metallb_manifests::install::{self, Install};
+#[path = "../tests/files/mod.rs"]
+mod files;
+
+use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
-    let install = Install::release(names::DEFAULT_NAMESPACE);
-    let objects = match std::env::args().nth(1).as_deref() {
-        Some("operator") => install::objects(&install),
-        Some("webhooks") => install::webhook_configurations(&install),
-        _ => bail!("which manifests: operator or webhooks?"),
-    };
-    print!("{}", metallb_crdgen::documents(&objects)?);
+    let files = files::all()?;
+    match std::env::args().nth(1) {
+        None => files.iter().for_each(|(name, _)| println!("{name}")),
+        Some(wanted) => {
+            let (_, text) = files
+                .iter()
+                .find(|(name, _)| *name == wanted)
+                .with_context(|| format!("no file {wanted}"))?;
+            print!("{text}");
+        }
+    }
     Ok(())
 }

@@ -24,8 +24,8 @@ pub enum Origin {
     Environment,
     /// Nobody: native is the default on every platform.
     ///
-    /// Upstream: frr on Kubernetes and frr-k8s on OpenShift. Whoever left the choice to upstream's operator keeps the
-    /// peers and routes that were announced, for native does all that those two do.
+    /// Upstream: frr on Kubernetes and frr-k8s on OpenShift. Whoever left the choice to upstream's operator goes on
+    /// announcing through native, the one back-end that the speaker of this release runs.
     Default,
 }
 

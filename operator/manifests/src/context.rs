@@ -1,13 +1,18 @@
 //! What is deployed, as resource, environment and the way of installing settle it together.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{Container, PodSpec, ResourceRequirements},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use metallb_api::{
     BgpBackend, ComponentConfig, MetalLBSpec,
     metallb::{MonitorKind, NetworkPolicies, SidecarConfig, UnknownBackend},
     names,
 };
 
-use crate::{EffectiveBackend, Environment, Image, Monitors, Ports, TlsSettings};
+use crate::{EffectiveBackend, Environment, Image, Monitors, Ports, TlsSettings, pod::template_meta};
 
 /// The ways to install MetalLB that differ in names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +32,6 @@ pub(crate) struct Context<'a> {
     pub(crate) door: Door,
 }
 
-#[allow(dead_code, reason = "policies and alerts are on their way")]
 impl<'a> Context<'a> {
     pub(crate) fn new(spec: &'a MetalLBSpec, environment: &'a Environment, door: Door) -> Result<Self, UnknownBackend> {
         let backend = EffectiveBackend::of(spec, environment)?.backend;
@@ -187,6 +191,20 @@ impl<'a> Context<'a> {
         pick: impl Fn(&metallb_api::metallb::FrrConfig) -> Option<&SidecarConfig>,
     ) -> Option<ResourceRequirements> {
         self.spec.frr_config.as_ref().and_then(pick)?.resources.clone()
+    }
+
+    /// The metadata of the pods of controller or speaker, with what a scraper without monitors goes by.
+    ///
+    /// Upstream: its plain manifests name no scheme, and so an endpoint that speaks HTTPS is asked over HTTP.
+    pub(crate) fn pod_meta(&self, labels: BTreeMap<String, String>, config: Option<&ComponentConfig>) -> ObjectMeta {
+        let mut meta = template_meta(labels, config);
+        if let (Door::Manifests, Some(port)) = (self.door, self.metrics_port()) {
+            let port = port.to_string();
+            let hints = [("scrape", "true"), ("scheme", "https"), ("port", port.as_str())];
+            let annotations = meta.annotations.get_or_insert_default();
+            annotations.extend(hints.map(|(name, value)| (format!("prometheus.io/{name}"), value.to_owned())));
+        }
+        meta
     }
 
     /// Puts in what all pods have in common besides what their component configures.

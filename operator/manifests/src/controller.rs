@@ -16,7 +16,7 @@ use crate::{
     openshift,
     pod::{
         CERT_DIR, component_labels, configure, confined, env, field_env, mount, node_selector, port, probed,
-        secret_volume, selector, template_meta, unprivileged,
+        secret_volume, selector, unprivileged,
     },
     strategy,
 };
@@ -43,7 +43,7 @@ pub(crate) fn deployment(context: &Context<'_>) -> Deployment {
             selector: selector(labels.clone()),
             strategy: Some(strategy::deployment(context.controller())),
             template: PodTemplateSpec {
-                metadata: Some(template_meta(labels, context.controller())),
+                metadata: Some(context.pod_meta(labels, context.controller())),
                 spec: Some(pod(context)),
             },
             ..DeploymentSpec::default()

@@ -28,8 +28,12 @@ mod frr;
 mod frr_k8s;
 mod image;
 pub mod install;
+mod monitoring;
+mod network;
+mod notes;
 mod object;
 mod openshift;
+mod overrides;
 mod platform;
 mod pod;
 mod refusal;
@@ -45,6 +49,7 @@ pub use backend::{EffectiveBackend, Origin};
 pub use custom::Custom;
 pub use environment::{Environment, EnvironmentError, Monitors, Ports, TlsSettings};
 pub use image::{Image, ImageError};
+pub use notes::notes;
 pub use object::Object;
 pub use platform::Platform;
 pub use refusal::Refusal;
@@ -61,6 +66,7 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "metallb-o
 pub fn desired(spec: &MetalLBSpec, environment: &Environment) -> Result<Vec<Object>, Refusal> {
     let context = Context::new(spec, environment, Door::Operator)?;
     let mut objects = operands(&context);
+    overrides::apply(&mut objects, &spec.overrides)?;
     for object in &mut objects {
         object.manage(&environment.namespace);
     }
@@ -81,6 +87,10 @@ fn operands(context: &Context<'_>) -> Vec<Object> {
         BgpBackend::FrrK8s => objects.extend(frr_k8s::objects(context)),
         BgpBackend::Native | BgpBackend::FrrK8sExternal => {}
     }
+    if context.door == Door::Operator && context.has_network_policies() {
+        objects.push(network::controller(context).into());
+    }
+    objects.extend(monitoring::objects(context));
     objects.extend(controller::disruption_budget(context).map(Object::from));
     objects.push(controller::deployment(context).into());
     objects.push(speaker::daemon_set(context).into());

@@ -24,6 +24,12 @@ pub(crate) const FRR_K8S_CERTS: &str = "frr-k8s-certs-secret";
 pub(crate) const METRICS_VOLUME: &str = "metrics-certs";
 pub(crate) const METRICS_DIR: &str = "/etc/metrics";
 
+/// On the namespace: the platform's Prometheus scrapes it, and nobody but us says what Pod Security allows in it.
+pub(crate) const NAMESPACE_LABELS: [(&str, &str); 2] = [
+    ("openshift.io/cluster-monitoring", "true"),
+    ("security.openshift.io/scc.podSecurityLabelSync", "false"),
+];
+
 const SECURITY_CONTEXT_CONSTRAINTS: Kind = Kind {
     group: "security.openshift.io",
     version: "v1",

@@ -8,13 +8,21 @@ pub enum Refusal {
     /// The back-end is none of the known ones.
     #[error(transparent)]
     UnknownBackend(#[from] UnknownBackend),
+    /// A patch of the user does not fit the object.
+    #[error("spec.overrides[{place}].patch does not fit {object}: {reason}")]
+    Override {
+        /// Which of the patches.
+        place: usize,
+        /// The object.
+        object: String,
+        /// What does not fit.
+        reason: String,
+    },
 }
 
 impl Refusal {
     /// Gives the reason for a condition, as one word.
     pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::UnknownBackend(_) => "InvalidSpec",
-        }
+        "InvalidSpec"
     }
 }

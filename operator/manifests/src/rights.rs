@@ -243,7 +243,7 @@ fn operator_openshift_rules() -> Vec<PolicyRule> {
 }
 
 fn operator_rules() -> Vec<PolicyRule> {
-    let secrets = &[names::OPERATOR_WEBHOOK_SECRET, names::FRR_K8S_WEBHOOK_SECRET];
+    let made = &[names::FRR_K8S_WEBHOOK_SECRET, names::METRICS_TOKEN_SECRET];
     let mut rules = vec![
         rule("", &["configmaps", "serviceaccounts", "services"], OWN),
         rule("apps", &["daemonsets", "deployments"], OWN),
@@ -254,8 +254,8 @@ fn operator_rules() -> Vec<PolicyRule> {
             &["podmonitors", "prometheusrules", "servicemonitors"],
             OWN,
         ),
-        named("", "secrets", secrets, KEEP),
-        named("", "secrets", &[names::FRR_K8S_WEBHOOK_SECRET], &["create", "delete"]),
+        named("", "secrets", &[names::OPERATOR_WEBHOOK_SECRET], KEEP),
+        named("", "secrets", made, OWN),
         // Why pods do not run, and whether those of a deleted MetalLB have ended.
         rule("", &["pods", "events"], &["list"]),
         // The finalizer of the resource.

@@ -14,7 +14,7 @@ use crate::{
     openshift,
     pod::{
         READABLE, component_labels, config_map_volume, configure, confined, env, field_env, mount, node_selector, port,
-        probed, seccomp, secret_volume, selector, template_meta,
+        probed, seccomp, secret_volume, selector,
     },
     strategy,
 };
@@ -39,7 +39,7 @@ const TOLERATED_TAINTS: [&str; 2] = [
 
 pub(crate) fn daemon_set(context: &Context<'_>) -> DaemonSet {
     let labels = component_labels(names::SPEAKER);
-    let mut template = template_meta(labels.clone(), context.speaker());
+    let mut template = context.pod_meta(labels.clone(), context.speaker());
     if context.is_openshift() {
         let (name, value) = openshift::REQUIRED_SCC;
         let annotations = template.annotations.get_or_insert_default();

@@ -46,6 +46,8 @@ fn environment() -> Environment {
         let value = match name {
             "OPERATOR_NAMESPACE" => NAMESPACE,
             "CONTROLLER_IMAGE" | "SPEAKER_IMAGE" => image,
+            // The chart has policies on demand only, as upstream's has.
+            "DISABLE_NETWORK_POLICIES" => "true",
             _ => return None,
         };
         Some(value.to_owned())
@@ -212,7 +214,7 @@ fn rights_and_webhooks_are_those_of_the_other_ways_to_install() {
     let charts = chart.set("frrk8s.enabled=true").objects();
     assert_same(&objects, &charts.0, |key| {
         let kinds = ["ClusterRole", "Role", "ValidatingWebhookConfiguration/metallb-webhook"];
-        let others = ["/metallb-manager", "-scc"];
+        let others = ["/metallb-manager", "/metallb-metrics-reader", "-scc"];
         kinds.iter().any(|kind| key.starts_with(kind)) && !others.iter().any(|name| key.contains(name))
     });
 }

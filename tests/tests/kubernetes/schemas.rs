@@ -242,7 +242,17 @@ pub(crate) fn manifests(inside: Inside, options: Options) -> Outcome {
         let client = lab.kube();
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
         let mut count = 0;
-        for name in ["crds.yaml", "metallb-operator.yaml"] {
+        // What needs kinds of the Prometheus operator or of OpenShift is left out; the last is applied twice.
+        for name in [
+            "crds.yaml",
+            "metallb-operator.yaml",
+            "frr-k8s-crds.yaml",
+            "network-policies.yaml",
+            "metallb-native.yaml",
+            "metallb-frr.yaml",
+            "metallb-frr-k8s.yaml",
+            "metallb-frr-k8s.yaml",
+        ] {
             let text = std::fs::read_to_string(format!("{folder}/{name}"))?;
             let objects: Vec<Option<Value>> = serde_saphyr::from_multiple(&text)?;
             for object in objects.iter().flatten() {

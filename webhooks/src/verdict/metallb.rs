@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use kube::{Resource, ResourceExt};
 use metallb_api::metallb::ComponentConfig;
 use metallb_api::{BgpBackend, MetalLB, MetalLBSpec, names};
-use metallb_config::Rule;
+use metallb_config::{Rule, metallb as config};
 
 use super::{Operation, Problem, Request, Rules, Verdict};
 
@@ -40,6 +40,8 @@ pub(super) fn judge(request: &Request, rules: &Rules) -> serde_json::Result<Verd
         let reason = "image is deprecated and has no effect";
         warnings.push(Problem::new(Rule::O9, "spec.image", reason));
     }
+    let backend = object.spec.backend().unwrap_or_default();
+    warnings.extend(config::warnings(&object.spec, backend).into_iter().map(problem));
     let errors = check(&object.spec, rules.frrk8s_external_namespace.as_deref());
     Ok(Verdict {
         errors,
@@ -81,7 +83,12 @@ pub fn check(spec: &MetalLBSpec, external_namespace: Option<&str>) -> Vec<Proble
             ));
         }
     }
+    problems.extend(config::check(spec).into_iter().map(problem));
     problems
+}
+
+fn problem(fault: config::Fault) -> Problem {
+    Problem::new(fault.rule, fault.field, fault.reason)
 }
 
 /// As the API server will judge the Pods. Upstream lets zero and negative seconds pass.

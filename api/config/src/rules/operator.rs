@@ -88,4 +88,111 @@ pub(super) const RULES: &[&Entry] = &[
             "image is deprecated and has no effect",
         )
     },
+    &metallb(
+        Rule::K1,
+        "has a pattern of interfaces to exclude that is no regular expression",
+        "{excludeInterfaces: {patterns: ['eth(']}}",
+        "{excludeInterfaces: {patterns: ['^eth1$']}}",
+        "is not a regular expression",
+    ),
+    &metallb(
+        Rule::K2,
+        "has a bindAddress of the membership that is no address",
+        "{memberlist: {bindAddress: eth0}}",
+        "{memberlist: {bindAddress: 'fd00::1'}}",
+        "is not an address",
+    ),
+    &metallb(
+        Rule::K3,
+        "switches the membership off while some nodes have no speaker",
+        "{memberlist: {enabled: false}, nodeSelector: {role: edge}}",
+        "{memberlist: {enabled: false}}",
+        "while nodeSelector leaves nodes without a speaker",
+    ),
+    &metallb(
+        Rule::K4,
+        "has TLS settings that the components do not know",
+        "{tls: {cipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}}",
+        "{tls: {minVersion: VersionTLS12, cipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}}",
+        "cipher suites can be chosen only if minVersion is VersionTLS12",
+    ),
+    &metallb(
+        Rule::K5,
+        "overrides the name, namespace, owner or selector of an object",
+        "{overrides: [{kind: DaemonSet, name: speaker, patch: {metadata: {name: other}}}]}",
+        "{overrides: [{kind: DaemonSet, name: speaker, patch: {metadata: {labels: {team: net}}}}]}",
+        "the name of an object cannot be changed",
+    ),
+    &metallb(
+        Rule::K6,
+        "sets for one component what only the other has",
+        "{speakerConfig: {replicas: 2}}",
+        "{controllerConfig: {replicas: 2}}",
+        "speakers run once on each node",
+    ),
+    &metallb(
+        Rule::K7,
+        "has an extra argument that is no flag, or one that the operator sets",
+        "{speakerConfig: {extraArgs: ['--port=1']}}",
+        "{speakerConfig: {extraArgs: ['--namespace=metallb-system']}}",
+        "the operator sets --port itself",
+    ),
+    &metallb(
+        Rule::K8,
+        "has a variable without a proper name, or one that the operator sets",
+        "{controllerConfig: {env: {METALLB_BGP_TYPE: frr}}}",
+        "{controllerConfig: {env: {RUST_BACKTRACE: '1'}}}",
+        "the operator sets METALLB_BGP_TYPE itself",
+    ),
+    &metallb(
+        Rule::K9,
+        "sets a label by which pods are selected",
+        "{controllerConfig: {labels: {app: mine}}}",
+        "{controllerConfig: {labels: {team: net}}}",
+        "selects the pods and cannot be set",
+    ),
+    &metallb(
+        Rule::K10,
+        "gives one port of the speaker to two purposes",
+        "{metrics: {port: 9000}, memberlist: {port: 9000}}",
+        "{metrics: {port: 9000}, memberlist: {port: 9001}}",
+        "port 9000 is in use by the speaker for something else",
+    ),
+    &Entry {
+        at: &[(Stage::Schema, Effect::Refused), (Stage::Admission, Effect::Refused)],
+        ..metallb(
+            Rule::K11,
+            "has a number that is out of its range",
+            "{gratuitousARPInterval: 86401}",
+            "{gratuitousARPInterval: 86400}",
+            "86401 must be in the range 0-86400",
+        )
+    },
+    &metallb(
+        Rule::K12,
+        "has a statusPollInterval that is no duration",
+        "{frrk8sConfig: {statusPollInterval: often}}",
+        "{frrk8sConfig: {statusPollInterval: 2m}}",
+        "invalid duration",
+    ),
+    &Entry {
+        at: WARNED,
+        ..metallb(
+            Rule::K13,
+            "has a bgpBackend that the speaker of this release does not run with",
+            "{metadata: {name: metallb}, spec: {bgpBackend: frr}}",
+            "{metadata: {name: metallb}, spec: {bgpBackend: native}}",
+            "does not run with bgpBackend frr yet",
+        )
+    },
+    &Entry {
+        at: WARNED,
+        ..metallb(
+            Rule::K14,
+            "sets what has no effect in its back-end",
+            "{metadata: {name: metallb}, spec: {bgpDebounceTimeout: 500}}",
+            "{metadata: {name: metallb}, spec: {bgpBackend: frr, bgpDebounceTimeout: 500}}",
+            "has no effect with bgpBackend native",
+        )
+    },
 ];

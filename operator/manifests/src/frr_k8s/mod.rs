@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The label of the pods that everybody knows, flags of frr-k8s among them.
-const COMPONENT: (&str, &str) = ("app.kubernetes.io/component", "frr-k8s");
+pub(crate) const COMPONENT: (&str, &str) = ("app.kubernetes.io/component", "frr-k8s");
 
 /// Where frr-k8s answers for its health, on the loopback of the node; there is no flag for it.
 const HEALTH_PORT: u16 = 7572;

@@ -3,6 +3,7 @@
 //! Everything is installed by people (plain manifests, bundle), never by the operator itself; so the operator needs no
 //! right to give rights.
 
+pub mod plain;
 mod rbac;
 mod webhooks;
 mod workloads;
@@ -16,9 +17,12 @@ use k8s_openapi::{
 use metallb_api::names;
 
 use crate::{
-    Image, Object, TlsSettings,
+    Image, Object, Ports, TlsSettings,
     config::service_account,
+    environment::API_SERVER_PORTS,
+    network,
     object::meta,
+    openshift,
     pod::{component_labels, labels},
 };
 
@@ -37,6 +41,8 @@ pub struct Install {
     pub frr_image: Image,
     /// The image of frr-k8s, for the back-end of that name.
     pub frr_k8s_image: Image,
+    /// Whether it is for OpenShift, whose own Prometheus then scrapes the metrics.
+    pub openshift: bool,
 }
 
 /// The one image of a release: it holds all three programs.
@@ -53,6 +59,7 @@ impl Install {
             speaker_image: image,
             frr_image: Image::frr(),
             frr_k8s_image: Image::frr_k8s(),
+            openshift: false,
         }
     }
 }
@@ -71,15 +78,32 @@ pub fn objects(install: &Install) -> Vec<Object> {
 
 /// Lists the objects without webhook configurations.
 pub fn components(install: &Install) -> Vec<Object> {
-    let mut objects: Vec<Object> = vec![namespace(install).into()];
+    let mut objects: Vec<Object> = vec![operator_namespace(install).into()];
     objects.extend(accounts());
     objects.extend(rbac::objects(&install.namespace));
+    if install.openshift {
+        objects.extend(rbac::prometheus("openshift-monitoring"));
+    }
     objects.extend([
         secret(names::WEBHOOK_SECRET, component_labels(names::WEBHOOK_SERVER)).into(),
         secret(names::OPERATOR_WEBHOOK_SECRET, labels([OPERATOR_LABEL])).into(),
         tls_config(&TlsSettings::default()).into(),
-        webhooks::service().into(),
+        webhooks::service(names::WEBHOOK_SERVER).into(),
         webhooks::operator_service().into(),
+        network::policy(
+            "operator",
+            labels([OPERATOR_LABEL]),
+            &[names::WEBHOOK_PORT],
+            &API_SERVER_PORTS,
+        )
+        .into(),
+        network::policy(
+            "webhook-service",
+            component_labels(names::WEBHOOK_SERVER),
+            &[names::WEBHOOK_PORT, Ports::default().metrics],
+            &API_SERVER_PORTS,
+        )
+        .into(),
         workloads::operator(install).into(),
         workloads::webhook_server(install).into(),
     ]);
@@ -94,7 +118,7 @@ pub fn webhook_configurations(install: &Install) -> Vec<Object> {
     ]
 }
 
-fn in_namespace(mut objects: Vec<Object>, namespace: &str) -> Vec<Object> {
+pub(crate) fn in_namespace(mut objects: Vec<Object>, namespace: &str) -> Vec<Object> {
     for object in objects.iter_mut().filter(|object| object.is_namespaced()) {
         object.metadata_mut().namespace = Some(namespace.to_owned());
     }
@@ -102,17 +126,27 @@ fn in_namespace(mut objects: Vec<Object>, namespace: &str) -> Vec<Object> {
 }
 
 /// The speaker has the node's network and runs as root, which Pod Security allows in a privileged namespace only.
-fn namespace(install: &Install) -> Namespace {
-    let labels = labels([
-        OPERATOR_LABEL,
+pub(crate) fn namespace(name: &str, openshift: bool) -> Namespace {
+    let mut labels = labels([
         ("pod-security.kubernetes.io/audit", "privileged"),
         ("pod-security.kubernetes.io/enforce", "privileged"),
         ("pod-security.kubernetes.io/warn", "privileged"),
     ]);
+    if openshift {
+        labels.extend(crate::pod::labels(openshift::NAMESPACE_LABELS));
+    }
     Namespace {
-        metadata: meta(&install.namespace, labels),
+        metadata: meta(name, labels),
         ..Namespace::default()
     }
+}
+
+/// The namespace of an operator has its label.
+fn operator_namespace(install: &Install) -> Namespace {
+    let mut namespace = namespace(&install.namespace, install.openshift);
+    let all = namespace.metadata.labels.get_or_insert_default();
+    all.extend(labels([OPERATOR_LABEL]));
+    namespace
 }
 
 fn accounts() -> [Object; 4] {
@@ -127,7 +161,7 @@ fn accounts() -> [Object; 4] {
 }
 
 /// An empty Secret: whoever makes the certificate fills it, and pods that mount it can start before.
-fn secret(name: &str, labels: BTreeMap<String, String>) -> Secret {
+pub(crate) fn secret(name: &str, labels: BTreeMap<String, String>) -> Secret {
     Secret {
         metadata: meta(name, labels),
         type_: Some("Opaque".to_owned()),

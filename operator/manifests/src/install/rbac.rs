@@ -23,6 +23,7 @@ pub(super) fn objects(namespace: &str) -> Vec<Object> {
     let account = names::OPERATOR_SERVICE_ACCOUNT;
     let mut objects = operands(namespace, BgpBackend::FrrK8s);
     objects.extend(constraints(namespace));
+    objects.extend(metrics_reader(namespace));
     objects.extend([
         cluster_role(OPERATOR_ROLE, [OPERATOR_LABEL], operator.cluster),
         cluster_binding(OPERATOR_BINDING, [OPERATOR_LABEL], OPERATOR_ROLE, account, namespace),
@@ -63,6 +64,29 @@ fn frr_k8s(namespace: &str) -> [Object; 4] {
         cluster_binding("frr-k8s-daemon-rolebinding", APP, FRR_K8S_ROLE, account, namespace),
         role(FRR_K8S_ROLE, APP, rights.namespace),
         binding("frr-k8s-daemon-rolebinding", APP, FRR_K8S_ROLE, &[account], namespace),
+    ]
+}
+
+/// Lets a Prometheus in another namespace look up what it scrapes.
+pub(super) fn prometheus(monitoring: &str) -> [Object; 2] {
+    let name = "prometheus-k8s";
+    [
+        role(name, APP, rights::prometheus()),
+        RoleBinding {
+            metadata: meta(name, labels(APP)),
+            role_ref: role_ref("Role", name),
+            subjects: Some(vec![subject(name, monitoring)]),
+        }
+        .into(),
+    ]
+}
+
+/// Whoever scrapes through PodMonitors; the account exists only where there are any.
+fn metrics_reader(namespace: &str) -> [Object; 2] {
+    let name = names::METRICS_READER;
+    [
+        cluster_role(name, APP, rights::metrics_reader()),
+        cluster_binding(name, APP, name, name, namespace),
     ]
 }
 

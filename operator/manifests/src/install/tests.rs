@@ -11,6 +11,7 @@ fn install() -> Install {
         speaker_image: "speaker:1".parse().unwrap(),
         frr_image: "frr:1".parse().unwrap(),
         frr_k8s_image: "frr-k8s:1".parse().unwrap(),
+        openshift: false,
     }
 }
 
@@ -196,8 +197,8 @@ fn secrets_are_named_where_they_can_be() {
     for (object, rule) in rules(&objects(&install())) {
         let secrets = rule["resources"]
             .as_array()
-            .unwrap()
-            .iter()
+            .into_iter()
+            .flatten()
             .any(|resource| resource == "secrets");
         let looks = object == "Role/controller" && rule["verbs"] == json!(["create", "list"]);
         if secrets
@@ -208,4 +209,151 @@ fn secrets_are_named_where_they_can_be() {
             assert!(rule["resourceNames"].is_array(), "{object}: {rule}");
         }
     }
+}
+
+// OP-60: what the operator applies it may apply, by name where the names are known.
+#[test]
+fn the_operator_may_write_every_kind_that_it_deploys() {
+    let all = rules(&objects(&install()));
+    let of_operator = |resource: &str| {
+        let has =
+            |key: &str, value: &str, rule: &Value| rule[key].as_array().is_some_and(|it| it.contains(&json!(value)));
+        ["create", "delete", "patch"].iter().all(|verb| {
+            all.iter().any(|(object, rule)| {
+                object.ends_with("/metallb-manager-role")
+                    && has("resources", resource, rule)
+                    && has("verbs", verb, rule)
+            })
+        })
+    };
+    for resource in [
+        "configmaps",
+        "daemonsets",
+        "deployments",
+        "networkpolicies",
+        "poddisruptionbudgets",
+        "podmonitors",
+        "prometheusrules",
+        "secrets",
+        "securitycontextconstraints",
+        "serviceaccounts",
+        "servicemonitors",
+        "services",
+        "validatingwebhookconfigurations",
+    ] {
+        assert!(of_operator(resource), "{resource}");
+    }
+}
+
+// OP-59, OP-96
+#[test]
+fn on_openshift_the_platform_scrapes_and_leaves_pod_security_alone() {
+    let install = Install {
+        openshift: true,
+        ..install()
+    };
+    let objects = objects(&install);
+    let labels = objects[0].metadata().labels.clone().unwrap();
+    assert_eq!(labels["openshift.io/cluster-monitoring"], "true");
+    assert_eq!(labels["security.openshift.io/scc.podSecurityLabelSync"], "false");
+    let text = serde_json::to_string(&objects).unwrap();
+    assert!(text.contains("DEPLOY_SERVICEMONITORS"));
+    assert!(text.contains("openshift-monitoring"));
+}
+
+// OP-59
+#[test]
+fn every_policy_selects_pods_of_its_own() {
+    for (name, deployment) in [
+        ("operator", "metallb-operator-controller-manager"),
+        ("webhook-service", "metallb-operator-webhook-server"),
+    ] {
+        let policy = find(&format!("NetworkPolicy/{name}"));
+        let pods = &find(&format!("Deployment/{deployment}"))["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(&policy["spec"]["podSelector"]["matchLabels"], pods);
+    }
+    let selectors = objects(&install()).into_iter().filter_map(|object| match object {
+        Object::NetworkPolicy(policy) => policy.spec?.pod_selector,
+        _ => None,
+    });
+    for selector in selectors {
+        assert!(selector.match_labels.is_some_and(|labels| !labels.is_empty()));
+    }
+}
+
+fn plain(backend: metallb_api::BgpBackend, prometheus: bool) -> Vec<Object> {
+    super::plain::objects(&install(), backend, prometheus)
+}
+
+fn kinds(objects: &[Object]) -> Vec<String> {
+    objects.iter().map(ToString::to_string).collect()
+}
+
+// OP-95
+#[test]
+fn the_plain_manifests_hold_what_each_mode_needs() {
+    use metallb_api::BgpBackend::{Frr, FrrK8s, Native};
+    let native = [
+        "Namespace/metallb-system",
+        "ServiceAccount/controller",
+        "ServiceAccount/speaker",
+        "ClusterRole/metallb-system:controller",
+        "ClusterRoleBinding/metallb-system:controller",
+        "Role/controller",
+        "RoleBinding/controller",
+        "ClusterRole/metallb-system:speaker",
+        "ClusterRoleBinding/metallb-system:speaker",
+        "Role/speaker",
+        "RoleBinding/speaker",
+        "Role/pod-lister",
+        "RoleBinding/pod-lister",
+        "Secret/metallb-webhook-cert",
+        "Service/metallb-webhook-service",
+        "ConfigMap/metallb-excludel2",
+        "Deployment/controller",
+        "DaemonSet/speaker",
+        "ValidatingWebhookConfiguration/metallb-webhook-configuration",
+    ];
+    assert_eq!(kinds(&plain(Native, false)), native);
+    let frr = kinds(&plain(Frr, false));
+    assert!(frr.contains(&"ConfigMap/frr-startup".to_owned()), "{frr:?}");
+    assert_eq!(frr.len(), native.len() + 1);
+    let frr_k8s = kinds(&plain(FrrK8s, false));
+    for wanted in [
+        "ServiceAccount/frr-k8s-daemon",
+        "ConfigMap/frr-k8s-frr-startup",
+        "Deployment/frr-k8s-statuscleaner",
+        "DaemonSet/frr-k8s-daemon",
+        "ValidatingWebhookConfiguration/frr-k8s-validating-webhook-configuration",
+    ] {
+        assert!(frr_k8s.contains(&wanted.to_owned()), "{wanted}");
+    }
+    for backend in super::plain::MODES {
+        let names = kinds(&plain(backend, true));
+        for wanted in [
+            "Role/prometheus-k8s",
+            "ServiceMonitor/speaker-monitor",
+            "PrometheusRule/metallb",
+        ] {
+            assert!(names.contains(&wanted.to_owned()), "{backend}: {wanted}");
+        }
+    }
+}
+
+// OP-96, OP-99
+#[test]
+fn the_plain_manifests_differ_from_the_operators_in_names_and_webhooks_only() {
+    let text = serde_json::to_string(&plain(metallb_api::BgpBackend::Native, false)).unwrap();
+    for wanted in [
+        "--webhook-mode=enabled",
+        "\"secretName\":\"memberlist\"",
+        "\"prometheus.io/scheme\":\"https\"",
+        "\"pod-security.kubernetes.io/enforce\":\"privileged\"",
+    ] {
+        assert!(text.contains(wanted), "{wanted}");
+    }
+    assert!(!text.contains("managed-by"));
+    let policies = super::plain::network_policies(&install());
+    assert_eq!(kinds(&policies), ["NetworkPolicy/controller"]);
+    assert!(serde_json::to_string(&policies).unwrap().contains("9443"));
 }

@@ -184,8 +184,9 @@ impl Webhook {
     }
 }
 
-pub(super) fn service() -> Service {
-    let labels = component_labels(names::WEBHOOK_SERVER);
+/// The Service of the webhooks, which the webhook server or the controller serves.
+pub(super) fn service(server: &str) -> Service {
+    let labels = component_labels(server);
     https_service(names::WEBHOOK_SERVICE, labels.clone(), labels)
 }
 

@@ -60,14 +60,7 @@ fn operator_container(install: &Install) -> Container {
         image: Some(install.operator_image.to_string()),
         command: Some(vec!["/manager".to_owned()]),
         args: Some(vec!["--enable-leader-election".to_owned()]),
-        env: Some(vec![
-            env("SPEAKER_IMAGE", install.speaker_image.to_string()),
-            env("CONTROLLER_IMAGE", install.controller_image.to_string()),
-            env("FRR_IMAGE", install.frr_image.to_string()),
-            env("FRRK8S_IMAGE", install.frr_k8s_image.to_string()),
-            field_env("OPERATOR_NAMESPACE", "metadata.namespace"),
-            field_env("POD_NAME", "metadata.name"),
-        ]),
+        env: Some(operator_variables(install)),
         ports: Some(vec![
             port("webhook-server", names::WEBHOOK_PORT, "TCP"),
             port("health", OPERATOR_HEALTH_PORT, "TCP"),
@@ -78,6 +71,21 @@ fn operator_container(install: &Install) -> Container {
         ..Container::default()
     };
     probed(container, OPERATOR_HEALTH_PORT, None, PROBE_DELAY)
+}
+
+fn operator_variables(install: &Install) -> Vec<EnvVar> {
+    let mut variables = vec![
+        env("SPEAKER_IMAGE", install.speaker_image.to_string()),
+        env("CONTROLLER_IMAGE", install.controller_image.to_string()),
+        env("FRR_IMAGE", install.frr_image.to_string()),
+        env("FRRK8S_IMAGE", install.frr_k8s_image.to_string()),
+        field_env("OPERATOR_NAMESPACE", "metadata.namespace"),
+        field_env("POD_NAME", "metadata.name"),
+    ];
+    if install.openshift {
+        variables.push(env("DEPLOY_SERVICEMONITORS", "true"));
+    }
+    variables
 }
 
 /// The controller's program serving webhooks only: it is there before any MetalLB resource and outlives it.

@@ -1,0 +1,248 @@
+//! How Prometheus learns where the metrics are, and what it warns of.
+
+pub(crate) mod alerts;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{Secret, Service, ServiceAccount, ServicePort, ServiceSpec},
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use metallb_api::{BgpBackend, names};
+use serde_json::{Value, json};
+
+use crate::{
+    Custom, Monitors, Object,
+    context::{Context, Door},
+    custom::Kind,
+    object::meta,
+    openshift,
+    platform::MONITORING_GROUP,
+    pod::{component_labels, labels},
+};
+
+const fn kind(kind: &'static str, plural: &'static str) -> Kind {
+    Kind {
+        group: MONITORING_GROUP,
+        version: "v1",
+        kind,
+        plural,
+        namespaced: true,
+    }
+}
+
+const POD_MONITOR: Kind = kind("PodMonitor", "podmonitors");
+const SERVICE_MONITOR: Kind = kind("ServiceMonitor", "servicemonitors");
+const PROMETHEUS_RULE: Kind = kind("PrometheusRule", "prometheusrules");
+
+/// Where Prometheus finds its own token.
+const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// What is scraped.
+struct Target {
+    /// `controller`, `speaker` or `frr-k8s`.
+    component: &'static str,
+    /// The labels of its pods.
+    pods: BTreeMap<String, String>,
+    /// Names and numbers of its ports.
+    ports: Vec<(&'static str, u16)>,
+    /// The Secret with its certificate, on OpenShift.
+    certificate: &'static str,
+}
+
+/// Lists what monitors need and the monitors themselves, in the order of application.
+pub(crate) fn objects(context: &Context<'_>) -> Vec<Object> {
+    let mut objects = match context.monitors() {
+        Monitors::None => vec![],
+        Monitors::Services => targets(context)
+            .iter()
+            .flat_map(|target| [service(context, target).into(), service_monitor(context, target).into()])
+            .collect(),
+        Monitors::Pods => pod_monitors(context),
+    };
+    if context.wants_alerts() && context.environment.platform.prometheus_rules {
+        let body = json!({ "spec": { "groups": [{ "name": "metallb.rules", "rules": alerts::rules(context) }] } });
+        objects.push(Custom::new(PROMETHEUS_RULE, metadata(context, names::APP), body).into());
+    }
+    objects
+}
+
+fn targets(context: &Context<'_>) -> Vec<Target> {
+    let ports = context.ports();
+    let metrics = ("metricshttps", ports.metrics);
+    let mut speaker = vec![metrics];
+    if context.backend == BgpBackend::Frr {
+        speaker.push(("frrmetricshttps", ports.frr_metrics));
+    }
+    let mut targets = vec![
+        Target {
+            component: names::CONTROLLER,
+            pods: component_labels(names::CONTROLLER),
+            ports: vec![metrics],
+            certificate: openshift::CONTROLLER_CERTS,
+        },
+        Target {
+            component: names::SPEAKER,
+            pods: component_labels(names::SPEAKER),
+            ports: speaker,
+            certificate: openshift::SPEAKER_CERTS,
+        },
+    ];
+    if context.backend == BgpBackend::FrrK8s {
+        targets.push(Target {
+            component: "frr-k8s",
+            pods: labels([crate::frr_k8s::COMPONENT]),
+            ports: vec![
+                ("metricshttps", ports.frr_k8s_metrics),
+                ("frrmetricshttps", ports.frr_k8s_frr_metrics),
+            ],
+            certificate: openshift::FRR_K8S_CERTS,
+        });
+    }
+    targets
+}
+
+/// The metadata of a monitor or rule, with the labels by which a Prometheus selects it.
+fn metadata(context: &Context<'_>, name: &str) -> ObjectMeta {
+    let metrics = context.spec.metrics.as_ref();
+    let mut all = metrics.map(|metrics| metrics.labels.clone()).unwrap_or_default();
+    all.extend(labels([(names::LABEL_APP, names::APP)]));
+    ObjectMeta {
+        namespace: Some(context.environment.namespace.clone()),
+        ..meta(name, all)
+    }
+}
+
+fn service_name(target: &Target) -> String {
+    format!("{}-monitor-service", target.component)
+}
+
+/// A Service without an address: it only lists the pods.
+fn service(context: &Context<'_>, target: &Target) -> Service {
+    let name = service_name(target);
+    let mut metadata = meta(&name, labels([("name", &name)]));
+    if context.is_openshift() {
+        metadata.annotations = Some(labels([(openshift::SERVING_CERT, target.certificate)]));
+    }
+    let port = |(name, number): &(&str, u16)| ServicePort {
+        name: Some((*name).to_owned()),
+        port: (*number).into(),
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::Int((*number).into())),
+        ..ServicePort::default()
+    };
+    Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            ports: Some(target.ports.iter().map(port).collect()),
+            selector: Some(target.pods.clone()),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn service_monitor(context: &Context<'_>, target: &Target) -> Custom {
+    let endpoint = |(port, _): &(&str, u16)| {
+        let mut endpoint = json!({
+            "port": port,
+            "honorLabels": true,
+            "scheme": "https",
+            "bearerTokenFile": TOKEN_FILE,
+            "tlsConfig": tls_config(context, target),
+        });
+        finish_endpoint(context, target, &mut endpoint);
+        endpoint
+    };
+    let body = json!({ "spec": {
+        "endpoints": target.ports.iter().map(endpoint).collect::<Vec<_>>(),
+        "jobLabel": match context.door {
+            Door::Operator => "app.kubernetes.io/name",
+            Door::Manifests => names::LABEL_COMPONENT,
+        },
+        "namespaceSelector": { "matchNames": [context.environment.namespace] },
+        "selector": { "matchLabels": { "name": service_name(target) } },
+    } });
+    let name = format!("{}-monitor", target.component);
+    Custom::new(SERVICE_MONITOR, metadata(context, &name), body)
+}
+
+/// Certificates of ours sign themselves; those of OpenShift can be checked.
+fn tls_config(context: &Context<'_>, target: &Target) -> Value {
+    if !context.is_openshift() {
+        return json!({ "insecureSkipVerify": true });
+    }
+    let client = "/etc/prometheus/secrets/metrics-client-certs";
+    json!({
+        "caFile": "/etc/prometheus/configmaps/serving-certs-ca-bundle/service-ca.crt",
+        "certFile": format!("{client}/tls.crt"),
+        "keyFile": format!("{client}/tls.key"),
+        "serverName": format!("{}.{}.svc", service_name(target), context.environment.namespace),
+        "insecureSkipVerify": false,
+    })
+}
+
+fn finish_endpoint(context: &Context<'_>, target: &Target, endpoint: &mut Value) {
+    if let Some(interval) = context.spec.metrics.as_ref().and_then(|it| it.interval.as_ref()) {
+        endpoint["interval"] = json!(interval);
+    }
+    if target.component == "frr-k8s" {
+        let rename = |protocol: &str| {
+            json!({
+                "sourceLabels": ["__name__"],
+                "regex": format!("frrk8s_{protocol}_(.*)"),
+                "targetLabel": "__name__",
+                "replacement": format!("metallb_{protocol}_$1"),
+            })
+        };
+        endpoint["metricRelabelings"] = json!([rename("bgp"), rename("bfd")]);
+    }
+}
+
+/// Upstream: these select labels that pods of the operator do not carry, and need rights that it does not have.
+fn pod_monitors(context: &Context<'_>) -> Vec<Object> {
+    let mut objects = vec![reader().into(), token().into()];
+    for target in targets(context) {
+        let endpoint = |(port, _): &(&str, u16)| {
+            let mut endpoint = json!({
+                "port": port,
+                "path": "/metrics",
+                "scheme": "https",
+                "honorLabels": true,
+                "authorization": { "credentials": { "name": names::METRICS_TOKEN_SECRET, "key": "token" } },
+                "tlsConfig": { "insecureSkipVerify": true },
+            });
+            finish_endpoint(context, &target, &mut endpoint);
+            endpoint
+        };
+        let body = json!({ "spec": {
+            "jobLabel": names::LABEL_COMPONENT,
+            "namespaceSelector": { "matchNames": [context.environment.namespace] },
+            "selector": { "matchLabels": target.pods },
+            "podMetricsEndpoints": target.ports.iter().map(endpoint).collect::<Vec<_>>(),
+        } });
+        objects.push(Custom::new(POD_MONITOR, metadata(context, target.component), body).into());
+    }
+    objects
+}
+
+/// The account that PodMonitors scrape as; the installer lets it read metrics and nothing else.
+fn reader() -> ServiceAccount {
+    ServiceAccount {
+        metadata: meta(names::METRICS_READER, labels([(names::LABEL_APP, names::APP)])),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+/// The token of that account, which Kubernetes fills in.
+fn token() -> Secret {
+    let mut metadata = meta(names::METRICS_TOKEN_SECRET, labels([(names::LABEL_APP, names::APP)]));
+    metadata.annotations = Some(labels([("kubernetes.io/service-account.name", names::METRICS_READER)]));
+    Secret {
+        metadata,
+        type_: Some("kubernetes.io/service-account-token".to_owned()),
+        ..Secret::default()
+    }
+}

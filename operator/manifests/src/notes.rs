@@ -1,0 +1,36 @@
+//! What users should know about a deployment that works as told.
+
+use metallb_api::MetalLBSpec;
+
+use crate::{
+    EffectiveBackend, Environment, Monitors, Refusal,
+    context::{Context, Door},
+};
+
+/// Lists what is accepted and yet has no or not all of the effect that one would expect, for the status and the log.
+///
+/// # Errors
+/// As [`crate::desired`].
+pub fn notes(spec: &MetalLBSpec, environment: &Environment) -> Result<Vec<String>, Refusal> {
+    let context = Context::new(spec, environment, Door::Operator)?;
+    let effective = EffectiveBackend::of(spec, environment)?;
+    let mut notes: Vec<String> = environment.warnings.iter().map(|&it| it.to_owned()).collect();
+    notes.extend(effective.limitation().map(|it| format!("{effective}: {it}")));
+    let absent = |wanted: bool, served: bool, kind: &str| {
+        (wanted && !served).then(|| format!("no {kind} is deployed: the cluster does not serve that kind"))
+    };
+    let platform = environment.platform;
+    let monitors = context.wanted_monitors();
+    notes.extend(absent(monitors == Monitors::Pods, platform.pod_monitors, "PodMonitor"));
+    notes.extend(absent(
+        monitors == Monitors::Services,
+        platform.service_monitors,
+        "ServiceMonitor",
+    ));
+    notes.extend(absent(
+        context.wants_alerts(),
+        platform.prometheus_rules,
+        "PrometheusRule",
+    ));
+    Ok(notes)
+}

@@ -1,0 +1,123 @@
+use super::*;
+
+const SERVICES: Monitors = Monitors::Services;
+
+fn monitored(monitors: Monitors, spec: Value, openshift: bool) -> Vec<Object> {
+    let environment = Environment {
+        monitors,
+        alerts: true,
+        ..platform(openshift)
+    };
+    rendered(spec, &environment)
+}
+
+// OP-29
+#[test]
+fn service_monitors_select_services_that_select_real_pods() {
+    let objects = monitored(SERVICES, json!({ "bgpBackend": "frr-k8s" }), false);
+    for (component, workload) in [
+        ("controller", "Deployment/controller"),
+        ("speaker", "DaemonSet/speaker"),
+        ("frr-k8s", "DaemonSet/frr-k8s"),
+    ] {
+        let monitor = find(&objects, &format!("ServiceMonitor/{component}-monitor"));
+        let service = find(&objects, &format!("Service/{component}-monitor-service"));
+        let wanted = monitor["spec"]["selector"]["matchLabels"]["name"].as_str().unwrap();
+        assert_eq!(service["metadata"]["labels"]["name"], wanted);
+        assert_eq!(service["spec"]["clusterIP"], "None");
+        let workload = find(&objects, workload);
+        let pods = workload["spec"]["template"]["metadata"]["labels"].as_object().unwrap();
+        for (name, value) in service["spec"]["selector"].as_object().unwrap() {
+            assert_eq!(pods.get(name), Some(value), "{component}");
+        }
+        let ports = names_in(&service["spec"]["ports"]);
+        for endpoint in monitor["spec"]["endpoints"].as_array().unwrap() {
+            assert!(ports.contains(&endpoint["port"].as_str().unwrap()));
+            assert_eq!(
+                (&endpoint["scheme"], &endpoint["honorLabels"]),
+                (&json!("https"), &json!(true))
+            );
+        }
+    }
+}
+
+// OP-29
+#[test]
+fn pod_monitors_select_real_pods_and_bring_their_token() {
+    let objects = monitored(Monitors::Pods, json!({}), false);
+    for (component, workload) in [
+        ("controller", "Deployment/controller"),
+        ("speaker", "DaemonSet/speaker"),
+    ] {
+        let monitor = find(&objects, &format!("PodMonitor/{component}"));
+        let pods = &find(&objects, workload)["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(&monitor["spec"]["selector"]["matchLabels"], pods);
+        let credentials = &monitor["spec"]["podMetricsEndpoints"][0]["authorization"]["credentials"];
+        let secret = find(&objects, &format!("Secret/{}", credentials["name"].as_str().unwrap()));
+        let account = &secret["metadata"]["annotations"]["kubernetes.io/service-account.name"];
+        find(&objects, &format!("ServiceAccount/{}", account.as_str().unwrap()));
+    }
+}
+
+#[test]
+fn the_resource_decides_about_monitors_before_the_environment() {
+    let kinds = |monitor: &str| {
+        let spec = json!({ "metrics": { "monitor": monitor, "interval": "15s", "labels": { "release": "p" } } });
+        monitored(SERVICES, spec, false)
+    };
+    assert!(!names(&kinds("None")).iter().any(|name| name.contains("Monitor/")));
+    let monitor = find(&kinds("PodMonitor"), "PodMonitor/speaker");
+    assert_eq!(monitor["metadata"]["labels"]["release"], "p");
+    assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["interval"], "15s");
+}
+
+// OP-69
+#[test]
+fn alerts_wait_and_know_both_names_of_a_session() {
+    let spec = json!({ "metrics": { "prometheusRule": { "excludePools": "a\"b" } } });
+    let rule = find(&monitored(Monitors::None, spec, false), "PrometheusRule/metallb");
+    let alerts = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
+    let names: Vec<_> = alerts.iter().map(|it| it["alert"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "MetalLBStaleConfig",
+            "MetalLBConfigNotLoaded",
+            "MetalLBAddressPoolExhausted",
+            "MetalLBAddressPoolUsage75Percent",
+            "MetalLBAddressPoolUsage85Percent",
+            "MetalLBAddressPoolUsage95Percent",
+            "MetalLBBGPSessionDown",
+        ]
+    );
+    assert!(alerts.iter().all(|it| it["for"] == "1m"));
+    let session = alerts.last().unwrap()["expr"].as_str().unwrap();
+    assert!(session.contains("metallb_bgp_session_up") && session.contains("frrk8s_bgp_session_up"));
+    assert!(
+        alerts[2]["expr"].as_str().unwrap().contains(r#"pool!~"a\"b""#),
+        "{}",
+        alerts[2]["expr"]
+    );
+}
+
+// OP-56
+#[test]
+fn on_openshift_certificates_of_the_platform_are_used_and_checked() {
+    let objects = monitored(SERVICES, json!({}), true);
+    let service = find(&objects, "Service/speaker-monitor-service");
+    let secret = &service["metadata"]["annotations"]["service.beta.openshift.io/serving-cert-secret-name"];
+    assert_eq!(secret, "speaker-certs-secret");
+    let tls = &find(&objects, "ServiceMonitor/speaker-monitor")["spec"]["endpoints"][0]["tlsConfig"];
+    assert_eq!(
+        (&tls["insecureSkipVerify"], &tls["serverName"]),
+        (&json!(false), &json!("speaker-monitor-service.metallb-system.svc"))
+    );
+    for (workload, name) in [
+        ("Deployment/controller", "controller"),
+        ("DaemonSet/speaker", "speaker"),
+    ] {
+        let workload = find(&objects, workload);
+        let args = texts(&container(pod(&workload), name)["args"]);
+        assert_eq!(args.last(), Some(&"--metrics-cert-dir=/etc/metrics"));
+    }
+}
