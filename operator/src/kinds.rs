@@ -77,10 +77,12 @@ pub(crate) fn selector() -> String {
 ///
 /// Upstream: watches none of it, so that what is edited or deleted stays broken.
 pub(crate) fn kinds() -> Vec<Kind> {
-    let speaker_constraints = Kind {
+    let mut speaker_constraints = Kind {
         name: Some(names::SPEAKER_SCC),
         ..Kind::foreign(("security.openshift.io", "v1"), "SecurityContextConstraints")
     };
+    // Already a plural, which the rules of English do not tell.
+    speaker_constraints.resource.plural = "securitycontextconstraints".to_owned();
     vec![
         Kind::of::<ConfigMap>(),
         Kind::of::<DaemonSet>(),
@@ -112,6 +114,28 @@ mod tests {
                 config.field_selector.is_some(),
                 "{kind:?}"
             );
+        }
+    }
+
+    /// Whatever the server has a 403 for is a watch that sees nothing.
+    #[test]
+    fn the_operator_may_watch_all_that_it_watches() {
+        let rights = metallb_manifests::rights::operator();
+        let has = |list: &Option<Vec<String>>, wanted: &str| list.iter().flatten().any(|item| item == wanted);
+        for kind in kinds() {
+            let rules = if kind.namespaced {
+                &rights.namespace
+            } else {
+                &rights.cluster
+            };
+            let watched = rules.iter().any(|rule| {
+                has(&rule.api_groups, &kind.resource.group)
+                    && has(&rule.resources, &kind.resource.plural)
+                    && ["list", "watch"]
+                        .iter()
+                        .all(|verb| rule.verbs.iter().any(|own| own == verb))
+            });
+            assert!(watched, "{kind:?}");
         }
     }
 
