@@ -16,7 +16,11 @@ use crate::path::{Outcome, announced};
 const NAMESPACE: &str = "metallb-system";
 
 /// Looks again until `look` says yes.
-async fn wait_for(what: &str, limit: Duration, mut look: impl AsyncFnMut() -> Result<bool>) -> Result<Duration> {
+pub(crate) async fn wait_for(
+    what: &str,
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<bool>,
+) -> Result<Duration> {
     let began = Instant::now();
     while !look().await? {
         if began.elapsed() > limit {
@@ -48,7 +52,7 @@ async fn create_service(client: &Client, name: &str, annotations: Value) -> Resu
 }
 
 /// Deletes the pods of a component and waits until as many new ones are ready.
-async fn restart(client: &Client, component: &str) -> Result<()> {
+pub(crate) async fn restart(client: &Client, component: &str) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let ours = ListParams::default().labels(&format!("app=metallb,component={component}"));
     let before: Vec<String> = pods.list(&ours).await?.iter().filter_map(ResourceExt::uid).collect();

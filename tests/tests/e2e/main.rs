@@ -3,6 +3,7 @@
 //! Each test runs in namespaces of its own, which vanish with it; what this machine cannot run is skipped aloud.
 
 mod faults;
+mod load;
 mod path;
 
 use std::process::ExitCode;
@@ -41,6 +42,12 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::ALL,
             skip: || None,
             body: faults::restarts,
+        },
+        Test {
+            name: "five_restarts_under_load_move_no_address",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: load::restarts_under_load,
         },
         Test {
             name: "malformed_objects_stop_no_component",
