@@ -11,7 +11,7 @@ use std::{
 use futures::{StreamExt, pin_mut};
 use kube::{
     Api, Client, ResourceExt,
-    api::DynamicObject,
+    api::{ApiResource, DynamicObject},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -202,13 +202,11 @@ struct Follower<N> {
 impl<N: Fn()> Follower<N> {
     async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
-            let pause = match self.follow(&stop).await {
-                Some(View::Absent) => ABSENT_AGAIN,
-                _ => FORBIDDEN_AGAIN,
-            };
+            let absent = self.follow(&stop).await == Some(View::Absent);
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = served(self.api.clone().into_client(), self.kind.resource.clone()), if absent => {}
+                () = tokio::time::sleep(FORBIDDEN_AGAIN), if !absent => {}
             }
         }
         Ok(())
@@ -305,6 +303,17 @@ impl<N: Fn()> Follower<N> {
             kind: self.kind.resource.kind.clone(),
         });
         kept(object)
+    }
+}
+
+/// Waits until the server says that it has the kind: asking what there is costs less than lists that fail.
+async fn served(client: Client, resource: ApiResource) {
+    loop {
+        tokio::time::sleep(ABSENT_AGAIN).await;
+        let found = client.list_api_group_resources(&resource.api_version).await;
+        if found.is_ok_and(|list| list.resources.iter().any(|found| found.name == resource.plural)) {
+            return;
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{FutureExt, StreamExt, stream};
+use futures::future::join_all;
 use k8s_openapi::api::{
     authorization::v1::{
         ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
@@ -20,6 +20,9 @@ use tracing::debug;
 
 /// How many questions are asked at a time.
 const AT_A_TIME: usize = 8;
+
+/// How long is waited between them: nobody is in a hurry for this, and the API server has others to serve.
+const BREATH: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// How many missing rights are named; one hint is worth as much as a hundred.
 const NAMED: usize = 8;
@@ -58,11 +61,13 @@ impl std::fmt::Display for Right {
 /// Names what the operator, and the components if we may ask that, are not allowed to do and need; empty if all is well.
 pub(crate) async fn missing(client: &Client, namespace: &str) -> Vec<String> {
     let rights = needed(namespace);
-    let questions: Vec<_> = rights
-        .iter()
-        .map(|right| refused(client, namespace, right).boxed())
-        .collect();
-    let answers: Vec<_> = stream::iter(questions).buffered(AT_A_TIME).collect().await;
+    let mut answers = Vec::with_capacity(rights.len());
+    for some in rights.chunks(AT_A_TIME) {
+        if !answers.is_empty() {
+            tokio::time::sleep(BREATH).await;
+        }
+        answers.extend(join_all(some.iter().map(|right| refused(client, namespace, right))).await);
+    }
     let refused = rights.iter().zip(answers).filter(|(_, refused)| *refused);
     let mut named: Vec<_> = refused.map(|(right, _)| right.to_string()).collect();
     if named.len() > NAMED {
