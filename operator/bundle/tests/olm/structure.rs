@@ -269,8 +269,7 @@ fn rights_are_those_of_the_plain_manifests() {
     for object in install::components(&Release::current().install) {
         let rules = match &object {
             Object::Role(role) => ("Role", &role.rules),
-            // Bound to nobody by us: for whoever scrapes metrics.
-            Object::ClusterRole(role) if !object.name().ends_with("metrics-reader") => ("ClusterRole", &role.rules),
+            Object::ClusterRole(role) => ("ClusterRole", &role.rules),
             _ => continue,
         };
         plain.extend(
