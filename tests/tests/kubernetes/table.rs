@@ -226,6 +226,8 @@ impl Block {
                 .or_else(|| facts.bound("min"))
                 .map_or_else(|| json!(1), Value::from),
             "string" => facts.text(),
+            // A number or a percentage.
+            "untyped" => json!("25%"),
             other => panic!("{path} has the unknown type {other}"),
         }
     }
@@ -266,6 +268,13 @@ impl Facts {
             Some("date-time") => json!("2026-01-01T00:00:00Z"),
             Some(other) => panic!("unknown format {other}"),
             None if self.rules.iter().any(|rule| rule.contains("duration")) => json!("10s"),
+            None if self
+                .named
+                .get("pattern")
+                .is_some_and(|pattern| pattern.contains("(ms|s|m|h)")) =>
+            {
+                json!("10s")
+            }
             None => json!("text"),
         }
     }
