@@ -12,6 +12,8 @@ use crate::world::{Pool, World};
 const REST: Duration = Duration::from_secs(60);
 /// How long a component may take to come to rest.
 const SETTLE: Duration = Duration::from_secs(3);
+/// How long the operator asks for rights after its start, without haste.
+const PREFLIGHT: Duration = Duration::from_secs(12);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How many Services are created to see what one costs.
 const SERVICES: usize = 10;
@@ -27,7 +29,7 @@ pub(crate) async fn measure(world: &World) -> Result<()> {
 
 /// Nothing is written, but for renewals of Leases, and nothing is listed.
 async fn at_rest(world: &World) -> Result<()> {
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(PREFLIGHT).await;
     world.faults.forget();
     tokio::time::sleep(REST).await;
     let requests = world.faults.requests();
