@@ -17,9 +17,6 @@ use serde_json::{Map, Value, json};
 
 use crate::kinds::kinds;
 
-/// How many questions are asked at a time.
-const AT_A_TIME: usize = 8;
-
 /// Who wrote with plain updates, in upstream's releases from before server-side apply.
 const UPDATERS: [&str; 2] = [field_manager::OPERATOR, "manager"];
 
@@ -122,7 +119,7 @@ pub(crate) async fn leftovers(client: &Client, namespace: &str) -> Vec<(String, 
         Some(question.boxed())
     });
     let questions: Vec<_> = questions.collect();
-    let answers: Vec<_> = stream::iter(questions).buffered(AT_A_TIME).collect().await;
+    let answers: Vec<_> = stream::iter(questions).buffered(crate::AT_A_TIME).collect().await;
     answers.into_iter().flatten().collect()
 }
 

@@ -184,7 +184,7 @@ impl Engine {
         let resource = self.resources.get(&ObjectRef::new(&key.name).within(&key.namespace));
         let resource = resource.as_deref();
         let result = match plan(key, resource, &environment) {
-            Plan::Deploy(backend, objects) => self.reconciler.deploy(key, resource, backend, objects).await,
+            Plan::Deploy(wanted) => self.reconciler.deploy(key, resource, wanted).await,
             Plan::Refuse(state) => self.reconciler.refuse(key, resource, state).await,
             Plan::Remove => self.reconciler.remove(key, resource).await,
             Plan::Nothing => {

@@ -43,3 +43,6 @@ pub use args::Args;
 pub use deployer::Deployer;
 pub use program::main;
 pub use run::run;
+
+/// How many questions to the API server are asked at a time.
+const AT_A_TIME: usize = 8;

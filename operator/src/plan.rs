@@ -3,8 +3,8 @@
 use std::fmt;
 
 use kube::{Resource, ResourceExt};
-use metallb_api::{MetalLB, names};
-use metallb_manifests::{EffectiveBackend, Environment, Object, desired};
+use metallb_api::{BgpBackend, MetalLB, names};
+use metallb_manifests::{EffectiveBackend, Environment, Object, desired, notes};
 use metallb_webhooks::verdict::check_metallb;
 
 use crate::conditions::State;
@@ -39,11 +39,20 @@ impl fmt::Display for Key {
     }
 }
 
+/// What a resource asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) backend: BgpBackend,
+    pub(crate) objects: Vec<Object>,
+    /// What has not all of the effect that one would expect.
+    pub(crate) notes: Vec<String>,
+}
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Plan {
-    /// These objects shall exist, for this back-end, and no others of ours.
-    Deploy(EffectiveBackend, Vec<Object>),
+    /// This shall exist, and nothing else of ours.
+    Deploy(Wanted),
     /// Leave everything as it is and say why.
     Refuse(State),
     /// No object of ours shall exist.
@@ -66,12 +75,17 @@ pub(crate) fn plan(key: &Key, resource: Option<&MetalLB>, environment: &Environm
         let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         return Plan::Refuse(State::degraded("InvalidSpec", message));
     }
-    let backend = match EffectiveBackend::of(&resource.spec, environment) {
-        Ok(backend) => backend,
+    let effective = match EffectiveBackend::of(&resource.spec, environment) {
+        Ok(effective) => effective,
         Err(unknown) => return Plan::Refuse(State::degraded("InvalidSpec", unknown.to_string())),
     };
-    match desired(&resource.spec, environment) {
-        Ok(objects) => Plan::Deploy(backend, owned(objects, resource)),
+    let spec = &resource.spec;
+    match desired(spec, environment).and_then(|objects| Ok((objects, notes(spec, environment)?))) {
+        Ok((objects, notes)) => Plan::Deploy(Wanted {
+            backend: effective.backend,
+            objects: owned(objects, resource),
+            notes,
+        }),
         Err(refusal) => Plan::Refuse(State::degraded(refusal.reason(), refusal.to_string())),
     }
 }
@@ -136,7 +150,7 @@ mod tests {
     // OP-12
     #[test]
     fn the_right_resource_is_deployed_and_owns_what_may_vanish() {
-        let Plan::Deploy(_, objects) = planned(&resource("metallb-system", "metallb")) else {
+        let Plan::Deploy(Wanted { objects, .. }) = planned(&resource("metallb-system", "metallb")) else {
             panic!()
         };
         assert_eq!(objects.len(), 6);
@@ -148,6 +162,26 @@ mod tests {
                 (Some(true), Some(true))
             );
         }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_noted_for_the_status() {
+        let environment = Environment::from_variables(|name| match name {
+            "OPERATOR_NAMESPACE" => Some("metallb-system".into()),
+            "CONTROLLER_IMAGE" | "SPEAKER_IMAGE" => Some("metallb:1".into()),
+            "METALLB_BGP_TYPE" => Some("frr".into()),
+            _ => None,
+        })
+        .unwrap();
+        let resource = resource("metallb-system", "metallb");
+        let Plan::Deploy(wanted) = plan(&Key::of(&resource), Some(&resource), &environment) else {
+            panic!()
+        };
+        assert!(
+            wanted.notes.iter().any(|note| note.contains("METALLB_BGP_TYPE")),
+            "{:?}",
+            wanted.notes
+        );
     }
 
     // OP-9

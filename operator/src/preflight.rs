@@ -18,9 +18,6 @@ use metallb_api::names;
 use metallb_manifests::{Object, install};
 use tracing::debug;
 
-/// How many questions are asked at a time.
-const AT_A_TIME: usize = 8;
-
 /// How long is waited between them: nobody is in a hurry for this, and the API server has others to serve.
 const BREATH: std::time::Duration = std::time::Duration::from_millis(200);
 
@@ -62,7 +59,7 @@ impl std::fmt::Display for Right {
 pub(crate) async fn missing(client: &Client, namespace: &str) -> Vec<String> {
     let rights = needed(namespace);
     let mut answers = Vec::with_capacity(rights.len());
-    for some in rights.chunks(AT_A_TIME) {
+    for some in rights.chunks(crate::AT_A_TIME) {
         if !answers.is_empty() {
             tokio::time::sleep(BREATH).await;
         }

@@ -7,7 +7,7 @@ use std::{
 
 use kube::Client;
 use metallb_api::{BgpBackend, MetalLB, names};
-use metallb_manifests::{EffectiveBackend, Object};
+use metallb_manifests::Object;
 use metallb_runtime::work::Queue;
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::{
     diagnosis,
     failure::Error,
     finalizer,
-    plan::Key,
+    plan::{Key, Wanted},
     preflight,
     readiness::{self, Workload},
     sync::Sync,
@@ -93,15 +93,13 @@ impl Reconciler {
     }
 
     /// Makes the objects exist, and tells how they do.
-    pub(crate) async fn deploy(
-        &mut self,
-        key: &Key,
-        resource: Option<&MetalLB>,
-        effective: EffectiveBackend,
-        objects: Vec<Object>,
-    ) -> Result<(), Error> {
+    pub(crate) async fn deploy(&mut self, key: &Key, resource: Option<&MetalLB>, wanted: Wanted) -> Result<(), Error> {
         let Some(resource) = resource else { return Ok(()) };
-        let backend = effective.backend;
+        let Wanted {
+            backend,
+            objects,
+            notes,
+        } = wanted;
         self.order = None;
         finalizer::hold(&self.client, resource).await?;
         self.note_backend(resource, backend);
@@ -109,7 +107,7 @@ impl Reconciler {
         self.teller.written(resource, &written);
         let settled = self.prune(resource, backend, &objects).await?;
         self.failing_since = None;
-        let (state, report) = self.judge(effective, &objects).await;
+        let (state, report) = self.judge(backend, &objects, notes).await;
         let busy = !settled || !matches!(state, State::Available { .. });
         self.last_good = objects;
         let told = self.teller.or_warn(key, resource, &state, Some(&report)).await;
@@ -152,11 +150,10 @@ impl Reconciler {
         Ok(true)
     }
 
-    async fn judge(&self, effective: EffectiveBackend, objects: &[Object]) -> (State, Report) {
+    async fn judge(&self, backend: BgpBackend, objects: &[Object], mut notes: Vec<String>) -> (State, Report) {
         let mut live = self.sync.live(objects);
         let missing = self.missing();
-        let mut notes = missing.clone();
-        notes.extend(effective.limitation().map(ToOwned::to_owned));
+        notes.splice(0..0, missing.iter().cloned());
         match self
             .sync
             .inventory
@@ -176,7 +173,6 @@ impl Reconciler {
             }
             state => state,
         };
-        let backend = effective.backend;
         (state, Report { backend, workloads })
     }
 

@@ -22,9 +22,6 @@ use crate::{
     metrics::Metrics,
 };
 
-/// How many questions are asked at a time.
-const AT_A_TIME: usize = 8;
-
 /// Applies and prunes in the operator's namespace.
 pub(crate) struct Sync {
     client: Client,
@@ -163,7 +160,10 @@ impl Sync {
             .iter()
             .map(|item| self.rehearse_one(item, &params).boxed())
             .collect();
-        stream::iter(questions).buffered(AT_A_TIME).try_collect::<()>().await
+        stream::iter(questions)
+            .buffered(crate::AT_A_TIME)
+            .try_collect::<()>()
+            .await
     }
 
     async fn rehearse_one(&self, item: &Due, params: &PatchParams) -> Result<(), Error> {
