@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use metallb_lab::{Inside, Lab, Options, RouterKind, Steps};
+use metallb_lab::{Inside, Lab, Options, Steps};
 
-use crate::schemas::Outcome;
+use crate::schemas::{Outcome, one_node};
 
 /// Why there are none of these tests.
 pub(crate) fn obstacle() -> Option<String> {
@@ -79,12 +79,7 @@ impl<'a> Kubectl<'a> {
 
 pub(crate) fn outputs(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let options = Options {
-            nodes: 1,
-            router: RouterKind::Builtin,
-            ..options
-        };
-        let lab = Lab::start(inside, &options).await?;
+        let lab = Lab::start(inside, &one_node(options)).await?;
         let steps = Steps::new(&lab);
         steps.apply_crds().await?;
         let kubectl = Kubectl::new(&lab)?;

@@ -8,11 +8,11 @@ use http::Method;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
 use kube::{Api, Client};
-use metallb_lab::{Inside, Lab, Options, RouterKind, Steps, wait_for};
+use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
 use serde_json::{Value, json};
 
 use crate::ask::ask;
-use crate::schemas::Outcome;
+use crate::schemas::{Outcome, one_node};
 
 const SERVICES: usize = 1000;
 const NODES: usize = 50;
@@ -22,12 +22,7 @@ const AT_ONCE: usize = 16;
 
 pub(crate) fn many(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let options = Options {
-            nodes: 1,
-            router: RouterKind::Builtin,
-            ..options
-        };
-        let lab = Lab::start(inside, &options).await?;
+        let lab = Lab::start(inside, &one_node(options)).await?;
         let steps = Steps::new(&lab);
         steps.apply_crds().await?;
         steps.install_operator().await?;

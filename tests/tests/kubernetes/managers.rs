@@ -6,11 +6,11 @@ use anyhow::{Context, Result, ensure};
 use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
-use metallb_lab::{Inside, Lab, Options, RouterKind, Steps, wait_for};
+use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
 use serde_json::{Value, json};
 
 use crate::ask::{Answer, ask};
-use crate::schemas::Outcome;
+use crate::schemas::{Outcome, one_node};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const METALLB: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/metallbs/metallb";
@@ -53,12 +53,7 @@ fn metallb(mut metadata: Value, spec: Value) -> Value {
 
 pub(crate) fn leave_each_other_alone(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let options = Options {
-            nodes: 1,
-            router: RouterKind::Builtin,
-            ..options
-        };
-        let lab = Lab::start(inside, &options).await?;
+        let lab = Lab::start(inside, &one_node(options)).await?;
         let steps = Steps::new(&lab);
         steps.apply_crds().await?;
         steps.install_operator().await?;

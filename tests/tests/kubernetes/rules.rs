@@ -8,12 +8,12 @@ use http::Method;
 use kube::Client;
 use metallb_config::Backend;
 use metallb_config::rules::{self, Effect, Entry, Stage};
-use metallb_lab::{Inside, Lab, Options, RouterKind, Steps, wait_for};
+use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
 use serde_json::{Value, json};
 
 use crate::ask::{Answer, ask};
 use crate::rule_examples::{named, object};
-use crate::schemas::Outcome;
+use crate::schemas::{Outcome, one_node};
 
 /// How long the webhooks may take to hear of the objects beside.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,12 +21,7 @@ const DRY: &str = "dryRun=All";
 
 pub(crate) fn refusals(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let options = Options {
-            nodes: 1,
-            router: RouterKind::Builtin,
-            ..options
-        };
-        let lab = Lab::start(inside, &options).await?;
+        let lab = Lab::start(inside, &one_node(options)).await?;
         let steps = Steps::new(&lab);
         steps.apply_crds().await?;
         steps.install_operator().await?;

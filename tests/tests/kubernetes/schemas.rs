@@ -29,6 +29,15 @@ pub(crate) fn nodeless(options: Options) -> Options {
     }
 }
 
+/// With one node, on which the product runs, and whatever router is there at once.
+pub(crate) fn one_node(options: Options) -> Options {
+    Options {
+        nodes: 1,
+        router: RouterKind::Builtin,
+        ..options
+    }
+}
+
 pub(crate) fn fields(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
         let lab = Lab::start(inside, &nodeless(options)).await?;

@@ -8,23 +8,18 @@ use k8s_openapi::api::authentication::v1::TokenReview;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use metallb_lab::{Inside, Lab, Options, RouterKind, Steps, wait_for};
+use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
 use serde_json::{Value, json};
 
-use crate::schemas::Outcome;
+use crate::schemas::{Outcome, one_node};
 
 /// The API server looks at the pods no sooner than its cached verdicts have aged.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn die_with_their_pods(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let options = Options {
-            nodes: 1,
-            router: RouterKind::Builtin,
-            ..options
-        };
         let dir = inside.dir.clone();
-        let lab = Lab::start(inside, &options).await?;
+        let lab = Lab::start(inside, &one_node(options)).await?;
         let steps = Steps::new(&lab);
         steps.apply_crds().await?;
         steps.install_operator().await?;
