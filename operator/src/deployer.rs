@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::Client;
 use metallb_api::names::{self, event_source};
-use metallb_manifests::Environment;
+use metallb_manifests::{Environment, TlsSettings};
 use metallb_runtime::{CancellationToken, admin::Health, events::Recorder, lease, tasks::Tasks};
 use tokio::sync::watch;
 
@@ -38,7 +38,8 @@ pub struct Deployer {
 pub(crate) struct Held {
     leader: watch::Receiver<bool>,
     _always: Option<watch::Sender<bool>>,
-    _environment: watch::Sender<Environment>,
+    /// The TLS settings to serve with, once they are known.
+    pub(crate) tls: watch::Receiver<Option<TlsSettings>>,
 }
 
 impl Held {
@@ -66,12 +67,20 @@ impl Deployer {
     pub(crate) fn spawn(self, tasks: &mut Tasks, metrics: Metrics, health: Health, stop: &CancellationToken) -> Held {
         let (leader, always) = self.leadership(stop);
         let recorder = Recorder::new(self.client.clone(), event_source::OPERATOR, &self.identity);
-        let (sender, environment) = watch::channel(self.environment);
-        let keep = tls_config::keep(self.client.clone(), environment.clone(), leader.clone(), stop.clone());
+        let (sender, tls) = watch::channel(None);
+        let namespace = self.environment.namespace.clone();
+        let keep = tls_config::keep(
+            self.client.clone(),
+            namespace,
+            tls.clone(),
+            leader.clone(),
+            stop.clone(),
+        );
         tasks.spawn("TLS settings", keep);
         let (engine, feeds) = Engine::new(
             self.client,
-            environment,
+            self.environment,
+            sender,
             recorder,
             metrics,
             self.operator_condition,
@@ -84,7 +93,7 @@ impl Deployer {
         Held {
             leader,
             _always: always,
-            _environment: sender,
+            tls,
         }
     }
 

@@ -8,15 +8,18 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 use metallb_api::{MetalLB, names};
-use metallb_manifests::{Environment, Platform};
+use metallb_manifests::{Environment, Platform, TlsSettings};
 use metallb_runtime::{
     CancellationToken,
     admin::Health,
     events::Recorder,
-    watch::{self, Change, Watched},
+    watch::{self as cluster, Change, Watched},
     work::{Outcome, Queue},
 };
-use tokio::{sync::watch::Receiver, time::timeout};
+use tokio::{
+    sync::watch::{self, Receiver},
+    time::timeout,
+};
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -24,6 +27,7 @@ use crate::{
     inventory::{Feed, Inventory, View},
     metrics::Metrics,
     olm::OperatorCondition,
+    openshift::tls_profile,
     plan::{Key, Plan, plan},
     reconcile::Reconciler,
     sync::Sync,
@@ -48,7 +52,9 @@ const PARTING: Duration = Duration::from_secs(2);
 /// Owns the state of the reconciler.
 pub(crate) struct Engine {
     client: Client,
-    environment: Receiver<Environment>,
+    environment: Environment,
+    /// The TLS settings that count, once they are known.
+    tls: watch::Sender<Option<TlsSettings>>,
     resources: Store<MetalLB>,
     inventory: Inventory,
     openshift: bool,
@@ -61,19 +67,20 @@ impl Engine {
     /// Starts the watches; the second value keeps the queue fed and must be run beside the engine.
     pub(crate) fn new(
         client: Client,
-        environment: Receiver<Environment>,
+        environment: Environment,
+        tls: watch::Sender<Option<TlsSettings>>,
         recorder: Recorder,
         metrics: Metrics,
         condition: Option<String>,
         stop: &CancellationToken,
     ) -> (Self, Vec<Feed>) {
         let queue = Queue::new(metallb_runtime::work::Backoff::default());
-        let resources = watch::watch(
+        let resources = cluster::watch(
             Api::<MetalLB>::all(client.clone()),
-            watch::Config::default(),
+            cluster::Config::default(),
             stop.clone(),
         );
-        let namespace = environment.borrow().namespace.clone();
+        let namespace = environment.namespace.clone();
         let singleton = Key::singleton(&namespace);
         let (changed, key) = (queue.clone(), singleton.clone());
         let notify = move || changed.add(key.clone());
@@ -92,6 +99,7 @@ impl Engine {
             queue,
             client,
             environment,
+            tls,
             metrics,
         };
         (engine, feeds)
@@ -130,11 +138,8 @@ impl Engine {
                 }
                 // The first tick comes at once.
                 _ = resync.tick() => self.enqueue_all(),
-                Ok(()) = self.environment.changed() => {
-                    info!(event = "environmentChanged");
-                    self.enqueue_all();
-                }
                 key = self.queue.next() => {
+                    self.tell_tls();
                     let outcome = if leading { self.reconcile(&key).await } else { Outcome::Ok };
                     self.queue.done(&key, outcome);
                 }
@@ -158,12 +163,30 @@ impl Engine {
             }
             tokio::time::sleep(DISCOVERY).await;
         };
+        self.tell_tls();
         Ok(())
+    }
+
+    /// The TLS settings of OpenShift where it has any, otherwise those that we were told.
+    fn tls_now(&self) -> TlsSettings {
+        let api_server = self.inventory.get(tls_profile::ID).filter(|_| self.openshift);
+        api_server.map_or_else(|| self.environment.tls.clone(), |found| tls_profile::settings(&found))
+    }
+
+    /// Tells those who serve with these settings, whether we lead or not.
+    fn tell_tls(&self) {
+        let now = Some(self.tls_now());
+        self.tls.send_if_modified(|told| {
+            let changed = *told != now;
+            *told = now;
+            changed
+        });
     }
 
     /// What was told, with what the cluster offers by now.
     fn environment_now(&self) -> Environment {
-        let mut environment = self.environment.borrow().clone();
+        let mut environment = self.environment.clone();
+        environment.tls = self.tls_now();
         environment.platform = Platform::discover(|group, kind| match group {
             OPENSHIFT => self.openshift,
             _ => !matches!(self.inventory.view(kind), View::Absent | View::Unknown),
@@ -176,7 +199,7 @@ impl Engine {
         for resource in self.resources.state() {
             self.queue.add(Key::of(&resource));
         }
-        self.queue.add(Key::singleton(&self.environment.borrow().namespace));
+        self.queue.add(Key::singleton(&self.environment.namespace));
     }
 
     async fn reconcile(&mut self, key: &Key) -> Outcome {
@@ -187,6 +210,7 @@ impl Engine {
             Plan::Deploy(wanted) => self.reconciler.deploy(key, resource, wanted).await,
             Plan::Refuse(state) => self.reconciler.refuse(key, resource, state).await,
             Plan::Remove => self.reconciler.remove(key, resource).await,
+            Plan::Leave => self.reconciler.leave(key, resource).await,
             Plan::Nothing => {
                 self.reconciler.forget(key);
                 Ok(())
@@ -211,7 +235,7 @@ impl Engine {
 
     /// Lets a deletion go on without us: nobody may ever come who could finish it.
     async fn part(&self) {
-        let namespace = self.environment.borrow().namespace.clone();
+        let namespace = self.environment.namespace.clone();
         let giving = finalizer::give_back(&self.client, &namespace, names::METALLB_RESOURCE);
         match timeout(PARTING, giving).await {
             Ok(Ok(())) => {}

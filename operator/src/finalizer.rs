@@ -20,7 +20,7 @@ pub(crate) const FINALIZER: &str = "metallb.io/ordered-teardown";
 ///
 /// Rights that an older installation does not give are no reason to fail.
 pub(crate) async fn hold(client: &Client, resource: &MetalLB) -> Result<(), Error> {
-    if resource.meta().deletion_timestamp.is_some() || resource.finalizers().iter().any(|it| it == FINALIZER) {
+    if resource.meta().deletion_timestamp.is_some() || is_held(resource) {
         return Ok(());
     }
     let mut all = resource.finalizers().to_vec();
@@ -32,6 +32,11 @@ pub(crate) async fn hold(client: &Client, resource: &MetalLB) -> Result<(), Erro
         }
         result => result.map_err(|error| Error::api("hold", "the deletion of MetalLB/metallb", error)),
     }
+}
+
+/// Tells whether the deletion of the resource waits for us.
+pub(crate) fn is_held(resource: &MetalLB) -> bool {
+    resource.finalizers().iter().any(|it| it == FINALIZER)
 }
 
 /// Lets the deletion of the resource go on, as far as we are concerned.

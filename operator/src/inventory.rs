@@ -11,7 +11,7 @@ use std::{
 use futures::{StreamExt, pin_mut};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject},
+    api::DynamicObject,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -31,9 +31,6 @@ const WATCH_TIMEOUT: u32 = 60;
 
 /// How soon a kind that we may not list is tried again.
 const FORBIDDEN_AGAIN: Duration = Duration::from_secs(5);
-
-/// How soon a kind that the cluster does not have is looked for again.
-const ABSENT_AGAIN: Duration = Duration::from_secs(15);
 
 /// A task that must run for as long as its queue or map is to be up to date.
 pub(crate) type Feed = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
@@ -205,7 +202,7 @@ impl<N: Fn()> Follower<N> {
             let absent = self.follow(&stop).await == Some(View::Absent);
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = served(self.api.clone().into_client(), self.kind.resource.clone()), if absent => {}
+                () = served(self.api.clone().into_client(), &self.kind), if absent => {}
                 () = tokio::time::sleep(FORBIDDEN_AGAIN), if !absent => {}
             }
         }
@@ -307,9 +304,10 @@ impl<N: Fn()> Follower<N> {
 }
 
 /// Waits until the server says that it has the kind: asking what there is costs less than lists that fail.
-async fn served(client: Client, resource: ApiResource) {
+async fn served(client: Client, kind: &Kind) {
+    let resource = &kind.resource;
     loop {
-        tokio::time::sleep(ABSENT_AGAIN).await;
+        tokio::time::sleep(kind.absent_again).await;
         let found = client.list_api_group_resources(&resource.api_version).await;
         if found.is_ok_and(|list| list.resources.iter().any(|found| found.name == resource.plural)) {
             return;

@@ -1,5 +1,7 @@
 //! The kinds that the operator deploys, and where it looks for their objects.
 
+use std::time::Duration;
+
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingWebhookConfiguration,
     apps::v1::{DaemonSet, Deployment},
@@ -15,7 +17,15 @@ use kube::{
 use metallb_api::names;
 use metallb_manifests::MANAGED_BY;
 
+use crate::openshift;
+
 const MONITORING: (&str, &str) = ("monitoring.coreos.com", "v1");
+
+/// How soon a kind that the cluster does not have is looked for again.
+const ABSENT_AGAIN: Duration = Duration::from_secs(15);
+
+/// The same for a kind of the platform itself: clusters do not change that.
+const PLATFORM_AGAIN: Duration = Duration::from_secs(300);
 
 /// Objects of one kind that are watched together.
 #[derive(Clone, Debug)]
@@ -26,6 +36,8 @@ pub(crate) struct Kind {
     pub(crate) name: Option<&'static str>,
     /// Whether clusters may lack the kind.
     pub(crate) optional: bool,
+    /// How soon it is looked for again where it is lacking.
+    pub(crate) absent_again: Duration,
 }
 
 impl Kind {
@@ -35,6 +47,7 @@ impl Kind {
             namespaced: true,
             name: None,
             optional: false,
+            absent_again: ABSENT_AGAIN,
         }
     }
 
@@ -51,6 +64,18 @@ impl Kind {
             namespaced: true,
             name: None,
             optional: true,
+            absent_again: ABSENT_AGAIN,
+        }
+    }
+
+    /// One object of a kind that one platform has and others never will.
+    pub(crate) fn of_platform(resource: ApiResource, name: &'static str) -> Self {
+        Self {
+            resource,
+            namespaced: false,
+            name: Some(name),
+            optional: true,
+            absent_again: PLATFORM_AGAIN,
         }
     }
 
@@ -75,15 +100,9 @@ pub(crate) fn selector() -> String {
 
 /// Lists everything that is watched besides the MetalLB resource.
 ///
-/// Upstream: watches none of it, so that what is edited or deleted stays broken.
+/// Upstream: watches nothing that it deploys, so that what is edited or deleted stays broken.
 pub(crate) fn kinds() -> Vec<Kind> {
-    let mut speaker_constraints = Kind {
-        name: Some(names::SPEAKER_SCC),
-        ..Kind::foreign(("security.openshift.io", "v1"), "SecurityContextConstraints")
-    };
-    // Already a plural, which the rules of English do not tell.
-    speaker_constraints.resource.plural = "securitycontextconstraints".to_owned();
-    vec![
+    let mut kinds = vec![
         Kind::of::<ConfigMap>(),
         Kind::of::<DaemonSet>(),
         Kind::of::<Deployment>(),
@@ -97,8 +116,17 @@ pub(crate) fn kinds() -> Vec<Kind> {
         Kind::foreign(MONITORING, "PrometheusRule"),
         Kind::foreign(MONITORING, "ServiceMonitor"),
         Kind::named::<ValidatingWebhookConfiguration>(names::FRR_K8S_WEBHOOK_CONFIGURATION).cluster_wide(),
-        speaker_constraints.cluster_wide(),
-    ]
+        speaker_constraints(),
+    ];
+    kinds.extend(openshift::kinds());
+    kinds
+}
+
+fn speaker_constraints() -> Kind {
+    let kind = GroupVersionKind::gvk("security.openshift.io", "v1", "SecurityContextConstraints");
+    // Already a plural, which the rules of English do not tell.
+    let resource = ApiResource::from_gvk_with_plural(&kind, "securitycontextconstraints");
+    Kind::of_platform(resource, names::SPEAKER_SCC)
 }
 
 #[cfg(test)]

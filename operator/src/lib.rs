@@ -1,7 +1,7 @@
 //! Turns the MetalLB resource into a running MetalLB, and keeps it so.
 //!
 //! ```text
-//!  watches: MetalLB, and an inventory of all that we deploy
+//!  watches: MetalLB, an inventory of all that we deploy, what OpenShift says of itself
 //!     │ changes → keys                    (every replica)
 //!     ▼
 //!  work queue ──► engine ──► plan (pure) ──► sync: apply, prune      (the leader)
@@ -27,6 +27,8 @@ mod inventory;
 mod kinds;
 mod metrics;
 mod olm;
+mod openshift;
+mod orphan;
 mod plan;
 mod preflight;
 mod program;

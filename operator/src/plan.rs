@@ -6,8 +6,9 @@ use kube::{Resource, ResourceExt};
 use metallb_api::{BgpBackend, MetalLB, names};
 use metallb_manifests::{EffectiveBackend, Environment, Object, desired, notes};
 use metallb_webhooks::verdict::check_metallb;
+use semver::Version;
 
-use crate::conditions::State;
+use crate::{conditions::State, orphan};
 
 /// Which MetalLB resource is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +45,8 @@ impl fmt::Display for Key {
 pub(crate) struct Wanted {
     pub(crate) backend: BgpBackend,
     pub(crate) objects: Vec<Object>,
+    /// The oldest network operator of OpenShift that will do, if it is to deploy frr-k8s.
+    pub(crate) network_operator: Option<Version>,
     /// What has not all of the effect that one would expect.
     pub(crate) notes: Vec<String>,
 }
@@ -57,6 +60,8 @@ pub(crate) enum Plan {
     Refuse(State),
     /// No object of ours shall exist.
     Remove,
+    /// What exists goes on without the resource.
+    Leave,
     /// Leave everything as it is.
     Nothing,
 }
@@ -65,7 +70,11 @@ pub(crate) enum Plan {
 pub(crate) fn plan(key: &Key, resource: Option<&MetalLB>, environment: &Environment) -> Plan {
     let singleton = *key == Key::singleton(&environment.namespace);
     let Some(resource) = resource.filter(|resource| resource.meta().deletion_timestamp.is_none()) else {
-        return if singleton { Plan::Remove } else { Plan::Nothing };
+        return match resource {
+            _ if !singleton => Plan::Nothing,
+            Some(going) if orphan::is_asked(going) => Plan::Leave,
+            _ => Plan::Remove,
+        };
     };
     if !singleton {
         return Plan::Refuse(misplaced(key, environment));
@@ -84,10 +93,17 @@ pub(crate) fn plan(key: &Key, resource: Option<&MetalLB>, environment: &Environm
         Ok((objects, notes)) => Plan::Deploy(Wanted {
             backend: effective.backend,
             objects: owned(objects, resource),
+            network_operator: network_operator(effective.backend, environment),
             notes,
         }),
         Err(refusal) => Plan::Refuse(State::degraded(refusal.reason(), refusal.to_string())),
     }
+}
+
+fn network_operator(backend: BgpBackend, environment: &Environment) -> Option<Version> {
+    let asked = environment.platform.openshift && environment.frr_k8s_from_network_operator;
+    let oldest = environment.network_operator_min_version.clone();
+    oldest.filter(|_| asked && backend == BgpBackend::FrrK8sExternal)
 }
 
 /// Says that the resource has no effect. Name and namespace have the reason of upstream's one check.
@@ -209,6 +225,14 @@ mod tests {
         let mut going = resource("metallb-system", "metallb");
         going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         assert_eq!(planned(&going), Plan::Remove);
+    }
+
+    #[test]
+    fn a_deletion_that_orphans_leaves_everything() {
+        let mut going = resource("metallb-system", "metallb");
+        going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        going.metadata.finalizers = Some(vec!["orphan".to_owned()]);
+        assert_eq!(planned(&going), Plan::Leave);
     }
 
     #[test]

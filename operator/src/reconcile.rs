@@ -9,6 +9,7 @@ use kube::Client;
 use metallb_api::{BgpBackend, MetalLB, names};
 use metallb_manifests::Object;
 use metallb_runtime::work::Queue;
+use semver::Version;
 use tokio::time::Instant;
 
 use crate::{
@@ -16,6 +17,8 @@ use crate::{
     diagnosis,
     failure::Error,
     finalizer,
+    openshift::routing::{self, Routing},
+    orphan,
     plan::{Key, Wanted},
     preflight,
     readiness::{self, Workload},
@@ -36,6 +39,9 @@ const UNTOLD: Duration = Duration::from_secs(5);
 
 /// How long the old back-end may stay while speakers of the new one start.
 const SWITCH: Duration = Duration::from_secs(60);
+
+/// How soon the network operator of OpenShift is looked at again, should its watch keep something from us.
+const NETWORK_OPERATOR: Duration = Duration::from_secs(120);
 
 /// How often missing rights are looked for again.
 const RIGHTS: Duration = Duration::from_secs(30);
@@ -98,9 +104,16 @@ impl Reconciler {
         let Wanted {
             backend,
             objects,
+            network_operator,
             notes,
         } = wanted;
         self.order = None;
+        if let Some(oldest) = network_operator
+            && let Some(state) = self.route(resource, &oldest).await?
+        {
+            self.queue.add_after(key.clone(), NETWORK_OPERATOR);
+            return self.refuse(key, Some(resource), state).await;
+        }
         finalizer::hold(&self.client, resource).await?;
         self.note_backend(resource, backend);
         let written = self.sync.deploy(&objects).await?;
@@ -114,6 +127,20 @@ impl Reconciler {
         self.look_again(key, if settled { LOOK_AGAIN } else { STEP }, busy || !told);
         self.look_for_rights(key, None);
         Ok(())
+    }
+
+    /// Has the network operator of OpenShift deploy frr-k8s; returns the state of waiting for it.
+    async fn route(&self, resource: &MetalLB, oldest: &Version) -> Result<Option<State>, Error> {
+        match routing::judge(&self.sync.inventory, oldest) {
+            Routing::Provided => Ok(None),
+            Routing::Unavailable(state) => Ok(Some(state)),
+            Routing::Unasked(patch) => {
+                routing::ask(&self.client, &self.sync.inventory, &patch).await?;
+                let note = "the network operator of OpenShift was asked for an frr-k8s";
+                self.teller.event(resource, false, "RoutingRequested", note);
+                Ok(None)
+            }
+        }
     }
 
     fn note_backend(&mut self, resource: &MetalLB, backend: BgpBackend) {
@@ -192,9 +219,12 @@ impl Reconciler {
 
     /// Takes everything away in order, then lets the resource go.
     pub(crate) async fn remove(&mut self, key: &Key, resource: Option<&MetalLB>) -> Result<(), Error> {
-        self.last_good.clear();
-        self.backend = None;
-        if self.order.is_some() || resource.is_some() || !self.sync.unwanted(&[]).is_empty() {
+        self.rest();
+        let going = self.order.is_some();
+        if going || resource.is_some() || !self.sync.unwanted(&[]).is_empty() {
+            if !going && orphan::is_done(&self.client, &self.namespace).await? {
+                return self.leave(key, resource).await;
+            }
             let mut order = self.order.take().unwrap_or_else(Order::begin);
             let step = order.step(&self.client, &self.namespace, &mut self.sync).await;
             let removed = std::mem::take(&mut order.removed);
@@ -207,8 +237,29 @@ impl Reconciler {
                 self.look_again(key, STEP, true);
                 return Ok(());
             }
-            self.order = None;
         }
+        self.part(key, resource).await
+    }
+
+    /// Lets the resource go and leaves everything as it is.
+    pub(crate) async fn leave(&mut self, key: &Key, resource: Option<&MetalLB>) -> Result<(), Error> {
+        self.rest();
+        if let Some(resource) = resource.filter(|resource| finalizer::is_held(resource)) {
+            let note = "what is deployed goes on, and is neither repaired nor updated any more";
+            self.teller.event(resource, true, "Orphaned", note);
+        }
+        self.part(key, resource).await
+    }
+
+    /// Forgets what was to be kept up.
+    fn rest(&mut self) {
+        self.last_good.clear();
+        self.backend = None;
+    }
+
+    /// Ends with the resource.
+    async fn part(&mut self, key: &Key, resource: Option<&MetalLB>) -> Result<(), Error> {
+        self.order = None;
         self.failing_since = None;
         match resource {
             Some(resource) => finalizer::release(&self.client, resource).await,

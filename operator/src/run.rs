@@ -14,6 +14,7 @@ use metallb_runtime::{
 };
 use metallb_webhooks::verdict::Kind;
 use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, Target, Webhooks};
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
@@ -43,7 +44,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         Ok(admin::serve_health(address, served, halt).await?)
     });
     let counted = metallb_webhooks::Metrics::register(metrics.registry())?;
-    let (webhooks, ready) = (webhooks(&args, &environment, &client, counted), Readiness::default());
+    let (own_tls, changes) = watch::channel(tls_options(&environment.tls));
+    let mut webhooks = webhooks(&args, &environment, &client, counted);
+    webhooks.tls.changes = Some(changes);
+    let ready = Readiness::default();
     tasks.spawn(
         "webhook server",
         metallb_webhooks::run(webhooks, client.clone(), ready.clone(), stop.clone()),
@@ -63,6 +67,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         operator_condition: std::env::var("OPERATOR_CONDITION_NAME").ok(),
     };
     let held = deployer.spawn(&mut tasks, metrics, health, &stop);
+    tasks.spawn(
+        "TLS of the webhook server",
+        pass_on(held.tls.clone(), own_tls, stop.clone()),
+    );
     let ended = tasks.join(GRACE).await;
     held.give_up().await;
     Ok(ended?)
@@ -119,6 +127,25 @@ async fn report(ready: Readiness, health: Health, stop: CancellationToken) -> an
     }
     stop.cancelled().await;
     Ok(())
+}
+
+/// Has the webhook server use the settings that count.
+async fn pass_on(
+    mut settings: watch::Receiver<Option<TlsSettings>>,
+    own: watch::Sender<tls::Options>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let wanted = settings.borrow_and_update().as_ref().map(tls_options);
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != *own.borrow()) {
+            info!(event = "tlsSettings", min_version = wanted.min_version);
+            own.send_replace(wanted);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = settings.changed() => if changed.is_err() { stop.cancelled().await },
+        }
+    }
 }
 
 fn tls_options(settings: &TlsSettings) -> tls::Options {

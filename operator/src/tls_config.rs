@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use metallb_api::names::{self, field_manager};
-use metallb_manifests::{Environment, install};
+use metallb_manifests::{TlsSettings, install};
 use metallb_runtime::{CancellationToken, apply, watch as cluster};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -16,14 +16,14 @@ use tracing::{info, warn};
 /// Time between two attempts to write the settings.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Writes the settings whenever they differ, while leading, until `stop`.
+/// Writes the settings whenever they differ, while leading, from when they are known until `stop`.
 pub(crate) async fn keep(
     client: Client,
-    mut environment: watch::Receiver<Environment>,
+    namespace: String,
+    mut settings: watch::Receiver<Option<TlsSettings>>,
     mut leader: watch::Receiver<bool>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let namespace = environment.borrow().namespace.clone();
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let named = cluster::Config::default().fields(&format!("metadata.name={}", names::TLS_CONFIG_MAP));
     let mut watched = cluster::watch_optional(api.clone(), named, stop.clone());
@@ -34,14 +34,17 @@ pub(crate) async fn keep(
     }
     loop {
         let leading = *leader.borrow_and_update();
-        let wanted = install::tls_config(&environment.borrow_and_update().tls);
+        let wanted = settings.borrow_and_update().as_ref().map(install::tls_config);
         let found = watched.store.state().into_iter().next();
-        let differs = found.is_none_or(|found| found.data != wanted.data);
-        let written = !leading || !differs || write(&api, &wanted).await;
+        let wanted = wanted.filter(|wanted| found.is_none_or(|found| found.data != wanted.data));
+        let written = match wanted {
+            Some(wanted) if leading => write(&api, &wanted).await,
+            _ => true,
+        };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             changed = leader.changed() => if changed.is_err() { stop.cancelled().await },
-            changed = environment.changed() => if changed.is_err() { stop.cancelled().await },
+            changed = settings.changed() => if changed.is_err() { stop.cancelled().await },
             change = watched.changes.recv() => if change.is_none() { stop.cancelled().await },
             () = tokio::time::sleep(RETRY), if !written => {}
         }

@@ -1,5 +1,7 @@
 //! What the operator is told by its environment variables.
 
+use semver::Version;
+
 use crate::{Image, ImageError, Platform};
 
 /// Everything that decides on the objects besides the MetalLB resource.
@@ -31,8 +33,8 @@ pub struct Environment {
     pub api_server_ports: Vec<u16>,
     /// `DEPLOY_FRRK8S_FROM_CNO`: the network operator of OpenShift deploys frr-k8s.
     pub frr_k8s_from_network_operator: bool,
-    /// `CNO_MIN_FRRK8S_VERSION`: the oldest network operator that can, as a semantic version.
-    pub network_operator_min_version: Option<String>,
+    /// `CNO_MIN_FRRK8S_VERSION`: the oldest network operator that can.
+    pub network_operator_min_version: Option<Version>,
     /// What is set and has no effect, for the log and the status.
     pub warnings: Vec<&'static str>,
     /// What the cluster offers; nothing until it was asked.
@@ -214,20 +216,15 @@ const fn monitors(pods: bool, services: bool) -> Result<Monitors, EnvironmentErr
 }
 
 /// Upstream falls over the missing version when it first looks at the network operator.
-fn min_version(version: Option<String>, needed: bool) -> Result<Option<String>, EnvironmentError> {
+fn min_version(version: Option<String>, needed: bool) -> Result<Option<Version>, EnvironmentError> {
     match version {
         None if needed => Err(EnvironmentError::NoNetworkOperatorVersion),
-        Some(text) if !is_semantic_version(&text) => Err(EnvironmentError::NetworkOperatorVersion(text)),
-        version => Ok(version),
+        None => Ok(None),
+        // A leading v is fine, as in Go.
+        Some(text) => Version::parse(text.strip_prefix('v').unwrap_or(&text))
+            .map(Some)
+            .map_err(|_| EnvironmentError::NetworkOperatorVersion(text)),
     }
-}
-
-/// Three numbers, perhaps with a pre-release and build metadata; a leading v is fine, as in Go.
-fn is_semantic_version(text: &str) -> bool {
-    let core = text.strip_prefix('v').unwrap_or(text);
-    let core = core.split_once(['-', '+']).map_or(core, |(core, _)| core);
-    let numbers: Vec<_> = core.split('.').collect();
-    numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u64>().is_ok())
 }
 
 fn parse_ports(text: String) -> Result<Vec<u16>, EnvironmentError> {

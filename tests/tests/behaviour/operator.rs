@@ -5,6 +5,7 @@ mod drift;
 mod end;
 mod faults;
 mod install;
+mod openshift;
 mod replicas;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::client::Body;
-use kube::core::ApiResource;
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, ResourceExt};
 use metallb_api::{MetalLB, names};
 use metallb_manifests::Environment;
@@ -203,6 +204,32 @@ impl Cluster {
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// Adds a kind with as much of a schema as counts here: none.
+    pub(crate) async fn serve(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+        plural: &str,
+        scope: &str,
+    ) -> Api<DynamicObject> {
+        let anything = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        let version =
+            json!({ "name": version, "served": true, "storage": true, "schema": { "openAPIV3Schema": anything } });
+        let crd = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": { "name": format!("{plural}.{group}") },
+            "spec": { "group": group, "scope": scope, "names": { "kind": kind, "plural": plural }, "versions": [version] },
+        });
+        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        crds.create(&PostParams::default(), &serde_json::from_value(crd).unwrap())
+            .await
+            .unwrap();
+        let version = version["name"].as_str().unwrap_or_default();
+        let kind = GroupVersionKind::gvk(group, version, kind);
+        Api::all_with(self.client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural))
     }
 
     /// The API of a kind in our namespace.

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams, PropagationPolicy};
 use kube::core::GroupVersionKind;
 use metallb_api::MetalLB;
 use serde_json::{Value, json};
@@ -27,28 +26,13 @@ async fn end_pod(cluster: &Cluster, name: &str) {
     cluster.ours::<Pod>().delete(name, &now).await.unwrap();
 }
 
-/// The kind of frr-k8s, with as much of a schema as counts here.
+/// The kind of frr-k8s, and two objects of it.
 async fn frr_k8s(cluster: &Cluster) -> Api<DynamicObject> {
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": "frrconfigurations.frrk8s.metallb.io" },
-        "spec": {
-            "group": "frrk8s.metallb.io", "scope": "Namespaced",
-            "names": { "kind": "FRRConfiguration", "plural": "frrconfigurations" },
-            "versions": [{ "name": "v1beta1", "served": true, "storage": true, "schema": {
-                "openAPIV3Schema": { "type": "object", "properties": {
-                    "spec": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } } } }],
-        },
-    });
-    let crds: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
-    crds.create(&PostParams::default(), &serde_json::from_value(crd).unwrap())
-        .await
-        .unwrap();
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(
-        "frrk8s.metallb.io",
-        "v1beta1",
-        "FRRConfiguration",
-    ));
+    let group = "frrk8s.metallb.io";
+    cluster
+        .serve(group, "v1beta1", "FRRConfiguration", "frrconfigurations", "Namespaced")
+        .await;
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1beta1", "FRRConfiguration"));
     let api = Api::namespaced_with(cluster.client.clone(), "elsewhere", &kind);
     for (name, node) in [("metallb-node-a", "node-a"), ("metallb-of-a-user", "node-a")] {
         let object = json!({ "apiVersion": "frrk8s.metallb.io/v1beta1", "kind": "FRRConfiguration", "metadata": { "name": name },
@@ -172,6 +156,56 @@ async fn a_deletion_never_waits_for_an_operator_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deletion_orphans_goes_on_until_another_resource_takes_it_over() {
+    // OP-43
+    let cluster = Cluster::start().await;
+    let operator = cluster.operator();
+    cluster.create(json!({})).await;
+    cluster.available().await;
+    let (wanted, resources, sets) = (
+        cluster.wanted().await,
+        cluster.ours::<MetalLB>(),
+        cluster.ours::<DaemonSet>(),
+    );
+    let before = sets.get("speaker").await.unwrap().metadata;
+    let orphan = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Orphan),
+        ..DeleteParams::default()
+    };
+    resources.delete("metallb", &orphan).await.unwrap();
+    wait_for("the resource to go", || async {
+        resources.get_opt("metallb").await.unwrap().is_none()
+    })
+    .await;
+    cluster.told(NAMESPACE, "Orphaned", "goes on").await;
+    operator.stop().await;
+
+    // Nor does an operator that was not there at that time take anything away.
+    let operator = cluster.operator();
+    cluster.create_named(NAMESPACE, "other", json!({})).await;
+    wait_for("a look at the cluster", || async {
+        cluster.state(NAMESPACE, "other").await.0 == "Degraded"
+    })
+    .await;
+    for object in &wanted {
+        assert!(cluster.exists(object).await, "{object}");
+    }
+    let left = sets.get("speaker").await.unwrap().metadata;
+    assert_eq!(left.uid, before.uid);
+    assert_eq!(left.owner_references.unwrap_or_default(), []);
+
+    cluster.create(json!({})).await;
+    cluster.available().await;
+    let adopted = sets.get("speaker").await.unwrap().metadata;
+    let owner = cluster.resource().await.metadata.uid.unwrap();
+    assert_eq!(adopted.uid, before.uid);
+    assert_eq!(adopted.owner_references.unwrap()[0].uid, owner);
+    assert_eq!(adopted.generation, before.generation, "its pods were restarted");
+    operator.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_of_back_ends_leaves_nothing_of_the_old_one() {
     // OP-24 OP-45
     let cluster = Cluster::start().await;
@@ -185,8 +219,8 @@ async fn a_switch_of_back_ends_leaves_nothing_of_the_old_one() {
     )
     .await;
     let mut old: Vec<metallb_manifests::Object> = Vec::new();
-    for backend in ["frr-k8s", "frr", "native", "frr-k8s", ""] {
-        let spec = json!({ "bgpBackend": backend });
+    for backend in ["frr-k8s", "frr", "native", "frr-k8s-external", "frr-k8s", ""] {
+        let spec = json!({ "bgpBackend": backend, "frrk8sConfig": { "namespace": "elsewhere" } });
         if old.is_empty() {
             cluster.create(spec).await;
         } else {
