@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Cluster, NAMESPACE, wait_for};
@@ -28,7 +29,8 @@ fn edit(object: &metallb_manifests::Object) -> Value {
     }
 }
 
-async fn every_object_comes_back(spec: Value) {
+/// Deletes and edits one object after the other; returns how many there are.
+async fn every_object_comes_back(spec: Value) -> usize {
     let cluster = Cluster::start().await;
     let operator = cluster.operator();
     cluster.create(spec).await;
@@ -86,6 +88,7 @@ async fn every_object_comes_back(spec: Value) {
     cluster.available().await;
     operator.stop().await;
     cluster.end().await;
+    wanted.len()
 }
 
 /// Tells whether all that was wanted is there.
@@ -102,10 +105,16 @@ fn covers(live: &Value, wanted: &Value) -> bool {
     }
 }
 
+// OP-35 OP-36
+#[rstest]
+#[case::native(json!({}), 0)]
+#[case::frr(json!({ "bgpBackend": "frr" }), 1)]
+#[case::frr_k8s(json!({ "bgpBackend": "frr-k8s" }), 7)]
+#[case::frr_k8s_external(json!({ "bgpBackend": "frr-k8s-external", "frrk8sConfig": { "namespace": "elsewhere" } }), 0)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_object_of_native_mode_comes_back() {
-    // OP-35 OP-36
-    every_object_comes_back(json!({})).await;
+async fn every_object_of_the_mode_comes_back(#[case] spec: Value, #[case] more: usize) {
+    let plain = metallb_manifests::desired(&Default::default(), &super::environment(&[])).unwrap();
+    assert_eq!(every_object_comes_back(spec).await, plain.len() + more);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
