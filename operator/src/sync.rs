@@ -94,24 +94,43 @@ impl Sync {
         self.leftovers = adoption::leftovers(&self.client, &self.namespace).await;
     }
 
-    /// Makes the objects exist as wanted, in their order. Kinds that the cluster lacks are passed over.
+    /// Makes the objects exist as wanted: what others need comes first. Kinds that the cluster lacks are passed over.
     ///
     /// Nothing is written if the API server would refuse any of it: what ran before goes on as it was.
     pub(crate) async fn deploy(&mut self, wanted: &[Object]) -> Result<Written, Error> {
-        let due = self.due(wanted)?;
+        let mut due = self.due(wanted)?;
         if due.len() > 1 {
             self.rehearse(&due).await?;
         }
+        due.sort_by_key(|item| application_rank(&item.resource.kind));
         let mut written = Written::default();
-        for item in due {
-            if self.write(&item).await? {
-                self.metrics.wrote(item.why.label(), &item.resource.kind);
-                info!(event = "applied", object = item.id, why = ?item.why);
-                written.0.push((item.why, item.id.clone()));
-            }
-            self.applied.insert(item.id, item.wanted);
+        for wave in due.chunk_by(|a, b| application_rank(&a.resource.kind) == application_rank(&b.resource.kind)) {
+            self.write_all(wave, &mut written).await?;
         }
         Ok(written)
+    }
+
+    /// Writes objects that do not need each other. All are tried, and the first failure is returned.
+    async fn write_all(&mut self, wave: &[Due], written: &mut Written) -> Result<(), Error> {
+        let writes: Vec<_> = wave.iter().map(|item| self.write(item).boxed()).collect();
+        let results: Vec<_> = stream::iter(writes).buffered(crate::AT_A_TIME).collect().await;
+        let mut failure = None;
+        for (item, result) in wave.iter().zip(results) {
+            match result {
+                Ok(changed) => self.wrote(item, changed, written),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn wrote(&mut self, item: &Due, changed: bool, written: &mut Written) {
+        if changed {
+            self.metrics.wrote(item.why.label(), &item.resource.kind);
+            info!(event = "applied", object = item.id, why = ?item.why);
+            written.0.push((item.why, item.id.clone()));
+        }
+        self.applied.insert(item.id.clone(), item.wanted.clone());
     }
 
     /// Lists the objects that are missing, differ, or differ from what was written last.
@@ -258,6 +277,15 @@ impl Sync {
 
 fn apply_params() -> PatchParams {
     PatchParams::apply(field_manager::OPERATOR).force()
+}
+
+/// What pods need comes before them, and webhooks last, when their servers are on the way.
+fn application_rank(kind: &str) -> u8 {
+    match kind {
+        "ValidatingWebhookConfiguration" => 2,
+        "DaemonSet" | "Deployment" => 1,
+        _ => 0,
+    }
 }
 
 /// Webhooks go before their server, speakers before what they use.
