@@ -40,6 +40,24 @@ pub const HELM: Tool = Tool {
     ],
 };
 
+/// Judges the manifests of a bundle as the catalogs of operators do.
+pub const OPERATOR_VERIFY: Tool = Tool {
+    name: "operator-verify",
+    package: "github.com/operator-framework/api/cmd/operator-verify",
+    module: "github.com/operator-framework/api",
+    tags: "",
+    variables: &[],
+};
+
+/// Makes, judges and serves catalogs of operators.
+pub const OPM: Tool = Tool {
+    name: "opm",
+    package: "github.com/operator-framework/operator-registry/cmd/opm",
+    module: "github.com/operator-framework/operator-registry",
+    tags: "json1,containers_image_openpgp,exclude_graphdriver_btrfs,exclude_graphdriver_devicemapper",
+    variables: &[],
+};
+
 impl Tool {
     /// The built program, or `None`, said aloud, on a machine without Go.
     ///

@@ -25,12 +25,7 @@ const SPELLINGS: [(&str, &str); 17] = [
 ];
 
 /// Kinds and fields whose words cannot be told by their letters.
-const WHOLE: [(&str, &str); 4] = [
-    ("MetalLB", "MetalLB"),
-    ("IPAddressPool", "IP Address Pool"),
-    ("assignedIPv4", "Assigned IPv4"),
-    ("assignedIPv6", "Assigned IPv6"),
-];
+const WHOLE: [(&str, &str); 2] = [("MetalLB", "MetalLB"), ("IPAddressPool", "IP Address Pool")];
 
 /// Lists a descriptor for each field of `spec` or `status`.
 pub(crate) fn list(schema: Option<&JSONSchemaProps>) -> Vec<Value> {
@@ -93,9 +88,7 @@ fn split(name: &str) -> Vec<String> {
     for (at, letter) in letters.iter().enumerate() {
         let before = at.checked_sub(1).map(|at| letters[at]);
         let after = letters.get(at + 1);
-        // The `s` after capitals is a plural: `buggyIPs`.
-        let ends = after.is_some_and(|after| after.is_lowercase())
-            && !(after == Some(&'s') && letters.get(at + 2).is_none_or(|next| next.is_uppercase()));
+        let ends = after.is_some_and(|after| after.is_lowercase()) && !belongs(&letters[at + 1..]);
         let begins = letter.is_uppercase() && before.is_some_and(|before| !before.is_uppercase() || ends);
         if begins {
             words.push(String::new());
@@ -105,6 +98,15 @@ fn split(name: &str) -> Vec<String> {
         }
     }
     words
+}
+
+/// Tells whether a small letter belongs to the capitals before it: a plural as in `buggyIPs`, a version as in `freeIPv4`.
+fn belongs(rest: &[char]) -> bool {
+    match rest {
+        ['s', after @ ..] => after.first().is_none_or(|next| next.is_uppercase()),
+        ['v', next, ..] => next.is_ascii_digit(),
+        _ => false,
+    }
 }
 
 fn spell(word: &str) -> String {
@@ -137,6 +139,7 @@ mod tests {
             ("L2Advertisement", "L2 Advertisement"),
             ("ServiceBGPStatus", "Service BGP Status"),
             ("MetalLB", "MetalLB"),
+            ("availableIPv4", "Available IPv4"),
             ("ipAddressPoolSelectors", "IP Address Pool Selectors"),
         ] {
             assert_eq!(words(name), expected);

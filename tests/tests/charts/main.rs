@@ -5,6 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
 mod alerts;
+#[path = "../olm/judges.rs"]
+mod bundle;
+#[path = "../olm/catalog.rs"]
+mod catalog;
 mod helm;
 mod installer;
 mod names;

@@ -8,6 +8,8 @@ mod ask;
 mod kubectl;
 mod limits;
 mod managers;
+#[path = "../olm/mod.rs"]
+mod olm;
 #[path = "../behaviour/rule_examples.rs"]
 mod rule_examples;
 mod rules;
@@ -45,6 +47,12 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::REAL,
             skip: || None,
             body: managers::leave_each_other_alone,
+        },
+        Test {
+            name: "the_operator_works_as_olm_installs_it",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: olm::installed::by_olm,
         },
         Test {
             name: "kubectl_shows_what_people_want_to_know",

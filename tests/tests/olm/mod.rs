@@ -1,0 +1,4 @@
+//! The operator from its bundle.
+
+pub(crate) mod installed;
+mod lifecycle;
