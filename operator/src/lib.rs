@@ -34,6 +34,7 @@ mod preflight;
 mod program;
 mod readiness;
 mod reconcile;
+mod rights;
 mod run;
 mod sync;
 mod teardown;

@@ -21,13 +21,18 @@ const VERBS: [&str; 8] = [
 ];
 
 /// Resources that only take a POST and keep nothing: group, plural, kind.
-pub(crate) const REVIEWS: [(&str, &str, &str); 4] = [
+pub(crate) const REVIEWS: [(&str, &str, &str); 5] = [
     ("authentication.k8s.io", "tokenreviews", "TokenReview"),
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
     (
         "authorization.k8s.io",
         "selfsubjectaccessreviews",
         "SelfSubjectAccessReview",
+    ),
+    (
+        "authorization.k8s.io",
+        "selfsubjectrulesreviews",
+        "SelfSubjectRulesReview",
     ),
     ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
 ];

@@ -237,7 +237,7 @@ fn message(kind: &str) -> Option<&'static [Field]> {
         "Service" => SERVICE,
         "Deployment" => DEPLOYMENT,
         "TokenRequest" => TOKEN_REQUEST,
-        "SelfSubjectAccessReview" | "SelfSubjectReview" => QUESTION,
+        "SelfSubjectAccessReview" | "SelfSubjectRulesReview" | "SelfSubjectReview" => QUESTION,
         "DeleteOptions" => DELETE_OPTIONS,
         "Eviction" => EVICTION,
         _ => return None,

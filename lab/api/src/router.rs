@@ -104,6 +104,7 @@ fn review(
             review["status"] = serde_json::json!({"userInfo": user.to_json()});
             review
         }
+        "selfsubjectrulesreviews" => auth::rules_review(review),
         _ => auth::access_review(review),
     };
     Ok(Some(view::created(answer)))

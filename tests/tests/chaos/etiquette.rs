@@ -6,14 +6,15 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use metallb_lab::faults::{Request, Tally, Verb};
 
-use crate::world::{Pool, World};
+use crate::world::{Pool, World, wait_for};
 
 /// How long nothing happens.
 const REST: Duration = Duration::from_secs(60);
 /// How long a component may take to come to rest.
 const SETTLE: Duration = Duration::from_secs(3);
-/// How long the operator asks for rights after its start, without haste.
-const PREFLIGHT: Duration = Duration::from_secs(12);
+/// The operator asks for its rights after its start, without haste; whoever says nothing for so long is done.
+const SILENT: Duration = Duration::from_secs(3);
+const PREFLIGHT: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How many Services are created to see what one costs.
 const SERVICES: usize = 10;
@@ -29,7 +30,10 @@ pub(crate) async fn measure(world: &World) -> Result<()> {
 
 /// Nothing is written, but for renewals of Leases, and nothing is listed.
 async fn at_rest(world: &World) -> Result<()> {
-    tokio::time::sleep(PREFLIGHT).await;
+    wait_for("the end of questions about rights", PREFLIGHT, async || {
+        Ok(all_asked(world))
+    })
+    .await?;
     world.faults.forget();
     tokio::time::sleep(REST).await;
     let requests = world.faults.requests();
@@ -40,6 +44,14 @@ async fn at_rest(world: &World) -> Result<()> {
     let lists = tally.count(|_, verb, _| verb == Verb::List);
     ensure!(lists == 0, "{lists} lists at rest");
     bookmarked(&requests)
+}
+
+fn all_asked(world: &World) -> Option<()> {
+    let requests = world.faults.requests();
+    let last = requests
+        .iter()
+        .rfind(|request| request.group == "authorization.k8s.io")?;
+    (last.at.elapsed() > SILENT).then_some(())
 }
 
 /// Every watch asks for bookmarks and goes on where the last one ended.
