@@ -3,7 +3,7 @@
 //! Unlike kube's own recorder, the text is part of what makes two events equal: `announcing … with protocol "bgp"` must
 //! not be counted as a repetition of `… "layer2"`.
 
-use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use lru::LruCache;
 use serde_json::json;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
@@ -22,6 +23,8 @@ pub use kube::runtime::events::EventType;
 
 /// An event repeated within this time is counted on the first one (as client-go and kube do).
 const SERIES_TTL: Duration = Duration::from_secs(6 * 60);
+/// How many events are remembered for that (as in client-go).
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// Events that [`Recorder::emit`] sends at a time, so that a restart does not flood the API server.
 const IN_FLIGHT: usize = 4;
 /// Events that wait to be sent; those beyond are dropped.
@@ -35,7 +38,7 @@ pub struct Recorder {
     client: Client,
     controller: String,
     instance: String,
-    published: Arc<Mutex<HashMap<Key, Published>>>,
+    published: Arc<Mutex<LruCache<Key, Published>>>,
     waiting: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
 }
@@ -76,7 +79,7 @@ impl Recorder {
             client,
             controller: controller.to_owned(),
             instance: instance.to_owned(),
-            published: Arc::default(),
+            published: Arc::new(Mutex::new(LruCache::new(REMEMBERED))),
             waiting: Arc::new(Semaphore::new(WAITING)),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
         }
@@ -139,14 +142,14 @@ impl Recorder {
             },
             None => self.create(&api, object, &key).await?,
         };
-        self.published.lock().await.insert(key, published);
+        self.published.lock().await.put(key, published);
         Ok(())
     }
 
     async fn recall(&self, key: &Key) -> Option<Published> {
         let mut published = self.published.lock().await;
-        published.retain(|_, event| event.last.elapsed() < SERIES_TTL);
-        published.get(key).cloned()
+        let earlier = published.get(key).filter(|event| event.last.elapsed() < SERIES_TTL);
+        earlier.cloned()
     }
 
     async fn create(&self, api: &Api<Event>, object: &ObjectReference, key: &Key) -> Result<Published, kube::Error> {
