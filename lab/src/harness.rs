@@ -79,9 +79,20 @@ enum Verdict {
 /// Runs the tests that the command line asks for. Must be called first thing in `main`.
 #[must_use]
 pub fn main(tests: &[Test]) -> ExitCode {
+    run(tests, false)
+}
+
+/// Like [`main`], for tests that use every right of the product on a real control plane: if all ran and passed, a right
+/// that was not used, for no reason that is known, is a failure.
+#[must_use]
+pub fn main_proving_rights(tests: &[Test]) -> ExitCode {
+    run(tests, true)
+}
+
+fn run(tests: &[Test], proving_rights: bool) -> ExitCode {
     let ran = entry().and_then(|role| match role {
         Role::Inside(inside) => inside_one(inside, tests),
-        Role::Outer => outer(tests),
+        Role::Outer => outer(tests, proving_rights),
     });
     ran.unwrap_or_else(|error| {
         eprintln!("{error:#}");
@@ -89,7 +100,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
     })
 }
 
-fn outer(tests: &[Test]) -> Result<ExitCode> {
+fn outer(tests: &[Test], proving_rights: bool) -> Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let [flag, name] = args.as_slice()
         && flag == ONE
@@ -109,18 +120,25 @@ fn outer(tests: &[Test]) -> Result<ExitCode> {
     let count = |wanted| ran.iter().filter(|(_, verdict)| *verdict == wanted).count();
     let (passed, failed, skipped) = (count(Verdict::Passed), count(Verdict::Failed), count(Verdict::Skipped));
     per_control_plane(&ran);
-    rights::report(&log, whole)?;
+    rights::report(&log)?;
+    let real = ran
+        .iter()
+        .any(|(case, verdict)| case.on != ControlPlaneKind::Embedded && *verdict == Verdict::Passed);
+    let proven = match proving_rights && whole && failed == 0 && real {
+        true => rights::prove(&log),
+        false => Ok(()),
+    };
+    if let Err(error) = &proven {
+        println!("{error:#}");
+    }
+    let good = failed == 0 && proven.is_ok();
     // The closing line of the usual harness, which tools look for.
     println!(
         "\ntest result: {}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; {} filtered out\n",
-        if failed == 0 { "ok" } else { "FAILED" },
+        if good { "ok" } else { "FAILED" },
         cases(tests).count() - chosen.len(),
     );
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Says how many passed on each control plane.

@@ -1,17 +1,16 @@
-//! The product's rights, judged by what it asked a real API server for: nothing may be refused, and what is granted but
-//! never used is told.
+//! The product's rights, judged by what it asked a real API server for: nothing may be refused, and nothing granted that
+//! is never used.
+
+mod spared;
+mod unused;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use k8s_openapi::api::rbac::v1::PolicyRule;
-use kube::ResourceExt;
-use kube::api::DynamicObject;
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::apply;
 use crate::envtest::audit::{self, Request};
 use crate::envtest::audit_log;
 use crate::products;
@@ -69,7 +68,7 @@ fn tell(request: &Request) -> String {
     let Request { account, verb, uri, .. } = request;
     format!(
         "{account}: {verb} {} at {uri}: {}",
-        qualified(&request.group, &request.resource),
+        unused::qualified(&request.group, &request.resource),
         request.reason
     )
 }
@@ -106,38 +105,30 @@ pub(super) fn begin() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Says how many requests the tests of this target saw, and, after a `whole` run, which granted rights nobody used in
-/// the last runs of all targets.
-pub(super) fn report(log: &Path, whole: bool) -> Result<()> {
+/// Says how many requests the tests of this target saw.
+pub(super) fn report(log: &Path) -> Result<()> {
     let own = noted(log)?;
-    if own.is_empty() {
-        return Ok(());
+    let refused = own.iter().filter(|(request, _)| request.code == 403);
+    let count = |requests: &mut dyn Iterator<Item = &(Request, usize)>| requests.map(|(_, count)| count).sum::<usize>();
+    if !own.is_empty() {
+        println!(
+            "\nRBAC: {} requests by the product's service accounts, {} refused",
+            count(&mut own.iter()),
+            count(&mut refused.into_iter())
+        );
     }
-    let count = |wanted: fn(u16) -> bool| {
-        own.iter()
-            .filter(|(r, _)| wanted(r.code))
-            .map(|(_, n)| n)
-            .sum::<usize>()
-    };
-    println!(
-        "\nRBAC: {} requests by the product's service accounts, {} refused",
-        count(|_| true),
-        count(|code| code == 403)
+    Ok(())
+}
+
+/// Fails when the tests of this target used not all rights, and there is no reason why; says which and why.
+pub(super) fn prove(log: &Path) -> Result<()> {
+    let requests: Vec<Request> = noted(log)?.into_iter().map(|(request, _)| request).collect();
+    let without_reason = unused::tell(&unused::unused(OPERATOR, &requests)?);
+    ensure!(
+        without_reason == 0,
+        "{without_reason} granted rights were not used, and there is no reason for them: take them away, or name it"
     );
-    if !whole {
-        return Ok(());
-    }
-    let mut requests = Vec::new();
-    for entry in fs::read_dir(log.parent().unwrap_or(log))? {
-        requests.extend(noted(&entry?.path())?.into_iter().map(|(request, _)| request));
-    }
-    let unused = unused(OPERATOR, &requests)?;
-    if unused.is_empty() {
-        println!("every granted right was used");
-    }
-    for (role, rights) in unused {
-        println!("not used of {role}: {}", rights.join("; "));
-    }
+    println!("every other right that is granted was used");
     Ok(())
 }
 
@@ -147,116 +138,9 @@ fn noted(log: &Path) -> Result<Vec<(Request, usize)>> {
     Ok(lines.collect::<serde_json::Result<_>>()?)
 }
 
-/// The rights in the roles of `manifest` by which no request was allowed, by role.
-fn unused(manifest: &str, requests: &[Request]) -> Result<BTreeMap<String, Vec<String>>> {
-    let mut unused = BTreeMap::new();
-    for object in apply::parse(manifest)? {
-        let kind = object.types.as_ref().map_or("", |types| &types.kind);
-        if !matches!(kind, "Role" | "ClusterRole") {
-            continue;
-        }
-        let role = format!("{kind} {:?}", object.name_any());
-        let by_it: Vec<&Request> = requests.iter().filter(|request| allowed_by(request, &role)).collect();
-        let rights: Vec<String> = rules(&object)?.iter().flat_map(|rule| idle(rule, &by_it)).collect();
-        if !rights.is_empty() {
-            unused.insert(role, rights);
-        }
-    }
-    Ok(unused)
-}
-
-fn rules(role: &DynamicObject) -> Result<Vec<PolicyRule>> {
-    let rules = role.data.get("rules").cloned().unwrap_or_default();
-    serde_json::from_value(rules).with_context(|| format!("the rules of {} are no rules", role.name_any()))
-}
-
-/// The API server says why: `RBAC: allowed by RoleBinding "x/y" of Role "x" to ServiceAccount "a/y"`.
-fn allowed_by(request: &Request, role: &str) -> bool {
-    request.reason.contains(&format!(" of {role} to "))
-}
-
-/// What of a rule no request needed.
-fn idle(rule: &PolicyRule, requests: &[&Request]) -> Vec<String> {
-    let groups = rule.api_groups.iter().flatten();
-    let pairs = groups.flat_map(|group| rule.resources.iter().flatten().map(move |resource| (group, resource)));
-    let idle = pairs.filter_map(|(group, resource)| {
-        let needed = |verb: &&String| {
-            requests.iter().any(|request| {
-                needs(request, verb) && &request.group == group && &request.resource == resource && names(rule, request)
-            })
-        };
-        let verbs: Vec<&str> = rule
-            .verbs
-            .iter()
-            .filter(|verb| !needed(verb))
-            .map(String::as_str)
-            .collect();
-        (!verbs.is_empty()).then(|| format!("{} {}", verbs.join(","), qualified(group, resource)))
-    });
-    idle.collect()
-}
-
-/// An apply that makes the object needs the right to create it, too.
-fn needs(request: &Request, verb: &str) -> bool {
-    request.verb == verb || (verb == "create" && request.verb == "patch" && request.code == 201)
-}
-
-fn names(rule: &PolicyRule, request: &Request) -> bool {
-    let names = rule.resource_names.iter().flatten();
-    names.clone().count() == 0 || names.clone().any(|name| *name == request.name)
-}
-
-fn qualified(group: &str, resource: &str) -> String {
-    match group {
-        "" => resource.to_owned(),
-        _ => format!("{resource}.{group}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ROLE: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: speaker}
-rules:
-- {apiGroups: [''], resources: [pods, secrets], verbs: [get, list]}
-- {apiGroups: [''], resources: [events, nodes], verbs: [create, patch]}
-- {apiGroups: [apps], resources: [deployments], verbs: [get], resourceNames: [controller]}
-";
-
-    fn request(verb: &str, group: &str, resource: &str, name: &str) -> Request {
-        Request {
-            verb: verb.into(),
-            group: group.into(),
-            resource: resource.into(),
-            name: name.into(),
-            reason: "RBAC: allowed by RoleBinding \"s/n\" of Role \"speaker\" to ServiceAccount \"s/n\"".into(),
-            ..Request::default()
-        }
-    }
-
-    #[test]
-    fn rights_that_nobody_used_are_told_by_role() {
-        let requests = [
-            request("get", "", "pods", "a"),
-            request("list", "", "pods", ""),
-            request("list", "", "secrets", ""),
-            Request {
-                code: 201,
-                ..request("patch", "", "events", "made")
-            },
-            request("patch", "", "nodes", "changed"),
-            request("get", "apps", "deployments", "another"),
-        ];
-        let unused = unused(ROLE, &requests).unwrap();
-        assert_eq!(
-            unused["Role \"speaker\""],
-            ["get secrets", "create nodes", "get deployments.apps"]
-        );
-    }
 
     #[test]
     fn a_refused_request_of_the_product_fails_the_test() {

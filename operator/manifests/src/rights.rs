@@ -8,9 +8,14 @@ use metallb_api::{BgpBackend, names};
 use crate::platform::MONITORING_GROUP;
 
 const READ: &[&str] = &["get", "list", "watch"];
-const OWN: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
-/// Asking for one object by its name, in a list or watch too, is allowed by that name.
-const KEEP: &[&str] = &["get", "list", "patch", "update", "watch"];
+/// What a watch asks for.
+const FOLLOW: &[&str] = &["list", "watch"];
+/// What is applied, never updated, and repaired. Where OpenShift is strict, only who may delete an object may change its owners.
+const OWN: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
+/// Everything, for programs that are not ours.
+const WRITE: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+/// Fields of an object that somebody else makes. To list or watch one object by its name is allowed by that name.
+const MEND: &[&str] = &["get", "list", "patch", "watch"];
 const STATUS: &[&str] = &["get", "patch", "update"];
 
 /// The kinds that users configure MetalLB with.
@@ -45,7 +50,7 @@ pub fn controller() -> Rights {
 pub fn speaker(backend: BgpBackend) -> Rights {
     let mut cluster = speaker_cluster_rules();
     if matches!(backend, BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal) {
-        cluster.push(rule(names::FRR_K8S_GROUP, &["frrconfigurations"], OWN));
+        cluster.push(rule(names::FRR_K8S_GROUP, &["frrconfigurations"], WRITE));
     }
     Rights {
         cluster,
@@ -80,7 +85,7 @@ pub fn frr_k8s() -> Rights {
             &["update"],
         ),
         rule(group, &["frrconfigurations", "frrk8sconfigurations"], READ),
-        rule(group, states, OWN),
+        rule(group, states, WRITE),
         rule(group, &["bgpsessionstates/status", "frrnodestates/status"], STATUS),
     ];
     cluster.extend(scraped());
@@ -122,47 +127,44 @@ const CONSTRAINTS: &str = "securitycontextconstraints";
 
 fn controller_cluster_rules() -> Vec<PolicyRule> {
     let mut rules = vec![
-        rule("", &["services", "namespaces", "nodes"], READ),
-        rule("", &["services/status"], &["patch", "update"]),
+        rule("", &["services", "namespaces"], FOLLOW),
+        // Whoever makes a BGPPeer is told which others it can meet on a node.
+        rule("", &["nodes"], &["list"]),
+        rule("", &["services/status"], &["update"]),
         // Only this field is ours: the certificate authority of the webhooks.
         named(
             "admissionregistration.k8s.io",
             "validatingwebhookconfigurations",
             &[names::WEBHOOK_CONFIGURATION],
-            KEEP,
+            MEND,
         ),
         named(
             "apiextensions.k8s.io",
             "customresourcedefinitions",
             &["bgppeers.metallb.io"],
-            KEEP,
+            MEND,
         ),
     ];
-    rules.extend(events());
+    rules.push(events());
     rules.extend(scraped());
     rules
 }
 
 fn controller_rules() -> Vec<PolicyRule> {
-    let secrets = &[names::MEMBERLIST_SECRET, names::WEBHOOK_SECRET];
     let mut rules = vec![
         // Names only are read: whoever creates a BGPPeer is warned if its Secret is missing.
         rule("", &["secrets"], &["create", "list"]),
-        named("", "secrets", secrets, KEEP),
+        named("", "secrets", &[names::MEMBERLIST_SECRET], &["get"]),
+        filled(names::WEBHOOK_SECRET),
         // The owner of the membership Secret.
-        named(
-            "apps",
-            "deployments",
-            &[names::CONTROLLER, names::WEBHOOK_DEPLOYMENT],
-            &["get"],
-        ),
+        named("apps", "deployments", &[names::CONTROLLER], &["get"]),
         rule(names::GROUP, &["configurationstates"], OWN),
         // Whoever deletes a BGPPeer is told which Services are announced to it.
         rule(names::GROUP, &["servicebgpstatuses"], &["list"]),
         rule(
             names::GROUP,
             &["configurationstates/status", "ipaddresspools/status"],
-            STATUS,
+            &["patch"],
         ),
     ];
     rules.extend(lease(names::CONTROLLER_LEASE));
@@ -171,10 +173,10 @@ fn controller_rules() -> Vec<PolicyRule> {
 
 fn speaker_cluster_rules() -> Vec<PolicyRule> {
     let mut rules = vec![
-        rule("", &["services", "nodes", "namespaces"], READ),
-        rule("discovery.k8s.io", &["endpointslices"], READ),
+        rule("", &["services", "nodes"], FOLLOW),
+        rule("discovery.k8s.io", &["endpointslices"], FOLLOW),
     ];
-    rules.extend(events());
+    rules.push(events());
     rules.extend(scraped());
     rules
 }
@@ -182,12 +184,13 @@ fn speaker_cluster_rules() -> Vec<PolicyRule> {
 fn speaker_rules() -> Vec<PolicyRule> {
     vec![
         // Passwords of BGP peers, under names that users choose.
-        rule("", &["secrets"], READ),
+        rule("", &["secrets"], FOLLOW),
         rule(
             names::GROUP,
-            &["servicel2statuses", "servicebgpstatuses", "configurationstates"],
-            OWN,
+            &["servicel2statuses", "servicebgpstatuses"],
+            &["create", "delete", "list", "watch"],
         ),
+        rule(names::GROUP, &["configurationstates"], OWN),
         rule(
             names::GROUP,
             &[
@@ -195,7 +198,7 @@ fn speaker_rules() -> Vec<PolicyRule> {
                 "servicebgpstatuses/status",
                 "configurationstates/status",
             ],
-            STATUS,
+            &["patch"],
         ),
     ]
 }
@@ -203,49 +206,51 @@ fn speaker_rules() -> Vec<PolicyRule> {
 fn shared_rules() -> Vec<PolicyRule> {
     vec![
         rule("", &["pods"], READ),
-        rule("", &["configmaps"], READ),
-        rule(names::GROUP, CONFIGURATION, READ),
+        rule("", &["configmaps"], FOLLOW),
+        rule(names::GROUP, CONFIGURATION, FOLLOW),
     ]
 }
 
 fn operator_cluster_rules() -> Vec<PolicyRule> {
     let registration = "admissionregistration.k8s.io";
     let mut rules = vec![
-        named(registration, WEBHOOKS, &[names::OPERATOR_WEBHOOK_CONFIGURATION], KEEP),
+        named(registration, WEBHOOKS, &[names::OPERATOR_WEBHOOK_CONFIGURATION], MEND),
         // Applied by name, which makes it if there is none; an apply asks for both rights.
         named(registration, WEBHOOKS, &[names::FRR_K8S_WEBHOOK_CONFIGURATION], OWN),
         // In every namespace, to tell whoever makes one elsewhere that it has no effect.
         rule(names::GROUP, &["metallbs"], READ),
-        rule(names::GROUP, &["metallbs/status"], STATUS),
+        rule(names::GROUP, &["metallbs/status"], &["patch"]),
         // What speakers left behind when the back-end changes, in whatever namespace frr-k8s is.
-        rule(names::FRR_K8S_GROUP, &["frrconfigurations"], &["delete", "get", "list"]),
+        rule(names::FRR_K8S_GROUP, &["frrconfigurations"], &["delete", "list"]),
     ];
     // Whether the components may do what they need, before one of them fails for the lack of it.
     rules.push(rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]));
     rules.extend(operator_openshift_rules());
-    rules.extend(events());
+    rules.push(events());
     rules
 }
 
 /// Of use on OpenShift only; elsewhere nothing answers to these names.
-fn operator_openshift_rules() -> Vec<PolicyRule> {
-    vec![
+fn operator_openshift_rules() -> [PolicyRule; 4] {
+    let config = "config.openshift.io";
+    [
         named("security.openshift.io", CONSTRAINTS, &[names::SPEAKER_SCC], OWN),
-        named("config.openshift.io", "apiservers", &["cluster"], READ),
-        named("config.openshift.io", "clusteroperators", &["network"], READ),
+        named(config, "apiservers", &["cluster"], FOLLOW),
+        named(config, "clusteroperators", &["network"], FOLLOW),
         named(
             "operator.openshift.io",
             "networks",
             &["cluster"],
-            &["get", "list", "patch", "update", "watch"],
+            &["list", "patch", "watch"],
         ),
     ]
 }
 
 fn operator_rules() -> Vec<PolicyRule> {
-    let made = &[names::FRR_K8S_WEBHOOK_SECRET, names::METRICS_TOKEN_SECRET];
     let mut rules = vec![
-        rule("", &["configmaps", "serviceaccounts", "services"], OWN),
+        rule("", &["configmaps", "services"], OWN),
+        // They outlive the resource, and so have no owner.
+        rule("", &["serviceaccounts"], &["create", "get", "list", "patch", "watch"]),
         rule("apps", &["daemonsets", "deployments"], OWN),
         rule("networking.k8s.io", &["networkpolicies"], OWN),
         rule("policy", &["poddisruptionbudgets"], OWN),
@@ -254,8 +259,14 @@ fn operator_rules() -> Vec<PolicyRule> {
             &["podmonitors", "prometheusrules", "servicemonitors"],
             OWN,
         ),
-        named("", "secrets", &[names::OPERATOR_WEBHOOK_SECRET], KEEP),
-        named("", "secrets", made, OWN),
+        filled(names::OPERATOR_WEBHOOK_SECRET),
+        named("", "secrets", &[names::FRR_K8S_WEBHOOK_SECRET], OWN),
+        named(
+            "",
+            "secrets",
+            &[names::METRICS_TOKEN_SECRET],
+            &["create", "delete", "get", "patch"],
+        ),
         // Why pods do not run, and whether those of a deleted MetalLB have ended.
         rule("", &["pods", "events"], &["list"]),
         // The finalizer of the resource.
@@ -267,9 +278,14 @@ fn operator_rules() -> Vec<PolicyRule> {
     rules
 }
 
-/// Events of both APIs: clients write the newer one, and controllers of old the other.
-fn events() -> [PolicyRule; 2] {
-    ["", "events.k8s.io"].map(|group| rule(group, &["events"], &["create", "patch"]))
+/// Events, of the newer of the two APIs.
+fn events() -> PolicyRule {
+    rule("events.k8s.io", &["events"], &["create", "patch"])
+}
+
+/// A Secret that the installation makes and we fill.
+fn filled(secret: &str) -> PolicyRule {
+    named("", "secrets", &[secret], &["get", "list", "update", "watch"])
 }
 
 /// Asks the API server whether whoever scrapes metrics may do so.
@@ -285,7 +301,7 @@ fn lease(name: &str) -> [PolicyRule; 2] {
     let group = "coordination.k8s.io";
     [
         rule(group, &["leases"], &["create"]),
-        named(group, "leases", &[name], KEEP),
+        named(group, "leases", &[name], &["get", "update"]),
     ]
 }
 

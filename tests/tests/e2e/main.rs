@@ -8,7 +8,7 @@ mod path;
 
 use std::process::ExitCode;
 
-use metallb_lab::harness::{Test, main as run};
+use metallb_lab::harness::{Test, main_proving_rights as run};
 use metallb_lab::{ControlPlaneKind, RouterKind};
 
 fn main() -> ExitCode {
