@@ -26,7 +26,7 @@ const SELECTOR: [&str; 8] = [
     ".matchLabels.? string",
 ];
 
-// Every kind, version, field, default and limit is served as tabulated.
+// OP-1, OP-3: every kind, version, field, default and limit is served as tabulated.
 #[test]
 fn schemas_are_as_tabulated() {
     let wanted = facts(include_str!("schemas.txt").lines().map(str::to_owned).collect());

@@ -168,3 +168,81 @@ fn is_cidr(text: &str) -> bool {
     // `first-last` is a range, not a prefix.
     !text.contains('-') && metallb_config::AddressRange::from_str(text).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn problems(spec: &Value, external_namespace: Option<&str>) -> Vec<String> {
+        let spec = serde_json::from_value(spec.clone()).unwrap();
+        check(&spec, external_namespace)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn is_fine(spec: &Value) -> bool {
+        problems(spec, None).is_empty()
+    }
+
+    // OP-4
+    #[rstest]
+    fn seconds_are_tolerated_only_of_no_execute(
+        #[values("controllerTolerations", "speakerTolerations")] field: &str,
+        #[values("NoSchedule", "PreferNoSchedule", "")] effect: &str,
+    ) {
+        let with = |effect: &str| json!({ field: [{ "key": "x", "tolerationSeconds": 30, "effect": effect }] });
+        assert!(problems(&with(effect), None)[0].contains(&format!("spec.{field}[0].effect")));
+        assert!(is_fine(&with("NoExecute")));
+    }
+
+    // OP-5
+    #[rstest]
+    fn weights_are_from_1_to_100(
+        #[values("controllerConfig", "speakerConfig")] component: &str,
+        #[values("nodeAffinity", "podAffinity", "podAntiAffinity")] kind: &str,
+    ) {
+        let with = |weight: i32| {
+            let term = match kind {
+                "nodeAffinity" => json!({ "weight": weight, "preference": {} }),
+                _ => json!({ "weight": weight, "podAffinityTerm": { "topologyKey": "zone" } }),
+            };
+            json!({ component: { "affinity": { kind: { "preferredDuringSchedulingIgnoredDuringExecution": [term] } } } })
+        };
+        for weight in [0, 101] {
+            assert!(problems(&with(weight), None)[0].contains(&format!("spec.{component}.affinity.{kind}")));
+        }
+        assert!(is_fine(&with(1)) && is_fine(&with(100)));
+    }
+
+    // OP-6
+    #[test]
+    fn an_unknown_back_end_is_told_the_four_names() {
+        let told = &problems(&json!({ "bgpBackend": "foo" }), None)[0];
+        for name in ["native", "frr", "frr-k8s", "frr-k8s-external"] {
+            assert!(told.contains(name), "{told}");
+            assert!(problems(&json!({ "bgpBackend": name }), Some("frr")).is_empty());
+        }
+    }
+
+    // OP-7
+    #[test]
+    fn blocked_prefixes_are_of_either_family() {
+        let with = |entry: &str| json!({ "frrk8sConfig": { "alwaysBlock": ["192.0.2.0/24", entry] } });
+        for entry in ["not-a-cidr", "10.0.0.1", "10.0.0.1-10.0.0.2", "2001:db8::/129"] {
+            assert!(problems(&with(entry), None)[0].contains(&format!("invalid CIDR {entry} in AlwaysBlock")));
+        }
+        assert!(is_fine(&with("2001:db8::/32")) && is_fine(&with(" 10.0.0.0/8 ")));
+    }
+
+    // OP-8
+    #[test]
+    fn an_external_frr_k8s_needs_a_namespace_from_either_side() {
+        let bare = json!({ "bgpBackend": "frr-k8s-external" });
+        let told = json!({ "bgpBackend": "frr-k8s-external", "frrk8sConfig": { "namespace": "frr" } });
+        assert!(problems(&bare, None)[0].contains("spec.frrk8sConfig.namespace"));
+        assert!(problems(&bare, Some("frr")).is_empty() && problems(&told, None).is_empty());
+    }
+}

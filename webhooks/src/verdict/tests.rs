@@ -462,8 +462,8 @@ fn a_bad_metallb_is_denied(#[case] spec: Value, #[case] words: &str) {
 
 #[test]
 fn a_good_metallb_is_allowed() {
-    let spec = json!({ "bgpBackend": "native", "speakerTolerations": [{ "tolerationSeconds": 5, "effect": "NoExecute" }],
-        "frrk8sConfig": { "alwaysBlock": [" 10.0.0.0/8 "] } });
+    let spec =
+        json!({ "bgpBackend": "native", "speakerTolerations": [{ "tolerationSeconds": 5, "effect": "NoExecute" }] });
     assert_eq!(
         allowed(&create(Kind::MetalLb, metallb(spec)), &Resources::default()).warnings,
         []

@@ -1,13 +1,10 @@
-//! What upstream's MetalLB resource cannot say: rules K-1 to K-13.
+//! What upstream's MetalLB resource cannot say: rules K-1 to K-15.
 
 mod component;
 mod network;
+pub mod overrides;
 
-use metallb_api::{
-    BgpBackend, GoDuration, MetalLBSpec,
-    metallb::{OverriddenKind, Override},
-};
-use serde_json::Value;
+use metallb_api::{BgpBackend, GoDuration, MetalLBSpec};
 
 use crate::Rule;
 
@@ -38,12 +35,7 @@ pub fn check(spec: &MetalLBSpec) -> Vec<Fault> {
     let mut faults = Vec::new();
     network::check(spec, &mut faults);
     component::check(spec, &mut faults);
-    for (place, change) in spec.overrides.iter().enumerate() {
-        faults.extend(forbidden(change).map(|what| {
-            let reason = format!("{what} of an object cannot be changed");
-            Fault::new(Rule::K5, format!("spec.overrides[{place}].patch"), reason)
-        }));
-    }
+    overrides::check(&spec.overrides, &mut faults);
     let config = spec.frrk8s_config.as_ref();
     if let Some(Err(error)) = config
         .and_then(|config| config.status_poll_interval.as_ref())
@@ -92,27 +84,4 @@ pub fn warnings(spec: &MetalLBSpec, backend: BgpBackend) -> Vec<Fault> {
         external,
     );
     faults
-}
-
-/// Names what a patch may not touch: by it the object is found, or it can never change.
-fn forbidden(change: &Override) -> Option<&'static str> {
-    let of = |path: &[&str]| {
-        let mut value = change.patch.get(path[0]);
-        for step in &path[1..] {
-            value = value.and_then(|value: &Value| value.get(step));
-        }
-        value.is_some()
-    };
-    let workload = matches!(change.kind, OverriddenKind::DaemonSet | OverriddenKind::Deployment);
-    let rows: [(&[&str], &'static str); 7] = [
-        (&["apiVersion"], "apiVersion"),
-        (&["kind"], "kind"),
-        (&["status"], "status"),
-        (&["metadata", "name"], "the name"),
-        (&["metadata", "namespace"], "the namespace"),
-        (&["metadata", "ownerReferences"], "the owner"),
-        (&["spec", "selector"], "the selector"),
-    ];
-    let mut rows = rows.into_iter().filter(|(path, _)| workload || path[0] != "spec");
-    rows.find(|(path, _)| of(path)).map(|(_, what)| what)
 }

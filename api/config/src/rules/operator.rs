@@ -195,4 +195,11 @@ pub(super) const RULES: &[&Entry] = &[
             "has no effect with bgpBackend native",
         )
     },
+    &metallb(
+        Rule::K15,
+        "overrides what objects of that kind cannot have",
+        "{overrides: [{kind: Deployment, name: controller, patch: {spec: {replicsa: 2}}}]}",
+        "{overrides: [{kind: Deployment, name: controller, patch: {spec: {replicas: 2}}}]}",
+        "does not fit Deployment/controller: unknown field spec.replicsa",
+    ),
 ];
