@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_key_is_unpadded_base64_of_16_bytes_and_owned_by_the_deployment() {
-        // CTL-141
+        // CTL-141 OP-34
         let mut owner = Deployment::default();
         owner.metadata.name = Some("controller".into());
         owner.metadata.uid = Some("u".into());

@@ -405,6 +405,12 @@ pub(crate) async fn wait_for<F: Future<Output = bool>>(what: &str, condition: im
     assert!(waited.is_ok(), "{what} did not happen in time");
 }
 
+/// Waits for what is looked at only now and then.
+pub(crate) async fn wait_for_long<F: Future<Output = bool>>(what: &str, condition: impl FnMut() -> F) {
+    let waited = tokio::time::timeout(4 * PATIENCE, poll(condition)).await;
+    assert!(waited.is_ok(), "{what} did not happen in time");
+}
+
 /// The name of the finalizer, which users meet in the resource.
 pub(crate) const FINALIZER: &str = "metallb.io/ordered-teardown";
 

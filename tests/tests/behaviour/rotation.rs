@@ -121,6 +121,7 @@ async fn served(address: SocketAddr) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_two_replicas_change_certificate_and_ca() {
+    // OP-54
     metallb_runtime::tls::install_crypto_provider();
     let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cluster = Cluster::start_at(front.local_addr().unwrap(), 2).await;

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use metallb_api::MetalLB;
 use serde_json::json;
 
-use super::{Call, Cluster, NAMESPACE, labels, wait_for};
+use super::{Call, Cluster, NAMESPACE, labels, wait_for, wait_for_long};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_object_leaves_all_others_unwritten_and_is_told_in_the_servers_words() {
@@ -256,6 +259,105 @@ async fn waiting_is_told_with_counts_and_times_move_with_the_status_only() {
     assert_eq!(waiting.ready.as_deref(), Some("2/3"));
     assert_eq!(since(&waiting, "Degraded"), since(&before, "Degraded"));
     freeze(&cluster, json!({ "numberReady": 2 })).await;
+    cluster.available().await;
+    operator.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_on_objects_is_told_and_its_end_is_noticed() {
+    // OP-41
+    let cluster = Cluster::start().await;
+    let operator = cluster.operator();
+    let refusal = "configmaps \"metallb-excludel2\" is forbidden: exceeded quota: few, requested: count/configmaps=1, \
+                   used: count/configmaps=1, limited: count/configmaps=1";
+    operator.between.refuse(move |call: &Call| {
+        let refused = call.method == "PATCH" && call.path.ends_with("/configmaps/metallb-excludel2");
+        refused.then_some((403, refusal))
+    });
+    cluster.create(json!({})).await;
+    cluster.degraded("QuotaExceeded", "exceeded quota: few").await;
+    operator.between.mend();
+    cluster.available().await;
+    operator.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kind_that_vanishes_is_told_and_used_again_when_it_is_back() {
+    // OP-29 OP-44
+    let cluster = Cluster::start().await;
+    let serve = async || {
+        let group = "monitoring.coreos.com";
+        cluster
+            .serve(group, "v1", "ServiceMonitor", "servicemonitors", "Namespaced")
+            .await
+    };
+    let monitors = serve().await;
+    let settings = super::environment(&[("DEPLOY_SERVICEMONITORS", "true")]);
+    let operator = cluster.operator_with("operator-1", false, settings, None);
+    cluster.create(json!({})).await;
+    let deployed = || async {
+        monitors
+            .list(&Default::default())
+            .await
+            .is_ok_and(|list| list.items.len() == 2)
+    };
+    wait_for("the monitors", deployed).await;
+    cluster.available().await;
+
+    let crds: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
+    let name = "servicemonitors.monitoring.coreos.com";
+    crds.delete(name, &DeleteParams::default()).await.unwrap();
+    let told = "the cluster does not serve that kind";
+    wait_for_long("the status to say so", || async {
+        let (type_, _, message) = cluster.state(NAMESPACE, "metallb").await;
+        type_ == "Available" && message.contains(told)
+    })
+    .await;
+    serve().await;
+    wait_for_long("the monitors to be back", deployed).await;
+    wait_for("the status to follow", || async {
+        let (type_, _, message) = cluster.state(NAMESPACE, "metallb").await;
+        type_ == "Available" && !message.contains(told)
+    })
+    .await;
+    operator.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_that_is_removed_takes_metallb_with_it_and_may_come_back() {
+    // OP-43 OP-44
+    let cluster = Cluster::start().await;
+    let operator = cluster.operator();
+    cluster.create(json!({})).await;
+    cluster.available().await;
+    let crds: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
+    crds.delete("metallbs.metallb.io", &DeleteParams::default())
+        .await
+        .unwrap();
+    wait_for("the speakers to go", || async {
+        cluster.ours::<DaemonSet>().get_opt("speaker").await.unwrap().is_none()
+    })
+    .await;
+    wait_for("the definition to go", || async {
+        crds.get_opt("metallbs.metallb.io").await.unwrap().is_none()
+    })
+    .await;
+    let definitions = metallb_crdgen::crds();
+    let definition = definitions.iter().find(|crd| crd.name_any() == "metallbs.metallb.io");
+    crds.create(&PostParams::default(), definition.unwrap()).await.unwrap();
+    wait_for("the kind to be served", || async {
+        cluster.ours::<MetalLB>().list(&Default::default()).await.is_ok()
+    })
+    .await;
+    cluster.create(json!({})).await;
+    // Nobody asks every second for what is not there.
+    wait_for_long("the speakers to be back", || async {
+        cluster.ours::<DaemonSet>().get_opt("speaker").await.unwrap().is_some()
+    })
+    .await;
     cluster.available().await;
     operator.stop().await;
     cluster.end().await;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Patch, PatchParams};
 use metallb_api::MetalLB;
 use serde_json::json;
@@ -200,5 +201,24 @@ async fn settings_of_the_resource_reach_the_pods_and_leave_them() {
     .await;
     cluster.told(NAMESPACE, "Updated", "DaemonSet/speaker").await;
     operator.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_environment_switches_off_goes_and_comes_back() {
+    // OP-30
+    let cluster = Cluster::start().await;
+    cluster.create(json!({})).await;
+    let policies = cluster.ours::<NetworkPolicy>();
+    for (disabled, wanted) in [("false", true), ("true", false), ("", true)] {
+        let settings = super::environment(&[("DISABLE_NETWORK_POLICIES", disabled)]);
+        let operator = cluster.operator_with("operator-1", false, settings, None);
+        wait_for("the policy to follow", || async {
+            policies.get_opt("controller").await.unwrap().is_some() == wanted
+        })
+        .await;
+        cluster.available().await;
+        operator.stop().await;
+    }
     cluster.end().await;
 }
