@@ -53,13 +53,18 @@ async fn create_service(client: &Client, name: &str, annotations: Value) -> Resu
 
 /// Deletes the pods of a component and waits until as many new ones are ready.
 pub(crate) async fn restart(client: &Client, component: &str) -> Result<()> {
+    restart_pods(client, &format!("app=metallb,component={component}")).await
+}
+
+/// Does the same with the pods of those labels.
+pub(crate) async fn restart_pods(client: &Client, labels: &str) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
-    let ours = ListParams::default().labels(&format!("app=metallb,component={component}"));
+    let ours = ListParams::default().labels(labels);
     let before: Vec<String> = pods.list(&ours).await?.iter().filter_map(ResourceExt::uid).collect();
-    ensure!(!before.is_empty(), "no pod of component {component} runs");
+    ensure!(!before.is_empty(), "no pod with {labels} runs");
     pods.delete_collection(&DeleteParams::default(), &ours).await?;
     wait_for(
-        &format!("new pods of {component}"),
+        &format!("new pods with {labels}"),
         Duration::from_secs(20),
         async || {
             let now = pods.list(&ours).await?;

@@ -4,6 +4,7 @@
 
 mod faults;
 mod load;
+mod operator;
 mod path;
 
 use std::process::ExitCode;
@@ -60,6 +61,24 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::ALL,
             skip: || None,
             body: faults::drift,
+        },
+        Test {
+            name: "every_back_end_is_deployed_with_the_shipped_rights_and_leaves_nothing_behind",
+            on: ControlPlaneKind::REAL,
+            skip: || None,
+            body: operator::back_ends,
+        },
+        Test {
+            name: "settings_of_the_resource_roll_out_and_back",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: operator::roll_outs,
+        },
+        Test {
+            name: "what_a_deletion_orphans_runs_on_until_another_resource_takes_it_over",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: operator::orphans,
         },
     ])
 }
