@@ -3,7 +3,8 @@
 //!
 //! `cargo bench -p metallb-tests --bench latency`
 
-use std::fs;
+mod figures;
+
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
@@ -19,6 +20,8 @@ use metallb_lab::harness::{Test, main as run};
 use metallb_lab::{ControlPlaneKind, Inside, Lab, Options, RouterKind, Steps};
 use metallb_net::{Instruction, PacketSocket};
 use serde_json::json;
+
+use figures::{report, weigh};
 
 const ROUNDS: usize = 40;
 const ETH_P_ARP: u16 = 0x0806;
@@ -135,41 +138,4 @@ async fn first_arp(socket: &PacketSocket, ip: Ipv4Addr) -> Result<()> {
             return Ok(());
         }
     }
-}
-
-fn report(what: &str, mut took: Vec<Duration>, goal: u64) {
-    took.sort_unstable();
-    let at = |percent: usize| {
-        took.get((took.len() * percent / 100).min(took.len() - 1))
-            .copied()
-            .unwrap_or_default()
-    };
-    println!(
-        "{what}: median {:?}, p90 {:?}, worst {:?} of {} (goal {goal} ms)",
-        at(50),
-        at(90),
-        at(100),
-        took.len()
-    );
-}
-
-/// Prints the resident memory of every process of that program in the lab.
-fn weigh(program: &str) -> Result<()> {
-    let short = program.trim_start_matches("metallb-");
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let path = entry.path();
-        let command = fs::read_to_string(path.join("cmdline")).unwrap_or_default();
-        let first = command.split('\0').next().unwrap_or_default();
-        let ours = first == format!("/{short}") || (first == "/manager" && short == "operator");
-        let status = fs::read_to_string(path.join("status")).unwrap_or_default();
-        let field = |name: &str| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(name).map(str::trim).map(str::to_owned))
-        };
-        if let (true, Some(all), Some(own)) = (ours, field("VmRSS:"), field("RssAnon:")) {
-            println!("{program}: resident {all}, of which its own (not mapped from its file) {own}");
-        }
-    }
-    Ok(())
 }
