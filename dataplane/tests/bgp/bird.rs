@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use crate::{
     eventually, host_routes,
-    namespace::{Neighbour, in_namespace, skip},
+    namespace::skip,
+    neighbour::{Neighbour, in_namespace},
     route, session, speaker,
 };
 

@@ -6,6 +6,7 @@ mod bird;
 mod frr;
 #[path = "../namespace/mod.rs"]
 mod namespace;
+mod neighbour;
 mod router;
 mod shell;
 

@@ -13,7 +13,8 @@ use metallb_dataplane::bgp::{MessageType, Password, PeerConfig};
 
 use crate::{
     host_routes,
-    namespace::{in_namespace, run, skip},
+    namespace::skip,
+    neighbour::{in_namespace, run},
     route,
     router::Router,
     session, speaker,
