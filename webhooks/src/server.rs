@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router, middleware};
 use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::RustlsConfig;
 use metallb_api::names;
 use metallb_runtime::{CancellationToken, tls};
@@ -230,7 +231,9 @@ pub async fn serve(
     listener.set_nonblocking(true)?;
     ready.listens();
     info!(%address, "serving webhooks");
+    // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.
     let server = axum_server::from_tcp_rustls(listener, config)?
+        .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
         .handle(handle)
         .serve(routes.into_make_service());
     // Neither helper ends the server; both end with it.

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
@@ -57,6 +58,8 @@ impl Health {
 pub async fn serve_health(address: SocketAddr, health: Health, stop: CancellationToken) -> Result<(), Error> {
     let failed = |source| Error::Serve { address, source };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+    // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router(health))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
