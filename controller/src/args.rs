@@ -35,7 +35,7 @@ impl WebhookMode {
 
 /// Assigns addresses to Services of type LoadBalancer and answers MetalLB's admission requests.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "metallb-controller", version)]
+#[command(name = "metallb-controller", version, args_override_self = true)]
 pub struct Args {
     /// Port of HTTPS metrics, 0 for none.
     #[arg(long, default_value_t = 9120)]
@@ -186,6 +186,7 @@ mod tests {
     #[test]
     fn flags_are_written_as_in_go() {
         let args = parse(&[
+            "--port=9",
             "-port=0",
             "--log-level",
             "debug",

@@ -6,7 +6,7 @@ use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::pools::Verdict;
 
-/// Services that are worked on at a time.
+/// Services that are worked on at a time, as long as the API server is quick.
 pub(crate) const WORKERS: usize = 16;
 
 /// All metrics of the controller; clones count together.

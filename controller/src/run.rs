@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use metallb_api::names;
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::tasks::Tasks;
-use metallb_runtime::{CancellationToken, client, lease, namespace};
+use metallb_runtime::{CancellationToken, client, lease, namespace, start};
 use metallb_webhooks::verdict::Kind;
 use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, TlsSettings, Webhooks};
 use prometheus::Registry;
@@ -68,12 +68,10 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
         shell::announce_needs(&health);
     }
     serve_admin(&args, &client, &health, registry, &mut tasks, &stop);
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-    let pod = pods.get(&args.pod_name).await;
-    let pod = pod.with_context(|| format!("cannot read own Pod {}", args.pod_name))?;
-    if !args.ml_secret_name.is_empty() {
-        secret::ensure(&client, &namespace, &args.ml_secret_name, &args.deployment).await?;
-    }
+    let prepared = tasks.during(prepare(&client, &namespace, &args)).await;
+    let Some(pod) = prepared.transpose()? else {
+        return Ok(tasks.join(GRACE).await?);
+    };
     let mut holding = None;
     if args.webhook_mode.assigns() {
         let settings = Settings {
@@ -83,7 +81,7 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
             backend: args.backend(),
             pod,
         };
-        holding = Some(shell::spawn(client, settings, metrics, &health, &mut tasks, &stop).await);
+        holding = Some(shell::spawn(client, settings, metrics, &health, &mut tasks, &stop));
     }
     let ended = tasks.join(GRACE).await;
     // After the workers: an address that is still being written is written before somebody else may assign.
@@ -91,6 +89,17 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
         lease::given_up(leading, LEASE_GRACE).await;
     }
     Ok(ended?)
+}
+
+/// Reads our own Pod, and makes what it needs; waits for an API server that is away.
+async fn prepare(client: &Client, namespace: &str, args: &Args) -> anyhow::Result<Pod> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let pod = start::ask(|| pods.get(&args.pod_name)).await;
+    let pod = pod.with_context(|| format!("cannot read own Pod {}", args.pod_name))?;
+    if !args.ml_secret_name.is_empty() {
+        secret::ensure(client, namespace, &args.ml_secret_name, &args.deployment).await?;
+    }
+    Ok(pod)
 }
 
 /// What can be known to be wrong before anybody is asked; returns our namespace.

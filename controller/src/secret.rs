@@ -10,16 +10,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use metallb_api::names;
+use metallb_runtime::start;
 use ring::rand::{SecureRandom, SystemRandom};
 use tracing::info;
 
-/// Makes the Secret if it does not exist; whoever comes second leaves it alone.
+/// Makes the Secret if it does not exist; whoever comes second leaves it alone. Waits for an API server that is away.
 ///
 /// # Errors
 /// When the owner is not known, or the API server refuses.
 pub(crate) async fn ensure(client: &Client, namespace: &str, name: &str, deployment: &str) -> anyhow::Result<()> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let existing = secrets.get_metadata_opt(name).await;
+    let existing = start::ask(|| secrets.get_metadata_opt(name)).await;
     if existing
         .with_context(|| format!("cannot look for Secret {name}"))?
         .is_some()
@@ -31,9 +32,10 @@ pub(crate) async fn ensure(client: &Client, namespace: &str, name: &str, deploym
         "--deployment (METALLB_DEPLOYMENT) must name the owner of Secret {name}"
     );
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let owner = deployments.get(deployment).await;
+    let owner = start::ask(|| deployments.get(deployment)).await;
     let owner = owner.with_context(|| format!("cannot read Deployment {deployment}"))?;
-    match secrets.create(&PostParams::default(), &secret(name, &owner)?).await {
+    let (params, secret) = (PostParams::default(), secret(name, &owner)?);
+    match start::ask(|| secrets.create(&params, &secret)).await {
         Ok(_) => info!(
             op = "createMemberlistSecret",
             secret = name,

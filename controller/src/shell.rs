@@ -2,6 +2,7 @@
 
 mod behind;
 mod config;
+mod lanes;
 mod numbers;
 mod speak;
 mod state;
@@ -62,7 +63,7 @@ pub(crate) fn announce_needs(health: &Health) {
 }
 
 /// Starts watching, parsing, and assigning whenever the lease is ours, which the returned receiver tells.
-pub(crate) async fn spawn(
+pub(crate) fn spawn(
     client: Client,
     settings: Settings,
     metrics: Metrics,
@@ -80,7 +81,7 @@ pub(crate) async fn spawn(
         timing,
         stop.clone(),
     );
-    let (stores, changes) = Stores::watch(&client, &settings.namespace, stop).await;
+    let (stores, changes) = Stores::watch(&client, &settings.namespace, stop);
     let recorder = Recorder::new(client.clone(), names::event_source::CONTROLLER, &identity);
     let (speaker, publish) = Speaker::new(recorder);
     let shared = Arc::new(Shared {

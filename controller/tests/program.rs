@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
-use std::net::{Ipv6Addr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const NAMESPACE: &str = "metallb-system";
 struct Cluster {
     api: metallb_lab_api::ApiServer,
     client: Client,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Cluster {
@@ -37,7 +37,7 @@ impl Cluster {
         for crd in metallb_crdgen::crds() {
             crds.create(&PostParams::default(), &crd).await.unwrap();
         }
-        let cluster = Self { api, client, _dir: dir };
+        let cluster = Self { api, client, dir };
         create::<Namespace>(
             &Api::all(cluster.client.clone()),
             json!({ "metadata": { "name": NAMESPACE } }),
@@ -213,6 +213,53 @@ async fn without_webhooks_addresses_are_assigned_and_nothing_listens_for_webhook
     cluster.api.shutdown().await;
 }
 
+/// Lets whoever calls `port` reach the API server.
+async fn forward(port: u16, to: SocketAddr) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    while let Ok((mut client, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_api_server_the_program_lives_and_is_not_ready() {
+    // CTL-138
+    let cluster = Cluster::start().await;
+    let (away, health) = (free_port(), free_port());
+    let real = std::fs::read_to_string(cluster.api.kubeconfig_path()).unwrap();
+    let address = real.split("https://").nth(1).unwrap().lines().next().unwrap();
+    let address = address.trim().trim_matches('"');
+    let kubeconfig = cluster.dir.path().join("away.kubeconfig");
+    std::fs::write(&kubeconfig, real.replace(address, &format!("127.0.0.1:{away}"))).unwrap();
+    let flags = [
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--health-probe-port={health}"),
+    ];
+    let mut program = cluster.run(&["--webhook-mode=disabled", "--port=0", &flags[0], &flags[1]]);
+    let waits = async || {
+        let answer = plain(health, "/readyz").await.unwrap_or_default();
+        answer.starts_with("HTTP/1.1 503") && answer.contains("waiting for: ") && answer.contains("Services")
+    };
+    wait_for("the port of probes", waits).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(program.0.try_wait().unwrap().is_none(), "it has ended");
+    assert!(plain(health, "/healthz").await.unwrap().ends_with("ok"));
+    assert!(waits().await);
+    tokio::spawn(forward(away, address.parse().unwrap()));
+    wait_for("an address", async || cluster.ip().await.is_some()).await;
+    let ready = async || {
+        plain(health, "/readyz")
+            .await
+            .is_some_and(|answer| answer.ends_with("ok"))
+    };
+    wait_for("readiness", ready).await;
+    drop(program);
+    cluster.api.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_webhooks_alone_no_service_is_touched() {
     // CTL-138 CTL-139
@@ -285,6 +332,35 @@ async fn metrics_are_served_over_https_to_those_who_may_and_on_both_families() {
         Err(_) => println!("skipped: no IPv6"),
     }
     drop(program);
+    cluster.api.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_tls_1_2_are_served_only_if_the_flags_say_so() {
+    // CTL-137
+    if !has_curl() {
+        return;
+    }
+    let cluster = Cluster::start().await;
+    let old = [
+        "--tls-min-version=VersionTLS12",
+        "--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    ];
+    for (flags, older) in [(&[][..], "000"), (&old[..], "401")] {
+        let metrics = free_port();
+        let port = format!("--port={metrics}");
+        let more = ["--webhook-mode=disabled", "--health-probe-port=0", &port];
+        let program = cluster.run(&[&more[..], flags].concat());
+        let status = |version: &str| {
+            let mut command = Command::new("curl");
+            command.args(["-sk", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}"]);
+            let output = command.args(["--tls-max", version, &format!("https://127.0.0.1:{metrics}/metrics")]);
+            String::from_utf8(output.output().unwrap().stdout).unwrap()
+        };
+        wait_for("the metrics", async || status("1.3") == "401").await;
+        assert_eq!(status("1.2"), older, "{flags:?}");
+        drop(program);
+    }
     cluster.api.shutdown().await;
 }
 

@@ -30,6 +30,7 @@ pub mod flags;
 pub mod lease;
 pub mod namespace;
 pub mod shutdown;
+pub mod start;
 pub mod tasks;
 pub mod telemetry;
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub struct Tasks {
     set: JoinSet<anyhow::Result<()>>,
     names: HashMap<Id, &'static str>,
     stop: CancellationToken,
+    /// How a task ended while [`Tasks::during`] waited.
+    early: Option<Result<(), Error>>,
 }
 
 impl Tasks {
@@ -37,6 +39,7 @@ impl Tasks {
             set: JoinSet::new(),
             names: HashMap::new(),
             stop,
+            early: None,
         }
     }
 
@@ -46,6 +49,18 @@ impl Tasks {
         self.names.insert(id, name);
     }
 
+    /// Does what has to be done before more tasks can start; `None` if the stop signal comes first, or the end of a
+    /// task, which [`Tasks::join`] then returns.
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            early = self.first() => {
+                self.early = Some(early);
+                None
+            }
+            done = work => Some(done),
+        }
+    }
+
     /// Waits for the stop signal, then for the tasks, at most `grace`.
     ///
     /// A task that ends before the signal stops the others and is the error. What does not end in time is aborted.
@@ -53,8 +68,19 @@ impl Tasks {
     /// # Errors
     /// The first task that failed or ended before the signal.
     pub async fn join(mut self, grace: Duration) -> Result<(), Error> {
+        let early = match self.early.take() {
+            Some(early) => early,
+            None => self.first().await,
+        };
+        self.stop.cancel();
+        let late = tokio::time::timeout(grace, self.drain()).await.unwrap_or(Ok(()));
+        early.and(late)
+    }
+
+    /// Waits for the stop signal, or a task that does not.
+    async fn first(&mut self) -> Result<(), Error> {
         let stop = self.stop.clone();
-        let early = tokio::select! {
+        tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
             Some(end) = self.set.join_next_with_id() => match self.verdict(end) {
@@ -62,10 +88,7 @@ impl Tasks {
                 Ok(_) => Ok(()),
                 Err(error) => Err(error),
             },
-        };
-        stop.cancel();
-        let late = tokio::time::timeout(grace, self.drain()).await.unwrap_or(Ok(()));
-        early.and(late)
+        }
     }
 
     async fn drain(&mut self) -> Result<(), Error> {
@@ -128,6 +151,25 @@ mod tests {
         let mut tasks = Tasks::new(stop.clone());
         tasks.spawn("deaf", std::future::pending());
         stop.cancel();
+        assert!(tasks.join(GRACE).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_on_after_a_task_has_failed() {
+        let mut tasks = Tasks::new(CancellationToken::new());
+        assert_eq!(tasks.during(async { 7 }).await, Some(7));
+        tasks.spawn("broken", async { anyhow::bail!("no socket") });
+        assert_eq!(tasks.during(std::future::pending::<()>()).await, None);
+        let error = tasks.join(GRACE).await.unwrap_err();
+        assert_eq!(error.to_string(), "task broken failed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_on_after_a_stop_on_request() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.clone());
+        stop.cancel();
+        assert_eq!(tasks.during(std::future::pending::<()>()).await, None);
         assert!(tasks.join(GRACE).await.is_ok());
     }
 

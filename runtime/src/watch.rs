@@ -43,6 +43,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 /// Between two looks for a kind that the cluster lacks.
 const ABSENT: Duration = Duration::from_secs(30);
 
+/// So long an optional kind may be denied before it counts as empty: an API server that has just begun denies everything
+/// until it has read the roles, and what it holds back would be taken for gone.
+const DENIED: Duration = Duration::from_secs(5);
+
 /// A trouble that lasts is said again after this time.
 const SILENCE: Duration = Duration::from_secs(300);
 
@@ -129,6 +133,7 @@ where
         prune,
         optional,
         ready: false,
+        denied: None,
         trouble: None,
     };
     tokio::spawn(follow(guarded(api), config, follower, stop));
@@ -265,6 +270,8 @@ struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, P> {
     prune: P,
     optional: bool,
     ready: bool,
+    /// Since when a list has been denied, until something else happens.
+    denied: Option<Instant>,
     /// What went wrong and when that was said, until something goes right.
     trouble: Option<(String, Instant)>,
 }
@@ -276,8 +283,11 @@ where
 {
     fn take(&mut self, event: Event<Guarded<K>>) {
         // The start of a list is an intention, not yet a success.
-        if !matches!(event, Event::Init) && self.trouble.take().is_some() {
-            info!(event = "watchRecovered", kind = %K::kind(&()));
+        if !matches!(event, Event::Init) {
+            self.denied = None;
+            if self.trouble.take().is_some() {
+                info!(event = "watchRecovered", kind = %K::kind(&()));
+            }
         }
         match event {
             Event::Apply(object) => {
@@ -301,7 +311,7 @@ where
     fn fail(&mut self, error: &watcher::Error) -> Verdict {
         let kind = K::kind(&());
         let text = Chain(error).to_string();
-        if self.optional && is_out_of_reach(error) {
+        if self.optional && self.is_out_of_reach(error) {
             debug!(event = "kindUnavailable", %kind, error = text);
             self.tell_ready();
             return Verdict::Absent;
@@ -317,6 +327,18 @@ where
             self.trouble = Some((text, Instant::now()));
         }
         Verdict::Trouble
+    }
+
+    /// The kind is not served, or not for us.
+    fn is_out_of_reach(&mut self, error: &watcher::Error) -> bool {
+        let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else {
+            return false;
+        };
+        match status.code {
+            404 => true,
+            403 => self.denied.get_or_insert_with(Instant::now).elapsed() >= DENIED,
+            _ => false,
+        }
     }
 
     fn tell_ready(&mut self) {
@@ -379,11 +401,6 @@ where
     fn tell(&self, change: Change<K>) {
         let _ = self.changes.send(change);
     }
-}
-
-/// The kind is not served, or not for us.
-fn is_out_of_reach(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if matches!(status.code, 403 | 404))
 }
 
 fn key_of<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> ObjectRef<K> {

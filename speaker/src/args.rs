@@ -11,7 +11,12 @@ use metallb_runtime::tls;
 
 /// Announces the addresses of LoadBalancer Services from this node.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "metallb-speaker", version, disable_help_subcommand = true)]
+#[command(
+    name = "metallb-speaker",
+    version,
+    disable_help_subcommand = true,
+    args_override_self = true
+)]
 pub struct Args {
     /// Namespace of MetalLB; the service account's by default
     #[arg(long, env = "METALLB_NAMESPACE", default_value = "", hide_default_value = true)]

@@ -18,9 +18,9 @@ use metallb_dataplane::members::{self, MembersHandle};
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
-use metallb_runtime::{CancellationToken, client, namespace};
+use metallb_runtime::{CancellationToken, client, namespace, start};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::args::{Args, Membership};
@@ -36,8 +36,6 @@ use crate::status::{self, Owner};
 const GRACE: Duration = Duration::from_millis(900);
 /// For each of the goodbyes.
 const GOODBYE: Duration = Duration::from_millis(400);
-/// Between attempts to reach the API server at the start.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs the speaker until `stop`, then withdraws.
 ///
@@ -57,7 +55,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     });
 
     let client = client::connect("metallb-speaker").await?;
-    let Some(pod) = own_pod(&client, &namespace, &args.pod_name, &stop).await? else {
+    let pod = tasks.during(own_pod(&client, &namespace, &args.pod_name)).await;
+    let Some(pod) = pod.transpose()? else {
         return Ok(tasks.join(GRACE).await?);
     };
     let data_plane = DataPlane::start(&args, excluded, membership.as_ref())?;
@@ -125,31 +124,12 @@ fn settings(args: &Args, membership: bool) -> Settings {
     }
 }
 
-/// Reads the Pod that owns our status objects; waits for an API server that cannot be reached. `None` after `stop`.
-async fn own_pod(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    stop: &CancellationToken,
-) -> Result<Option<OwnerReference>> {
+/// Reads the Pod that owns our status objects; waits for an API server that cannot be reached.
+async fn own_pod(client: &Client, namespace: &str, name: &str) -> Result<OwnerReference> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    loop {
-        let answer = tokio::select! {
-            () = stop.cancelled() => return Ok(None),
-            answer = pods.get_metadata(name) => answer,
-        };
-        match answer {
-            Ok(pod) => return Ok(Some(owner_reference(name, pod.uid()))),
-            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
-                bail!("cannot read own pod {namespace}/{name}: {}", status.message)
-            }
-            Err(error) => warn!(event = "apiServerUnreachable", %error),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(None),
-            () = sleep(RETRY) => {}
-        }
-    }
+    let pod = start::ask(|| pods.get_metadata(name)).await;
+    let pod = pod.with_context(|| format!("cannot read own pod {namespace}/{name}"))?;
+    Ok(owner_reference(name, pod.uid()))
 }
 
 fn owner_reference(name: &str, uid: Option<String>) -> OwnerReference {

@@ -32,22 +32,46 @@ pub(super) async fn catch_up<K>(api: Api<K>, store: &Store<K>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + 'static,
 {
-    loop {
-        match list(&api).await {
-            Ok(stored) => {
-                for _ in 0..LOOKS {
-                    if !is_behind(store, &stored) {
-                        return;
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                }
-                debug!(event = "watchBehind", kind = %K::kind(&()), "waiting for the watch");
-            }
-            Err(error) => {
-                warn!(event = "listFailed", kind = %K::kind(&()), %error);
-                tokio::time::sleep(RETRY).await;
-            }
+    catch_up_unless(|_| false, &api, store).await;
+}
+
+/// Like [`catch_up`], for a kind that the cluster may lack or keep from us.
+pub(super) async fn catch_up_optional<K>(api: Api<K>, store: &Store<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + 'static,
+{
+    let out_of_reach =
+        |error: &kube::Error| matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 404));
+    catch_up_unless(|error| store.is_empty() && out_of_reach(error), &api, store).await;
+}
+
+/// Tries until it has caught up, or failed with an error that says that there is nothing to catch up with.
+async fn catch_up_unless<K>(nothing: impl Fn(&kube::Error) -> bool, api: &Api<K>, store: &Store<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + 'static,
+{
+    while let Err(error) = try_to_catch_up(api, store).await {
+        if nothing(&error) {
+            return;
         }
+        warn!(event = "listFailed", kind = %K::kind(&()), %error);
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn try_to_catch_up<K>(api: &Api<K>, store: &Store<K>) -> kube::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + 'static,
+{
+    loop {
+        let stored = list(api).await?;
+        for _ in 0..LOOKS {
+            if !is_behind(store, &stored) {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        debug!(event = "watchBehind", kind = %K::kind(&()), "waiting for the watch");
     }
 }
 

@@ -33,11 +33,9 @@ pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
         let wanted = verdict.borrow_and_update().clone();
         let found = own.store.state().into_iter().next();
         let step = (found.as_ref().map(|found| found.metadata.clone()), wanted.clone());
-        let done = match wanted {
-            Some(wanted) if past.as_ref() != Some(&step) => {
-                write(&api, found.as_deref(), &wanted, &shared.settings.pod).await
-            }
-            _ => Ok(()),
+        let done = match past.as_ref() == Some(&step) {
+            false => write(&api, found.as_deref(), wanted.as_ref(), &shared.settings.pod).await,
+            true => Ok(()),
         };
         past = done.is_ok().then_some(step);
         if let Err(error) = &done {
@@ -56,7 +54,7 @@ pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
 async fn write(
     api: &Api<ConfigurationState>,
     found: Option<&ConfigurationState>,
-    verdict: &Verdict,
+    verdict: Option<&Verdict>,
     pod: &Pod,
 ) -> Result<(), apply::Error> {
     let object = object(pod);
@@ -105,8 +103,19 @@ fn object(pod: &Pod) -> ConfigurationState {
     }
 }
 
-/// The status after a verdict; the time of transition moves only with the condition (W42).
-fn status(verdict: &Verdict, before: Option<&ConfigurationStateStatus>, now: Timestamp) -> ConfigurationStateStatus {
+/// The status after a verdict; the time of transition moves only with the condition (W42). Without a verdict it stays
+/// as it was.
+fn status(
+    verdict: Option<&Verdict>,
+    before: Option<&ConfigurationStateStatus>,
+    now: Timestamp,
+) -> ConfigurationStateStatus {
+    let Some(verdict) = verdict else {
+        return before.cloned().unwrap_or_else(|| ConfigurationStateStatus {
+            result: Some(ConfigurationResult::Unknown),
+            ..ConfigurationStateStatus::default()
+        });
+    };
     let message = verdict.message();
     let valid = message.is_empty();
     let (state, reason) = match valid {
@@ -170,7 +179,7 @@ mod tests {
     #[test]
     fn a_valid_configuration_is_valid() {
         // CTL-129
-        let status = status(&Verdict::default(), None, at(5));
+        let status = status(Some(&Verdict::default()), None, at(5));
         assert_eq!(
             (status.result, status.error_summary.as_str()),
             (Some(ConfigurationResult::Valid), "")
@@ -185,9 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn without_a_verdict_the_result_is_unknown_or_the_last_one() {
+        // CTL-133
+        let first = status(None, None, at(5));
+        assert_eq!(
+            (first.result, first.conditions.as_slice()),
+            (Some(ConfigurationResult::Unknown), &[][..])
+        );
+        let bad = status(Some(&bad()), Some(&first), at(5));
+        assert_eq!(status(None, Some(&bad), at(9)), bad);
+    }
+
+    #[test]
     fn a_refused_pool_is_told_in_the_summary() {
         // CTL-130
-        let status = status(&bad(), None, at(5));
+        let status = status(Some(&bad()), None, at(5));
         assert_eq!(status.result, Some(ConfigurationResult::Invalid));
         assert_eq!(
             status.error_summary,
@@ -198,9 +219,9 @@ mod tests {
 
     #[test]
     fn the_time_moves_with_the_condition_only() {
-        let first = status(&bad(), None, at(5));
-        assert_eq!(status(&bad(), Some(&first), at(9)), first);
-        let second = status(&Verdict::default(), Some(&first), at(9));
+        let first = status(Some(&bad()), None, at(5));
+        assert_eq!(status(Some(&bad()), Some(&first), at(9)), first);
+        let second = status(Some(&Verdict::default()), Some(&first), at(9));
         assert_eq!(second.conditions[0].last_transition_time, Time(at(9)));
     }
 }

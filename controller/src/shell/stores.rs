@@ -1,6 +1,5 @@
 //! What is watched.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +8,6 @@ use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Service};
-use kube::api::ListParams;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use metallb_api::{AddressPool, Community, IPAddressPool};
@@ -17,10 +15,8 @@ use metallb_config::Resources;
 use metallb_ipam::Key;
 use metallb_runtime::CancellationToken;
 use metallb_runtime::admin::Health;
-use metallb_runtime::watch::{Change, Config, watch, watch_pruned};
-use serde::de::DeserializeOwned;
+use metallb_runtime::watch::{Change, Config, watch, watch_optional, watch_pruned};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tracing::warn;
 
 use super::{Shared, behind};
 use crate::view;
@@ -41,8 +37,8 @@ pub(super) struct Stores {
     pub(super) services: Store<Service>,
     pub(super) pools: Store<IPAddressPool>,
     namespaces: Store<Namespace>,
-    address_pools: Option<Store<AddressPool>>,
-    communities: Option<Store<Community>>,
+    address_pools: Store<AddressPool>,
+    communities: Store<Community>,
 }
 
 /// Something about the configuration.
@@ -60,35 +56,30 @@ pub(super) struct Changes {
 }
 
 impl Stores {
-    pub(super) async fn watch(client: &Client, namespace: &str, stop: &CancellationToken) -> (Self, Changes) {
-        let all = Config::default;
-        let services = watch(Api::<Service>::all(client.clone()), all(), stop.clone());
-        let namespaces = watch_pruned(Api::<Namespace>::all(client.clone()), all(), prune, stop.clone());
-        let pools = watch(
-            Api::<IPAddressPool>::namespaced(client.clone(), namespace),
-            all(),
-            stop.clone(),
-        );
-        let mut configuration = SelectAll::new();
-        configuration.push(touched(namespaces.changes, NAMESPACES));
-        configuration.push(touched(pools.changes, POOLS));
-        let (address_pools, communities) = futures::join!(
-            optional::<AddressPool>(client, namespace, stop),
-            optional::<Community>(client, namespace, stop),
-        );
-        let address_pools = follow(address_pools, LEGACY_POOLS, &mut configuration);
-        let communities = follow(communities, COMMUNITIES, &mut configuration);
+    pub(super) fn watch(client: &Client, namespace: &str, stop: &CancellationToken) -> (Self, Changes) {
+        let (all, end) = (Config::default, || stop.clone());
+        let services = watch(Api::<Service>::all(client.clone()), all(), end());
+        let namespaces = watch_pruned(Api::<Namespace>::all(client.clone()), all(), prune, end());
+        let pools = watch(own::<IPAddressPool>(client, namespace), all(), end());
+        let address_pools = watch_optional(own::<AddressPool>(client, namespace), all(), end());
+        let communities = watch_optional(own::<Community>(client, namespace), all(), end());
+        let configuration = [
+            touched(namespaces.changes, NAMESPACES),
+            touched(pools.changes, POOLS),
+            touched(address_pools.changes, LEGACY_POOLS),
+            touched(communities.changes, COMMUNITIES),
+        ];
         let stores = Self {
             namespace: namespace.to_owned(),
             services: services.store,
             pools: pools.store,
             namespaces: namespaces.store,
-            address_pools,
-            communities,
+            address_pools: address_pools.store,
+            communities: communities.store,
         };
         let changes = Changes {
             services: services.changes,
-            configuration,
+            configuration: configuration.into_iter().collect(),
         };
         (stores, changes)
     }
@@ -98,12 +89,10 @@ impl Stores {
     pub(super) async fn catch_up(&self, client: &Client) {
         futures::join!(
             behind::catch_up(Api::all(client.clone()), &self.services),
-            behind::catch_up(Api::namespaced(client.clone(), &self.namespace), &self.pools),
+            behind::catch_up(own(client, &self.namespace), &self.pools),
             behind::catch_up(Api::all(client.clone()), &self.namespaces),
+            behind::catch_up_optional(own(client, &self.namespace), &self.address_pools),
         );
-        if let Some(store) = &self.address_pools {
-            behind::catch_up(Api::namespaced(client.clone(), &self.namespace), store).await;
-        }
     }
 
     pub(super) fn service(&self, key: &Key) -> Option<Arc<Service>> {
@@ -114,18 +103,25 @@ impl Stores {
     pub(super) fn resources(&self) -> Resources {
         Resources {
             namespace: self.namespace.clone(),
-            pools: copied(Some(&self.pools)),
-            address_pools: copied(self.address_pools.as_ref()),
-            communities: copied(self.communities.as_ref()),
-            namespaces: copied(Some(&self.namespaces)),
+            pools: copied(&self.pools),
+            address_pools: copied(&self.address_pools),
+            communities: copied(&self.communities),
+            namespaces: copied(&self.namespaces),
             ..Resources::default()
         }
     }
 }
 
-fn copied<K: Resource<DynamicType = ()> + Clone>(store: Option<&Store<K>>) -> Vec<K> {
-    let objects = store.map(Store::state).unwrap_or_default();
-    objects.iter().map(|object| (**object).clone()).collect()
+/// A kind in MetalLB's namespace.
+fn own<K>(client: &Client, namespace: &str) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), namespace)
+}
+
+fn copied<K: Resource<DynamicType = ()> + Clone>(store: &Store<K>) -> Vec<K> {
+    store.state().iter().map(|object| (**object).clone()).collect()
 }
 
 /// Of Namespaces only names and labels are read.
@@ -133,44 +129,6 @@ fn prune(namespace: &mut Namespace) {
     namespace.spec = None;
     namespace.status = None;
     namespace.metadata.annotations = None;
-}
-
-type Watched<K> = metallb_runtime::watch::Watched<K>;
-
-/// Watches a kind that an installation may lack; pools work without it.
-async fn optional<K>(client: &Client, namespace: &str, stop: &CancellationToken) -> Option<Watched<K>>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let api = Api::<K>::namespaced(client.clone(), namespace);
-    match api.list_metadata(&ListParams::default().limit(1)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            warn!(event = "kindMissing", kind = %K::kind(&()), "the kind is not installed and will be ignored until the next start");
-            None
-        }
-        _ => Some(watch(api, Config::default(), stop.clone())),
-    }
-}
-
-fn follow<K>(
-    watched: Option<Watched<K>>,
-    kind: &'static str,
-    all: &mut SelectAll<BoxStream<'static, Touched>>,
-) -> Option<Store<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
-    match watched {
-        Some(watched) => {
-            all.push(touched(watched.changes, kind));
-            Some(watched.store)
-        }
-        None => {
-            all.push(futures::stream::iter([Touched::Ready(kind)]).boxed());
-            None
-        }
-    }
 }
 
 fn touched<K: Send + Sync + 'static>(

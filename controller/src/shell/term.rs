@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, error, info};
 
+use super::lanes::{Lanes, Place};
 use super::{Shared, numbers, speak, state};
 use crate::engine::{Accepted, Action, Engine, Event};
 use crate::metrics::WORKERS;
@@ -31,6 +32,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 pub(super) struct Term {
     pub(super) shared: Arc<Shared>,
     engine: Mutex<Engine>,
+    lanes: Lanes,
 }
 
 /// Serves one term after the other.
@@ -72,17 +74,18 @@ async fn until(leading: &mut watch::Receiver<bool>, wanted: bool) -> anyhow::Res
 }
 
 async fn run(shared: Arc<Shared>, end: CancellationToken) -> anyhow::Result<()> {
-    let term = tokio::select! {
-        () = end.cancelled() => return Ok(()),
-        term = start(shared) => Arc::new(term?),
-    };
     let mut tasks = JoinSet::new();
-    for _ in 0..WORKERS {
-        tasks.spawn(Arc::clone(&term).work(end.clone()));
+    // From the beginning: it may be the configuration that keeps the rest from beginning.
+    tasks.spawn(state::follow(Arc::clone(&shared), end.clone()));
+    tokio::select! {
+        () = end.cancelled() => {}
+        term = start(shared) => {
+            let term = Arc::new(term?);
+            tasks.spawn(Arc::clone(&term).work(end.clone()));
+            tasks.spawn(Arc::clone(&term).follow_pools(end.clone()));
+            tasks.spawn(numbers::follow(term, end.clone()));
+        }
     }
-    tasks.spawn(Arc::clone(&term).follow_pools(end.clone()));
-    tasks.spawn(numbers::follow(Arc::clone(&term), end.clone()));
-    tasks.spawn(state::follow(Arc::clone(&term.shared), end.clone()));
     let ended = tasks.join_next().await;
     end.cancel();
     tasks.join_all().await;
@@ -114,6 +117,7 @@ async fn start(shared: Arc<Shared>) -> anyhow::Result<Term> {
     let term = Term {
         shared,
         engine: Mutex::new(engine),
+        lanes: Lanes::new(WORKERS),
     };
     term.settle(actions);
     Ok(term)
@@ -156,17 +160,26 @@ impl Term {
         }
     }
 
+    /// Hands Services to tasks, as many at a time as there are places.
     async fn work(self: Arc<Self>, end: CancellationToken) {
+        let mut busy = JoinSet::new();
         loop {
+            let next = async { (self.lanes.place().await, self.shared.queue.next().await) };
             tokio::select! {
                 biased;
-                () = end.cancelled() => return,
-                key = self.shared.queue.next() => {
-                    let outcome = AssertUnwindSafe(self.attend(&key)).catch_unwind().await;
-                    self.shared.queue.done(&key, outcome.unwrap_or_else(|_| self.panicked(&key)));
-                }
+                () = end.cancelled() => break,
+                (place, key) = next => drop(busy.spawn(Arc::clone(&self).serve(key, place))),
             }
+            while busy.try_join_next().is_some() {}
         }
+        // What is being written is written before somebody else may assign.
+        busy.join_all().await;
+    }
+
+    async fn serve(self: Arc<Self>, key: Key, place: Place) {
+        let outcome = AssertUnwindSafe(self.attend(&key, place)).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|_| self.panicked(&key));
+        self.shared.queue.done(&key, outcome);
     }
 
     /// A Service that nobody thought of shall not take the others' controller away, now and after every restart.
@@ -177,10 +190,13 @@ impl Term {
         Outcome::Retry
     }
 
-    async fn attend(&self, key: &Key) -> Outcome {
+    async fn attend(&self, key: &Key, place: Place) -> Outcome {
         let metrics = &self.shared.metrics;
         metrics.updates.inc();
         let service = self.shared.stores.service(key);
+        if service.is_none() {
+            self.lanes.forget(key);
+        }
         let mut actions = self.handle(Event::Look(key.clone(), service));
         let is_write = |action: &Action| matches!(action, Action::Write(_));
         let write = actions.iter().position(is_write).map(|at| actions.remove(at));
@@ -191,16 +207,16 @@ impl Term {
             self.settle(actions);
             return Outcome::Ok;
         };
-        match self.write(key, &service).await {
-            Ok(true) => {
+        match self.lanes.carry(key, place, self.write(key, &service)).await {
+            Some(Ok(true)) => {
                 self.settle(actions);
                 Outcome::Ok
             }
-            Ok(false) => {
+            Some(Ok(false)) | None => {
                 self.settle(silent(actions));
                 Outcome::Retry
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 error!(op = "updateServiceStatus", service = %key, error = format!("{error:#}"), "failed to update service");
                 metrics.update_errors.inc();
                 self.settle(silent(actions));

@@ -16,6 +16,7 @@ fn follower() -> (Feed, mpsc::UnboundedReceiver<Change<ConfigMap>>) {
             prune: |_| {},
             optional: false,
             ready: false,
+            denied: None,
             trouble: None,
         },
         receiver,
@@ -138,5 +139,35 @@ async fn an_optional_kind_that_is_not_served_counts_as_empty() {
     let (client, _) = crate::testing::client(|_| crate::testing::Call::not_found());
     let stop = CancellationToken::new();
     let mut watched = watch_optional(Api::<ConfigMap>::namespaced(client, "ns"), Config::default(), stop);
+    assert!(matches!(watched.changes.recv().await, Some(Change::Ready)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_kind_counts_as_empty_once_it_has_been_denied_for_a_while() {
+    let (client, _) = crate::testing::client(|_| crate::testing::Call::failure(403, "Forbidden"));
+    let begin = Instant::now();
+    let stop = CancellationToken::new();
+    let mut watched = watch_optional(Api::<ConfigMap>::namespaced(client, "ns"), Config::default(), stop);
+    assert!(matches!(watched.changes.recv().await, Some(Change::Ready)));
+    assert!(begin.elapsed() >= DENIED, "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_api_server_denies_at_its_start_is_not_taken_for_gone() {
+    let denials = std::sync::atomic::AtomicUsize::new(2);
+    let (client, _) = crate::testing::client(move |call| {
+        let left = |left: usize| left.checked_sub(1);
+        let order = std::sync::atomic::Ordering::SeqCst;
+        if denials.fetch_update(order, order, left).is_ok() {
+            return crate::testing::Call::failure(403, "Forbidden");
+        }
+        assert!(call.path.ends_with("/configmaps"));
+        crate::testing::Call::ok(&json!({"metadata": {"resourceVersion": "5"}, "items": [
+            {"metadata": {"name": "a", "namespace": "ns", "resourceVersion": "3"}},
+        ]}))
+    });
+    let stop = CancellationToken::new();
+    let mut watched = watch_optional(Api::<ConfigMap>::namespaced(client, "ns"), Config::default(), stop);
+    assert!(matches!(watched.changes.recv().await, Some(Change::Applied(object)) if object.name_any() == "a"));
     assert!(matches!(watched.changes.recv().await, Some(Change::Ready)));
 }
