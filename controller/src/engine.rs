@@ -90,6 +90,8 @@ pub struct Engine {
     started: bool,
     assigner: Assigner,
     unusable: BTreeSet<String>,
+    /// Services whose pool is unusable, as they were last seen: what they have is theirs as soon as it can be read.
+    stuck: BTreeMap<Key, metallb_ipam::Service>,
     /// Versions that our last successful write was made from: whoever still reads those reads the past.
     past: HashMap<Key, String>,
     touched: BTreeSet<PoolName>,
@@ -165,7 +167,9 @@ impl Engine {
             .iter()
             .partition(|service| view::of_class(service, &self.class));
         for service in ours.into_iter().chain(theirs) {
-            self.assigner.import(&view::view(service));
+            let seen = view::view(service);
+            self.assigner.import(&seen);
+            self.is_stuck(&seen);
         }
         self.started = true;
         services.iter().map(|service| view::key(service)).collect()
@@ -173,12 +177,22 @@ impl Engine {
 
     fn set_pools(&mut self, pools: &Accepted) -> BTreeSet<Key> {
         self.unusable.clone_from(&pools.unusable);
-        self.assigner.set_pools(&pools.pools)
+        let mut due = self.assigner.set_pools(&pools.pools);
+        let unusable = |pool: &str| pools.unusable.contains(pool);
+        let freed = self
+            .stuck
+            .extract_if(.., |_, service| !service.marked_pool().is_some_and(unusable));
+        for (key, service) in freed {
+            self.assigner.import(&service);
+            due.insert(key);
+        }
+        due
     }
 
     fn look(&mut self, now: Timestamp, key: &Key, service: Option<&Service>, actions: &mut Vec<Action>) {
         let Some(service) = service else {
             self.past.remove(key);
+            self.stuck.remove(key);
             if self.assigner.forget(key) {
                 actions.push(log(key, Level::Info, "serviceDeleted", ""));
             }
@@ -224,10 +238,18 @@ impl Engine {
                 return false;
             }
         }
-        // Nothing says that these addresses are wrong; the pool just cannot be read.
+        !self.is_stuck(seen)
+    }
+
+    /// Tells whether a Service has addresses of a pool that cannot be read: nothing says that they are wrong.
+    fn is_stuck(&mut self, seen: &metallb_ipam::Service) -> bool {
         let unreadable = seen.marked_pool().is_some_and(|pool| self.unusable.contains(pool));
-        let stuck = unreadable && seen.load_balancer && !seen.ingress.is_empty();
-        !stuck || self.assigner.owns(&seen.key)
+        let stuck = unreadable && seen.load_balancer && !seen.ingress.is_empty() && !self.assigner.owns(&seen.key);
+        match stuck {
+            true => self.stuck.insert(seen.key.clone(), seen.clone()),
+            false => self.stuck.remove(&seen.key),
+        };
+        stuck
     }
 
     /// The API server drops the class when the type changes, so that ours can be seen by our mark only (W25).

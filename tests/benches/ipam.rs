@@ -1,4 +1,4 @@
-//! What an address costs to find, beside upstream 0.16.1 measured on two cores (`upstream` below).
+//! What an address costs to find, beside upstream 0.16.1 measured on two cores (`upstream` below): CTL-109, CTL-110.
 //!
 //! `cargo bench -p metallb-ipam --bench ipam`; each figure is the mean over whole rounds, so growth is part of it.
 

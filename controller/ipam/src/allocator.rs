@@ -59,7 +59,7 @@ pub struct Allocator {
 
 impl Allocator {
     /// Puts a set of pools in force and returns the Services that it concerns: those whose pool
-    /// changed, and waiters that can be served now.
+    /// changed, and all waiters, since what they are told names pools.
     ///
     /// Addresses that still lie in one pool stay with their Service, whatever the pool is called;
     /// others are let go.
@@ -100,7 +100,7 @@ impl Allocator {
                 }
             }
         }
-        self.wake_all();
+        concerned.extend(self.waiters.keys());
         concerned.append(&mut self.woken.drain());
         concerned
     }

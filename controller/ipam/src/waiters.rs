@@ -88,15 +88,9 @@ impl Waiters {
         queue.filter_map(|(_, key)| Some((key, self.all.get(key)?)))
     }
 
-    /// All waiters in the order in which they came.
-    pub(crate) fn keys(&self) -> Vec<Key> {
-        let mut keys: Vec<_> = self.all.iter().map(|(key, waiter)| (waiter.turn, key)).collect();
-        keys.sort_unstable();
-        keys.into_iter().map(|(_, key)| key.clone()).collect()
-    }
-
-    pub(crate) fn get(&self, key: &Key) -> Option<&Waiter> {
-        self.all.get(key)
+    /// All waiters.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.all.keys().cloned()
     }
 
     pub(crate) fn contains(&self, key: &Key) -> bool {

@@ -5,6 +5,8 @@ use metallb_config::AddressRange;
 
 use super::*;
 
+mod pools;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
@@ -265,50 +267,6 @@ fn a_deletion_wakes_exactly_who_waits_for_it() {
         .filter(|action| matches!(action, Action::Enqueue(_)))
         .collect();
     assert_eq!(due, [&Action::Enqueue(Key::new("default", "b"))]);
-}
-
-#[test]
-fn a_change_of_pools_concerns_only_who_is_in_them() {
-    // CTL-49
-    let pools = accepted(&[("p", "1.2.3.0/32"), ("q", "2.2.3.0/32")]);
-    let a = with_ip(service("a"), "1.2.3.0", "p");
-    let b = with_ip(service("b"), "2.2.3.0", "q");
-    let mut engine = start("", Arc::clone(&pools), &[a, b]);
-    assert!(
-        !engine
-            .handle(at(0), Event::Pools(pools))
-            .iter()
-            .any(|action| matches!(action, Action::Enqueue(_)))
-    );
-    let actions = engine.handle(
-        at(0),
-        Event::Pools(accepted(&[("p", "1.2.3.0/32"), ("r", "2.2.3.0/32")])),
-    );
-    let due: Vec<_> = actions
-        .iter()
-        .filter(|action| matches!(action, Action::Enqueue(_)))
-        .collect();
-    assert_eq!(due, [&Action::Enqueue(Key::new("default", "b"))]);
-    let counters = engine.take_counters();
-    assert!(counters["q"].is_none() && counters["r"].unwrap().in_use() == 1);
-}
-
-#[test]
-fn services_of_a_pool_that_cannot_be_read_are_left_alone() {
-    // CTL-30
-    let pools = Arc::new(Accepted {
-        unusable: BTreeSet::from(["bad".to_owned()]),
-        ..(*accepted(&[("p", "1.2.3.0/30")])).clone()
-    });
-    let held = with_ip(service("a"), "9.9.9.9", "bad");
-    let mut engine = start("", pools, std::slice::from_ref(&held));
-    assert!(look(&mut engine, &held).is_empty());
-    engine.handle(
-        at(0),
-        Event::Pools(accepted(&[("p", "1.2.3.0/30"), ("bad", "9.9.9.0/24")])),
-    );
-    assert_eq!(write(&look(&mut engine, &held)), None);
-    assert_eq!(engine.counters("bad").unwrap().in_use(), 1);
 }
 
 #[test]

@@ -171,8 +171,8 @@ pub(crate) struct Cluster {
     pub(crate) pools: BTreeMap<String, Pool>,
     /// Services that users have touched since all was settled, and those that shared with them.
     pub(crate) touched: BTreeSet<String>,
-    /// Whether pools were edited since all was settled.
-    pub(crate) edited: bool,
+    /// Services whose settled addresses no pool allowed for a while since.
+    pub(crate) outlawed: BTreeSet<String>,
     /// The addresses when all was settled the last time.
     pub(crate) settled: BTreeMap<String, Vec<IpAddr>>,
     /// Writes that the API server took.
@@ -189,7 +189,7 @@ impl Cluster {
             services: BTreeMap::new(),
             pools: BTreeMap::new(),
             touched: BTreeSet::new(),
-            edited: false,
+            outlawed: BTreeSet::new(),
             settled: BTreeMap::new(),
             writes: 0,
             replicas: Default::default(),
@@ -297,7 +297,6 @@ impl Cluster {
                 pools.insert(pool.name.clone(), pool.clone());
             }
         }
-        self.edited = true;
         self.pools.clone_from(&pools);
         let accepted = Arc::new(Accepted {
             pools,

@@ -69,7 +69,7 @@ pub(crate) fn check_always(cluster: &Cluster) {
     }
 }
 
-/// Nor may a legal address move that nobody spoke about. What a Service has waited for may come in its stead.
+/// Nor may an address move that was legal all the time. What a Service has waited for may come in its stead.
 fn check_moved(cluster: &Cluster, service: &Service) {
     let name = service.name_any();
     let Some(before) = cluster.settled.get(&name) else {
@@ -78,14 +78,21 @@ fn check_moved(cluster: &Cluster, service: &Service) {
     let waited = note(service, "loadBalancerIPs").is_some() || note(service, "address-pool").is_some();
     let now = ips(service);
     let kept = before.iter().all(|ip| now.contains(ip));
-    if cluster.edited && !is_legal(cluster, service, before) {
-        return;
-    }
-    // Pools may have been edited to and fro since.
     assert!(
-        kept || waited || cluster.edited,
+        kept || waited || cluster.outlawed.contains(&name),
         "{name} moved from {before:?} to {now:?}"
     );
+}
+
+/// After an edit of pools: remembers whose addresses are not legal, be it for a moment.
+pub(crate) fn judge_edit(cluster: &mut Cluster) {
+    let is_outlawed = |(name, ips): &(&String, &Vec<IpAddr>)| {
+        let service = cluster.services.get(*name);
+        service.is_some_and(|service| !is_legal(cluster, service, ips))
+    };
+    let outlawed = cluster.settled.iter().filter(is_outlawed).map(|(name, _)| name.clone());
+    let outlawed: Vec<_> = outlawed.collect();
+    cluster.outlawed.extend(outlawed);
 }
 
 /// When all is settled: everybody who can be served is, the numbers are right, and nothing is lost.
@@ -126,7 +133,7 @@ pub(crate) fn check_settled(cluster: &mut Cluster) {
         .map(|service| (service.name_any(), ips(service)));
     cluster.settled = settled.collect();
     cluster.touched.clear();
-    cluster.edited = false;
+    cluster.outlawed.clear();
 }
 
 fn check_condition(service: &Service) {

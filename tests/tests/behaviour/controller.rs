@@ -17,6 +17,10 @@ use serde_json::{Value, json};
 
 mod faults;
 mod input;
+mod legacy;
+mod line;
+mod panics;
+mod start;
 
 const NAMESPACE: &str = "metallb-system";
 

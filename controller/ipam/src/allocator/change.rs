@@ -161,22 +161,6 @@ impl Allocator {
         }
     }
 
-    /// Looks at every waiter anew, after the pools have changed.
-    pub(super) fn wake_all(&mut self) {
-        for key in self.waiters.keys() {
-            let Some(waiter) = self.waiters.get(&key) else {
-                continue;
-            };
-            if self.can_serve(&key, waiter) {
-                self.woken.wake(&key, None);
-            } else if waiter.lack == Lack::Everything {
-                let request = waiter.request.clone();
-                let topics = self.topics(&request);
-                self.waiters.wait(&key, request, Lack::Everything, topics);
-            }
-        }
-    }
-
     fn can_serve(&self, key: &Key, waiter: &Waiter) -> bool {
         match waiter.lack {
             Lack::Everything => self.choose(key, &waiter.request).is_ok(),

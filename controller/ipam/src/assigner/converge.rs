@@ -124,11 +124,10 @@ impl Pass<'_> {
         }
         self.without(allocation_reason::NO_POOLS, "there are no pools");
         let target = self.clear(Level::Debug, "noConfig");
-        // A request that is not understood waits for an edit, not for a pool.
-        if let Ok(wanted) = service.wanted() {
-            let request = service.request(families, wanted, service.wanted_pool());
-            self.assigner.allocator.wait(&service.key, &request);
-        }
+        // Also one that is not understood: it is told so when there are pools.
+        let wanted = service.wanted().unwrap_or_default();
+        let request = service.request(families, wanted, service.wanted_pool());
+        self.assigner.allocator.wait(&service.key, &request);
         target
     }
 

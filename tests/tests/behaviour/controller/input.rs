@@ -217,7 +217,7 @@ impl Cluster {
         }
     }
 
-    async fn condition_message(&self, name: &str) -> String {
+    pub(super) async fn condition_message(&self, name: &str) -> String {
         let status = self.services().get(name).await.unwrap().status.unwrap_or_default();
         let own = status.conditions.unwrap_or_default();
         let own = own
