@@ -19,7 +19,7 @@ use super::lifecycle::Lifecycle;
 
 type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
 
-/// Is how long anything may take that takes a moment.
+/// How long anything may take that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(60);
 const OPERATOR: &str = "metallb-operator-controller-manager";
 const WEBHOOKS: &str = "metallb-operator-webhook-server";
