@@ -8,6 +8,7 @@ use crate::error::{ApiError, Result};
 use crate::meta;
 use crate::shape::Shape;
 use crate::strategic;
+use crate::typed;
 
 /// A decoded patch.
 pub(crate) enum Patch {
@@ -32,7 +33,12 @@ impl Patch {
             }
             "application/merge-patch+json" => Ok(Self::Merge(json()?)),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic(json()?)),
-            "application/apply-patch+yaml" => Ok(Self::Apply(json().or_else(|_| yaml(body))?)),
+            "application/apply-patch+yaml" => {
+                let mut config = json().or_else(|_| yaml(body))?;
+                // Or a float that is stored as an integer would look like a change by another manager.
+                typed::whole_numbers(&mut config);
+                Ok(Self::Apply(config))
+            }
             other => Err(ApiError::unsupported_media(other)),
         }
     }

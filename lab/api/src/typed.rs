@@ -17,8 +17,9 @@ fn through<T: Serialize + DeserializeOwned>(object: Value) -> Result<Value, Stri
     Ok(object)
 }
 
-/// Writes 1.0 as 1: schemas hold their bounds as floats, and clients compare what they sent with what they get.
-fn whole_numbers(value: &mut Value) {
+/// Writes 1.0 as 1, as Go does: schemas hold their bounds as floats, and clients compare what they sent with what they
+/// get.
+pub(crate) fn whole_numbers(value: &mut Value) {
     match value {
         Value::Object(map) => map.values_mut().for_each(whole_numbers),
         Value::Array(list) => list.iter_mut().for_each(whole_numbers),

@@ -54,6 +54,24 @@ async fn a_definition_is_established_and_served_at_once() {
 }
 
 #[tokio::test]
+async fn a_bound_written_as_a_float_is_no_change_to_another_manager() {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    let (server, _dir) = server().await;
+    let first = define(server.client()).await;
+    // The Rust type has floats for bounds, and says 65535.0.
+    let typed: CustomResourceDefinition = from(widget_definition());
+    let again = Api::<CustomResourceDefinition>::all(server.client())
+        .patch(
+            "widgets.lab.test",
+            &PatchParams::apply("another"),
+            &Patch::Apply(&typed),
+        )
+        .await
+        .unwrap();
+    assert_eq!(json!(again.metadata.generation), first["metadata"]["generation"]);
+}
+
+#[tokio::test]
 async fn objects_are_defaulted_validated_and_counted() {
     let (server, _dir) = server().await;
     define(server.client()).await;
