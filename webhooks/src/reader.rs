@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -15,7 +16,12 @@ use metallb_api::ServiceBGPStatus;
 use metallb_config::Resources;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tracing::{debug, warn};
+
+/// How long a round of lists may take before it is begun anew, on other connections: those that died without a word
+/// would hold up every request for more than the ten seconds that an API server waits for a verdict.
+const ROUND: Duration = Duration::from_secs(3);
 
 /// Reads the objects that exist.
 pub trait Reader: Send + Sync + 'static {
@@ -94,7 +100,11 @@ impl Lists {
         let covers = self.asked.load(Ordering::SeqCst);
         // Two rounds need not be in memory at once.
         *last = None;
-        let found = Arc::new(self.all().await?);
+        let found = match timeout(ROUND, self.all()).await {
+            Ok(found) => found,
+            Err(_) => self.all().await,
+        };
+        let found = Arc::new(found?);
         *last = Some(Round {
             covers,
             found: found.clone(),

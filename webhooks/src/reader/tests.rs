@@ -51,6 +51,25 @@ async fn a_kind_that_is_not_installed_has_no_objects() {
     assert!(found.pools[0].metadata.managed_fields.is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_never_answered_is_asked_for_again() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let pools = request.uri().path().ends_with("/ipaddresspools");
+        let dead = pools && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if dead {
+                std::future::pending::<()>().await;
+            }
+            let list = json!({ "kind": "List", "apiVersion": "v1", "metadata": {}, "items": [] });
+            Ok::<_, Infallible>(Response::new(Body::from(list.to_string().into_bytes())))
+        }
+    });
+    let lists = Lists::new(Client::new(service, "metallb-system"), "metallb-system");
+    let found = timeout(Duration::from_secs(10), lists.current()).await;
+    assert!(found.expect("an answer while the API server waits").is_ok());
+}
+
 #[tokio::test] // W-19
 async fn an_object_that_is_not_legible_is_skipped_alone() {
     let client = client(|path| match path.rsplit('/').next() {
