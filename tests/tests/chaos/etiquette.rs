@@ -1,12 +1,13 @@
 //! How the components treat the API server, counted at the proxy.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use kube::api::PostParams;
 use metallb_lab::faults::{Request, Tally, Verb};
 
-use crate::world::{Pool, World, wait_for};
+use crate::world::{Pool, World, service, wait_for};
 
 /// How long nothing happens.
 const REST: Duration = Duration::from_secs(60);
@@ -18,6 +19,8 @@ const PREFLIGHT: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How many Services are created to see what one costs.
 const SERVICES: usize = 10;
+/// How many Services are created in a row to see whether somebody holds requests back.
+const BURST: usize = 200;
 /// The limit of a list that asks only whether a kind is there.
 const PROBE: u32 = 1;
 
@@ -25,6 +28,7 @@ const PROBE: u32 = 1;
 pub(crate) async fn measure(world: &World) -> Result<()> {
     at_rest(world).await?;
     per_service(world).await?;
+    unthrottled(world).await?;
     per_restart(world).await
 }
 
@@ -88,6 +92,35 @@ async fn per_service(world: &World) -> Result<()> {
         lists == 0,
         "the controller listed {lists} times for Services it was told about"
     );
+    for name in &names {
+        world.delete(name).await?;
+    }
+    tokio::time::sleep(SETTLE).await;
+    Ok(())
+}
+
+/// Addresses are written about as fast as Services are created: nobody holds requests back. The limits that are usual in
+/// Go, 5 or 20 requests a second, would take 40 or 9 seconds.
+async fn unthrottled(world: &World) -> Result<()> {
+    world.faults.forget();
+    let names: Vec<String> = (0..BURST).map(|number| format!("many-{number}")).collect();
+    let began = Instant::now();
+    for name in &names {
+        let silent = service(name, Pool::Bgp, false)?;
+        world.services().create(&PostParams::default(), &silent).await?;
+    }
+    let created = began.elapsed();
+    for name in &names {
+        world.assigned(name, PATIENCE).await?;
+    }
+    let requests = world.faults.requests();
+    let writes = requests
+        .iter()
+        .filter(|request| request.resource == "services/status" && request.caller.component == "controller");
+    let last = writes.map(|request| request.at).max().context("no write")?;
+    let written = last.duration_since(began);
+    println!("etiquette: {BURST} Services created in {created:.1?}, their addresses written in {written:.1?}");
+    ensure!(written < created * 2 + SETTLE, "somebody holds requests back");
     for name in &names {
         world.delete(name).await?;
     }

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, PostParams};
+use metallb_api::IPAddressPool;
 use metallb_lab::faults::{Fault, Rule, Tally, Verb};
 use metallb_lab::{Inside, Options};
+use serde_json::json;
 
 use crate::etiquette;
 use crate::judge::{self, Findings};
@@ -52,6 +54,10 @@ const CLAIMS: &[Claim] = &[
     ("a write that is never answered is tried again", |world| {
         Box::pin(unanswered(world))
     }),
+    (
+        "a list of the webhooks that is never answered refuses nobody",
+        |world| Box::pin(judged_in_time(world)),
+    ),
     ("without API server the lease passes, and comes back", |world| {
         Box::pin(lease(world))
     }),
@@ -210,6 +216,21 @@ async fn unanswered(world: &World) -> Result<()> {
     let rule = world.faults.inject(dead.resource("services/status").times(1));
     served(world, "unanswered", Duration::from_secs(15)).await?;
     ensure!(rule.hits() == 1, "no write was swallowed");
+    Ok(())
+}
+
+/// Whoever creates a pool meanwhile is answered before the API server gives the webhooks up.
+async fn judged_in_time(world: &World) -> Result<()> {
+    let dead = Rule::new(Fault::Dead).of("webhook-server").verbs(&[Verb::List]);
+    let rule = world.faults.inject(dead.resource("ipaddresspools").times(1));
+    let pools: Api<IPAddressPool> = Api::namespaced(world.client(), "metallb-system");
+    let spec = json!({ "addresses": ["192.0.2.0/24"], "autoAssign": false });
+    let pool = json!({ "metadata": { "name": "judged" }, "spec": spec });
+    pools
+        .create(&PostParams::default(), &serde_json::from_value(pool)?)
+        .await?;
+    pools.delete("judged", &DeleteParams::default()).await?;
+    ensure!(rule.hits() == 1, "no list was swallowed");
     Ok(())
 }
 

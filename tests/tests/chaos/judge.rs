@@ -11,13 +11,19 @@ use k8s_openapi::api::core::v1::Service;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
+use tokio::time::timeout;
 
+use crate::frames::Wire;
 use crate::world::{World, ingress};
 
 /// How often the router is looked at.
 const ROUTES: Duration = Duration::from_millis(20);
 /// How often a client asks for the layer-2 address.
 const REQUESTS: Duration = Duration::from_millis(250);
+/// How often somebody asks who has it.
+const QUESTIONS: Duration = Duration::from_millis(100);
+/// So long nobody answers for other reasons than a machine that is busy with builds.
+const SILENCE: Duration = Duration::from_secs(5);
 /// So many requests in a row, of two seconds each, fail for other reasons than a machine that is busy with builds.
 const MISSES: usize = 3;
 
@@ -47,7 +53,8 @@ pub(crate) async fn watch(world: &World, findings: &Findings) {
     tokio::join!(
         addresses(world.client(), findings),
         routes(world, findings),
-        layer2(world, findings)
+        layer2(world, findings),
+        frames(world, findings)
     );
 }
 
@@ -123,5 +130,33 @@ async fn layer2(world: &World, findings: &Findings) {
             by.clear();
         }
         tokio::time::sleep(REQUESTS.saturating_sub(began.elapsed())).await;
+    }
+}
+
+/// Whoever asks who has that address is told, always by the same node, and nobody else ever claims it.
+async fn frames(world: &World, findings: &Findings) {
+    if let Err(error) = answers(world, findings).await {
+        findings.add(format!("the client's wire cannot be watched: {error:#}"));
+    }
+}
+
+async fn answers(world: &World, findings: &Findings) -> Result<()> {
+    let wire = Wire::open(&world.lab.topology().client, "eth0").await?;
+    let address = world.pinned.layer2;
+    let (mut owner, mut heard) = (None, Instant::now());
+    loop {
+        let asked = Instant::now();
+        wire.ask(address)?;
+        while let Ok(told) = timeout(QUESTIONS.saturating_sub(asked.elapsed()), wire.told(address)).await {
+            let mac = told?;
+            if owner.replace(mac).is_some_and(|before| before != mac) {
+                findings.add("the untouched layer-2 address was claimed by another node".into());
+            }
+            heard = Instant::now();
+        }
+        if heard.elapsed() > SILENCE {
+            findings.add(format!("nobody claimed the untouched layer-2 address for {SILENCE:?}"));
+            heard = Instant::now();
+        }
     }
 }

@@ -5,6 +5,7 @@ mod chaos;
 mod churn;
 mod etiquette;
 mod faults;
+mod frames;
 mod judge;
 mod memory;
 mod plan;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         },
         Test {
             name: "requests_are_few_and_each_fault_is_survived",
-            on: ControlPlaneKind::EMBEDDED,
+            on: BOTH,
             skip: || None,
             body: faults::one_by_one,
         },
