@@ -206,7 +206,7 @@ impl<'a> Steps<'a> {
         .await
     }
 
-    /// Requests the layer-2 address until it is answered.
+    /// Requests an address until it is answered.
     ///
     /// # Errors
     /// When nobody answers.
@@ -244,7 +244,7 @@ impl<'a> Steps<'a> {
         self.request(address).await?;
         let mut by = BTreeMap::new();
         for _ in 0..REQUESTS {
-            *by.entry(self.lab.client().get(address, 80).await?.via).or_insert(0) += 1;
+            *by.entry(self.request(address).await?.via).or_insert(0) += 1;
         }
         Ok(by)
     }

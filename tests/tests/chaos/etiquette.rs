@@ -9,8 +9,10 @@ use metallb_lab::faults::{Request, Tally, Verb};
 
 use crate::world::{Pool, World, service, wait_for};
 
-/// How long nothing happens.
+/// How long nothing happens: long enough for every watch to be begun anew, on the API server that counts.
 const REST: Duration = Duration::from_secs(60);
+/// The same on the one in memory.
+const SHORT_REST: Duration = Duration::from_secs(20);
 /// How long a component may take to come to rest.
 const SETTLE: Duration = Duration::from_secs(3);
 /// The operator asks for its rights after its start, without haste; whoever says nothing for so long is done.
@@ -39,10 +41,11 @@ async fn at_rest(world: &World) -> Result<()> {
     })
     .await?;
     world.faults.forget();
-    tokio::time::sleep(REST).await;
+    let rest = if world.real { REST } else { SHORT_REST };
+    tokio::time::sleep(rest).await;
     let requests = world.faults.requests();
     let tally = Tally::of(&requests);
-    println!("etiquette: at rest for {REST:?}\n{tally}");
+    println!("etiquette: at rest for {rest:?}\n{tally}");
     let writes = tally.writes();
     ensure!(writes.is_empty(), "written at rest: {}", writes.join(", "));
     let lists = tally.count(|_, verb, _| verb == Verb::List);

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use metallb_lab::faults::Faults;
-use metallb_lab::{Addresses, Inside, Lab, Options, RouterKind, Steps};
+use metallb_lab::{Addresses, ControlPlaneKind, Inside, Lab, Options, RouterKind, Steps};
 use serde_json::{Value, json};
 
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub lab: Lab,
     pub faults: Faults,
     pub pinned: Addresses,
+    /// Whether the API server is a real one.
+    pub real: bool,
 }
 
 impl World {
@@ -59,7 +61,12 @@ impl World {
         let pinned = steps.create_services().await?;
         steps.request(pinned.layer2).await?;
         steps.next_hops(pinned.bgp, lab.topology().nodes.len()).await?;
-        Ok(Self { lab, faults, pinned })
+        Ok(Self {
+            lab,
+            faults,
+            pinned,
+            real: options.control_plane != ControlPlaneKind::Embedded,
+        })
     }
 
     /// Sees the truth: it goes past the proxy.

@@ -128,9 +128,18 @@ fn dynamic(client: &Client, version: &str, kind: &str, plural: &str) -> Api<Dyna
     Api::namespaced_with(client.clone(), NAMESPACE, &resource)
 }
 
+/// Creates what admission refuses, as soon as the API server has heard that nobody is to be asked any more.
 async fn force(api: &Api<DynamicObject>, object: Value) -> Result<()> {
-    api.create(&PostParams::default(), &serde_json::from_value(object)?)
-        .await?;
+    let object = serde_json::from_value(object)?;
+    let what = "the API server to forget the webhooks";
+    wait_for(what, Duration::from_secs(20), async || {
+        match api.create(&PostParams::default(), &object).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.message.contains("denied the request") => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await?;
     Ok(())
 }
 
