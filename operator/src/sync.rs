@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
     core::ApiResource,
 };
@@ -70,6 +70,8 @@ struct Due {
     namespaced: bool,
     wanted: Value,
     why: Why,
+    /// Whether the rehearsal has shown that nothing of that name is there.
+    is_new: bool,
 }
 
 /// What a pass has written.
@@ -100,7 +102,7 @@ impl Sync {
     pub(crate) async fn deploy(&mut self, wanted: &[Object]) -> Result<Written, Error> {
         let mut due = self.due(wanted)?;
         if due.len() > 1 {
-            self.rehearse(&due).await?;
+            self.rehearse(&mut due).await?;
         }
         due.sort_by_key(|item| application_rank(&item.resource.kind));
         let mut written = Written::default();
@@ -159,6 +161,7 @@ impl Sync {
                 namespaced: object.is_namespaced(),
                 wanted,
                 why,
+                is_new: false,
             });
         }
         Ok(due)
@@ -170,7 +173,7 @@ impl Sync {
     }
 
     /// Asks the API server what it would say to each write, without writing.
-    async fn rehearse(&self, due: &[Due]) -> Result<(), Error> {
+    async fn rehearse(&self, due: &mut [Due]) -> Result<(), Error> {
         let params = PatchParams {
             dry_run: true,
             ..apply_params()
@@ -179,19 +182,22 @@ impl Sync {
             .iter()
             .map(|item| self.rehearse_one(item, &params).boxed())
             .collect();
-        stream::iter(questions)
-            .buffered(crate::AT_A_TIME)
-            .try_collect::<()>()
-            .await
+        let answers = stream::iter(questions).buffered(crate::AT_A_TIME);
+        let new: Vec<_> = answers.try_collect().await?;
+        for (item, is_new) in due.iter_mut().zip(new) {
+            item.is_new = is_new;
+        }
+        Ok(())
     }
 
-    async fn rehearse_one(&self, item: &Due, params: &PatchParams) -> Result<(), Error> {
+    /// Returns whether the object would be a new one: only what is stored has a revision.
+    async fn rehearse_one(&self, item: &Due, params: &PatchParams) -> Result<bool, Error> {
         let api = self.api(&item.resource, item.namespaced);
         match api.patch(name(&item.id), params, &Patch::Apply(&item.wanted)).await {
             // A webhook with effects elsewhere takes part in no rehearsal.
-            Err(kube::Error::Api(status)) if status.message.contains("dry run") => Ok(()),
+            Err(kube::Error::Api(status)) if status.message.contains("dry run") => Ok(false),
             Err(error) => Err(Error::api("apply", &item.id, error)),
-            Ok(_) => Ok(()),
+            Ok(answer) => Ok(answer.resource_version().is_none_or(|revision| revision.is_empty())),
         }
     }
 
@@ -201,6 +207,7 @@ impl Sync {
         let name = name(&item.id);
         let before = match self.inventory.get(&item.id) {
             Some(live) => live["metadata"]["resourceVersion"].as_str().map(ToOwned::to_owned),
+            None if item.is_new => None,
             None => adoption::take_over(&api, name)
                 .await
                 .map_err(|error| Error::api("adopt", &item.id, error))?,
