@@ -56,19 +56,6 @@ pub(super) const SPARED: &[Spared] = &[
     ),
     Spared::new(
         OPERATOR,
-        &[
-            "validatingwebhookconfigurations.admissionregistration.k8s.io",
-            "secrets",
-        ],
-        "made for the back-end frr-k8s",
-    )
-    .names(&[
-        "frr-k8s-validating-webhook-configuration",
-        "frr-k8s-webhook-server-cert",
-    ])
-    .verbs(WRITES),
-    Spared::new(
-        OPERATOR,
         &["secrets"],
         "the token that a Prometheus operator of the cluster scrapes with",
     )
@@ -82,12 +69,6 @@ pub(super) const SPARED: &[Spared] = &[
         ],
         "the kind comes with a Prometheus operator",
     ),
-    Spared::new(
-        OPERATOR,
-        &["services"],
-        "made for ServiceMonitors and for the back-end frr-k8s",
-    )
-    .verbs(WRITES),
     Spared::new(
         OPERATOR,
         &["poddisruptionbudgets.policy"],
