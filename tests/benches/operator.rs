@@ -29,6 +29,8 @@ const NAMESPACE: &str = "metallb-system";
 const ROUNDS: usize = 20;
 /// Is how long anything may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Is how long is waited between two looks, which take the processor from what is measured.
+const PAUSE: Duration = Duration::from_millis(3);
 /// Is how many ConfigMaps, and how many Secrets, others have.
 const FOREIGN: usize = 10_000;
 /// Is how many of them are created at a time.
@@ -86,7 +88,9 @@ async fn round(client: &Client, spec: Value) -> Result<Duration> {
     })
     .await?;
     for object in wanted.iter().rev() {
-        while lookup(client, object).get_opt(object.name()).await?.is_none() {}
+        while lookup(client, object).get_opt(object.name()).await?.is_none() {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
     let took = began.elapsed();
     api.delete("metallb", &DeleteParams::default()).await?;
