@@ -1,6 +1,9 @@
 //! The kinds of frr-k8s, as far as whoever deploys it must know them.
 //!
-//! Their schemas are frr-k8s's business and change with it: here everything is allowed, and its own webhook judges.
+//! Their schemas are frr-k8s's business and change with it: here the outermost fields are named, everything else is
+//! allowed, and its own webhook judges.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -13,38 +16,93 @@ use k8s_openapi::{
 
 const GROUP: &str = "frrk8s.metallb.io";
 
-/// Kind, plural and scope.
-const KINDS: [(&str, &str, &str); 4] = [
-    ("BGPSessionState", "bgpsessionstates", "Namespaced"),
-    ("FRRConfiguration", "frrconfigurations", "Namespaced"),
-    ("FRRK8sConfiguration", "frrk8sconfigurations", "Namespaced"),
-    ("FRRNodeState", "frrnodestates", "Cluster"),
+/// Name, type and description of a field.
+type Field = (&'static str, &'static str, &'static str);
+
+/// A kind of frr-k8s.
+struct Kind {
+    name: &'static str,
+    plural: &'static str,
+    scope: &'static str,
+    description: &'static str,
+    spec: &'static [Field],
+    status: &'static [Field],
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "BGPSessionState",
+        plural: "bgpsessionstates",
+        scope: "Namespaced",
+        description: "BGPSessionState tells the state of a session of FRR on a node.",
+        spec: &[],
+        status: &[
+            ("bfdStatus", "string", "The state of the session's BFD."),
+            ("bgpStatus", "string", "The state of the session."),
+            ("node", "string", "The node that FRR runs on."),
+            ("peer", "string", "The address or interface of the peer."),
+            ("vrf", "string", "The VRF that the session is in."),
+        ],
+    },
+    Kind {
+        name: "FRRConfiguration",
+        plural: "frrconfigurations",
+        scope: "Namespaced",
+        description: "FRRConfiguration is a part of FRR's configuration on the nodes that it selects.",
+        spec: &[
+            ("bgp", "object", "Routers, their neighbors, and BFD profiles."),
+            ("nodeSelector", "object", "The nodes that it is for; none means all."),
+            ("raw", "object", "Configuration in FRR's own words."),
+        ],
+        status: &[],
+    },
+    Kind {
+        name: "FRRK8sConfiguration",
+        plural: "frrk8sconfigurations",
+        scope: "Namespaced",
+        description: "FRRK8sConfiguration holds settings of frr-k8s itself.",
+        spec: &[("logLevel", "string", "How much frr-k8s logs.")],
+        status: &[],
+    },
+    Kind {
+        name: "FRRNodeState",
+        plural: "frrnodestates",
+        scope: "Cluster",
+        description: "FRRNodeState tells what FRR on a node runs with.",
+        spec: &[],
+        status: &[
+            (
+                "lastConversionResult",
+                "string",
+                "Whether the resources could be made a configuration.",
+            ),
+            ("lastReloadResult", "string", "Whether FRR took the configuration."),
+            ("runningConfig", "string", "The configuration that FRR runs with."),
+        ],
+    },
 ];
 
 /// Makes the definitions of frr-k8s, in order of their names.
 pub fn frr_k8s_crds() -> Vec<CustomResourceDefinition> {
-    KINDS
-        .into_iter()
-        .map(|(kind, plural, scope)| definition(kind, plural, scope))
-        .collect()
+    KINDS.iter().map(definition).collect()
 }
 
-fn definition(kind: &str, plural: &str, scope: &str) -> CustomResourceDefinition {
+fn definition(kind: &Kind) -> CustomResourceDefinition {
     CustomResourceDefinition {
         metadata: ObjectMeta {
-            name: Some(format!("{plural}.{GROUP}")),
+            name: Some(format!("{}.{GROUP}", kind.plural)),
             ..ObjectMeta::default()
         },
         spec: CustomResourceDefinitionSpec {
             group: GROUP.to_owned(),
             names: CustomResourceDefinitionNames {
-                kind: kind.to_owned(),
-                list_kind: Some(format!("{kind}List")),
-                plural: plural.to_owned(),
-                singular: Some(kind.to_lowercase()),
+                kind: kind.name.to_owned(),
+                list_kind: Some(format!("{}List", kind.name)),
+                plural: kind.plural.to_owned(),
+                singular: Some(kind.name.to_lowercase()),
                 ..CustomResourceDefinitionNames::default()
             },
-            scope: scope.to_owned(),
+            scope: kind.scope.to_owned(),
             versions: vec![version(kind)],
             ..CustomResourceDefinitionSpec::default()
         },
@@ -52,13 +110,12 @@ fn definition(kind: &str, plural: &str, scope: &str) -> CustomResourceDefinition
     }
 }
 
-fn version(kind: &str) -> CustomResourceDefinitionVersion {
-    let schema = JSONSchemaProps {
-        description: Some(format!("{kind} is a kind of frr-k8s.")),
-        type_: Some("object".to_owned()),
-        x_kubernetes_preserve_unknown_fields: Some(true),
-        ..JSONSchemaProps::default()
-    };
+fn version(kind: &Kind) -> CustomResourceDefinitionVersion {
+    let parts = [
+        ("spec", part("What is wanted.", kind.spec)),
+        ("status", part("What is the case.", kind.status)),
+    ];
+    let schema = open("object", kind.description, parts);
     CustomResourceDefinitionVersion {
         name: "v1beta1".to_owned(),
         served: true,
@@ -67,9 +124,52 @@ fn version(kind: &str) -> CustomResourceDefinitionVersion {
             open_api_v3_schema: Some(schema),
         }),
         subresources: Some(CustomResourceSubresources {
-            status: Some(CustomResourceSubresourceStatus::default()),
+            status: Some(CustomResourceSubresourceStatus(serde_json::json!({}))),
             scale: None,
         }),
         ..CustomResourceDefinitionVersion::default()
+    }
+}
+
+fn part(description: &str, fields: &[Field]) -> JSONSchemaProps {
+    let fields = fields
+        .iter()
+        .map(|(name, type_, description)| (*name, open(type_, description, [])));
+    open("object", description, fields)
+}
+
+/// A schema that allows other fields, too, if it is of an object.
+fn open<'a>(
+    type_: &str,
+    description: &str,
+    fields: impl IntoIterator<Item = (&'a str, JSONSchemaProps)>,
+) -> JSONSchemaProps {
+    let fields: BTreeMap<_, _> = fields
+        .into_iter()
+        .map(|(name, field)| (name.to_owned(), field))
+        .collect();
+    JSONSchemaProps {
+        description: Some(description.to_owned()),
+        type_: Some(type_.to_owned()),
+        properties: (!fields.is_empty()).then_some(fields),
+        x_kubernetes_preserve_unknown_fields: (type_ == "object").then_some(true),
+        ..JSONSchemaProps::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // FRR-K8s writes its status apart from the spec.
+    #[test]
+    fn every_definition_has_a_status_apart() {
+        for crd in frr_k8s_crds() {
+            let crd = serde_json::to_value(crd).unwrap();
+            assert!(
+                crd["spec"]["versions"][0]["subresources"]["status"].is_object(),
+                "{crd}"
+            );
+        }
     }
 }

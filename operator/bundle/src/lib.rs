@@ -100,9 +100,9 @@ impl Release {
         Ok(files)
     }
 
-    /// The definitions that the bundle owns.
+    /// The definitions that the bundle owns: those of frr-k8s, too, which is one of the back-ends.
     fn crds(&self) -> Vec<CustomResourceDefinition> {
-        metallb_crdgen::crds()
+        [metallb_crdgen::crds(), metallb_crdgen::frr_k8s_crds()].concat()
     }
 
     /// The installed objects.

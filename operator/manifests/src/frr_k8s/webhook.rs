@@ -69,7 +69,8 @@ pub(super) fn configuration(context: &Context<'_>) -> ValidatingWebhookConfigura
             api_versions: list(&["v1beta1"]),
             operations: list(&["CREATE", "UPDATE"]),
             resources: list(&["frrconfigurations"]),
-            scope: None,
+            // The default, spelt out: rules are compared and owned as a whole.
+            scope: Some("*".to_owned()),
         }]),
         side_effects: "None".to_owned(),
         ..ValidatingWebhook::default()

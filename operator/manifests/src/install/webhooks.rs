@@ -176,7 +176,8 @@ impl Webhook {
                 api_versions: list(&[self.version]),
                 operations: list(self.operations),
                 resources: list(&[self.resource]),
-                scope: None,
+                // The default, spelt out: rules are compared and owned as a whole.
+                scope: Some("*".to_owned()),
             }]),
             side_effects: "None".to_owned(),
             ..ValidatingWebhook::default()
