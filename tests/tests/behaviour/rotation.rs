@@ -229,53 +229,12 @@ async fn a_certificate_in_files_is_served_as_soon_as_it_is_there_and_so_is_each_
 }
 
 pub(crate) mod tls {
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+    use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-    use tokio_rustls::client::TlsStream;
+
+    pub(crate) use metallb_tests::tls::connect;
 
     use super::*;
-
-    /// Takes any certificate: it is only looked at.
-    #[derive(Debug)]
-    struct Anyone(CryptoProvider);
-
-    impl ServerCertVerifier for Anyone {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
-    }
 
     pub(super) fn der(pem: &[u8]) -> Vec<u8> {
         CertificateDer::from_pem_slice(pem).unwrap().to_vec()
@@ -290,27 +249,7 @@ pub(crate) mod tls {
         address: SocketAddr,
         version: &'static rustls::SupportedProtocolVersion,
     ) -> bool {
-        connect_with(address, &[version]).await.is_some()
-    }
-
-    pub(crate) async fn connect(address: SocketAddr) -> Option<TlsStream<TcpStream>> {
-        connect_with(address, rustls::ALL_VERSIONS).await
-    }
-
-    async fn connect_with(
-        address: SocketAddr,
-        versions: &[&'static rustls::SupportedProtocolVersion],
-    ) -> Option<TlsStream<TcpStream>> {
-        let config = ClientConfig::builder_with_protocol_versions(versions)
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone(ring::default_provider())))
-            .with_no_client_auth();
-        let stream = TcpStream::connect(address).await.ok()?;
-        let name = ServerName::try_from("anyone.svc").ok()?;
-        tokio_rustls::TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .ok()
+        metallb_tests::tls::connect_with(address, &[version]).await.is_some()
     }
 
     pub(super) async fn peer_certificate(address: SocketAddr) -> Option<Vec<u8>> {

@@ -2,6 +2,7 @@
 
 #[path = "../kubernetes/ask.rs"]
 mod ask;
+mod operator;
 mod release;
 mod server;
 
@@ -32,6 +33,12 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::NEWEST,
             skip: || HELM.obstacle(),
             body: release::whole_life,
+        },
+        Test {
+            name: "the_operator_is_installed_and_uninstalled",
+            on: ControlPlaneKind::NEWEST,
+            skip: || HELM.obstacle(),
+            body: operator::whole_life,
         },
     ])
 }

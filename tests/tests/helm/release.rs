@@ -17,7 +17,7 @@ use crate::{NAMESPACE, Outcome, chart, helm, values};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until nothing of the release is on its way any more.
-const WAIT: [&str; 3] = ["--wait", "--timeout", "120s"];
+pub(crate) const WAIT: [&str; 3] = ["--wait", "--timeout", "120s"];
 
 // OP-62, OP-66, OP-72
 pub(crate) fn whole_life(inside: Inside, options: Options) -> Outcome {
@@ -74,11 +74,11 @@ pub(crate) fn whole_life(inside: Inside, options: Options) -> Outcome {
     })
 }
 
-async fn run(lab: &Lab, args: &[&[&str]]) -> Result<()> {
+pub(crate) async fn run(lab: &Lab, args: &[&[&str]]) -> Result<()> {
     helm(lab, &args.concat()).await.map(drop)
 }
 
-async fn announced(lab: &Lab) -> Result<Addresses> {
+pub(crate) async fn announced(lab: &Lab) -> Result<Addresses> {
     let steps = Steps::new(lab);
     steps.configure().await?;
     steps.start_backends().await?;

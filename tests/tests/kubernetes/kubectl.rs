@@ -15,20 +15,20 @@ pub(crate) fn obstacle() -> Option<String> {
 }
 
 /// kubectl as an administrator has it.
-struct Kubectl<'a> {
+pub(crate) struct Kubectl<'a> {
     lab: &'a Lab,
     cache: tempfile::TempDir,
 }
 
 impl<'a> Kubectl<'a> {
-    fn new(lab: &'a Lab) -> Result<Self> {
+    pub(crate) fn new(lab: &'a Lab) -> Result<Self> {
         Ok(Self {
             lab,
             cache: tempfile::tempdir()?,
         })
     }
 
-    async fn run(&self, args: &[&str]) -> Result<Output> {
+    pub(crate) async fn run(&self, args: &[&str]) -> Result<Output> {
         let mut command = Command::new("kubectl");
         // The kubeconfig is for the machine; this process is where the API server is.
         command
@@ -46,7 +46,7 @@ impl<'a> Kubectl<'a> {
     }
 
     /// What it prints when all is well; a warning is not well.
-    async fn prints(&self, args: &[&str]) -> Result<String> {
+    pub(crate) async fn prints(&self, args: &[&str]) -> Result<String> {
         let output = self.run(args).await?;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(

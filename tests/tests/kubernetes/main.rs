@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
 mod ask;
+mod doors;
 mod kubectl;
 mod limits;
 mod managers;
@@ -14,6 +15,7 @@ mod olm;
 mod rule_examples;
 mod rules;
 mod schemas;
+mod scrape;
 mod table;
 mod tokens;
 
@@ -59,6 +61,18 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::NEWEST,
             skip: kubectl::obstacle,
             body: kubectl::outputs,
+        },
+        Test {
+            name: "the_manifests_are_applied_by_kubectl_as_often_as_one_likes",
+            on: ControlPlaneKind::NEWEST,
+            skip: kubectl::obstacle,
+            body: doors::plain,
+        },
+        Test {
+            name: "metrics_are_given_to_those_who_may_read_them",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: scrape::by_rights,
         },
         Test {
             name: "tokens_die_with_their_pods",
