@@ -207,7 +207,6 @@ impl Engine {
         if !self.concerns(service, &seen) {
             return;
         }
-        self.assigner.written(key);
         let outcome = self.assigner.converge(&seen);
         if outcome.writes() {
             self.assigner.linger(&seen);

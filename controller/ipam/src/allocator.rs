@@ -55,6 +55,18 @@ pub struct Allocator {
     waiters: Waiters,
     woken: Woken,
     touched: BTreeSet<PoolName>,
+    /// What is kept back for whom, be it that no pool has it at the moment.
+    reserved: BTreeMap<Key, (IpAddr, Request)>,
+    lost: Vec<Lost>,
+}
+
+/// A Service whose addresses were taken from it by an edit of pools; its status shows them still.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) key: Key,
+    pub(crate) ips: Vec<IpAddr>,
+    /// The terms under which it had them.
+    pub(crate) request: Request,
 }
 
 impl Allocator {
@@ -87,7 +99,7 @@ impl Allocator {
         }
         self.catalog.set(specs);
         self.touched.extend(touched);
-        let mut concerned = BTreeSet::new();
+        let (mut concerned, mut lost) = (BTreeSet::new(), Vec::new());
         for (key, mut held) in moved {
             concerned.insert(key.clone());
             match self.home_of(&held.allocation.ips) {
@@ -97,9 +109,13 @@ impl Allocator {
                 }
                 None => {
                     self.held.remove(&key);
+                    lost.push((key, held));
                 }
             }
         }
+        self.reserve_again();
+        lost.retain(|(key, _)| !self.reserved.contains_key(key));
+        self.lost = lost.into_iter().map(|(key, held)| held.lost(key)).collect();
         concerned.extend(self.waiters.keys());
         concerned.append(&mut self.woken.drain());
         concerned
@@ -199,6 +215,7 @@ impl Allocator {
     /// Takes the addresses of a Service away; it also waits no more. Returns whether it had any.
     pub fn release(&mut self, key: &Key) -> bool {
         self.waiters.remove(key);
+        self.reserved.remove(key);
         let held = self.held.remove(key);
         if let Some(held) = &held {
             let freed = self.detach(key, held);
@@ -211,6 +228,11 @@ impl Allocator {
     /// The waiters that should be tried (or released) now; each is named once.
     pub fn take_woken(&mut self) -> BTreeSet<Key> {
         self.woken.drain()
+    }
+
+    /// The Services that lost their addresses when the pools changed the last time.
+    pub(crate) fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
     }
 
     /// The pools whose numbers may have changed since the last call, removed ones included.
@@ -258,6 +280,22 @@ impl Allocator {
         }
         topics.extend(group_topic(request));
         topics
+    }
+}
+
+impl Held {
+    fn lost(self, key: Key) -> Lost {
+        let request = Request {
+            namespace: key.namespace().into(),
+            sharing: self.sharing,
+            ports: self.ports.into_vec(),
+            ..Request::default()
+        };
+        Lost {
+            key,
+            ips: self.allocation.ips,
+            request,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use metallb_config::Pool;
 use crate::allocator::Allocator;
 use crate::family::Families;
 use crate::key::{Key, PoolName};
+use crate::request::Request;
 use crate::service::Service;
 
 /// The type of an event.
@@ -126,9 +127,16 @@ pub struct Assigner {
 }
 
 impl Assigner {
-    /// See [`Allocator::set_pools`].
+    /// See [`Allocator::set_pools`]. What a Service loses by it is kept back until it was looked at: its status shows it
+    /// still, and another edit may give it back.
     pub fn set_pools(&mut self, pools: &BTreeMap<String, Pool>) -> BTreeSet<Key> {
-        self.allocator.set_pools(pools)
+        let concerned = self.allocator.set_pools(pools);
+        for lost in self.allocator.take_lost() {
+            for ip in lost.ips {
+                self.keep_back(&lost.key, &lost.request, ip);
+            }
+        }
+        concerned
     }
 
     /// Takes in the addresses that a Service has in its status, if that is still allowed.
@@ -137,6 +145,7 @@ impl Assigner {
     /// given an address whose holder was not looked at yet. Upstream: one pass for both (W4).
     pub fn import(&mut self, service: &Service) {
         self.meet(service);
+        self.written(&service.key);
         if !service.load_balancer || self.allocator.held(&service.key).is_some() {
             return;
         }
@@ -160,13 +169,14 @@ impl Assigner {
         let families = Families::of(&shown).unwrap_or_default();
         for ip in shown.into_iter().filter(|ip| !held.contains(ip)) {
             let request = service.request(families, Vec::new(), None);
-            let shadow = Key::new(
-                service.key.namespace(),
-                &format!("{} (leaving {ip})", service.key.name()),
-            );
-            if self.allocator.reserve(&shadow, &request, ip) {
-                self.leaving.entry(service.key.clone()).or_default().push(shadow);
-            }
+            self.keep_back(&service.key, &request, ip);
+        }
+    }
+
+    fn keep_back(&mut self, key: &Key, request: &Request, ip: IpAddr) {
+        let shadow = Key::new(key.namespace(), &format!("{} (leaving {ip})", key.name()));
+        if self.allocator.reserve(&shadow, request, ip) {
+            self.leaving.entry(key.clone()).or_default().push(shadow);
         }
     }
 

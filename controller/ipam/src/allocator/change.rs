@@ -10,15 +10,26 @@ use crate::request::Request;
 use crate::waiters::{Lack, Topic, Waiter};
 
 impl Allocator {
-    /// Puts `key` on an address whether or not its pool is open to it; false if others have it on other terms, or no
-    /// pool has it.
+    /// Keeps an address back for `key`, whether or not its pool is open to it, until it is released; false if others have
+    /// it on other terms. One that no pool has is kept back as soon as a pool has it.
     pub fn reserve(&mut self, key: &Key, request: &Request, ip: IpAddr) -> bool {
-        let Some(pool) = self.pool_of(ip).filter(|_| self.fits(ip, key, request).is_ok()) else {
+        if self.fits(ip, key, request).is_err() {
             return false;
-        };
-        let allocation = Allocation { pool, ips: vec![ip] };
-        self.commit(key, request, allocation);
+        }
+        self.reserved.insert(key.clone(), (ip, request.clone()));
+        if let Some(pool) = self.pool_of(ip) {
+            self.commit(key, request, Allocation { pool, ips: vec![ip] });
+        }
         true
+    }
+
+    /// After the pools have changed: keeps back what a pool has again.
+    pub(super) fn reserve_again(&mut self) {
+        let missing = self.reserved.iter().filter(|(key, _)| !self.held.contains_key(*key));
+        let missing: Vec<_> = missing.map(|(key, kept)| (key.clone(), kept.clone())).collect();
+        for (key, (ip, request)) in missing {
+            self.reserve(&key, &request, ip);
+        }
     }
 
     /// Makes an allocation that was found possible.

@@ -18,6 +18,7 @@ impl Assigner {
     /// the status does not move an address. Upstream: an empty status is a released address (W9).
     pub fn converge(&mut self, service: &Service) -> Outcome {
         self.meet(service);
+        self.written(&service.key);
         let mut pass = Pass {
             assigner: self,
             service,

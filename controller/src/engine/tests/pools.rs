@@ -102,3 +102,35 @@ fn a_request_that_cannot_be_understood_is_told_so_once_there_are_pools() {
     let told = write(&look(&mut engine, &waits)).unwrap().clone();
     assert_eq!(own_condition(&told).unwrap().reason, "InvalidRequest");
 }
+
+#[test]
+fn an_address_taken_and_given_back_by_edits_stays_with_who_shows_it() {
+    let pools = accepted(&[("p", "1.2.3.0/30")]);
+    let held = with_ip(service("held"), "1.2.3.0", "p");
+    let mut engine = start("", Arc::clone(&pools), std::slice::from_ref(&held));
+    engine.handle(at(0), Event::Pools(accepted(&[])));
+    engine.handle(at(0), Event::Pools(pools));
+    assert_eq!(ips(write(&look(&mut engine, &service("new"))).unwrap()), ["1.2.3.1"]);
+    assert_eq!(write(&look(&mut engine, &held)), None);
+}
+
+#[test]
+fn what_is_left_of_a_pair_is_nobody_elses_before_its_service_was_looked_at() {
+    let pair = |v6: &str| accepted(&[("p", "1.2.3.0/32"), ("q", v6)]);
+    let both = Arc::new(Accepted {
+        pools: [("p".to_owned(), {
+            let (_, mut pool) = pool("p", "1.2.3.0/32");
+            pool.entries.push(AddressRange::parse("fc00::/128").unwrap());
+            pool
+        })]
+        .into(),
+        ..Accepted::default()
+    });
+    let mut held = with_ip(with_ip(service("held"), "1.2.3.0", "p"), "fc00::", "p");
+    let spec = held.spec.as_mut().unwrap();
+    spec.cluster_ips = Some(vec!["10.96.0.1".into(), "fd00::1".into()]);
+    spec.ip_family_policy = Some("PreferDualStack".into());
+    let mut engine = start("", both, std::slice::from_ref(&held));
+    engine.handle(at(0), Event::Pools(pair("fc00::/128")));
+    assert!(ips(write(&look(&mut engine, &service("new"))).unwrap()).is_empty());
+}
