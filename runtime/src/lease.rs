@@ -88,11 +88,12 @@ impl Candidate {
         let mut renewed = Instant::now();
         loop {
             let attempt = Instant::now();
-            // A holder has no more time than is left of its last renewal, or it would act when it is not believed any more.
-            let limit = match *leading.borrow() {
-                true => (renewed + self.timing.deadline).saturating_duration_since(attempt),
-                false => self.timing.deadline,
-            };
+            // One request that is never answered leaves time for another. And a holder has no more time than is left of its
+            // last renewal, or it would act when it is not believed any more.
+            let mut limit = self.timing.deadline / 2;
+            if *leading.borrow() {
+                limit = limit.min((renewed + self.timing.deadline).saturating_duration_since(attempt));
+            }
             let result = tokio::select! {
                 () = stop.cancelled() => break,
                 result = timeout(limit, self.attempt()) => result,

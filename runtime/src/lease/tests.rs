@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -126,29 +127,44 @@ async fn a_holder_that_cannot_renew_steps_down_before_it_expires() {
     assert!(within(&mut leading, Duration::from_secs(14), false).await);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_holder_whose_renewals_hang_steps_down_ten_seconds_after_the_last_one() {
-    let server = Server::default();
-    let hang = Arc::new(std::sync::atomic::AtomicBool::new(false));
+/// A client whose next requests are never answered, as many as `hanging` says.
+fn hanging(server: &Server, hanging: &Arc<AtomicUsize>) -> Client {
     let (inner, _) = server.client();
-    let hanging = Arc::clone(&hang);
+    let hanging = Arc::clone(hanging);
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
         let (inner, hanging) = (inner.clone(), Arc::clone(&hanging));
         async move {
-            if hanging.load(std::sync::atomic::Ordering::Relaxed) {
+            let less = |left: usize| left.checked_sub(1);
+            if hanging.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
                 std::future::pending::<()>().await;
             }
             inner.send(request).await
         }
     });
-    let stop = CancellationToken::new();
-    let client = Client::new(service, "default");
+    Client::new(service, "default")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_whose_renewals_hang_steps_down_ten_seconds_after_the_last_one() {
+    let (server, hang, stop) = (Server::default(), Arc::default(), CancellationToken::new());
+    let client = hanging(&server, &hang);
     let mut leading = hold(client, "ns", "l", "a", Timing::default(), stop.clone());
     assert!(within(&mut leading, Duration::from_secs(1), true).await);
     // The renewal at 2 s is good, the one at 4 s hangs.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    hang.store(true, std::sync::atomic::Ordering::Relaxed);
+    hang.store(usize::MAX, Ordering::Relaxed);
     let begin = Instant::now();
     assert!(within(&mut leading, Duration::from_secs(60), false).await);
     assert!(begin.elapsed() <= Duration::from_millis(9100), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_renewal_that_is_never_answered_ends_no_term() {
+    let (server, hang, stop) = (Server::default(), Arc::default(), CancellationToken::new());
+    let client = hanging(&server, &hang);
+    let mut leading = hold(client, "ns", "l", "a", Timing::default(), stop.clone());
+    assert!(within(&mut leading, Duration::from_secs(1), true).await);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    hang.store(1, Ordering::Relaxed);
+    assert!(!within(&mut leading, Duration::from_secs(60), false).await);
 }
