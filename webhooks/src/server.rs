@@ -215,8 +215,10 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let first = tokio::select! {
-        pair = certificate.wait_for(Option::is_some) => pair.context("nobody provides a certificate any more")?.clone(),
+        // Who provides it stops with us.
+        biased;
         () = stop.cancelled() => return Ok(()),
+        pair = certificate.wait_for(Option::is_some) => pair.context("nobody provides a certificate any more")?.clone(),
     };
     let Some(first) = first else { return Ok(()) };
     let config = settings

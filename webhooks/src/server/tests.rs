@@ -340,3 +340,17 @@ async fn requests_and_verdicts_are_counted_under_the_names_that_dashboards_know(
         assert!(text.lines().any(|seen| seen == line), "{line} in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn a_stop_before_the_first_certificate_is_no_error() {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    // The order in which both are looked at is not by chance.
+    for _ in 0..32 {
+        let (_, certificate) = watch::channel(None);
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (settings, ready) = (TlsSettings::default(), Readiness::default());
+        let served = serve(address, settings, certificate, routes(), &ready, stop.clone()).await;
+        assert!(served.is_ok(), "{served:?}");
+    }
+}
