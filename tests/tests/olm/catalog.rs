@@ -72,7 +72,9 @@ impl Served {
         let mut stream = answer.await?.into_body();
         let mut bytes = Vec::new();
         while let Some(data) = stream.data().await {
-            bytes.extend_from_slice(&data?);
+            let data = data?;
+            stream.flow_control().release_capacity(data.len())?;
+            bytes.extend_from_slice(&data);
         }
         let trailers = stream.trailers().await?.context("an answer without a status")?;
         ensure!(trailers["grpc-status"] == "0", "{method}: {trailers:?}");
