@@ -11,7 +11,7 @@ use metallb_api::names;
 
 /// Deploys MetalLB as the MetalLB resource says.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
-#[command(name = "metallb-operator", version)]
+#[command(name = "metallb-operator", version, args_override_self = true)]
 pub struct Args {
     /// Address of the metrics over plain HTTP, such as :9090 or 127.0.0.1:9090; 0 for none.
     #[arg(long, default_value = "0", value_parser = metrics_address)]
@@ -115,6 +115,7 @@ mod tests {
         let args = read(&[
             "--enable-leader-election",
             "-disable-cert-rotation=true",
+            "--port=9",
             "--port=1",
             "-cert-dir",
             "/x",

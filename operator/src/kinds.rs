@@ -112,6 +112,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
         Kind::of::<ServiceAccount>(),
         Kind::named::<Deployment>(names::WEBHOOK_DEPLOYMENT),
         Kind::named::<Secret>(names::FRR_K8S_WEBHOOK_SECRET),
+        Kind::named::<Secret>(names::METRICS_TOKEN_SECRET),
         Kind::foreign(MONITORING, "PodMonitor"),
         Kind::foreign(MONITORING, "PrometheusRule"),
         Kind::foreign(MONITORING, "ServiceMonitor"),

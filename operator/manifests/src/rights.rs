@@ -260,12 +260,11 @@ fn operator_rules() -> Vec<PolicyRule> {
             OWN,
         ),
         filled(names::OPERATOR_WEBHOOK_SECRET),
-        named("", "secrets", &[names::FRR_K8S_WEBHOOK_SECRET], OWN),
         named(
             "",
             "secrets",
-            &[names::METRICS_TOKEN_SECRET],
-            &["create", "delete", "get", "patch"],
+            &[names::FRR_K8S_WEBHOOK_SECRET, names::METRICS_TOKEN_SECRET],
+            OWN,
         ),
         // Why pods do not run, and whether those of a deleted MetalLB have ended.
         rule("", &["pods", "events"], &["list"]),

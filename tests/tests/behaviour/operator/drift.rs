@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use metallb_api::names;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -115,6 +117,38 @@ fn covers(live: &Value, wanted: &Value) -> bool {
 async fn every_object_of_the_mode_comes_back(#[case] spec: Value, #[case] more: usize) {
     let plain = metallb_manifests::desired(&Default::default(), &super::environment(&[])).unwrap();
     assert_eq!(every_object_comes_back(spec).await, plain.len() + more);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_of_the_monitors_comes_back_and_goes_with_them() {
+    // OP-29 OP-35
+    let cluster = Cluster::start().await;
+    let group = "monitoring.coreos.com";
+    cluster
+        .serve(group, "v1", "PodMonitor", "podmonitors", "Namespaced")
+        .await;
+    let settings = super::environment(&[("DEPLOY_PODMONITORS", "true")]);
+    let operator = cluster.operator_with("operator-1", false, settings, None);
+    cluster.create(json!({})).await;
+    cluster.available().await;
+    let secrets = cluster.ours::<Secret>();
+    let token = names::METRICS_TOKEN_SECRET;
+    let first = secrets.get(token).await.unwrap().uid();
+    secrets.delete(token, &DeleteParams::default()).await.unwrap();
+    wait_for("the token to be back", || async {
+        let found = secrets.get_opt(token).await.unwrap();
+        found.is_some_and(|found| found.uid() != first)
+    })
+    .await;
+    operator.stop().await;
+    // Another one never saw it, and does without monitors.
+    let operator = cluster.operator();
+    wait_for("the token to go", || async {
+        secrets.get_opt(token).await.unwrap().is_none()
+    })
+    .await;
+    operator.stop().await;
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
