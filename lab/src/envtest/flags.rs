@@ -75,8 +75,6 @@ pub(crate) fn api_server(dir: &Path, pki: &Pki, address: SocketAddr) -> Vec<Stri
         format!("--cert-dir={}", dir.display()),
         format!("--token-auth-file={}", file("tokens.csv")),
         "--authorization-mode=Node,RBAC".into(),
-        // Beside what is on by default: OpenShift has it, and asks for rights that nothing else asks for.
-        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".into(),
         format!("--service-account-issuer={ISSUER}"),
         format!("--service-account-key-file={}", pki.accounts.1.display()),
         format!("--service-account-signing-key-file={}", pki.accounts.0.display()),

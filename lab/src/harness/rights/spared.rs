@@ -84,13 +84,13 @@ pub(super) const SPARED: &[Spared] = &[
     Spared::new(
         &["controller", "speaker"],
         &["configurationstates.metallb.io"],
-        "admission asks for it, which no audit tells, when a new pod becomes the owner",
+        "OpenShift's admission asks for it, when a new pod becomes the owner",
     )
     .verbs(&["delete"]),
     Spared::new(
         OPERATOR,
         &["metallbs/finalizers.metallb.io"],
-        "admission asks for it, which no audit tells, of whoever makes objects that hold up the deletion of their owner",
+        "OpenShift's admission asks for it, of whoever makes objects that hold up the deletion of their owner",
     ),
     Spared::new(
         &[
