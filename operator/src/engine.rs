@@ -13,6 +13,7 @@ use metallb_runtime::{
     CancellationToken,
     admin::Health,
     events::Recorder,
+    tasks::unless_stopped,
     watch::{self as cluster, Change, Watched},
     work::{Outcome, Queue},
 };
@@ -112,9 +113,8 @@ impl Engine {
         health: Health,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        tokio::select! {
-            ready = self.look_around() => ready?,
-            () = stop.cancelled() => return Ok(()),
+        if unless_stopped(&stop, self.look_around()).await?.is_none() {
+            return Ok(());
         }
         health.ready(CLUSTER);
         let mut leading = false;

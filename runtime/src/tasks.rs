@@ -21,6 +21,23 @@ pub enum Error {
     Panicked(&'static str),
 }
 
+/// Returns what `work` came to, or `None` if `stop` came first.
+///
+/// Tasks that stop drop what others wait for, so an error that meets the stop signal is part of stopping and not told.
+///
+/// # Errors
+/// Those of `work`, before the signal.
+pub async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<Option<T>> {
+    match stop.run_until_cancelled(work).await {
+        None => Ok(None),
+        Some(Err(_)) if stop.is_cancelled() => Ok(None),
+        Some(done) => done.map(Some),
+    }
+}
+
 /// Owns the tasks of a process and the token that stops them.
 #[derive(Debug)]
 pub struct Tasks {
@@ -117,6 +134,22 @@ mod tests {
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn what_stopping_breaks_is_no_error_and_what_breaks_before_is() {
+        let failure = async || Err::<(), _>(anyhow::anyhow!("the other side is gone"));
+        let stop = CancellationToken::new();
+        unless_stopped(&stop, failure()).await.unwrap_err();
+        assert_eq!(unless_stopped(&stop, async { Ok(1) }).await.unwrap(), Some(1));
+        // The signal comes while the work is looked at, after the signal was.
+        let meeting = async {
+            stop.cancel();
+            failure().await
+        };
+        assert_eq!(unless_stopped(&stop, meeting).await.unwrap(), None);
+        let never = std::future::pending::<anyhow::Result<()>>();
+        assert_eq!(unless_stopped(&stop, never).await.unwrap(), None);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_ends_by_itself_stops_the_others_and_is_an_error() {

@@ -21,6 +21,7 @@ use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::RustlsConfig;
 use metallb_api::names;
+use metallb_runtime::tasks::unless_stopped;
 use metallb_runtime::{CancellationToken, tls};
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
@@ -214,13 +215,13 @@ pub async fn serve(
     ready: &Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let first = tokio::select! {
-        // Who provides it stops with us.
-        biased;
-        () = stop.cancelled() => return Ok(()),
-        pair = certificate.wait_for(Option::is_some) => pair.context("nobody provides a certificate any more")?.clone(),
+    let provided = async {
+        let pair = certificate.wait_for(Option::is_some).await;
+        Ok(pair.context("nobody provides a certificate any more")?.clone())
     };
-    let Some(first) = first else { return Ok(()) };
+    let Some(first) = unless_stopped(&stop, provided).await?.flatten() else {
+        return Ok(());
+    };
     let config = settings
         .options
         .server_config(&first, settings.http2)

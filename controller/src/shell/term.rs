@@ -14,6 +14,7 @@ use kube::{Api, ResourceExt};
 use metallb_api::names::event_reason;
 use metallb_ipam::Key;
 use metallb_runtime::CancellationToken;
+use metallb_runtime::tasks::unless_stopped;
 use metallb_runtime::work::Outcome;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -42,9 +43,8 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            elected = until(&mut leading, true) => elected?,
+        if unless_stopped(&stop, until(&mut leading, true)).await?.is_none() {
+            return Ok(());
         }
         let end = stop.child_token();
         let term = run(Arc::clone(&shared), end.clone());
@@ -77,14 +77,11 @@ async fn run(shared: Arc<Shared>, end: CancellationToken) -> anyhow::Result<()> 
     let mut tasks = JoinSet::new();
     // From the beginning: it may be the configuration that keeps the rest from beginning.
     tasks.spawn(state::follow(Arc::clone(&shared), end.clone()));
-    tokio::select! {
-        () = end.cancelled() => {}
-        term = start(shared) => {
-            let term = Arc::new(term?);
-            tasks.spawn(Arc::clone(&term).work(end.clone()));
-            tasks.spawn(Arc::clone(&term).follow_pools(end.clone()));
-            tasks.spawn(numbers::follow(term, end.clone()));
-        }
+    if let Some(term) = unless_stopped(&end, start(shared)).await? {
+        let term = Arc::new(term);
+        tasks.spawn(Arc::clone(&term).work(end.clone()));
+        tasks.spawn(Arc::clone(&term).follow_pools(end.clone()));
+        tasks.spawn(numbers::follow(term, end.clone()));
     }
     let ended = tasks.join_next().await;
     end.cancel();

@@ -34,6 +34,19 @@ async fn a_controller_that_waits_for_the_api_server_can_be_stopped() {
     controller.stop().await;
 }
 
+// The clock is the real one: what races here are threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_can_be_stopped_at_any_moment_of_its_start() {
+    let cluster = Cluster::start().await;
+    cluster.pool("p", "192.0.2.0/30").await;
+    cluster.service("a").await;
+    for millis in 0..40 {
+        let controller = cluster.controller("controller-1");
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        controller.stop().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_configuration_that_is_wrong_from_the_start_is_reported_and_touches_nobody() {
     // CTL-30 CTL-47 CTL-130

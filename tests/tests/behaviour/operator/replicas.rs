@@ -1,5 +1,7 @@
 //! Several operators, and those who look after operators.
 
+use std::time::Duration;
+
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::DeleteParams;
@@ -80,5 +82,19 @@ async fn the_lifecycle_manager_is_told_when_an_upgrade_is_welcome() {
     .await;
     cluster.available().await;
     operator.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_can_be_stopped_at_any_moment_of_its_start() {
+    let cluster = Cluster::start().await;
+    cluster.create(json!({})).await;
+    for millis in 0..40 {
+        for elect in [false, true] {
+            let operator = cluster.operator_with("operator-1", elect, environment(&[]), None);
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            operator.stop().await;
+        }
+    }
     cluster.end().await;
 }
