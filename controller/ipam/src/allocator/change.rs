@@ -56,7 +56,7 @@ impl Allocator {
         }
         if let Some(sharing) = &request.sharing {
             // A group has come to a new address: others of the group may join it there.
-            self.wake_topic(&Topic::Sharing(Arc::clone(&sharing.key)));
+            self.wake_group(&sharing.key);
         }
         self.settle(key);
         allocation
@@ -135,22 +135,26 @@ impl Allocator {
         freed
     }
 
-    /// Wakes those who may profit from what a Service has let go: whole addresses, or room on shared ones.
+    /// Wakes those whom it concerns that a Service has let go: of whole addresses, or of room on shared ones.
     pub(super) fn wake_after(&mut self, old: &Held, freed: &[(IpAddr, PoolName)]) {
         for ip in &old.allocation.ips {
-            self.wake_topic(&Topic::Ip(*ip));
+            // Also those who cannot be served: their refusal may name who has left.
+            for (key, _) in self.waiters.on(&Topic::Ip(*ip)) {
+                self.woken.wake(key, None);
+            }
         }
         if let Some(sharing) = &old.sharing {
-            self.wake_topic(&Topic::Sharing(Arc::clone(&sharing.key)));
+            self.wake_group(&sharing.key);
         }
         for (ip, pool) in freed {
             self.wake_next(pool, Family::of(*ip));
         }
     }
 
-    /// Wakes all who wait for the topic and could be served now.
-    fn wake_topic(&mut self, topic: &Topic) {
-        let waiters = self.waiters.on(topic);
+    /// Wakes all of a sharing group that could be served now.
+    fn wake_group(&mut self, sharing: &Arc<str>) {
+        let topic = Topic::Sharing(Arc::clone(sharing));
+        let waiters = self.waiters.on(&topic);
         let served: Vec<_> = waiters
             .filter(|(key, waiter)| self.can_serve(key, waiter))
             .map(|(key, _)| key.clone())

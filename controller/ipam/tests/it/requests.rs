@@ -1,7 +1,7 @@
 use metallb_ipam::FamilyPolicy::{PreferDualStack, RequireDualStack};
 use rstest::rstest;
 
-use crate::world::{Svc, World, pinned, pool, svc};
+use crate::world::{Svc, World, pinned, pool, svc, tcp};
 
 fn world() -> World {
     let buggy = metallb_config::Pool {
@@ -153,4 +153,16 @@ fn a_request_taken_back_changes_nothing() {
     world.quiet().put(svc("a"));
     assert_eq!(world.has("a"), "1.2.3.3");
     assert!(world.writes.is_empty());
+}
+
+#[test]
+fn who_waits_for_an_address_is_told_who_has_it_now() {
+    let mut world = world();
+    world.put(svc("a").ips("1.2.3.1").share("k"));
+    world.put(svc("b").ips("1.2.3.1").share("k").ports(&[tcp(443)]));
+    world.put(svc("w").ips("1.2.3.1"));
+    world.told("address also in use by default/a,default/b");
+    world.quiet().delete("a");
+    world.told("address also in use by default/b");
+    assert_eq!((world.has("b"), world.has("w")), ("1.2.3.1".into(), String::new()));
 }
