@@ -81,6 +81,13 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster with one pool, `p`.
+    async fn with_pool(range: &str) -> Self {
+        let cluster = Self::start().await;
+        cluster.pool("p", range).await;
+        cluster
+    }
+
     async fn install(&self) {
         let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         for crd in metallb_crdgen::crds() {
@@ -128,6 +135,12 @@ impl Cluster {
     async fn service(&self, name: &str) {
         let spec = json!({ "type": "LoadBalancer", "ports": [{ "port": 80 }], "selector": { "app": name } });
         create(&self.services(), json!({ "metadata": { "name": name }, "spec": spec })).await;
+    }
+
+    async fn services_named(&self, names: &[&str]) {
+        for name in names {
+            self.service(name).await;
+        }
     }
 
     async fn ip(&self, name: &str) -> String {
@@ -184,8 +197,7 @@ async fn wait_for<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_gets_an_address_and_everybody_can_see_why() {
     // CTL-2 CTL-9 CTL-124 CTL-126 CTL-127 CTL-129 CTL-131 CTL-132 CTL-141
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/30").await;
+    let cluster = Cluster::with_pool("192.0.2.0/30").await;
     let controller = cluster.controller("controller-1");
     cluster.service("first").await;
     cluster.gets("first", "192.0.2.0").await;
@@ -244,8 +256,7 @@ async fn a_service_gets_an_address_and_everybody_can_see_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_writes_nothing_and_moves_nobody() {
     // CTL-27
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/31").await;
+    let cluster = Cluster::with_pool("192.0.2.0/31").await;
     let controller = cluster.controller("controller-1");
     for (name, ip) in [("z", "192.0.2.0"), ("y", "192.0.2.1")] {
         cluster.service(name).await;
@@ -272,8 +283,7 @@ async fn a_restart_writes_nothing_and_moves_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_two_replicas_writes_and_the_other_takes_over() {
     // CTL-33
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/30").await;
+    let cluster = Cluster::with_pool("192.0.2.0/30").await;
     let first = cluster.controller("controller-1");
     cluster.service("a").await;
     cluster.gets("a", "192.0.2.0").await;
@@ -322,8 +332,7 @@ async fn many_services_at_once_get_one_address_and_one_write_each() {
     use futures::StreamExt;
 
     const COUNT: usize = 300;
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "10.1.0.0/16").await;
+    let cluster = Cluster::with_pool("10.1.0.0/16").await;
     let controller = cluster.controller("controller-1");
     cluster.service("first").await;
     cluster.gets("first", "10.1.0.0").await;

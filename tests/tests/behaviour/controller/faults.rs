@@ -53,6 +53,24 @@ impl Cluster {
         addresses.len() == count && given.len() == count
     }
 
+    /// Waits until all Services, which are so many, have an address.
+    async fn served(&self, count: usize) {
+        wait_for(|| self.is_served(count)).await;
+    }
+
+    /// Waits until so many Services have an address, whoever else has none.
+    async fn given(&self, count: usize) {
+        let given = async || self.addresses().await.values().filter(|ip| !ip.is_empty()).count();
+        wait_for(async || given().await == count).await;
+    }
+
+    /// All who had an address have it still.
+    async fn kept(&self, before: &BTreeMap<String, String>) {
+        let after = self.addresses().await;
+        let kept = before.iter().all(|(name, ip)| after[name] == *ip);
+        assert!(kept, "{before:?} {after:?}");
+    }
+
     async fn in_use(&self, pool: &str) -> i64 {
         let pool = self.ours::<IPAddressPool>().get(pool).await.unwrap();
         pool.status.map_or(-1, |status| status.assigned_ipv4)
@@ -62,8 +80,7 @@ impl Cluster {
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_answer_is_lost_is_not_made_twice() {
     // CTL-12
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/30").await;
+    let cluster = Cluster::with_pool("192.0.2.0/30").await;
     let line = Line::to(&cluster);
     let mut first = true;
     line.set(move |call| match call.is_write_of("a") && std::mem::take(&mut first) {
@@ -73,7 +90,7 @@ async fn a_write_whose_answer_is_lost_is_not_made_twice() {
     let controller = line.controller("controller-1");
     cluster.service("a").await;
     cluster.service("b").await;
-    wait_for(|| async { cluster.is_served(2).await }).await;
+    cluster.served(2).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let versions = cluster.versions().await;
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -86,8 +103,7 @@ async fn a_write_whose_answer_is_lost_is_not_made_twice() {
 async fn lost_and_refused_writes_are_made_again_without_a_leak() {
     // CTL-12
     for fate in [Fate::Lost, Fate::Refused(409), Fate::Refused(500)] {
-        let cluster = Cluster::start().await;
-        cluster.pool("p", "192.0.2.0/30").await;
+        let cluster = Cluster::with_pool("192.0.2.0/30").await;
         let line = Line::to(&cluster);
         let mut left = 5;
         line.set(move |call| {
@@ -96,9 +112,7 @@ async fn lost_and_refused_writes_are_made_again_without_a_leak() {
             if bad { fate } else { Fate::Good }
         });
         let controller = line.controller("controller-1");
-        for name in ["a", "b", "c"] {
-            cluster.service(name).await;
-        }
+        cluster.services_named(&["a", "b", "c"]).await;
         wait_for(|| async { cluster.is_served(3).await && cluster.in_use("p").await == 3 }).await;
         assert_eq!(line.writes(), 8, "{fate:?}: three good ones and five in vain");
         controller.stop().await;
@@ -108,8 +122,7 @@ async fn lost_and_refused_writes_are_made_again_without_a_leak() {
 #[tokio::test(start_paused = true)]
 async fn a_service_whose_writes_are_always_denied_holds_up_nobody() {
     // CTL-32
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/30").await;
+    let cluster = Cluster::with_pool("192.0.2.0/30").await;
     let line = Line::to(&cluster);
     line.set(|call| {
         if call.is_write_of("bad") {
@@ -121,11 +134,8 @@ async fn a_service_whose_writes_are_always_denied_holds_up_nobody() {
     let controller = line.controller("controller-1");
     cluster.service("bad").await;
     wait_for(|| async { line.writes() > 5 }).await;
-    for name in ["a", "b", "c"] {
-        cluster.service(name).await;
-    }
-    let served = || async { cluster.addresses().await.values().filter(|ip| !ip.is_empty()).count() == 3 };
-    wait_for(served).await;
+    cluster.services_named(&["a", "b", "c"]).await;
+    cluster.given(3).await;
     cluster.service("waiting").await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(
@@ -138,7 +148,7 @@ async fn a_service_whose_writes_are_always_denied_holds_up_nobody() {
         .delete("bad", &DeleteParams::default())
         .await
         .unwrap();
-    wait_for(|| async { cluster.is_served(4).await }).await;
+    cluster.served(4).await;
     // The tries for the denied one have become rare.
     let denied = line.calls().iter().filter(|call| call.is_write_of("bad")).count();
     assert!(denied < 30, "{denied} writes of the denied Service");
@@ -148,8 +158,7 @@ async fn a_service_whose_writes_are_always_denied_holds_up_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_service_whose_writes_hang_holds_up_nobody() {
     // CTL-32
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/24").await;
+    let cluster = Cluster::with_pool("192.0.2.0/24").await;
     let line = Line::to(&cluster);
     line.set(|call| {
         if call.is_write_of("bad") {
@@ -165,19 +174,17 @@ async fn a_service_whose_writes_hang_holds_up_nobody() {
     for n in 0..50 {
         cluster.service(&format!("s{n}")).await;
     }
-    let served = || async { cluster.addresses().await.values().filter(|ip| !ip.is_empty()).count() == 50 };
-    wait_for(served).await;
+    cluster.given(50).await;
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     line.mend();
-    wait_for(|| async { cluster.is_served(51).await }).await;
+    cluster.served(51).await;
     controller.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_services_whose_writes_hang_hold_up_nobody() {
     // CTL-32
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/24").await;
+    let cluster = Cluster::with_pool("192.0.2.0/24").await;
     let line = Line::to(&cluster);
     line.set(|call| match call.is_write() && call.path.contains("/bad") {
         true => Fate::Stuck,
@@ -198,20 +205,17 @@ async fn a_hundred_services_whose_writes_hang_hold_up_nobody() {
     wait_for(|| async { !cluster.ip("second").await.is_empty() }).await;
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     line.mend();
-    wait_for(|| async { cluster.is_served(102).await }).await;
+    cluster.served(102).await;
     controller.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_decision_and_write_moves_and_loses_nothing() {
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/29").await;
+    let cluster = Cluster::with_pool("192.0.2.0/29").await;
     let line = Line::to(&cluster);
     let controller = line.controller("controller-1");
-    for name in ["a", "b"] {
-        cluster.service(name).await;
-    }
-    wait_for(|| async { cluster.is_served(2).await }).await;
+    cluster.services_named(&["a", "b"]).await;
+    cluster.served(2).await;
     let before = cluster.addresses().await;
     // Decided, but never written.
     line.set(|call| if call.is_write() { Fate::Stuck } else { Fate::Good });
@@ -223,11 +227,7 @@ async fn a_crash_between_decision_and_write_moves_and_loses_nothing() {
     let next = Line::to(&cluster);
     let controller = next.controller("controller-1");
     wait_for(|| async { cluster.is_served(4).await && cluster.in_use("p").await == 4 }).await;
-    let after = cluster.addresses().await;
-    assert!(
-        before.iter().all(|(name, ip)| after[name] == *ip),
-        "{before:?} {after:?}"
-    );
+    cluster.kept(&before).await;
     assert_eq!(next.writes(), 2);
     controller.stop().await;
 }
@@ -235,26 +235,19 @@ async fn a_crash_between_decision_and_write_moves_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_leader_cut_off_in_the_middle_of_writes_is_succeeded_without_a_second_write() {
     // CTL-33
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/28").await;
+    let cluster = Cluster::with_pool("192.0.2.0/28").await;
     let (first, second) = (Line::to(&cluster), Line::to(&cluster));
     let old = first.controller("controller-1");
     cluster.service("a").await;
-    wait_for(|| async { cluster.is_served(1).await }).await;
+    cluster.served(1).await;
     let new = second.controller("controller-2");
     tokio::time::sleep(Duration::from_secs(20)).await;
     let before = cluster.addresses().await;
     // Nothing of the first arrives any more: not its renewals, not the writes that it decides on.
     first.set(|_| Fate::Stuck);
-    for name in ["b", "c", "d"] {
-        cluster.service(name).await;
-    }
-    wait_for(|| async { cluster.is_served(4).await }).await;
-    let after = cluster.addresses().await;
-    assert!(
-        before.iter().all(|(name, ip)| after[name] == *ip),
-        "{before:?} {after:?}"
-    );
+    cluster.services_named(&["b", "c", "d"]).await;
+    cluster.served(4).await;
+    cluster.kept(&before).await;
     assert_eq!(second.writes(), 3);
     // Its requests were given up long ago; when the line is good again it is a standby, and what it writes is nothing.
     let versions = cluster.versions().await;
@@ -269,12 +262,11 @@ async fn a_leader_cut_off_in_the_middle_of_writes_is_succeeded_without_a_second_
 #[tokio::test(start_paused = true)]
 async fn a_successor_that_sees_the_past_waits_until_it_sees_the_present() {
     // CTL-33
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/28").await;
+    let cluster = Cluster::with_pool("192.0.2.0/28").await;
     let (first, second) = (Line::to(&cluster), Line::to(&cluster));
     let old = first.controller("controller-1");
     cluster.service("a").await;
-    wait_for(|| async { cluster.is_served(1).await }).await;
+    cluster.served(1).await;
     // The successor lists once, and then its watch is silent.
     second.set(|call| match call.watch && call.path.ends_with("/services") {
         true => Fate::Stuck,
@@ -284,7 +276,7 @@ async fn a_successor_that_sees_the_past_waits_until_it_sees_the_present() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     cluster.service("b").await;
     cluster.service("c").await;
-    wait_for(|| async { cluster.is_served(3).await }).await;
+    cluster.served(3).await;
     let before = cluster.addresses().await;
     old.stop().await;
     cluster.service("d").await;
@@ -295,12 +287,8 @@ async fn a_successor_that_sees_the_past_waits_until_it_sees_the_present() {
         "nothing is given while it is not known who has what"
     );
     second.mend();
-    wait_for(|| async { cluster.is_served(4).await }).await;
-    let after = cluster.addresses().await;
-    assert!(
-        before.iter().all(|(name, ip)| after[name] == *ip),
-        "{before:?} {after:?}"
-    );
+    cluster.served(4).await;
+    cluster.kept(&before).await;
     assert_eq!(second.writes(), 1);
     new.stop().await;
 }
@@ -308,12 +296,11 @@ async fn a_successor_that_sees_the_past_waits_until_it_sees_the_present() {
 #[tokio::test(start_paused = true)]
 async fn a_standby_asks_for_the_lease_every_two_seconds_and_writes_nothing() {
     // CTL-33
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/28").await;
+    let cluster = Cluster::with_pool("192.0.2.0/28").await;
     let (first, second) = (Line::to(&cluster), Line::to(&cluster));
     let leader = first.controller("controller-1");
     cluster.service("a").await;
-    wait_for(|| async { cluster.is_served(1).await }).await;
+    cluster.served(1).await;
     let standby = second.controller("controller-2");
     tokio::time::sleep(Duration::from_secs(5)).await;
     let begun = second.calls().len();
@@ -329,13 +316,10 @@ async fn a_standby_asks_for_the_lease_every_two_seconds_and_writes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_while_nothing_changes() {
     // CTL-9 CTL-49
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/31").await;
+    let cluster = Cluster::with_pool("192.0.2.0/31").await;
     let line = Line::to(&cluster);
     let controller = line.controller("controller-1");
-    for name in ["a", "b", "waits"] {
-        cluster.service(name).await;
-    }
+    cluster.services_named(&["a", "b", "waits"]).await;
     let settled = || async { cluster.in_use("p").await == 2 && line.writes() == 3 };
     wait_for(settled).await;
     // Who waits is told of a pool that does not help.
@@ -360,8 +344,7 @@ async fn nothing_is_written_while_nothing_changes() {
 #[tokio::test(start_paused = true)]
 async fn a_change_of_one_pool_writes_only_its_services() {
     // CTL-42
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/30").await;
+    let cluster = Cluster::with_pool("192.0.2.0/30").await;
     cluster.pool("q", "198.51.100.0/30").await;
     let line = Line::to(&cluster);
     let controller = line.controller("controller-1");
@@ -389,21 +372,17 @@ async fn a_change_of_one_pool_writes_only_its_services() {
 #[tokio::test(start_paused = true)]
 async fn a_freed_address_wakes_one_of_many_who_wait() {
     // CTL-5 CTL-6
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/31").await;
+    let cluster = Cluster::with_pool("192.0.2.0/31").await;
     let line = Line::to(&cluster);
     let controller = line.controller("controller-1");
-    for name in ["a", "b"] {
-        cluster.service(name).await;
-    }
-    wait_for(|| async { cluster.is_served(2).await }).await;
+    cluster.services_named(&["a", "b"]).await;
+    cluster.served(2).await;
     for n in 0..20 {
         cluster.service(&format!("waits{n}")).await;
     }
     wait_for(|| async { line.writes() == 22 }).await;
     cluster.services().delete("a", &DeleteParams::default()).await.unwrap();
-    let served = || async { cluster.addresses().await.values().filter(|ip| !ip.is_empty()).count() == 2 };
-    wait_for(served).await;
+    cluster.given(2).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(line.writes(), 23, "one of twenty was written");
     controller.stop().await;

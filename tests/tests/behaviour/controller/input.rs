@@ -311,8 +311,7 @@ async fn a_wrong_request_takes_no_address_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_are_no_text_reach_nobody() {
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/28").await;
+    let cluster = Cluster::with_pool("192.0.2.0/28").await;
     let controller = cluster.controller("controller-1");
     let mut body = serde_json::to_vec(&json!({
         "apiVersion": "v1", "kind": "Service",

@@ -29,8 +29,7 @@ async fn metrics(cluster: &Cluster, port: u16, name: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_makes_the_controller_panic_is_counted_tried_again_and_holds_up_nobody() {
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/30").await;
+    let cluster = Cluster::with_pool("192.0.2.0/30").await;
     let line = Line::to(&cluster);
     line.set(|call| match call.is_write_of("bad") {
         true => Fate::Panic,

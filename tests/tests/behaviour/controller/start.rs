@@ -10,8 +10,7 @@ use super::line::{Fate, Line, wait_for};
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
     for fate in [Fate::Lost, Fate::Refused(500), Fate::Refused(429), Fate::Stuck] {
-        let cluster = Cluster::start().await;
-        cluster.pool("p", "192.0.2.0/30").await;
+        let cluster = Cluster::with_pool("192.0.2.0/30").await;
         cluster.service("a").await;
         let line = Line::to(&cluster);
         line.set(move |_| fate);
@@ -37,8 +36,7 @@ async fn a_controller_that_waits_for_the_api_server_can_be_stopped() {
 // The clock is the real one: what races here are threads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_can_be_stopped_at_any_moment_of_its_start() {
-    let cluster = Cluster::start().await;
-    cluster.pool("p", "192.0.2.0/30").await;
+    let cluster = Cluster::with_pool("192.0.2.0/30").await;
     cluster.service("a").await;
     for millis in 0..40 {
         let controller = cluster.controller("controller-1");
