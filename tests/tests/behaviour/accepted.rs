@@ -1,8 +1,13 @@
 //! What the parser accepts every component can build from: the controller its pools, the speaker its sessions.
 
-use metallb_config::{Backend, Config, Endpoint, Options, Resources, View, parse, rules};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
+use metallb_config::{Backend, Endpoint, Options, Resources, View, parse, rules};
 use metallb_controller::pools::Pools;
 use metallb_speaker::engine::{Effect, Engine, Event, Settings};
+use proptest::prelude::*;
+use serde_json::Value;
 
 use crate::rule_examples::{named, object};
 use crate::validation::resources;
@@ -18,35 +23,93 @@ fn options(node: Option<&str>) -> Options {
     }
 }
 
-/// The good twin of each example among the objects beside it, where all of them are accepted.
-fn accepted() -> Vec<(String, Resources, Config)> {
+fn entries() -> impl Iterator<Item = &'static rules::Entry> {
     let entries = rules::all().into_iter().filter(|entry| entry.kinds[0] != "MetalLB");
-    let of_native = entries.filter(|entry| entry.backends.contains(&Backend::Native));
-    let parsed = of_native.filter_map(|entry| {
+    entries.filter(|entry| entry.backends.contains(&Backend::Native))
+}
+
+/// The good twin of each example among the objects beside it, where all of them are accepted.
+fn accepted() -> Vec<(String, Resources)> {
+    let mixed = entries().map(|entry| {
         let (all, _) = resources(entry.beside.iter().map(object).chain([named(entry, entry.good)]));
-        let parsed = parse(&all, &options(None));
-        parsed
-            .refused
-            .is_empty()
-            .then(|| (entry.rule.to_string(), all, parsed.config))
+        (entry.rule.to_string(), all)
     });
-    parsed.collect()
+    mixed
+        .filter(|(_, all)| parse(all, &options(None)).refused.is_empty())
+        .collect()
+}
+
+/// Good and bad examples of any rules in one cluster, in any order, of few names.
+fn mixed() -> impl Strategy<Value = Resources> {
+    let all = entries().flat_map(|entry| {
+        let own = [named(entry, entry.good), named(entry, entry.bad)];
+        entry.beside.iter().map(object).chain(own).collect::<Vec<_>>()
+    });
+    let one = (prop::sample::select(all.collect::<Vec<_>>()), 0..4);
+    prop::collection::vec(one, 1..25).prop_map(|list| {
+        let mut chosen: Vec<Value> = Vec::new();
+        for (mut object, copy) in list {
+            if copy > 0 {
+                let name = object["metadata"]["name"].as_str().unwrap();
+                object["metadata"]["name"] = format!("{name}-{copy}").into();
+            }
+            let id = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
+            chosen.retain(|other| id(other) != id(&object));
+            chosen.push(object);
+        }
+        resources(chosen.into_iter()).0
+    })
+}
+
+/// How many pools were accepted; the controller uses exactly these.
+fn pools_in_use(all: &Resources) -> usize {
+    let wanted = parse(all, &options(None)).config.pools;
+    let used = Pools::new(Backend::Native).load(all).accepted;
+    assert_eq!(used.unwrap_or_default().pools, wanted);
+    wanted.len()
+}
+
+/// How many peers with an address were accepted, and what is wrong with the rest; each has a session.
+fn sessions(all: &Resources) -> (usize, Vec<String>) {
+    let wanted = parse(all, &options(Some(NODE))).config.peers;
+    let mut engine = Engine::new(Settings {
+        node: NODE.to_owned(),
+        options: options(Some(NODE)),
+        ..Settings::default()
+    });
+    let effects = engine.handle_all([Event::Listed, Event::Resources(Box::new(all.clone()))]);
+    let made: Vec<_> = effects
+        .iter()
+        .rev()
+        .find_map(|effect| match effect {
+            Effect::Peers(sessions) => Some(sessions.iter().map(|session| &session.name).collect()),
+            _ => None,
+        })
+        .unwrap_or_default();
+    let wanted = wanted
+        .values()
+        .filter(|peer| matches!(peer.endpoint, Endpoint::Address(_)));
+    let wanted: Vec<_> = wanted.map(|peer| &peer.name).collect();
+    assert!(wanted.iter().all(|name| made.contains(name)), "{wanted:?} {made:?}");
+    let complaints = effects.iter().filter_map(|effect| match effect {
+        Effect::Configuration(report) => Some(report.errors.clone()),
+        _ => None,
+    });
+    (wanted.len(), complaints.flatten().collect())
 }
 
 #[test]
 fn the_controller_takes_every_pool_into_use() {
     let mut pools = 0;
-    for (rule, all, config) in accepted() {
+    for (rule, all) in accepted() {
         let verdict = Pools::new(Backend::Native).load(&all);
+        let unusable = verdict.accepted.map(|accepted| accepted.unusable);
         assert_eq!(
-            (verdict.refused, verdict.accepted.is_some()),
-            (Vec::new(), true),
+            (verdict.refused, unusable),
+            (Vec::new(), Some(BTreeSet::new())),
             "{rule}"
         );
-        let accepted = verdict.accepted.unwrap_or_default();
-        assert_eq!(accepted.pools, config.pools, "{rule}");
-        assert!(accepted.unusable.is_empty(), "{rule}");
-        pools += config.pools.len();
+        pools += pools_in_use(&all);
     }
     assert!(pools > 20, "only {pools} pools were seen");
 }
@@ -54,33 +117,24 @@ fn the_controller_takes_every_pool_into_use() {
 #[test]
 fn the_speaker_makes_a_session_of_every_peer_that_has_an_address() {
     let mut made = 0;
-    for (rule, all, _) in accepted() {
-        let wanted = parse(&all, &options(Some(NODE))).config.peers;
-        let wanted = wanted
-            .values()
-            .filter(|peer| matches!(peer.endpoint, Endpoint::Address(_)));
-        let wanted: Vec<String> = wanted.map(|peer| peer.name.clone()).collect();
-        let mut engine = Engine::new(Settings {
-            node: NODE.to_owned(),
-            options: options(Some(NODE)),
-            ..Settings::default()
-        });
-        let effects = engine.handle_all([Event::Listed, Event::Resources(Box::new(all))]);
-        let sessions = effects.iter().rev().find_map(|effect| match effect {
-            Effect::Peers(sessions) => Some(sessions.iter().map(|session| session.name.clone()).collect()),
-            _ => None,
-        });
-        let sessions: Vec<String> = sessions.unwrap_or_default();
-        assert!(
-            wanted.iter().all(|name| sessions.contains(name)),
-            "{rule}: {wanted:?} {sessions:?}"
-        );
-        let complaints = effects.iter().filter_map(|effect| match effect {
-            Effect::Configuration(report) => Some(report.errors.clone()),
-            _ => None,
-        });
-        assert_eq!(complaints.flatten().collect::<Vec<_>>(), Vec::<String>::new(), "{rule}");
-        made += sessions.len();
+    for (rule, all) in accepted() {
+        let (count, complaints) = sessions(&all);
+        assert_eq!(complaints, Vec::<String>::new(), "{rule}");
+        made += count;
     }
     assert!(made > 15, "only {made} sessions were made");
+}
+
+#[test]
+fn what_is_accepted_of_any_mixture_is_used_to_the_last_object() {
+    let (pools, made) = (Cell::new(0), Cell::new(0));
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let used = runner.run(&mixed(), |all| {
+        pools.update(|sum| sum + pools_in_use(&all));
+        made.update(|sum| sum + sessions(&all).0);
+        Ok(())
+    });
+    used.unwrap();
+    let seen = (pools.get(), made.get());
+    assert!(seen.0 > 200 && seen.1 > 100, "{seen:?} pools and sessions are no proof");
 }
