@@ -1,6 +1,7 @@
 //! The allocator and the assigner as their users see them.
 #![allow(clippy::unwrap_used)] // helpers of tests are not seen as tests by clippy
 
+mod cost;
 mod dual;
 mod lifecycle;
 mod model;
