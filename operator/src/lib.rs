@@ -25,6 +25,7 @@ mod failure;
 mod finalizer;
 mod inventory;
 mod kinds;
+mod mark;
 mod metrics;
 mod olm;
 mod openshift;

@@ -19,6 +19,7 @@ use crate::{
     failure::Error,
     inventory::{self, Inventory, View},
     kinds::kinds,
+    mark,
     metrics::Metrics,
 };
 
@@ -28,8 +29,8 @@ pub(crate) struct Sync {
     namespace: String,
     pub(crate) inventory: Inventory,
     metrics: Metrics,
-    /// What was applied last, by `Kind/name`: a field that is no longer wanted shows only here.
-    applied: HashMap<String, Value>,
+    /// The marks of what was applied, or found so, by `Kind/name`.
+    applied: HashMap<String, String>,
     /// What upstream's operator left here.
     leftovers: Vec<(String, Arc<Value>)>,
 }
@@ -66,6 +67,7 @@ impl Why {
 /// An object that has to be written.
 struct Due {
     id: String,
+    mark: String,
     resource: ApiResource,
     namespaced: bool,
     wanted: Value,
@@ -90,7 +92,7 @@ impl Sync {
         }
     }
 
-    /// Begins anew: every object is looked at again, and what another operator left is looked for.
+    /// Begins anew: somebody else may have applied meanwhile, and upstream's operator may have left something.
     pub(crate) async fn begin(&mut self) {
         self.applied.clear();
         self.leftovers = adoption::leftovers(&self.client, &self.namespace).await;
@@ -132,39 +134,45 @@ impl Sync {
             info!(event = "applied", object = item.id, why = ?item.why);
             written.0.push((item.why, item.id.clone()));
         }
-        self.applied.insert(item.id.clone(), item.wanted.clone());
+        self.applied.insert(item.id.clone(), item.mark.clone());
     }
 
-    /// Lists the objects that are missing, differ, or differ from what was written last.
-    fn due(&self, wanted: &[Object]) -> Result<Vec<Due>, Error> {
+    /// Lists the objects that are missing, differ, or were applied when something else was wanted.
+    fn due(&mut self, wanted: &[Object]) -> Result<Vec<Due>, Error> {
         let mut due = Vec::new();
         for object in wanted {
             let (id, resource) = (object.to_string(), object.api_resource());
             if self.is_impossible(&resource) {
                 continue;
             }
-            let wanted = serde_json::to_value(object).map_err(|error| Error::Json(id.clone(), error))?;
-            let (live, applied) = (self.inventory.get(&id), self.applied.get(&id));
-            let same = applied == Some(&wanted);
-            if same && live.as_ref().is_some_and(|live| covers(live, &wanted)) {
+            let mut wanted = serde_json::to_value(object).map_err(|error| Error::Json(id.clone(), error))?;
+            let mark = mark::put(&mut wanted);
+            let live = self.inventory.get(&id);
+            if live.as_ref().is_some_and(|live| covers(live, &wanted)) {
+                self.applied.insert(id, mark);
                 continue;
             }
-            let why = match (live, applied) {
-                (None, None) => Why::Created,
-                (None, Some(_)) => Why::Repaired,
-                (Some(_), _) if same => Why::Repaired,
-                (Some(_), _) => Why::Updated,
-            };
             due.push(Due {
+                why: self.why(&id, live.as_deref(), &mark),
                 id,
+                mark,
                 resource,
                 namespaced: object.is_namespaced(),
                 wanted,
-                why,
                 is_new: false,
             });
         }
         Ok(due)
+    }
+
+    /// Says why an object is not as it is wanted.
+    fn why(&self, id: &str, live: Option<&Value>, mark: &str) -> Why {
+        let applied = self.applied.get(id).map(String::as_str);
+        match live {
+            None if applied.is_none() => Why::Created,
+            Some(live) if ![mark::of(live), applied].contains(&Some(mark)) => Why::Updated,
+            _ => Why::Repaired,
+        }
     }
 
     /// Tells whether the cluster is known to lack the kind, which some clusters do.

@@ -43,8 +43,13 @@ pub(crate) struct Call {
 impl Call {
     /// Tells whether it may have changed something that is deployed.
     pub(crate) fn is_write(&self) -> bool {
+        self.is_about_deployment() && !self.query.contains("dryRun=All")
+    }
+
+    /// Tells whether it changes something that is deployed, or asks what would change.
+    pub(crate) fn is_about_deployment(&self) -> bool {
         let told = ["/events", "/leases", "/authorization.k8s.io/"];
-        self.method != "GET" && !self.query.contains("dryRun=All") && !told.iter().any(|part| self.path.contains(part))
+        self.method != "GET" && !told.iter().any(|part| self.path.contains(part))
     }
 }
 

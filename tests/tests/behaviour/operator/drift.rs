@@ -171,3 +171,39 @@ async fn a_set_of_which_a_field_was_added_is_left_alone() {
     operator.stop().await;
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happened_while_no_operator_ran_is_mended_by_the_next() {
+    // OP-15 OP-36
+    let cluster = Cluster::start().await;
+    let operator = cluster.operator();
+    cluster.create(json!({ "nodeSelector": { "rack": "a" } })).await;
+    cluster.available().await;
+    operator.stop().await;
+    // What was deployed has all that is wanted now, and a selector more.
+    cluster.change(json!({ "nodeSelector": null })).await;
+    let deployments = cluster.ours::<k8s_openapi::api::apps::v1::Deployment>();
+    let elsewhere = json!({ "kubernetes.io/os": "none" });
+    let edit = Patch::Merge(json!({ "spec": { "template": { "spec": { "nodeSelector": elsewhere } } } }));
+    deployments
+        .patch("controller", &PatchParams::default(), &edit)
+        .await
+        .unwrap();
+
+    let operator = cluster.operator();
+    wait_for("the selector to go", || async {
+        let sets = cluster.ours::<k8s_openapi::api::apps::v1::DaemonSet>();
+        let pod = sets.get("speaker").await.unwrap().spec.unwrap().template.spec.unwrap();
+        !pod.node_selector.unwrap().contains_key("rack")
+    })
+    .await;
+    wait_for("the edit to be undone", || async {
+        let found = deployments.get("controller").await.unwrap();
+        let pod = found.spec.unwrap().template.spec.unwrap();
+        pod.node_selector.unwrap()["kubernetes.io/os"] == "linux"
+    })
+    .await;
+    cluster.available().await;
+    operator.stop().await;
+    cluster.end().await;
+}

@@ -85,6 +85,13 @@ async fn a_settled_operator_writes_nothing_and_neither_does_its_successor() {
     })
     .await;
     tokio::time::sleep(Duration::from_secs(2)).await;
+    // Taking the finalizer is all: nothing is applied to see whether it changes anything, not even as a rehearsal.
+    let calls = operator.between.calls();
+    let asked: Vec<_> = calls.iter().filter(|call| call.is_about_deployment()).collect();
+    assert!(
+        matches!(asked[..], [call] if call.path.ends_with("/metallbs/metallb")),
+        "{asked:?}"
+    );
     assert_eq!(cluster.revisions().await, revisions);
     assert_eq!(cluster.resource().await.status, status);
     operator.stop().await;
