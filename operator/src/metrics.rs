@@ -1,10 +1,6 @@
 //! What the operator counts. Upstream: nothing of its own.
 
-use std::net::SocketAddr;
-
-use anyhow::Context;
 use axum::{Router, extract::State as Shared, http::StatusCode, routing::get};
-use metallb_runtime::CancellationToken;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::conditions::{State, TYPES};
@@ -75,18 +71,10 @@ impl Metrics {
     }
 }
 
-/// Serves `/metrics` over plain HTTP until `stop`.
-pub(crate) async fn serve(address: SocketAddr, metrics: Metrics, stop: CancellationToken) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("cannot serve metrics on {address}"))?;
-    let router = Router::new().route(
-        "/metrics",
-        get(|Shared(metrics): Shared<Metrics>| async move { metrics.text() }),
-    );
-    axum::serve(listener, router.with_state(metrics))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await?;
-    Ok(())
+/// What is served.
+pub(crate) fn router(metrics: Metrics) -> Router {
+    let text = get(|Shared(metrics): Shared<Metrics>| async move { metrics.text() });
+    Router::new().route("/metrics", text).with_state(metrics)
 }
 
 #[cfg(test)]

@@ -54,7 +54,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     );
     tasks.spawn("webhook readiness", report(ready, health.clone(), stop.clone()));
     if let Some(address) = args.metrics_addr.0 {
-        tasks.spawn("metrics server", metrics::serve(address, metrics.clone(), stop.clone()));
+        let (router, halt) = (metrics::router(metrics.clone()), stop.clone());
+        tasks.spawn("metrics server", async move {
+            Ok(admin::serve_plain(address, router, halt).await?)
+        });
     }
     if args.external_metallb_webhook_server {
         info!("the webhook server reads TLS settings by itself: its pods are not restarted");

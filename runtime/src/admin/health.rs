@@ -6,10 +6,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use tokio_util::sync::CancellationToken;
 
-use super::Error;
+use super::{Error, serve_plain};
 
 /// What the process still waits for before it is ready; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -56,14 +55,7 @@ impl Health {
 /// # Errors
 /// When the address cannot be bound.
 pub async fn serve_health(address: SocketAddr, health: Health, stop: CancellationToken) -> Result<(), Error> {
-    let failed = |source| Error::Serve { address, source };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
-    // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, router(health))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .map_err(failed)
+    serve_plain(address, router(health), stop).await
 }
 
 fn router(health: Health) -> Router {

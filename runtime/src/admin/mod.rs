@@ -3,10 +3,12 @@
 mod access;
 mod health;
 mod metrics;
+mod plain;
 
 pub use access::{Access, Authorizer};
 pub use health::{Health, serve_health};
 pub use metrics::{MetricsOptions, register_process, serve_metrics};
+pub use plain::serve_plain;
 
 /// Failure to serve.
 #[derive(Debug, thiserror::Error)]
