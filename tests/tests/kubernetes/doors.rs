@@ -60,12 +60,12 @@ async fn generations(kubectl: &Kubectl<'_>, file: &str) -> Result<String> {
         .await
 }
 
-fn path(file: &str) -> String {
+pub(crate) fn path(file: &str) -> String {
     format!("{}/../manifests/{file}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What the files for Prometheus rely on: the kinds of its operator, as far as there are objects of them, and where it is.
-async fn prometheus(kubectl: &Kubectl<'_>) -> Result<()> {
+pub(crate) async fn prometheus(kubectl: &Kubectl<'_>) -> Result<()> {
     let definition = |kind: &str| {
         let plural = format!("{}s", kind.to_lowercase());
         format!(

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
 mod ask;
+mod deletion;
 mod doors;
 mod kubectl;
 mod limits;
@@ -67,6 +68,12 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::NEWEST,
             skip: kubectl::obstacle,
             body: doors::plain,
+        },
+        Test {
+            name: "deleting_a_manifest_takes_away_what_it_made",
+            on: ControlPlaneKind::NEWEST,
+            skip: kubectl::obstacle,
+            body: deletion::of_the_files,
         },
         Test {
             name: "metrics_are_given_to_those_who_may_read_them",
