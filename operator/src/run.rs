@@ -32,8 +32,7 @@ const WEBHOOK: &str = "webhook certificates";
 /// # Errors
 /// The environment cannot be used, or a task ended by itself.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
-    let environment = Environment::from_variables(|name| std::env::var(name).ok())?;
-    tls_options(&environment.tls).check()?;
+    let environment = environment(|name| std::env::var(name).ok())?;
     let client = client::connect(event_source::OPERATOR).await?;
     let metrics = Metrics::new()?;
     let health = Health::waiting_for([CLUSTER, WEBHOOK]);
@@ -77,6 +76,21 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let ended = tasks.join(GRACE).await;
     held.give_up().await;
     Ok(ended?)
+}
+
+/// What the variables say, with the TLS settings that count.
+///
+/// Their names are judged even where they have no effect, as upstream does: cipher suites have none with TLS 1.3.
+fn environment(variable: impl Fn(&'static str) -> Option<String>) -> anyhow::Result<Environment> {
+    let mut environment = Environment::from_variables(variable)?;
+    let told = environment.tls.clone();
+    environment.tls = told.clone().effective();
+    let named = TlsSettings {
+        min_version: environment.tls.min_version.clone(),
+        ..told
+    };
+    tls_options(&named).check_names()?;
+    Ok(environment)
 }
 
 /// A name for this process among its replicas.
@@ -156,5 +170,73 @@ fn tls_options(settings: &TlsSettings) -> tls::Options {
         min_version: settings.min_version.clone(),
         cipher_suites: settings.cipher_suites.clone(),
         curve_preferences: settings.curve_preferences.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CIPHERS: &str = "TLS_CIPHER_SUITES";
+    const CURVES: &str = "TLS_CURVE_PREFERENCES";
+    const VERSION: &str = "TLS_MIN_VERSION";
+
+    fn started(told: &[(&str, &str)]) -> anyhow::Result<Environment> {
+        let base = [
+            ("OPERATOR_NAMESPACE", "metallb-system"),
+            ("CONTROLLER_IMAGE", "metallb:1"),
+            ("SPEAKER_IMAGE", "metallb:1"),
+        ];
+        environment(|name| {
+            let found = told.iter().chain(&base).find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    // OP-52
+    #[test]
+    fn what_upstream_takes_of_tls_is_taken() {
+        let suite = (CIPHERS, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
+        for (told, version) in [
+            (&[][..], ""),
+            (&[(VERSION, "VersionTLS10")], "VersionTLS12"),
+            (&[(VERSION, "VersionTLS11")], "VersionTLS12"),
+            (
+                &[
+                    (VERSION, "VersionTLS12"),
+                    (CIPHERS, " TLS_AES_128_GCM_SHA256, TLS_RSA_WITH_AES_128_CBC_SHA"),
+                ],
+                "VersionTLS12",
+            ),
+            (&[suite], ""),
+            (&[(VERSION, "VersionTLS13"), suite], "VersionTLS13"),
+            (&[(CURVES, "29, 23,24,25,4588")], ""),
+        ] {
+            let tls = started(told).unwrap().tls;
+            assert_eq!(tls.min_version, version, "{told:?}");
+            tls_options(&tls).check().unwrap();
+        }
+    }
+
+    // OP-52
+    #[test]
+    fn what_upstream_refuses_of_tls_is_refused() {
+        for (variable, value, wrong) in [
+            (CIPHERS, "FAKE_CIPHER", "FAKE_CIPHER"),
+            (CIPHERS, "TLS_AES_128_GCM_SHA256,x", "x"),
+            (CURVES, "X25519", "X25519"),
+            (CURVES, "0", "0"),
+            (CURVES, "65536", "65536"),
+            (CURVES, "29,1", "1"),
+            (CURVES, "29,29", "29"),
+            (CURVES, "29,,23", ""),
+            (VERSION, "VersionTLS99", "VersionTLS99"),
+            (VERSION, "1.3", "1.3"),
+        ] {
+            let error = started(&[(variable, value)]).unwrap_err().to_string();
+            let flag = variable.to_lowercase().replace('_', "-");
+            assert!(error.starts_with(&format!("parsing {flag}: ")), "{value}: {error}");
+            assert!(error.contains(&format!("{wrong:?}")), "{value}: {error}");
+        }
     }
 }

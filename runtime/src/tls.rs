@@ -7,6 +7,36 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{NamedGroup, ServerConfig, SupportedProtocolVersion, version};
 
+/// Cipher suites that have a name in Go and that nobody here speaks: named, they are left out. Those of TLS 1.3 are always
+/// offered.
+const NOT_OFFERED: [&str; 21] = [
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA",
+    "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_RC4_128_SHA",
+    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_RSA_WITH_RC4_128_SHA",
+    // Go's old names of suites that it has under IANA's, too.
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
+];
+
+/// The same of curves: P-521 and X25519 with ML-KEM-768.
+const CURVES_NOT_OFFERED: [u16; 2] = [25, 4588];
+
 static NEWEST: [&SupportedProtocolVersion; 1] = [&version::TLS13];
 static BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
@@ -14,20 +44,23 @@ static BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not `VersionTLS12` or `VersionTLS13`.
-    #[error("unsupported TLS version {0:?}: must be VersionTLS12 or VersionTLS13")]
+    #[error("parsing tls-min-version: unsupported TLS version {0:?}: must be VersionTLS12 or VersionTLS13")]
     Version(String),
-    /// No cipher suite of that name is implemented.
-    #[error("unknown or unsupported TLS cipher suite {0:?}")]
+    /// No cipher suite has that name.
+    #[error("parsing tls-cipher-suites: unknown TLS cipher suite {0:?}")]
     Cipher(String),
     /// TLS 1.3 does not let one choose.
     #[error("TLS cipher suites cannot be set when the minimum version is VersionTLS13")]
     CiphersWithTls13,
-    /// Not the number of an implemented curve.
-    #[error("unknown or unsupported TLS curve {0:?}")]
+    /// Not the number of a curve.
+    #[error("parsing tls-curve-preferences: unknown TLS curve {0:?}")]
     Curve(String),
     /// The curve is listed twice.
-    #[error("TLS curve {0:?} is listed twice")]
+    #[error("parsing tls-curve-preferences: TLS curve {0:?} is listed twice")]
     DuplicateCurve(String),
+    /// Of the curves none is implemented.
+    #[error("parsing tls-curve-preferences: none of the TLS curves {0:?} is supported")]
+    NoCurve(String),
     /// The certificate or key is not PEM.
     #[error("cannot read certificate or key")]
     Pem(#[from] rustls::pki_types::pem::Error),
@@ -109,6 +142,19 @@ impl Options {
         self.versions().map(drop)
     }
 
+    /// Checks each option by itself: cipher suites may be named where they have no effect.
+    ///
+    /// # Errors
+    /// When an option names something unknown.
+    pub fn check_names(&self) -> Result<(), Error> {
+        let provider = ring::default_provider();
+        known_suites(&self.cipher_suites, &provider)?;
+        if !self.curve_preferences.is_empty() {
+            curves(&self.curve_preferences, &provider.kx_groups)?;
+        }
+        self.versions().map(drop)
+    }
+
     fn versions(&self) -> Result<&'static [&'static SupportedProtocolVersion], Error> {
         match self.min_version.as_str() {
             "" | "VersionTLS13" => Ok(&NEWEST),
@@ -119,15 +165,10 @@ impl Options {
 
     fn provider(&self) -> Result<CryptoProvider, Error> {
         let mut provider = ring::default_provider();
-        let wanted = listed(&self.cipher_suites);
+        let wanted = known_suites(&self.cipher_suites, &provider)?;
         if !wanted.is_empty() {
             if self.min_version != "VersionTLS12" {
                 return Err(Error::CiphersWithTls13);
-            }
-            for name in &wanted {
-                if !provider.cipher_suites.iter().any(|suite| suite_name(suite) == *name) {
-                    return Err(Error::Cipher((*name).to_owned()));
-                }
             }
             provider
                 .cipher_suites
@@ -140,8 +181,15 @@ impl Options {
     }
 }
 
-fn listed(text: &str) -> Vec<&str> {
-    text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+fn known_suites<'a>(text: &'a str, provider: &CryptoProvider) -> Result<Vec<&'a str>, Error> {
+    let known = |name: &&str| {
+        NOT_OFFERED.contains(name) || provider.cipher_suites.iter().any(|suite| suite_name(suite) == **name)
+    };
+    let names: Vec<_> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    match names.iter().find(|name| !known(name)) {
+        Some(unknown) => Err(Error::Cipher((*unknown).to_owned())),
+        None => Ok(names),
+    }
 }
 
 fn suite_name(suite: &rustls::SupportedCipherSuite) -> String {
@@ -149,19 +197,23 @@ fn suite_name(suite: &rustls::SupportedCipherSuite) -> String {
 }
 
 fn curves(text: &str, known: &[&'static dyn SupportedKxGroup]) -> Result<Vec<&'static dyn SupportedKxGroup>, Error> {
+    let mut seen = Vec::new();
     let mut groups: Vec<&'static dyn SupportedKxGroup> = Vec::new();
-    for number in listed(text) {
-        let unknown = || Error::Curve(number.to_owned());
-        let name = NamedGroup::from(number.parse::<u16>().map_err(|_| unknown())?);
-        let group = known
-            .iter()
-            .copied()
-            .find(|group| group.name() == name)
-            .ok_or_else(unknown)?;
-        if groups.iter().any(|earlier| earlier.name() == name) {
-            return Err(Error::DuplicateCurve(number.to_owned()));
+    for part in text.split(',').map(str::trim) {
+        let unknown = || Error::Curve(part.to_owned());
+        let number: u16 = part.parse().map_err(|_| unknown())?;
+        if seen.contains(&number) {
+            return Err(Error::DuplicateCurve(part.to_owned()));
         }
-        groups.push(group);
+        seen.push(number);
+        match known.iter().find(|group| group.name() == NamedGroup::from(number)) {
+            Some(group) => groups.push(*group),
+            None if CURVES_NOT_OFFERED.contains(&number) => {}
+            None => return Err(unknown()),
+        }
+    }
+    if groups.is_empty() {
+        return Err(Error::NoCurve(text.to_owned()));
     }
     Ok(groups)
 }
@@ -183,6 +235,7 @@ mod tests {
     #[case::default("", "", "")]
     #[case::tls13("VersionTLS13", "", "29,23")]
     #[case::tls12("VersionTLS12", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "")]
+    #[case::not_offered("VersionTLS12", "TLS_RSA_WITH_AES_128_CBC_SHA", "29,25,4588")]
     fn known_options_make_a_server(#[case] min: &str, #[case] ciphers: &str, #[case] curves: &str) {
         let config = options(min, ciphers, curves).server_config(&self_signed().unwrap(), false);
         assert_eq!(config.unwrap().alpn_protocols, [b"http/1.1".to_vec()]);
@@ -193,6 +246,7 @@ mod tests {
     #[case::cipher("VersionTLS12", "TLS_NULL", "")]
     #[case::cipher_with_tls13("", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "")]
     #[case::curve("", "", "1")]
+    #[case::curves_not_offered("", "", "25,4588")]
     #[case::curve_name("", "", "X25519")]
     #[case::duplicate("", "", "29,29")]
     fn unknown_options_are_refused(#[case] min: &str, #[case] ciphers: &str, #[case] curves: &str) {

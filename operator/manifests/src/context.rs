@@ -172,7 +172,7 @@ impl<'a> Context<'a> {
     pub(crate) fn tls(&self) -> TlsSettings {
         let environment = &self.environment.tls;
         let Some(tls) = self.spec.tls.as_ref() else {
-            return environment.clone();
+            return environment.clone().effective();
         };
         let or = |text: String, other: &String| if text.is_empty() { other.clone() } else { text };
         let curves: Vec<_> = tls.curve_preferences.iter().map(ToString::to_string).collect();

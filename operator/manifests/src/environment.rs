@@ -21,7 +21,7 @@ pub struct Environment {
     pub frr_k8s_external_namespace: Option<String>,
     /// The ports of the deployed processes.
     pub ports: Ports,
-    /// TLS settings that are passed on to the deployed processes.
+    /// TLS settings that are passed on to the deployed processes, as they were told; see [`TlsSettings::effective`].
     pub tls: TlsSettings,
     /// `DEPLOY_PODMONITORS` or `DEPLOY_SERVICEMONITORS`: how Prometheus is told where the metrics are.
     pub monitors: Monitors,
@@ -102,8 +102,13 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Drops the cipher suites where TLS 1.3 leaves no choice: operands refuse to start with both.
-    pub(crate) fn effective(mut self) -> Self {
+    /// What of it can be had: nobody here speaks less than TLS 1.2, and operands refuse to start with cipher suites where
+    /// TLS 1.3 leaves no choice.
+    #[must_use]
+    pub fn effective(mut self) -> Self {
+        if matches!(self.min_version.as_str(), "VersionTLS10" | "VersionTLS11") {
+            "VersionTLS12".clone_into(&mut self.min_version);
+        }
         if matches!(self.min_version.as_str(), "" | "VersionTLS13") {
             self.cipher_suites.clear();
         }
@@ -191,8 +196,7 @@ impl Environment {
                 cipher_suites: text("TLS_CIPHER_SUITES").unwrap_or_default(),
                 curve_preferences: text("TLS_CURVE_PREFERENCES").unwrap_or_default(),
                 min_version: text("TLS_MIN_VERSION").unwrap_or_default(),
-            }
-            .effective(),
+            },
             monitors: monitors(is_true("DEPLOY_PODMONITORS"), is_true("DEPLOY_SERVICEMONITORS"))?,
             alerts: is_true("DEPLOY_PROMETHEUSRULES"),
             network_policies: !is_true("DISABLE_NETWORK_POLICIES"),
@@ -299,10 +303,20 @@ mod tests {
     // OP-52
     #[test]
     fn cipher_suites_count_only_where_they_can_be_chosen() {
-        let suites = ("TLS_CIPHER_SUITES", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
-        assert_eq!(with(&[("TLS_CIPHER_SUITES", "x")]).unwrap().tls, TlsSettings::default());
-        let extra: &'static [_] = Box::leak(Box::new([suites, ("TLS_MIN_VERSION", "VersionTLS12")]));
-        assert_eq!(with(extra).unwrap().tls.cipher_suites, suites.1);
+        let effective = |min_version: &str| {
+            let told = TlsSettings {
+                cipher_suites: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".to_owned(),
+                min_version: min_version.to_owned(),
+                ..TlsSettings::default()
+            };
+            let had = told.effective();
+            (had.min_version, had.cipher_suites.is_empty())
+        };
+        assert_eq!(effective(""), (String::new(), true));
+        assert_eq!(effective("VersionTLS13"), ("VersionTLS13".to_owned(), true));
+        for version in ["VersionTLS10", "VersionTLS11", "VersionTLS12"] {
+            assert_eq!(effective(version), ("VersionTLS12".to_owned(), false), "{version}");
+        }
     }
 
     #[test]

@@ -51,9 +51,10 @@ pub(crate) fn object(example: &Object) -> Value {
 
 /// The object that an entry is about.
 pub(crate) fn named(entry: &Entry, text: &'static str) -> Value {
+    let kind = entry.kinds[0];
     object(&Object {
-        kind: entry.kinds[0],
-        name: NAME,
+        kind,
+        name: if kind == "MetalLB" { "metallb" } else { NAME },
         text,
     })
 }

@@ -2,10 +2,12 @@
 //!
 //! Each test runs in namespaces of its own, which vanish with it; what this machine cannot run is skipped aloud.
 
+mod admission;
 mod faults;
 mod load;
 mod operator;
 mod path;
+mod process;
 
 use std::process::ExitCode;
 
@@ -79,6 +81,24 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::NEWEST,
             skip: || None,
             body: operator::orphans,
+        },
+        Test {
+            name: "a_resource_that_has_no_effect_is_refused_and_otherwise_says_so",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: admission::misplaced,
+        },
+        Test {
+            name: "no_request_fails_while_the_operators_certificate_is_renewed_ahead_of_its_end",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: admission::renewal,
+        },
+        Test {
+            name: "the_operator_is_ready_when_its_webhook_can_serve_and_not_before",
+            on: ControlPlaneKind::NEWEST,
+            skip: || None,
+            body: process::by_itself,
         },
     ])
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PropagationPolicy};
 use kube::{Api, Client, ResourceExt};
-use metallb_api::{BGPPeer, MetalLB, MetalLBSpec, MetalLBStatus};
+use metallb_api::{MetalLB, MetalLBSpec, MetalLBStatus};
 use metallb_lab::{Inside, Lab, Options, RouterKind, Steps, wait_for};
 use metallb_manifests::{Environment, Object, desired};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ use crate::path::Outcome;
 const NAMESPACE: &str = "metallb-system";
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn small(options: Options) -> Options {
+pub(crate) fn small(options: Options) -> Options {
     Options {
         nodes: 1,
         router: RouterKind::Builtin,
@@ -46,7 +46,7 @@ fn deployed(spec: &MetalLBSpec) -> Result<Vec<Object>> {
 
 async fn exists(client: &Client, object: &Object) -> Result<bool> {
     let kind = object.api_resource();
-    let api: Api<kube::api::DynamicObject> = if object.is_namespaced() {
+    let api: Api<DynamicObject> = if object.is_namespaced() {
         Api::namespaced_with(client.clone(), NAMESPACE, &kind)
     } else {
         Api::all_with(client.clone(), &kind)
@@ -101,13 +101,49 @@ async fn holds(client: &Client, type_: &str) -> Result<()> {
     .await
 }
 
-/// A peer with what upstream's webhooks take only of users of FRR.
-fn peer_of_frr_users() -> Result<BGPPeer> {
-    Ok(serde_json::from_value(json!({
-        "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": { "name": "rich", "namespace": NAMESPACE },
-        "spec": { "myASN": 64512, "dynamicASN": "external", "peerAddress": "192.0.2.1", "holdTime": "9s",
-            "keepaliveTime": "3s", "connectTime": "5s", "enableGracefulRestart": true },
-    }))?)
+/// What upstream's webhooks take only where FRR runs: version, kind, spec.
+fn of_frr_users() -> [(&'static str, &'static str, Value); 7] {
+    let peer = |mut spec: Value| {
+        spec["myASN"] = 64512.into();
+        ("v1beta2", "BGPPeer", spec)
+    };
+    let timers = json!({ "peerASN": 1, "peerAddress": "192.0.2.2", "holdTime": "9s", "keepaliveTime": "3s", "connectTime": "5s" });
+    let graceful =
+        json!({ "peerASN": 1, "peerAddress": "192.0.2.3", "enableGracefulRestart": true, "localASN": 64513 });
+    let in_vrf = json!({ "peerASN": 1, "peerAddress": "192.0.2.4", "vrf": "red", "dualStackAddressFamily": true });
+    let large = json!({ "communities": ["large:64512:1:2"] });
+    [
+        peer(json!({ "dynamicASN": "external", "peerAddress": "192.0.2.1" })),
+        peer(timers),
+        peer(graceful),
+        peer(in_vrf),
+        peer(json!({ "peerASN": 1, "interface": "eth1" })),
+        ("v1beta1", "IPAddressPool", json!({ "addresses": ["fc00::/120"] })),
+        ("v1beta1", "BGPAdvertisement", large),
+    ]
+}
+
+/// Waits until admission takes all of that; pools stay, so that the advertisement reaches one of IPv6.
+async fn accepts_what_frr_users_have(client: &Client) -> Result<()> {
+    for (number, (version, kind, spec)) in of_frr_users().into_iter().enumerate() {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("metallb.io", version, kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
+        let object = DynamicObject::new(&format!("rich-{number}"), &resource).data(json!({ "spec": spec }));
+        let params = PatchParams::apply("test").force();
+        let params = if kind == "IPAddressPool" {
+            params
+        } else {
+            params.dry_run()
+        };
+        wait_for(&format!("{kind} with {spec} to be accepted"), PATIENCE, async || {
+            Ok(api
+                .patch(&object.name_any(), &params, &Patch::Apply(&object))
+                .await
+                .ok())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 // OP-22 OP-23 OP-24 OP-45 OP-50 OP-55 OP-60 OP-61
@@ -118,11 +154,7 @@ pub(crate) fn back_ends(inside: Inside, options: Options) -> Outcome {
         steps.apply_crds().await?;
         // The Deployments are available by their probes: the webhooks can be called.
         steps.install_operator().await?;
-        let peers: Api<BGPPeer> = Api::namespaced(client.clone(), NAMESPACE);
-        wait_for("the webhooks of the configuration", PATIENCE, async || {
-            Ok(peers.create(&PostParams::default(), &peer_of_frr_users()?).await.ok())
-        })
-        .await?;
+        accepts_what_frr_users_have(&client).await?;
         steps.create_metallb().await?;
         let mut objects = deployed(&MetalLBSpec::default())?;
         for backend in ["frr-k8s", "frr", "frr-k8s-external", "native"] {
@@ -131,6 +163,7 @@ pub(crate) fn back_ends(inside: Inside, options: Options) -> Outcome {
                 let owners = object.metadata().owner_references.as_ref();
                 ensure!(object.is_namespaced() || owners.is_none(), "{object} has an owner");
             }
+            accepts_what_frr_users_have(&client).await?;
         }
         holds(&client, "Available").await?;
         lab.stop().await;

@@ -26,15 +26,11 @@ pub(super) fn judge(request: &Request, rules: &Rules) -> serde_json::Result<Verd
         .namespace()
         .or_else(|| request.namespace.clone())
         .unwrap_or_default();
+    let mut errors = misplaced(&object.name_any(), &namespace, &rules.namespace);
     let mut warnings = Vec::new();
-    // Upstream says so in the status only (O-7) or not at all (O-8); such objects must stay possible.
-    if object.name_any() != names::METALLB_RESOURCE {
-        let reason = format!("only the MetalLB named {} has an effect", names::METALLB_RESOURCE);
-        warnings.push(Problem::new(Rule::O7, "metadata.name", reason));
-    }
-    if namespace != rules.namespace {
-        let reason = format!("only a MetalLB in namespace {} has an effect", rules.namespace);
-        warnings.push(Problem::new(Rule::O8, "metadata.namespace", reason));
+    // One that was there before the webhook was can be changed: neither name nor namespace can.
+    if request.operation == Operation::Update {
+        warnings.append(&mut errors);
     }
     if object.spec.image.is_some() {
         let reason = "image is deprecated and has no effect";
@@ -42,12 +38,26 @@ pub(super) fn judge(request: &Request, rules: &Rules) -> serde_json::Result<Verd
     }
     let backend = object.spec.backend().unwrap_or_default();
     warnings.extend(config::warnings(&object.spec, backend).into_iter().map(problem));
-    let errors = check(&object.spec, rules.frrk8s_external_namespace.as_deref());
+    errors.extend(check(&object.spec, rules.frrk8s_external_namespace.as_deref()));
     Ok(Verdict {
         errors,
         warnings,
         undecodable: false,
     })
+}
+
+/// Says that a resource has no effect. Upstream: told by the status (O-7), or not at all (O-8).
+fn misplaced(name: &str, namespace: &str, right: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if name != names::METALLB_RESOURCE {
+        let reason = format!("only the MetalLB named {} has an effect", names::METALLB_RESOURCE);
+        problems.push(Problem::new(Rule::O7, "metadata.name", reason));
+    }
+    if namespace != right {
+        let reason = format!("only a MetalLB in namespace {right} has an effect");
+        problems.push(Problem::new(Rule::O8, "metadata.namespace", reason));
+    }
+    problems
 }
 
 /// Lists everything that is wrong with the spec; the operator asks again before it deploys.

@@ -477,15 +477,19 @@ fn a_good_metallb_is_allowed() {
     assert!(judge(&request, &Resources::default(), &external).allowed());
 }
 
-#[test] // O-7, O-8
-fn a_metallb_of_another_name_or_namespace_is_warned_of() {
+#[test] // O-7, O-8, OP-9
+fn a_metallb_of_another_name_or_namespace_is_refused_and_one_that_exists_may_be_changed() {
     let mut other = metallb(json!({}));
     other["metadata"]["name"] = "other".into();
     other["metadata"]["namespace"] = "default".into();
-    assert_eq!(
-        allowed(&create(Kind::MetalLb, other), &Resources::default())
-            .warnings
-            .len(),
-        2
-    );
+    for word in [
+        "metadata.name: only the MetalLB named metallb",
+        "metadata.namespace: only",
+    ] {
+        denied(&create(Kind::MetalLb, other.clone()), &Resources::default(), word);
+    }
+    let mut changed = other.clone();
+    changed["spec"]["logLevel"] = "debug".into();
+    let verdict = allowed(&update(Kind::MetalLb, other, changed), &Resources::default());
+    assert_eq!(verdict.warnings.len(), 2);
 }

@@ -58,26 +58,20 @@ pub(super) const RULES: &[&Entry] = &[
         "{controllerConfig: {affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: zone}}]}}}}",
         "weight 0 must be in the range 1-100",
     ),
-    &Entry {
-        at: WARNED,
-        ..metallb(
-            Rule::O7,
-            "has another name than metallb",
-            "{metadata: {name: other}, spec: {}}",
-            "{metadata: {name: metallb}, spec: {}}",
-            "only the MetalLB named metallb has an effect",
-        )
-    },
-    &Entry {
-        at: WARNED,
-        ..metallb(
-            Rule::O8,
-            "is in another namespace than the operator",
-            "{metadata: {name: metallb, namespace: default}, spec: {}}",
-            "{metadata: {name: metallb}, spec: {}}",
-            "only a MetalLB in namespace metallb-system has an effect",
-        )
-    },
+    &metallb(
+        Rule::O7,
+        "has another name than metallb; one that exists may be changed, with a warning",
+        "{metadata: {name: other}, spec: {}}",
+        "{metadata: {name: metallb}, spec: {}}",
+        "only the MetalLB named metallb has an effect",
+    ),
+    &metallb(
+        Rule::O8,
+        "is in another namespace than the operator; one that exists may be changed, with a warning",
+        "{metadata: {name: metallb, namespace: default}, spec: {}}",
+        "{metadata: {name: metallb}, spec: {}}",
+        "only a MetalLB in namespace metallb-system has an effect",
+    ),
     &Entry {
         at: WARNED,
         ..metallb(
