@@ -114,9 +114,11 @@ impl Reconciler {
             self.queue.add_after(key.clone(), NETWORK_OPERATOR);
             return self.refuse(key, Some(resource), state).await;
         }
-        finalizer::hold(&self.client, resource).await?;
         self.note_backend(resource, backend);
-        let written = self.sync.deploy(&objects).await?;
+        // A deletion must wait from the first write on.
+        let hold = finalizer::hold(&self.client, resource);
+        let (due, ()) = tokio::try_join!(self.sync.rehearsed(&objects), hold)?;
+        let written = self.sync.perform(due).await?;
         self.teller.written(resource, &written);
         let settled = self.prune(resource, backend, &objects).await?;
         self.failing_since = None;

@@ -65,7 +65,7 @@ impl Why {
 }
 
 /// An object that has to be written.
-struct Due {
+pub(crate) struct Due {
     id: String,
     mark: String,
     resource: ApiResource,
@@ -98,14 +98,25 @@ impl Sync {
         self.leftovers = adoption::leftovers(&self.client, &self.namespace).await;
     }
 
-    /// Makes the objects exist as wanted: what others need comes first. Kinds that the cluster lacks are passed over.
+    /// Makes the objects exist as wanted. Kinds that the cluster lacks are passed over.
     ///
     /// Nothing is written if the API server would refuse any of it: what ran before goes on as it was.
     pub(crate) async fn deploy(&mut self, wanted: &[Object]) -> Result<Written, Error> {
+        let due = self.rehearsed(wanted).await?;
+        self.perform(due).await
+    }
+
+    /// Lists what has to be written, once the API server would take all of it.
+    pub(crate) async fn rehearsed(&mut self, wanted: &[Object]) -> Result<Vec<Due>, Error> {
         let mut due = self.due(wanted)?;
         if due.len() > 1 {
             self.rehearse(&mut due).await?;
         }
+        Ok(due)
+    }
+
+    /// Writes: what others need comes first.
+    pub(crate) async fn perform(&mut self, mut due: Vec<Due>) -> Result<Written, Error> {
         due.sort_by_key(|item| application_rank(&item.resource.kind));
         let mut written = Written::default();
         for wave in due.chunk_by(|a, b| application_rank(&a.resource.kind) == application_rank(&b.resource.kind)) {
@@ -294,12 +305,13 @@ fn apply_params() -> PatchParams {
     PatchParams::apply(field_manager::OPERATOR).force()
 }
 
-/// What pods need comes before them, and webhooks last, when their servers are on the way.
+/// What pods cannot start without, or must not be reached without, comes before them; webhooks come last, when their
+/// servers are on the way. Each rank is a wait, so what nobody waits for goes with the workloads.
 fn application_rank(kind: &str) -> u8 {
     match kind {
+        "ConfigMap" | "NetworkPolicy" | "Secret" | "SecurityContextConstraints" | "ServiceAccount" => 0,
         "ValidatingWebhookConfiguration" => 2,
-        "DaemonSet" | "Deployment" => 1,
-        _ => 0,
+        _ => 1,
     }
 }
 
