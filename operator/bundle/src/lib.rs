@@ -100,7 +100,11 @@ impl Release {
         Ok(files)
     }
 
-    /// The definitions that the bundle owns: those of frr-k8s, too, which is one of the back-ends.
+    /// The definitions that the bundle owns: those of frr-k8s, too, which is one of the back-ends, as upstream's owns them.
+    ///
+    /// Where another owner has brought these, as the network operator of OpenShift does, OLM puts ours in their place if
+    /// all that is stored fits, and the owner may put its own back. Neither loses anything as long as ours have the same
+    /// version and scope, take whatever others take, and drop nothing of it.
     fn crds(&self) -> Vec<CustomResourceDefinition> {
         [metallb_crdgen::crds(), metallb_crdgen::frr_k8s_crds()].concat()
     }

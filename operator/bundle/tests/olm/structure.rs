@@ -139,6 +139,61 @@ fn it_is_for_all_namespaces_because_of_the_conversion() {
     assert!(crds().iter().all(|crd| crd["spec"]["preserveUnknownFields"].is_null()));
 }
 
+/// What in a schema refuses something that another schema may take, or puts something else in its place.
+const RESTRICTIONS: [&str; 14] = [
+    "default",
+    "enum",
+    "format",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "not",
+    "pattern",
+    "required",
+    "x-kubernetes-validations",
+];
+
+/// Tells whether objects are taken with all of their fields, whatever these are.
+fn takes_everything(schema: &Value) -> bool {
+    let restricted = RESTRICTIONS.iter().any(|word| !schema[*word].is_null());
+    let open = schema["type"] != "object" || schema["x-kubernetes-preserve-unknown-fields"] == true;
+    let fields = schema["properties"].as_object();
+    open && !restricted && fields.into_iter().flatten().all(|(_, field)| takes_everything(field))
+}
+
+// OP-82
+#[test]
+fn what_is_stored_of_another_owners_frr_k8s_fits_and_loses_nothing() {
+    let crds = crds();
+    let foreign: Vec<_> = crds
+        .iter()
+        .filter(|crd| crd["spec"]["group"] == "frrk8s.metallb.io")
+        .collect();
+    assert_eq!(foreign.len(), 4);
+    for crd in foreign {
+        let kind = &crd["spec"]["names"]["kind"];
+        let scope = if kind == "FRRNodeState" {
+            "Cluster"
+        } else {
+            "Namespaced"
+        };
+        assert_eq!(crd["spec"]["scope"], scope, "{kind}");
+        let [version] = &list(&crd["spec"]["versions"])[..] else {
+            panic!("{kind} has several versions")
+        };
+        assert_eq!(
+            [&version["name"], &version["served"], &version["storage"]],
+            [&json!("v1beta1"), &json!(true), &json!(true)],
+            "{kind}"
+        );
+        assert!(takes_everything(&version["schema"]["openAPIV3Schema"]), "{kind}");
+    }
+}
+
 // OP-79 (9)
 #[test]
 fn accounts_are_left_to_olm() {
