@@ -38,11 +38,11 @@ pub struct Rights {
     pub namespace: Vec<PolicyRule>,
 }
 
-/// The controller, which may serve the webhooks too.
-pub fn controller() -> Rights {
+/// The controller, which may serve the webhooks too; `memberlist` is the Secret that it makes for the speakers.
+pub fn controller(memberlist: &str) -> Rights {
     Rights {
         cluster: controller_cluster_rules(),
-        namespace: controller_rules(),
+        namespace: controller_rules(memberlist),
     }
 }
 
@@ -150,11 +150,11 @@ fn controller_cluster_rules() -> Vec<PolicyRule> {
     rules
 }
 
-fn controller_rules() -> Vec<PolicyRule> {
+fn controller_rules(memberlist: &str) -> Vec<PolicyRule> {
     let mut rules = vec![
         // Names only are read: whoever creates a BGPPeer is warned if its Secret is missing.
         rule("", &["secrets"], &["create", "list"]),
-        named("", "secrets", &[names::MEMBERLIST_SECRET], &["get"]),
+        named("", "secrets", &[memberlist], &["get"]),
         filled(names::WEBHOOK_SECRET),
         // The owner of the membership Secret.
         named("apps", "deployments", &[names::CONTROLLER], &["get"]),

@@ -5,6 +5,7 @@
 mod accepted;
 mod admission;
 mod controller;
+mod docs;
 mod examples;
 mod operator;
 mod rotation;

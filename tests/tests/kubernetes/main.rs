@@ -10,6 +10,7 @@ mod doors;
 mod kubectl;
 mod limits;
 mod managers;
+mod migration;
 #[path = "../olm/mod.rs"]
 mod olm;
 #[path = "../behaviour/rule_examples.rs"]
@@ -74,6 +75,12 @@ fn main() -> ExitCode {
             on: ControlPlaneKind::NEWEST,
             skip: kubectl::obstacle,
             body: deletion::of_the_files,
+        },
+        Test {
+            name: "the_manifests_without_an_operator_give_way_to_it_and_come_back",
+            on: ControlPlaneKind::NEWEST,
+            skip: kubectl::obstacle,
+            body: migration::there_and_back,
         },
         Test {
             name: "metrics_are_given_to_those_who_may_read_them",

@@ -40,7 +40,7 @@ pub fn objects(install: &Install, backend: BgpBackend, prometheus: bool) -> Vec<
         .partition(|object| matches!(object, Object::ServiceAccount(_)));
     let mut objects: Vec<Object> = vec![namespace(&install.namespace, false).into()];
     objects.append(&mut accounts);
-    objects.extend(rbac::operands(&install.namespace, backend));
+    objects.extend(rbac::operands(&install.namespace, backend, context.memberlist_secret()));
     if prometheus {
         objects.extend(rbac::prometheus(MONITORING));
     }

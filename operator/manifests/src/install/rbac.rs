@@ -21,7 +21,7 @@ const APP: [(&str, &str); 1] = [(names::LABEL_APP, names::APP)];
 pub(super) fn objects(namespace: &str) -> Vec<Object> {
     let operator = rights::operator();
     let account = names::OPERATOR_SERVICE_ACCOUNT;
-    let mut objects = operands(namespace, BgpBackend::FrrK8s);
+    let mut objects = operands(namespace, BgpBackend::FrrK8s, names::MEMBERLIST_SECRET);
     objects.extend(constraints(namespace));
     objects.extend(metrics_reader(namespace));
     objects.extend([
@@ -33,9 +33,9 @@ pub(super) fn objects(namespace: &str) -> Vec<Object> {
     objects
 }
 
-/// What controller, speaker and, where it is bundled, frr-k8s need in a back-end.
-pub(super) fn operands(namespace: &str, backend: BgpBackend) -> Vec<Object> {
-    let (controller, speaker) = (rights::controller(), rights::speaker(backend));
+/// What controller, speaker and, where it is bundled, frr-k8s need in a back-end; `memberlist` is the speakers' Secret.
+pub(super) fn operands(namespace: &str, backend: BgpBackend, memberlist: &str) -> Vec<Object> {
+    let (controller, speaker) = (rights::controller(memberlist), rights::speaker(backend));
     let both = &[names::CONTROLLER, names::SPEAKER];
     let own = |name: &'static str| binding(name, APP, name, &[name], namespace);
     let mut objects = vec![

@@ -353,6 +353,10 @@ fn the_plain_manifests_differ_from_the_operators_in_names_and_webhooks_only() {
         assert!(text.contains(wanted), "{wanted}");
     }
     assert!(!text.contains("managed-by"));
+    assert!(
+        text.contains("\"resourceNames\":[\"memberlist\"]"),
+        "nobody may read the key"
+    );
     let policies = super::plain::network_policies(&install());
     assert_eq!(kinds(&policies), ["NetworkPolicy/controller"]);
     assert!(serde_json::to_string(&policies).unwrap().contains("9443"));

@@ -1,0 +1,179 @@
+//! What the documents name exists: reasons, metrics, flags, values of the chart, fields.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// Written by programs, which are tested themselves.
+const GENERATED: [&str; 2] = ["validation.md", "metallb-resource.md"];
+/// Flags of other people's programs.
+const FOREIGN_FLAGS: [&str; 2] = ["--operatorhub_validate", "--server-side"];
+/// Fields of Kubernetes' own kinds.
+const FOREIGN_FIELDS: [&str; 2] = ["spec.loadBalancerClass", "spec.loadBalancerIP"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All files below some folders of the repository with that ending.
+fn files(folders: &[&str], ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open: Vec<_> = folders.iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn text(files: &[PathBuf]) -> String {
+    files.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
+}
+
+fn documents() -> Vec<PathBuf> {
+    let written = |path: &PathBuf| !GENERATED.iter().any(|name| path.ends_with(name));
+    files(&["docs"], ".md").into_iter().filter(written).collect()
+}
+
+fn sources() -> String {
+    text(&files(
+        &["api", "controller", "operator", "speaker", "webhooks", "runtime"],
+        ".rs",
+    ))
+}
+
+/// What stands between single backticks, outside of blocks.
+fn quoted(document: &str) -> BTreeSet<&str> {
+    let prose = document.split("```").step_by(2);
+    prose.flat_map(|part| part.split('`').skip(1).step_by(2)).collect()
+}
+
+fn is_camel_case(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+/// The cells of a document's tables that hold reasons.
+fn tabled_reasons(name: &str) -> BTreeSet<String> {
+    let document = fs::read_to_string(root().join("docs").join(name)).unwrap();
+    let rows = document.lines().filter(|line| line.starts_with('|'));
+    let cells = rows.flat_map(|row| row.split('|').skip(1).take(2));
+    let words = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    words.filter(|word| is_camel_case(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_reason_in_a_table_is_given_and_every_degraded_one_is_in_the_table() {
+    let sources = sources();
+    for name in ["operator.md", "controller.md"] {
+        let reasons = tabled_reasons(name);
+        assert!(reasons.len() > 10, "{name} has lost its table");
+        for reason in reasons {
+            assert!(
+                sources.contains(&format!("\"{reason}\"")),
+                "docs/{name}: nobody says {reason}"
+            );
+        }
+    }
+    let told = tabled_reasons("operator.md");
+    let operator = text(&files(&["operator/src"], ".rs"));
+    for said in operator.split("degraded(\"").skip(1) {
+        let reason = said.split('"').next().unwrap();
+        assert!(
+            !is_camel_case(reason) || told.contains(reason),
+            "docs/operator.md lacks {reason}"
+        );
+    }
+}
+
+#[test]
+fn every_metric_exists() {
+    let sources = sources();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            assert!(
+                !word.starts_with("metallb_") || sources.contains(word),
+                "{}: {word}",
+                document.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_flag_exists() {
+    let arguments = text(&files(&["controller/src", "operator/src", "speaker/src"], "args.rs"));
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for word in quoted(&text)
+            .into_iter()
+            .filter(|word| word.starts_with("--") && !word.contains(' '))
+        {
+            let flag = word.split('=').next().unwrap();
+            let field = format!("pub {}:", flag.trim_start_matches('-').replace('-', "_"));
+            // kubectl's and Helm's are seen when somebody follows the document.
+            assert!(
+                arguments.contains(&field) || FOREIGN_FLAGS.contains(&flag),
+                "{}: {word}",
+                document.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_value_of_the_chart_exists() {
+    let values = fs::read_to_string(root().join("charts/metallb/values.yaml")).unwrap();
+    let values: Value = serde_saphyr::from_str(&values).unwrap();
+    let document = fs::read_to_string(root().join("docs/install/helm.md")).unwrap();
+    let mut count = 0;
+    for word in quoted(&document) {
+        let path = word.split(':').next().unwrap();
+        let first = path.split('.').next().unwrap();
+        if !path.contains('.') || path.contains(['*', '/', ' ']) || values.get(first).is_none() {
+            continue;
+        }
+        let pointer = format!("/{}", path.replace('.', "/"));
+        assert!(values.pointer(&pointer).is_some(), "docs/install/helm.md: {path}");
+        count += 1;
+    }
+    assert!(count > 5, "the document has lost its values");
+}
+
+/// Tells whether a schema has a field.
+fn has(schema: &Value, path: &str) -> bool {
+    path.split('.')
+        .try_fold(schema, |schema, part| {
+            let schema = schema.get("items").unwrap_or(schema);
+            schema.get("properties")?.get(part)
+        })
+        .is_some()
+}
+
+#[test]
+fn every_field_exists() {
+    let schemas: Vec<Value> = metallb_crdgen::crds()
+        .into_iter()
+        .flat_map(|crd| crd.spec.versions)
+        .map(|version| serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap())
+        .collect();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for word in quoted(&text) {
+            let path = word.trim_start_matches('.').split(':').next().unwrap();
+            let is_path = path.starts_with("spec.") || path.starts_with("status.");
+            if is_path && !path.contains([' ', '[', '=']) && !FOREIGN_FIELDS.contains(&path) {
+                let known = schemas.iter().any(|schema| has(schema, path));
+                assert!(known, "{}: {word}", document.display());
+            }
+        }
+    }
+}
