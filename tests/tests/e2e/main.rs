@@ -83,6 +83,12 @@ fn main() -> ExitCode {
             body: operator::orphans,
         },
         Test {
+            name: "an_operator_that_ends_holds_up_no_deletion",
+            on: ControlPlaneKind::REAL,
+            skip: || None,
+            body: operator::last_one_out,
+        },
+        Test {
             name: "a_resource_that_has_no_effect_is_refused_and_otherwise_says_so",
             on: ControlPlaneKind::NEWEST,
             skip: || None,

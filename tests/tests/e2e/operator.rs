@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PropagationPolicy};
 use kube::{Api, Client, ResourceExt};
 use metallb_api::{MetalLB, MetalLBSpec, MetalLBStatus};
@@ -190,6 +190,29 @@ async fn roll_out(client: &Client, config: Value, told: impl Fn(&Value) -> bool)
     })
     .await?;
     holds(client, "Available").await
+}
+
+// OP-43 OP-44
+pub(crate) fn last_one_out(inside: Inside, options: Options) -> Outcome {
+    Box::pin(async move {
+        let lab = Lab::start(inside, &small(options)).await?;
+        let (steps, client) = (Steps::new(&lab), lab.kube());
+        steps.apply_crds().await?;
+        steps.install_operator().await?;
+        steps.create_metallb().await?;
+        let held = async || Ok::<_, anyhow::Error>(!resources(&client).get("metallb").await?.finalizers().is_empty());
+        wait_for("the finalizer", PATIENCE, async || Ok(held().await?.then_some(()))).await?;
+        let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+        let none = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
+        let name = "metallb-operator-controller-manager";
+        deployments.patch(name, &PatchParams::default(), &none).await?;
+        wait_for("the finalizer to be given back", PATIENCE, async || {
+            Ok((!held().await?).then_some(()))
+        })
+        .await?;
+        lab.stop().await;
+        Ok(())
+    })
 }
 
 // OP-20 OP-21

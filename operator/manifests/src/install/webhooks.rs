@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         admissionregistration::v1::{
-            RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
+            MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
             WebhookClientConfig,
         },
         core::v1::{Service, ServicePort, ServiceSpec},
@@ -112,11 +112,21 @@ pub(super) fn configuration(namespace: &str) -> ValidatingWebhookConfiguration {
 }
 
 pub(super) fn operator_configuration(namespace: &str) -> ValidatingWebhookConfiguration {
+    let mut webhook = OPERATOR_WEBHOOK.validating(names::OPERATOR_WEBHOOK_SERVICE, namespace);
+    webhook.match_conditions = Some(vec![changed_spec()]);
     ValidatingWebhookConfiguration {
         metadata: meta(names::OPERATOR_WEBHOOK_CONFIGURATION, labels([OPERATOR_LABEL])),
-        webhooks: Some(vec![
-            OPERATOR_WEBHOOK.validating(names::OPERATOR_WEBHOOK_SERVICE, namespace),
-        ]),
+        webhooks: Some(vec![webhook]),
+    }
+}
+
+/// Asks about new specs only: the last operator gives its finalizer back when it serves no webhook any more.
+fn changed_spec() -> MatchCondition {
+    let expression = "request.operation != 'UPDATE' || has(object.spec) != has(oldObject.spec) || \
+                      (has(object.spec) && object.spec != oldObject.spec)";
+    MatchCondition {
+        name: "changed-spec".to_owned(),
+        expression: expression.to_owned(),
     }
 }
 
