@@ -115,13 +115,14 @@ impl Sync {
         Ok(due)
     }
 
-    /// Writes: what others need comes first.
+    /// Writes: first what others need, then the others, whose pods keep the machines busy as soon as they are known.
     pub(crate) async fn perform(&mut self, mut due: Vec<Due>) -> Result<Written, Error> {
         due.sort_by_key(|item| application_rank(&item.resource.kind));
+        let needed = due.partition_point(|item| application_rank(&item.resource.kind) == 0);
+        let (first, second) = due.split_at(needed);
         let mut written = Written::default();
-        for wave in due.chunk_by(|a, b| application_rank(&a.resource.kind) == application_rank(&b.resource.kind)) {
-            self.write_all(wave, &mut written).await?;
-        }
+        self.write_all(first, &mut written).await?;
+        self.write_all(second, &mut written).await?;
         Ok(written)
     }
 
@@ -305,8 +306,8 @@ fn apply_params() -> PatchParams {
     PatchParams::apply(field_manager::OPERATOR).force()
 }
 
-/// What pods cannot start without, or must not be reached without, comes before them; webhooks come last, when their
-/// servers are on the way. Each rank is a wait, so what nobody waits for goes with the workloads.
+/// What pods cannot start without, or must not be reached without, is needed first. Webhooks are asked for last: the API
+/// server has said that it takes their servers, and will have been told of them.
 fn application_rank(kind: &str) -> u8 {
     match kind {
         "ConfigMap" | "NetworkPolicy" | "Secret" | "SecurityContextConstraints" | "ServiceAccount" => 0,
