@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Resource,
     runtime::reflector::{ObjectRef, Store},
@@ -57,6 +58,8 @@ pub(crate) struct Engine {
     /// The TLS settings that count, once they are known.
     tls: watch::Sender<Option<TlsSettings>>,
     resources: Store<MetalLB>,
+    /// Our own, and no other.
+    namespaces: Store<Namespace>,
     inventory: Inventory,
     openshift: bool,
     reconciler: Reconciler,
@@ -85,15 +88,24 @@ impl Engine {
         let singleton = Key::singleton(&namespace);
         let (changed, key) = (queue.clone(), singleton.clone());
         let notify = move || changed.add(key.clone());
-        let (inventory, mut feeds) = Inventory::watch(&client, &namespace, notify, stop);
+        let (inventory, mut feeds) = Inventory::watch(&client, &namespace, notify.clone(), stop);
         let store = resources.store.clone();
         feeds.push(Box::pin(feed(resources, queue.clone())));
+        // Installations of earlier versions do not let us look.
+        let own = cluster::watch_optional(
+            Api::<Namespace>::all(client.clone()),
+            cluster::Config::default().fields(&format!("metadata.name={namespace}")),
+            stop.clone(),
+        );
+        let namespaces = own.store.clone();
+        feeds.push(Box::pin(heed(own, notify)));
         let condition = OperatorCondition::from_name(&client, &namespace, condition);
         let teller = Teller::new(client.clone(), recorder, metrics.clone(), singleton, condition);
         let sync = Sync::new(client.clone(), &namespace, inventory.clone(), metrics.clone());
         let reconciler = Reconciler::new(client.clone(), &namespace, sync, teller, queue.clone());
         let engine = Self {
             resources: store,
+            namespaces,
             reconciler,
             inventory,
             openshift: false,
@@ -206,11 +218,16 @@ impl Engine {
         let environment = self.environment_now();
         let resource = self.resources.get(&ObjectRef::new(&key.name).within(&key.namespace));
         let resource = resource.as_deref();
-        let result = match plan(key, resource, &environment) {
+        let plan = match self.namespace_goes() {
+            true => Plan::LetGo,
+            false => plan(key, resource, &environment),
+        };
+        let result = match plan {
             Plan::Deploy(wanted) => self.reconciler.deploy(key, resource, wanted).await,
             Plan::Refuse(state) => self.reconciler.refuse(key, resource, state).await,
             Plan::Remove => self.reconciler.remove(key, resource).await,
             Plan::Leave => self.reconciler.leave(key, resource).await,
+            Plan::LetGo => self.reconciler.let_go(key, resource).await,
             Plan::Nothing => {
                 self.reconciler.forget(key);
                 Ok(())
@@ -233,6 +250,14 @@ impl Engine {
         outcome
     }
 
+    /// Tells whether our namespace is being deleted, and with it everything in it, in whatever order.
+    ///
+    /// Our rights go in that order too: by the time that the resource is deleted we may not be able to let it go.
+    fn namespace_goes(&self) -> bool {
+        let own = self.namespaces.get(&ObjectRef::new(&self.environment.namespace));
+        own.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())
+    }
+
     /// Lets a deletion go on without us: nobody may ever come who could finish it.
     async fn part(&self) {
         let namespace = self.environment.namespace.clone();
@@ -252,6 +277,14 @@ async fn feed(mut watched: Watched<MetalLB>, queue: Queue<Key>) -> anyhow::Resul
             Change::Applied(object) | Change::Deleted(object) => queue.add(Key::of(object)),
             Change::Ready => {}
         }
+    }
+    Ok(())
+}
+
+/// Calls `notify` after every change of our namespace.
+async fn heed(mut watched: Watched<Namespace>, notify: impl Fn()) -> anyhow::Result<()> {
+    while watched.changes.recv().await.is_some() {
+        notify();
     }
     Ok(())
 }

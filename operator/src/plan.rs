@@ -62,6 +62,8 @@ pub(crate) enum Plan {
     Remove,
     /// What exists goes on without the resource.
     Leave,
+    /// All goes, with the namespace: nothing waits for us.
+    LetGo,
     /// Leave everything as it is.
     Nothing,
 }

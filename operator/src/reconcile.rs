@@ -253,6 +253,12 @@ impl Reconciler {
         self.part(key, resource).await
     }
 
+    /// Lets the resource go with everything else.
+    pub(crate) async fn let_go(&mut self, key: &Key, resource: Option<&MetalLB>) -> Result<(), Error> {
+        self.rest();
+        self.part(key, resource).await
+    }
+
     /// Forgets what was to be kept up.
     fn rest(&mut self) {
         self.last_good.clear();

@@ -225,6 +225,8 @@ fn operator_cluster_rules() -> Vec<PolicyRule> {
     ];
     // Whether the components may do what they need, before one of them fails for the lack of it.
     rules.push(rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]));
+    // Whether its own, whose name is chosen by who installs it, is being deleted with everything in it.
+    rules.push(rule("", &["namespaces"], FOLLOW));
     rules.extend(operator_openshift_rules());
     rules.push(events());
     rules

@@ -1,17 +1,18 @@
 //! The plain manifests deleted, by the files that were applied.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use metallb_lab::{Inside, Lab, Options};
+use metallb_lab::{Addresses, Inside, Lab, Options, Steps, wait_for};
 use serde_json::json;
 
 use crate::doors::{path, prometheus};
 use crate::kubectl::Kubectl;
-use crate::schemas::{Outcome, nodeless};
+use crate::schemas::{Outcome, nodeless, one_node};
 
 /// What is applied, and by which files all of it is deleted. Where those hold less, what they do not name lives in the
 /// namespace that they do name: so neither they nor the files that were applied leave anything.
@@ -31,6 +32,9 @@ const WAYS: [(&[&str], &[&str]); 5] = [
         &["metallb-operator-openshift.yaml", "frr-k8s-crds.yaml", "crds.yaml"],
     ),
 ];
+
+const DEFINITIONS: &str = "crds.yaml";
+const OPERATOR: &str = "metallb-operator.yaml";
 
 /// What outlives a namespace.
 const LASTING: &str = "namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,\
@@ -65,6 +69,54 @@ pub(crate) fn of_the_files(inside: Inside, options: Options) -> Outcome {
     })
 }
 
+/// As nobody should, and some will: the MetalLB resource is still there, and the operator goes before it.
+pub(crate) fn of_the_operator(inside: Inside, options: Options) -> Outcome {
+    Box::pin(at_once(inside, options, &[OPERATOR]))
+}
+
+/// The same, and the definitions go at the same time.
+pub(crate) fn of_everything(inside: Inside, options: Options) -> Outcome {
+    Box::pin(at_once(inside, options, &[DEFINITIONS, OPERATOR]))
+}
+
+// OP-44
+async fn at_once(inside: Inside, options: Options, files: &[&str]) -> Result<()> {
+    let lab = Lab::start(inside, &one_node(options)).await?;
+    let (kubectl, steps) = (Kubectl::new(&lab)?, Steps::new(&lab));
+    let mut before = lasting(&kubectl).await?;
+    steps.apply_crds().await?;
+    if !files.contains(&DEFINITIONS) {
+        before = lasting(&kubectl).await?;
+    }
+    let addresses = install(&steps).await?;
+    lab.end_of_rights()?;
+    delete(&kubectl, files).await?;
+    gone(&lab, &kubectl, &before).await?;
+    nothing_is_announced(&lab, addresses).await?;
+    lab.stop().await;
+    Ok(())
+}
+
+async fn install(steps: &Steps<'_>) -> Result<Addresses> {
+    steps.install_operator().await?;
+    steps.create_metallb().await?;
+    steps.configure().await?;
+    steps.start_backends().await?;
+    let addresses = steps.create_services().await?;
+    steps.request(addresses.layer2).await?;
+    Ok(addresses)
+}
+
+async fn nothing_is_announced(lab: &Lab, addresses: Addresses) -> Result<()> {
+    let client = lab.client();
+    wait_for("the layer-2 address to fall silent", PATIENCE, async || {
+        let answer = client.get_as_stranger(addresses.layer2, 80).await;
+        Ok(answer.is_err().then_some(()))
+    })
+    .await?;
+    Steps::new(lab).next_hops(addresses.bgp, 0).await.map(drop)
+}
+
 /// Deletes by files, and leaves the waiting to us.
 async fn delete(kubectl: &Kubectl<'_>, files: &[&str]) -> Result<()> {
     for file in files {
@@ -79,20 +131,22 @@ async fn delete(kubectl: &Kubectl<'_>, files: &[&str]) -> Result<()> {
     Ok(())
 }
 
-async fn lasting(kubectl: &Kubectl<'_>) -> Result<String> {
-    kubectl.prints(&["get", LASTING, "-o", "name"]).await
+async fn lasting(kubectl: &Kubectl<'_>) -> Result<BTreeSet<String>> {
+    let names = kubectl.prints(&["get", LASTING, "-o", "name"]).await?;
+    Ok(names.lines().map(str::to_owned).collect())
 }
 
 /// Waits until there is again what there was.
-async fn gone(lab: &Lab, kubectl: &Kubectl<'_>, before: &str) -> Result<()> {
+async fn gone(lab: &Lab, kubectl: &Kubectl<'_>, before: &BTreeSet<String>) -> Result<()> {
     let began = Instant::now();
     loop {
-        let left = lasting(kubectl).await?;
-        if left == *before {
+        let now = lasting(kubectl).await?;
+        if now == *before {
             return Ok(());
         }
         if began.elapsed() > PATIENCE {
-            bail!("there is {left}\nthere was {before}");
+            let (left, lost): (Vec<_>, Vec<_>) = (now.difference(before).collect(), before.difference(&now).collect());
+            bail!("left are {left:?}, lost are {lost:?}");
         }
         remind(lab, &began.elapsed().as_millis().to_string()).await?;
         tokio::time::sleep(PACE).await;

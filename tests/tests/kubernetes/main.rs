@@ -83,6 +83,18 @@ fn main() -> ExitCode {
             body: migration::there_and_back,
         },
         Test {
+            name: "deleting_the_operator_before_its_resource_ends",
+            on: ControlPlaneKind::NEWEST,
+            skip: kubectl::obstacle,
+            body: deletion::of_the_operator,
+        },
+        Test {
+            name: "deleting_everything_at_once_ends",
+            on: ControlPlaneKind::NEWEST,
+            skip: kubectl::obstacle,
+            body: deletion::of_everything,
+        },
+        Test {
             name: "metrics_are_given_to_those_who_may_read_them",
             on: ControlPlaneKind::NEWEST,
             skip: || None,
