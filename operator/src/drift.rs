@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::quantity;
+
 /// Tells whether `live` has everything that `wanted` asks for.
 ///
 /// What others add to objects, the API server's defaults among it, is theirs. A list of ours is taken as a whole;
@@ -9,6 +11,7 @@ use serde_json::Value;
 pub(crate) fn covers(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, value)| match live.get(key) {
+            Some(found) if matches!(key.as_str(), "limits" | "requests") => same_amounts(found, value),
             Some(found) => covers(found, value),
             None => is_empty(value),
         }),
@@ -17,6 +20,17 @@ pub(crate) fn covers(live: &Value, wanted: &Value) -> bool {
         }
         _ => live == wanted,
     }
+}
+
+/// The API server writes an amount its own way: `1` for `1000m`.
+fn same_amounts(live: &Value, wanted: &Value) -> bool {
+    let (Some(live), Some(wanted)) = (live.as_object(), wanted.as_object()) else {
+        return covers(live, wanted);
+    };
+    wanted.iter().all(|(name, amount)| match live.get(name) {
+        Some(found) => found == amount || quantity::same(found, amount),
+        None => false,
+    })
 }
 
 /// The API server drops what holds nothing.
@@ -58,6 +72,20 @@ mod tests {
         ] {
             assert!(!covers(&live, &wanted), "{live}");
         }
+    }
+
+    // OP-37
+    #[test]
+    fn amounts_are_compared_by_what_they_amount_to() {
+        let limits = |cpu: Value| json!({ "resources": { "limits": { "cpu": cpu } } });
+        assert!(covers(&limits(json!("1")), &limits(json!("1000m"))));
+        assert!(covers(&limits(json!("2")), &limits(json!(2))));
+        assert!(!covers(&limits(json!("1")), &limits(json!("100m"))));
+        assert!(!covers(&json!({ "resources": { "limits": {} } }), &limits(json!("1"))));
+        assert!(
+            !covers(&json!({ "env": "1" }), &json!({ "env": "1000m" })),
+            "only where it is an amount"
+        );
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod orphan;
 mod plan;
 mod preflight;
 mod program;
+mod quantity;
 mod readiness;
 mod reconcile;
 mod rights;
