@@ -28,6 +28,8 @@ impl ControlPlaneKind {
         Self::Envtest(Some(Kubernetes::V1_36)),
         Self::Envtest(Some(Kubernetes::V1_34)),
     ];
+    /// The API server in memory, and the real one in the newest version.
+    pub const BOTH: &[Self] = &[Self::Embedded, Self::Envtest(Some(Kubernetes::V1_36))];
     /// The API server in memory.
     pub const EMBEDDED: &[Self] = &[Self::Embedded];
     /// The real one in the newest version.

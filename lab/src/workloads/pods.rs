@@ -11,6 +11,9 @@ use kube::{Api, Resource, ResourceExt};
 
 use crate::cluster::Cluster;
 
+/// Tells the pods of one template from those of another.
+pub(super) const HASH_LABEL: &str = "pod-template-hash";
+
 /// After this an unseen creation is thought lost.
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
 
@@ -63,12 +66,7 @@ impl Pods {
         if self.unseen.contains_key(&uid) {
             return None;
         }
-        let owned = |pod: &Pod| {
-            pod.owner_references()
-                .iter()
-                .any(|own| own.uid == uid && own.controller == Some(true))
-        };
-        Some(self.cluster.pods.state_filter(owned))
+        Some(self.cluster.pods.state_filter(|pod| is_controlled_by(pod, owner)))
     }
 
     pub(super) async fn make<K>(
@@ -84,7 +82,7 @@ impl Pods {
         let namespace = owner.meta().namespace.clone().unwrap_or_default();
         let template_meta = template.metadata.clone().unwrap_or_default();
         let mut labels = template_meta.labels.unwrap_or_default();
-        labels.insert("pod-template-hash".into(), hash.into());
+        labels.insert(HASH_LABEL.into(), hash.into());
         let mut spec = template.spec.clone();
         if let (Some(spec), Some(node)) = (&mut spec, node) {
             spec.node_name = Some(node.into());
@@ -149,8 +147,16 @@ fn letters(mut number: u64, count: usize) -> String {
     (0..count).map(|_| letter()).collect()
 }
 
+pub(super) fn is_controlled_by(object: &impl Resource, owner: &impl Resource) -> bool {
+    let controller = object
+        .owner_references()
+        .iter()
+        .find(|own| own.controller == Some(true));
+    controller.is_some_and(|own| owner.meta().uid.as_ref() == Some(&own.uid))
+}
+
 pub(super) fn hash_of(pod: &Pod) -> Option<&String> {
-    pod.labels().get("pod-template-hash")
+    pod.labels().get(HASH_LABEL)
 }
 
 pub(super) fn is_ready(pod: &Pod) -> bool {

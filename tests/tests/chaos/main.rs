@@ -14,26 +14,19 @@ mod world;
 use std::process::ExitCode;
 
 use metallb_lab::ControlPlaneKind;
-use metallb_lab::Kubernetes;
 use metallb_lab::harness::{Test, main as run};
-
-/// The API server in memory, and the newest real one.
-const BOTH: &[ControlPlaneKind] = &[
-    ControlPlaneKind::Embedded,
-    ControlPlaneKind::Envtest(Some(Kubernetes::V1_36)),
-];
 
 fn main() -> ExitCode {
     run(&[
         Test {
             name: "random_faults_break_no_promise",
-            on: BOTH,
+            on: ControlPlaneKind::BOTH,
             skip: || None,
             body: chaos::random_faults,
         },
         Test {
             name: "requests_are_few_and_each_fault_is_survived",
-            on: BOTH,
+            on: ControlPlaneKind::BOTH,
             skip: || None,
             body: faults::one_by_one,
         },
