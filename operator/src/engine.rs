@@ -218,11 +218,8 @@ impl Engine {
         let environment = self.environment_now();
         let resource = self.resources.get(&ObjectRef::new(&key.name).within(&key.namespace));
         let resource = resource.as_deref();
-        let plan = match self.namespace_goes() {
-            true => Plan::LetGo,
-            false => plan(key, resource, &environment),
-        };
-        let result = match plan {
+        let namespace = self.namespaces.get(&ObjectRef::new(&environment.namespace));
+        let result = match plan(key, resource, namespace.as_deref(), &environment) {
             Plan::Deploy(wanted) => self.reconciler.deploy(key, resource, wanted).await,
             Plan::Refuse(state) => self.reconciler.refuse(key, resource, state).await,
             Plan::Remove => self.reconciler.remove(key, resource).await,
@@ -248,14 +245,6 @@ impl Engine {
         };
         self.metrics.reconciled(outcome == Outcome::Ok);
         outcome
-    }
-
-    /// Tells whether our namespace is being deleted, and with it everything in it, in whatever order.
-    ///
-    /// Our rights go in that order too: by the time that the resource is deleted we may not be able to let it go.
-    fn namespace_goes(&self) -> bool {
-        let own = self.namespaces.get(&ObjectRef::new(&self.environment.namespace));
-        own.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())
     }
 
     /// Lets a deletion go on without us: nobody may ever come who could finish it.

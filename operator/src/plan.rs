@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{Resource, ResourceExt};
 use metallb_api::{BgpBackend, MetalLB, names};
 use metallb_manifests::{EffectiveBackend, Environment, Object, desired, notes};
@@ -68,8 +69,17 @@ pub(crate) enum Plan {
     Nothing,
 }
 
-/// Decides what to do about the resource of a key, which may be gone.
-pub(crate) fn plan(key: &Key, resource: Option<&MetalLB>, environment: &Environment) -> Plan {
+/// Decides what to do about the resource of a key, which may be gone, in our namespace, which may be unknown.
+pub(crate) fn plan(
+    key: &Key,
+    resource: Option<&MetalLB>,
+    namespace: Option<&Namespace>,
+    environment: &Environment,
+) -> Plan {
+    // Everything in it goes in whatever order, our rights too: when the resource's turn comes it may be too late.
+    if namespace.is_some_and(|own| own.metadata.deletion_timestamp.is_some()) {
+        return Plan::LetGo;
+    }
     let singleton = *key == Key::singleton(&environment.namespace);
     let Some(resource) = resource.filter(|resource| resource.meta().deletion_timestamp.is_none()) else {
         return match resource {
@@ -155,7 +165,7 @@ mod tests {
     }
 
     fn planned(resource: &MetalLB) -> Plan {
-        plan(&Key::of(resource), Some(resource), &environment())
+        plan(&Key::of(resource), Some(resource), None, &environment())
     }
 
     fn refused(resource: &MetalLB) -> (String, String) {
@@ -192,7 +202,7 @@ mod tests {
         })
         .unwrap();
         let resource = resource("metallb-system", "metallb");
-        let Plan::Deploy(wanted) = plan(&Key::of(&resource), Some(&resource), &environment) else {
+        let Plan::Deploy(wanted) = plan(&Key::of(&resource), Some(&resource), None, &environment) else {
             panic!()
         };
         assert!(
@@ -216,14 +226,14 @@ mod tests {
     #[test]
     fn a_wrong_resource_that_vanishes_takes_nothing_with_it() {
         let key = Key::of(&resource("metallb-system", "other"));
-        assert_eq!(plan(&key, None, &environment()), Plan::Nothing);
+        assert_eq!(plan(&key, None, None, &environment()), Plan::Nothing);
     }
 
     // OP-43
     #[test]
     fn nothing_remains_of_a_resource_that_is_gone_or_going() {
         let key = Key::singleton("metallb-system");
-        assert_eq!(plan(&key, None, &environment()), Plan::Remove);
+        assert_eq!(plan(&key, None, None, &environment()), Plan::Remove);
         let mut going = resource("metallb-system", "metallb");
         going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         assert_eq!(planned(&going), Plan::Remove);
@@ -242,5 +252,18 @@ mod tests {
         let mut resource = resource("metallb-system", "metallb");
         resource.spec.bgp_backend = Some("foo".into());
         assert_eq!(refused(&resource).0, "InvalidSpec");
+    }
+
+    // OP-44
+    #[test]
+    fn a_namespace_that_is_deleted_waits_for_nothing() {
+        let mut own = Namespace::default();
+        let resource = resource("metallb-system", "metallb");
+        let decide = |own: &Namespace| plan(&Key::of(&resource), Some(&resource), Some(own), &environment());
+        assert!(matches!(decide(&own), Plan::Deploy(_)));
+        own.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+        ));
+        assert_eq!(decide(&own), Plan::LetGo);
     }
 }

@@ -19,7 +19,7 @@ fn nanos(amount: &Value) -> Option<i128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
     let (twos, tens) = powers(suffix)?;
-    let tens = tens + 9 - i32::try_from(fraction.len()).ok()?;
+    let tens = tens.checked_add(9)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let scaled = digits.checked_mul(2i128.checked_pow(twos)?)?;
     let power = 10i128.checked_pow(tens.unsigned_abs())?;
     match tens {
@@ -86,6 +86,8 @@ mod tests {
             ("1Qi", "1"),
             ("9e99", "9e99"),
             ("1e999999999999", "1"),
+            ("1e2147483647", "1"),
+            ("1.5e-2147483648", "1"),
             ("1.-1", "1"),
             ("é1", "1"),
         ] {

@@ -12,13 +12,13 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use metallb_api::{MetalLB, names};
-use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
+use metallb_lab::{Inside, Options, wait_for};
 use metallb_webhooks::certs::bundle::{Bundle, Plan, renew};
 use rustls::pki_types::UnixTime;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::operator::small;
+use crate::operator::installed;
 use crate::path::Outcome;
 use crate::process::{bundle, configuration};
 
@@ -52,10 +52,7 @@ async fn reachable(client: &Client) -> Result<()> {
 // OP-9
 pub(crate) fn misplaced(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let lab = Lab::start(inside, &small(options)).await?;
-        let (steps, client) = (Steps::new(&lab), lab.kube());
-        steps.apply_crds().await?;
-        steps.install_operator().await?;
+        let (lab, client) = installed(inside, options).await?;
         reachable(&client).await?;
         let places = [
             (
@@ -168,10 +165,7 @@ async fn certificates(secrets: &Api<Secret>) -> Result<(Secret, Bundle)> {
 // OP-54
 pub(crate) fn renewal(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let lab = Lab::start(inside, &small(options)).await?;
-        let (steps, client) = (Steps::new(&lab), lab.kube());
-        steps.apply_crds().await?;
-        steps.install_operator().await?;
+        let (lab, client) = installed(inside, options).await?;
         reachable(&client).await?;
         let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
         let (mut secret, first) = certificates(&secrets).await?;

@@ -22,12 +22,19 @@ use crate::path::Outcome;
 const NAMESPACE: &str = "metallb-system";
 const PATIENCE: Duration = Duration::from_secs(90);
 
-pub(crate) fn small(options: Options) -> Options {
-    Options {
+/// A lab whose operator is available, without a MetalLB resource.
+pub(crate) async fn installed(inside: Inside, options: Options) -> Result<(Lab, Client)> {
+    let small = Options {
         nodes: 1,
         router: RouterKind::Builtin,
         ..options
-    }
+    };
+    let lab = Lab::start(inside, &small).await?;
+    let steps = Steps::new(&lab);
+    steps.apply_crds().await?;
+    steps.install_operator().await?;
+    let client = lab.kube();
+    Ok((lab, client))
 }
 
 fn resources(client: &Client) -> Api<MetalLB> {
@@ -149,13 +156,10 @@ async fn accepts_what_frr_users_have(client: &Client) -> Result<()> {
 // OP-22 OP-23 OP-24 OP-45 OP-50 OP-55 OP-60 OP-61
 pub(crate) fn back_ends(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let lab = Lab::start(inside, &small(options)).await?;
-        let (steps, client) = (Steps::new(&lab), lab.kube());
-        steps.apply_crds().await?;
+        let (lab, client) = installed(inside, options).await?;
         // The Deployments are available by their probes: the webhooks can be called.
-        steps.install_operator().await?;
         accepts_what_frr_users_have(&client).await?;
-        steps.create_metallb().await?;
+        Steps::new(&lab).create_metallb().await?;
         let mut objects = deployed(&MetalLBSpec::default())?;
         for backend in ["frr-k8s", "frr", "frr-k8s-external", "native"] {
             objects = switch(&client, backend, &objects).await?;
@@ -195,11 +199,8 @@ async fn roll_out(client: &Client, config: Value, told: impl Fn(&Value) -> bool)
 // OP-43 OP-44
 pub(crate) fn last_one_out(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let lab = Lab::start(inside, &small(options)).await?;
-        let (steps, client) = (Steps::new(&lab), lab.kube());
-        steps.apply_crds().await?;
-        steps.install_operator().await?;
-        steps.create_metallb().await?;
+        let (lab, client) = installed(inside, options).await?;
+        Steps::new(&lab).create_metallb().await?;
         let held = async || Ok::<_, anyhow::Error>(!resources(&client).get("metallb").await?.finalizers().is_empty());
         wait_for("the finalizer", PATIENCE, async || Ok(held().await?.then_some(()))).await?;
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
@@ -218,11 +219,8 @@ pub(crate) fn last_one_out(inside: Inside, options: Options) -> Outcome {
 // OP-20 OP-21
 pub(crate) fn roll_outs(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let lab = Lab::start(inside, &small(options)).await?;
-        let (steps, client) = (Steps::new(&lab), lab.kube());
-        steps.apply_crds().await?;
-        steps.install_operator().await?;
-        steps.create_metallb().await?;
+        let (lab, client) = installed(inside, options).await?;
+        Steps::new(&lab).create_metallb().await?;
         let annotations: BTreeMap<_, _> = [("example.com/team", "net")].into();
         roll_out(&client, json!({ "annotations": annotations }), |template| {
             template["metadata"]["annotations"]["example.com/team"] == "net"
@@ -259,10 +257,8 @@ pub(crate) fn roll_outs(inside: Inside, options: Options) -> Outcome {
 // OP-43
 pub(crate) fn orphans(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let lab = Lab::start(inside, &small(options)).await?;
-        let (steps, client) = (Steps::new(&lab), lab.kube());
-        steps.apply_crds().await?;
-        steps.install_operator().await?;
+        let (lab, client) = installed(inside, options).await?;
+        let steps = Steps::new(&lab);
         steps.create_metallb().await?;
         let sets: Api<DaemonSet> = Api::namespaced(client.clone(), NAMESPACE);
         let before = sets.get("speaker").await?;
