@@ -1,40 +1,16 @@
 //! All programs of the image in one file, which is whichever it is called by, as busybox is: most of each is the same
 //! client of Kubernetes, so the image is a third, and a node that runs several of them has its code in memory once.
 
-use std::{path::Path, process::ExitCode};
-
-/// A program of the image.
-type Program = fn() -> ExitCode;
-
-/// The program that a name is of: the links in the image, which are upstream's, and the names of our own binaries.
-fn program(name: &str) -> Option<Program> {
-    match name {
-        "manager" | "metallb-operator" => Some(metallb_operator::main),
-        "controller" | "metallb-controller" => Some(metallb_controller::main),
-        "speaker" | "metallb-speaker" => Some(metallb_speaker::main),
-        _ => None,
-    }
-}
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let called = std::env::args_os().next().unwrap_or_default();
-    let name = Path::new(&called).file_name().unwrap_or_default().to_string_lossy();
-    if let Some(program) = program(&name) {
+    if let Some(program) = metallb_image::program(&called) {
         return program();
     }
-    eprintln!("{name} is no program: call /manager, /controller or /speaker");
+    eprintln!(
+        "{} is no program: call /manager, /controller or /speaker",
+        called.display()
+    );
     ExitCode::from(2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_links_of_the_image_are_programs_and_nothing_else_is() {
-        for name in ["manager", "controller", "speaker", "metallb-speaker"] {
-            assert!(program(name).is_some(), "{name}");
-        }
-        assert!(program("metallb").is_none() && program("").is_none());
-    }
 }

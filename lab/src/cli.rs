@@ -1,6 +1,6 @@
 //! The commands of `metallb-lab`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::agent::Programs;
 use crate::control_plane::ControlPlaneKind;
 use crate::entry::{INIT_PID, Inside, Launch, Role, entry, launch};
-use crate::envtest::{self, Kubernetes};
+use crate::envtest::Kubernetes;
 use crate::home::Home;
 use crate::lab::{Lab, Options};
+use crate::real::{self, Proxy};
 use crate::router::RouterKind;
 use crate::steps::Steps;
 use crate::{demo, products};
@@ -64,7 +66,8 @@ enum Task {
 
 #[derive(Clone, Debug, Args)]
 struct Choices {
-    /// The folder of metallb-operator, metallb-controller and metallb-speaker; built by cargo when not given.
+    /// A folder of other builds of metallb-operator, metallb-controller and metallb-speaker; those that are linked into
+    /// this program when not given.
     #[arg(long)]
     bin_dir: Option<PathBuf>,
     /// The router that the nodes peer with.
@@ -73,13 +76,19 @@ struct Choices {
     /// How many nodes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(crate::topology::MAX_NODES)))]
     nodes: u8,
-    /// What stores the objects: an API server in memory, or the real programs, built by Go once or named by
-    /// KUBEBUILDER_ASSETS.
+    /// What the cluster is made of: all of it in this process, a real control plane with imitated nodes, or real nodes.
+    /// Go builds the real programs once, or KUBEBUILDER_ASSETS names them.
     #[arg(long, value_enum, default_value_t)]
-    control_plane: Kind,
-    /// Which Kubernetes `--control-plane envtest` is; the newest when not given.
+    cluster: Kind,
+    /// Which Kubernetes `--cluster envtest` is; the newest when not given.
     #[arg(long, value_enum)]
     kubernetes: Option<Kubernetes>,
+    /// What kube-proxy forwards with on real nodes; iptables when not given.
+    #[arg(long, value_enum)]
+    proxy: Option<Proxy>,
+    /// The image for real nodes, an OCI archive; built as the Dockerfile does when not given.
+    #[arg(long)]
+    image: Option<PathBuf>,
     /// The loopback port of the API server; any free one when 0.
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -93,14 +102,35 @@ enum Kind {
     #[default]
     Embedded,
     Envtest,
+    Real,
 }
 
 impl Choices {
     fn control_plane(&self) -> Result<ControlPlaneKind> {
-        match (self.control_plane, self.kubernetes) {
-            (Kind::Embedded, None) => Ok(ControlPlaneKind::Embedded),
-            (Kind::Embedded, Some(_)) => bail!("--kubernetes is for --control-plane envtest"),
-            (Kind::Envtest, version) => Ok(ControlPlaneKind::Envtest(version)),
+        match (self.cluster, self.kubernetes, self.proxy) {
+            (Kind::Embedded, None, None) => Ok(ControlPlaneKind::Embedded),
+            (Kind::Envtest, version, None) => Ok(ControlPlaneKind::Envtest(version)),
+            (Kind::Real, None, proxy) => Ok(ControlPlaneKind::Real(proxy.unwrap_or_default())),
+            (Kind::Embedded | Kind::Real, Some(_), _) => bail!("--kubernetes is for --cluster envtest"),
+            (_, _, Some(_)) => bail!("--proxy is for --cluster real"),
+        }
+    }
+
+    /// Builds what must be built, where its messages are seen; returns the image if one is needed.
+    fn prepare(&self) -> Result<Option<PathBuf>> {
+        let kind = self.control_plane()?;
+        if let Some(dir) = &self.bin_dir {
+            products::complete(dir)?;
+        }
+        if let Some(obstacle) = kind.obstacle() {
+            bail!("{obstacle}");
+        }
+        kind.prepare()?;
+        match (&self.image, kind) {
+            (Some(image), ControlPlaneKind::Real(_)) => Ok(Some(image.clone())),
+            (None, ControlPlaneKind::Real(_)) => products::image().map(Some),
+            (Some(_), _) => bail!("--image is for --cluster real"),
+            (None, _) => Ok(None),
         }
     }
 }
@@ -111,6 +141,7 @@ pub fn main() -> ExitCode {
     let ran = entry().and_then(|role| match role {
         Role::Outer => outer(&Cli::parse()),
         Role::Inside(inside) => run_inside(inside),
+        Role::Ended(code) => Ok(code),
     });
     ran.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "metallb-lab: {error:#}");
@@ -148,31 +179,28 @@ fn outer(cli: &Cli) -> Result<ExitCode> {
 }
 
 fn start(dir: &Path, choices: &Choices) -> Result<ExitCode> {
-    if let ControlPlaneKind::Envtest(version) = choices.control_plane()? {
-        envtest::prepare(version)?;
+    let image = choices.prepare()?;
+    if image.is_some() {
+        real::refuse_place(dir)?;
     }
-    let binaries = products::folder(choices.bin_dir.as_deref())?;
     let listener = TcpListener::bind(("127.0.0.1", choices.port)).with_context(|| {
         format!(
             "cannot listen on 127.0.0.1:{}: choose another --port, or 0 for any free one",
             choices.port
         )
     })?;
-    let mut args = vec![binaries.to_string_lossy().into_owned()];
-    args.extend(std::env::args().skip(1));
     launch(Launch {
         dir: dir.into(),
         listener,
-        args,
+        args: std::iter::once(image.map(|path| path.display().to_string()).unwrap_or_default())
+            .chain(std::env::args().skip(1))
+            .collect(),
     })
 }
 
 fn run_inside(mut inside: Inside) -> Result<ExitCode> {
-    let binaries = if inside.args.is_empty() {
-        bail!("started without arguments")
-    } else {
-        inside.args.remove(0)
-    };
+    ensure!(!inside.args.is_empty(), "started without arguments");
+    let image = Some(inside.args.remove(0)).filter(|image| !image.is_empty());
     let cli = Cli::try_parse_from(std::iter::once("metallb-lab").chain(inside.args.iter().map(String::as_str)))?;
     let (choices, bare) = match &cli.command {
         Task::Demo(choices) => (choices.clone(), None),
@@ -187,7 +215,8 @@ fn run_inside(mut inside: Inside) -> Result<ExitCode> {
         nodes: choices.nodes,
         router: choices.router,
         control_plane: choices.control_plane()?,
-        ..Options::new(binaries)?
+        image: image.map(PathBuf::from),
+        ..Options::new(Programs::of(&inside.dir, choices.bin_dir.as_deref())?)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -269,14 +298,17 @@ fn detach(choices: &Choices, bare: bool) -> Result<ExitCode> {
     if let Some(pid) = home.running() {
         bail!("a lab is already running (process {pid}): `metallb-lab down` ends it");
     }
-    // Build where its messages are seen.
-    if let ControlPlaneKind::Envtest(version) = choices.control_plane()? {
-        envtest::prepare(version)?;
-    }
-    let binaries = products::folder(choices.bin_dir.as_deref())?;
+    let image = choices.prepare()?;
     let mut log = tempfile::tempfile()?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg("up").arg("--bin-dir").arg(binaries);
+    command.arg("up");
+    command.args(image.iter().flat_map(|path| [OsStr::new("--image"), path.as_os_str()]));
+    command.args(
+        choices
+            .bin_dir
+            .iter()
+            .flat_map(|dir| [OsStr::new("--bin-dir"), dir.as_os_str()]),
+    );
     command.args([
         "--port",
         &choices.port.to_string(),
@@ -286,7 +318,8 @@ fn detach(choices: &Choices, bare: bool) -> Result<ExitCode> {
     command.args(["--log-level", &choices.log_level.to_string()]);
     let chosen = [
         ("--router", choices.router.to_possible_value()),
-        ("--control-plane", choices.control_plane.to_possible_value()),
+        ("--cluster", choices.cluster.to_possible_value()),
+        ("--proxy", choices.proxy.and_then(|proxy| proxy.to_possible_value())),
         (
             "--kubernetes",
             choices.kubernetes.and_then(|version| version.to_possible_value()),

@@ -1,12 +1,14 @@
 //! The client: sends real requests from its own namespace, and measures how long nobody answers.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::net::Netns;
+use crate::real;
+use crate::topology::NodeNet;
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,17 +22,20 @@ pub struct Reply {
     pub pod: String,
     /// The node by which the request came.
     pub via: String,
+    /// Who the backend took for its client.
+    pub from: IpAddr,
 }
 
 /// The client's end of the network.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     netns: Netns,
+    nodes: Vec<NodeNet>,
 }
 
 impl HttpClient {
-    pub(crate) fn new(netns: Netns) -> Self {
-        Self { netns }
+    pub(crate) fn new(netns: Netns, nodes: Vec<NodeNet>) -> Self {
+        Self { netns, nodes }
     }
 
     /// Sends one request on a new connection.
@@ -55,7 +60,7 @@ impl HttpClient {
         let text = tokio::time::timeout(patience, exchange)
             .await
             .with_context(|| format!("no answer from {to}"))??;
-        parse(&text).with_context(|| format!("{to} answers strangely: {text:?}"))
+        parse(&text, &self.nodes).with_context(|| format!("{to} answers strangely: {text:?}"))
     }
 
     /// Sends one request as somebody who has never heard of `address`: whoever has talked to it lately keeps sending
@@ -92,14 +97,20 @@ impl HttpClient {
     }
 }
 
-/// `pod P on N via node V from C` is the body.
-fn parse(response: &str) -> Option<Reply> {
+/// `pod P on N via node V from C` is the body. V is `?` where a real kube-proxy forwarded: the node is known by C, and
+/// where that is the client, the request was not forwarded to another node.
+fn parse(response: &str, nodes: &[NodeNet]) -> Option<Reply> {
     let (head, body) = response.split_once("\r\n\r\n")?;
     let words: Vec<&str> = body.split_whitespace().collect();
     match (head.split_whitespace().nth(1)?, words.as_slice()) {
-        ("200", ["pod", pod, "on", _, "via", "node", via, ..]) => Some(Reply {
+        ("200", ["pod", pod, "on", on, "via", "node", via, "from", from]) => Some(Reply {
             pod: (*pod).into(),
-            via: (*via).into(),
+            via: match *via {
+                "?" => real::node_of(nodes, from.parse().ok()?).unwrap_or(on),
+                named => named,
+            }
+            .into(),
+            from: from.parse().ok()?,
         }),
         _ => None,
     }
@@ -111,14 +122,14 @@ mod tests {
 
     #[test]
     fn a_backends_answer_names_pod_and_node() {
-        let reply = parse("HTTP/1.1 200 OK\r\nA: b\r\n\r\npod web-1 on node-2 via node node-3 from 10.0.0.1\n");
-        assert_eq!(
-            reply,
-            Some(Reply {
-                pod: "web-1".into(),
-                via: "node-3".into()
-            })
-        );
-        assert_eq!(parse("HTTP/1.1 500 No\r\n\r\npod"), None);
+        let answer = |via: &str| {
+            let text = format!("HTTP/1.1 200 OK\r\nA: b\r\n\r\npod web-1 on node-2 via node {via} from 10.0.0.1\n");
+            parse(&text, &[]).unwrap()
+        };
+        let reply = answer("node-3");
+        assert_eq!((&*reply.pod, &*reply.via), ("web-1", "node-3"));
+        assert_eq!(reply.from, IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(answer("?").via, "node-2");
+        assert_eq!(parse("HTTP/1.1 500 No\r\n\r\npod", &[]), None);
     }
 }

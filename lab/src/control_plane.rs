@@ -1,4 +1,4 @@
-//! Who stores the objects.
+//! Who stores the objects, and who runs the pods.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -8,17 +8,21 @@ use anyhow::{Context, Result};
 use kube::Client;
 use metallb_lab_api::ApiServer;
 
-use crate::envtest::{self, Envtest, Kubernetes};
+use crate::envtest::{self, Envtest, Extent, Kubernetes};
+use crate::real::{self, Proxy};
 use crate::topology::{API_ADDRESS, LAB};
 
-/// Which control plane a lab has.
+/// What a lab's cluster is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ControlPlaneKind {
-    /// The in-memory API server and the lab's own workload controllers.
+    /// The in-memory API server, the lab's own workload controllers and nodes.
     #[default]
     Embedded,
-    /// The real programs; of any version that is served and at hand, the newest first, when `None`.
+    /// A real control plane with the lab's own nodes; of any version that is served and at hand, the newest first, when
+    /// `None`.
     Envtest(Option<Kubernetes>),
+    /// Real nodes as well, of the newest version.
+    Real(Proxy),
 }
 
 impl ControlPlaneKind {
@@ -34,6 +38,8 @@ impl ControlPlaneKind {
     pub const EMBEDDED: &[Self] = &[Self::Embedded];
     /// The real one in the newest version.
     pub const NEWEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_36))];
+    /// Real nodes.
+    pub const NODES: &[Self] = &[Self::Real(Proxy::Iptables)];
     /// The real one in the newest and the oldest version.
     pub const REAL: &[Self] = &[
         Self::Envtest(Some(Kubernetes::V1_36)),
@@ -45,7 +51,8 @@ impl ControlPlaneKind {
     pub fn obstacle(self) -> Option<String> {
         match self {
             Self::Embedded => None,
-            Self::Envtest(version) => envtest::obstacle(version),
+            Self::Envtest(version) => envtest::obstacle(version, Extent::ControlPlane),
+            Self::Real(_) => real::obstacle().or_else(|| envtest::obstacle(NODES_VERSION, Extent::Nodes)),
         }
     }
 
@@ -56,7 +63,8 @@ impl ControlPlaneKind {
     pub fn prepare(self) -> Result<()> {
         match self {
             Self::Embedded => Ok(()),
-            Self::Envtest(version) => envtest::prepare(version).map(drop),
+            Self::Envtest(version) => envtest::prepare(version, Extent::ControlPlane).map(drop),
+            Self::Real(_) => envtest::prepare(NODES_VERSION, Extent::Nodes).map(drop),
         }
     }
 }
@@ -67,25 +75,37 @@ impl fmt::Display for ControlPlaneKind {
             Self::Embedded => f.write_str("embedded"),
             Self::Envtest(Some(version)) => write!(f, "kubernetes {version}"),
             Self::Envtest(None) => f.write_str("kubernetes"),
+            Self::Real(Proxy::Iptables) => f.write_str("real nodes"),
+            Self::Real(Proxy::Nftables) => f.write_str("real nodes, nftables"),
         }
     }
 }
+
+/// The version of real nodes.
+const NODES_VERSION: Option<Kubernetes> = Some(Kubernetes::V1_36);
 
 /// A running control plane. All that the lab asks of one is here, so that another kind can take its place.
 pub(crate) enum ControlPlane {
     /// The in-memory API server, in this process.
     Embedded { server: ApiServer, kubeconfig: PathBuf },
-    /// etcd, kube-apiserver and kube-controller-manager.
+    /// The real programs.
     Envtest(Envtest),
 }
 
 impl ControlPlane {
-    /// Starts the chosen kind; `outside` is a listener of the machine.
-    pub(crate) async fn start(kind: ControlPlaneKind, dir: &Path, outside: TcpListener) -> Result<Self> {
-        match kind {
-            ControlPlaneKind::Embedded => Self::embedded(dir, outside).await,
-            ControlPlaneKind::Envtest(version) => Envtest::start(dir, outside, version).await.map(Self::Envtest),
-        }
+    /// Starts the chosen kind, with credentials for the `nodes` if these are real; `outside` is a listener of the machine.
+    pub(crate) async fn start(
+        kind: ControlPlaneKind,
+        dir: &Path,
+        outside: TcpListener,
+        nodes: &[String],
+    ) -> Result<Self> {
+        let (version, nodes) = match kind {
+            ControlPlaneKind::Embedded => return Self::embedded(dir, outside).await,
+            ControlPlaneKind::Envtest(version) => (version, &[][..]),
+            ControlPlaneKind::Real(_) => (NODES_VERSION, nodes),
+        };
+        Envtest::start(dir, outside, version, nodes).await.map(Self::Envtest)
     }
 
     /// Starts the in-memory API server on the host's loopback and on the lab's bridge.
@@ -143,6 +163,14 @@ impl ControlPlane {
     )]
     pub(crate) fn address(&self) -> SocketAddr {
         API_ADDRESS
+    }
+
+    /// Kubernetes' programs, where it is made of them.
+    pub(crate) fn programs(&self) -> Option<&Path> {
+        match self {
+            Self::Embedded { .. } => None,
+            Self::Envtest(envtest) => Some(&envtest.programs),
+        }
     }
 
     /// Whether the lab must make pods of Deployments and DaemonSets and fill EndpointSlices. It schedules them always.

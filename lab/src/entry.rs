@@ -28,7 +28,8 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getgid, getppid, getuid, sethostname};
 
-use crate::{backend, sandbox};
+use crate::real::Groups;
+use crate::{backend, products, real, sandbox};
 
 const UNSHARE: &str = "__unshare";
 const INIT: &str = "__init";
@@ -37,6 +38,13 @@ const INSIDE: &str = "__inside";
 pub(crate) const EXEC: &str = "__exec";
 /// Runs the tiny HTTP server of `lab.local/backend`.
 pub(crate) const BACKEND: &str = "__backend";
+
+/// Waits for its end: what every pod's sandbox hangs on, on a real node.
+pub(crate) const PAUSE: &str = "__pause";
+/// Enters the namespaces of a real node.
+pub(crate) const NODE: &str = "__node";
+/// Process 1 of a real node.
+pub(crate) const NODE_INIT: &str = "__node-init";
 
 /// Names the file of the work directory that holds the host's pid of the lab's process 1.
 pub(crate) const INIT_PID: &str = "init.pid";
@@ -48,6 +56,8 @@ pub enum Role {
     Outer,
     /// By [`launch`], inside the lab's namespaces.
     Inside(Inside),
+    /// As a program of the product, which has ended.
+    Ended(ExitCode),
 }
 
 /// What the outer process handed to the lab.
@@ -79,7 +89,8 @@ pub struct Launch {
 /// # Errors
 /// When the part cannot be played; the message is one sentence for the user.
 pub fn entry() -> Result<Role> {
-    let mut args = std::env::args_os().skip(1);
+    let mut args = std::env::args_os();
+    let called = args.next().unwrap_or_default();
     let stage = args.next().unwrap_or_default();
     let rest: Vec<OsString> = args.collect();
     // A supervising stage blocks signals to wait for them, and its children would inherit that.
@@ -89,8 +100,13 @@ pub fn entry() -> Result<Role> {
         Some(INIT) => std::process::exit(init(&rest)?),
         Some(EXEC) => Err(sandbox::exec(&rest)),
         Some(BACKEND) => backend::run(&rest).map(|()| std::process::exit(0)),
+        Some(PAUSE) => loop {
+            std::thread::park();
+        },
+        Some(NODE) => std::process::exit(real::enter(&rest)?),
+        Some(NODE_INIT) => std::process::exit(real::init(&rest)?),
         Some(INSIDE) => inside(&rest).map(Role::Inside),
-        _ => Ok(Role::Outer),
+        _ => Ok(products::called(&called).map_or(Role::Outer, Role::Ended)),
     }
 }
 
@@ -100,6 +116,7 @@ pub fn entry() -> Result<Role> {
 /// # Errors
 /// When the first process cannot be started; later failures are in the exit code.
 pub fn launch(launch: Launch) -> Result<ExitCode> {
+    let groups = Groups::of(&launch.dir);
     let mut args = vec![launch.dir.into_os_string()];
     args.extend(launch.args.into_iter().map(OsString::from));
     let signals = block_signals()?;
@@ -108,6 +125,7 @@ pub fn launch(launch: Launch) -> Result<ExitCode> {
         .spawn()
         .context("cannot start a process")?;
     let code = supervise(child, &signals)?;
+    groups.remove();
     if code > 128 {
         eprintln!(
             "metallb-lab: the lab was killed by signal {}; nothing of it is left",
@@ -117,7 +135,7 @@ pub fn launch(launch: Launch) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-fn stage(name: &str, args: &[OsString]) -> Command {
+pub(crate) fn stage(name: &str, args: &[OsString]) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("metallb-lab").arg(name).args(args);
     command
@@ -152,6 +170,7 @@ fn enter_namespaces(args: &[OsString]) -> Result<i32> {
     }
     let code = supervise(child, &signals)?;
     if let Some(dir) = args.first().filter(|_| getppid() != outer) {
+        Groups::of(Path::new(dir)).remove();
         let _ = fs::remove_dir_all(dir);
     }
     Ok(code)
@@ -177,6 +196,7 @@ fn refused(errno: Errno, root: bool) -> anyhow::Error {
 fn init(args: &[OsString]) -> Result<i32> {
     set_pdeathsig(Signal::SIGKILL)?;
     mount_filesystems()?;
+    products::pin(Path::new(args.first().context("started without a work directory")?))?;
     sethostname("lab").context("cannot set the host name")?;
     let signals = block_signals()?;
     let child = stage(INSIDE, args)

@@ -22,15 +22,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::agent::Programs;
 use crate::control_plane::ControlPlaneKind;
 use crate::entry::{Inside, Launch, Role, entry, launch};
 use crate::lab::Options;
-use crate::products;
 use select::Selection;
 
 /// Runs exactly one test, in this process: what the harness starts itself with.
 const ONE: &str = "__test";
-/// The folder of the binaries, found and built once for all tests.
+/// A folder of other builds of the product; what is linked into the tests when not set.
 const BINARIES: &str = "METALLB_LAB_BIN_DIR";
 
 type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
@@ -93,6 +93,7 @@ fn run(tests: &[Test], proving_rights: bool) -> ExitCode {
     let ran = entry().and_then(|role| match role {
         Role::Inside(inside) => inside_one(inside, tests),
         Role::Outer => outer(tests, proving_rights),
+        Role::Ended(code) => Ok(code),
     });
     ran.unwrap_or_else(|error| {
         eprintln!("{error:#}");
@@ -160,7 +161,6 @@ fn per_control_plane(ran: &[(Case<'_>, Verdict)]) {
 
 /// What all tests need, made once.
 struct Runner<'a> {
-    binaries: PathBuf,
     /// Why a control plane could not be made.
     broken: BTreeMap<ControlPlaneKind, String>,
     rights: &'a Path,
@@ -179,16 +179,7 @@ impl<'a> Runner<'a> {
                 broken.insert(on, format!("{error:#}"));
             }
         }
-        let given = std::env::var_os(BINARIES).map(PathBuf::from);
-        let binaries = match runnable.is_empty() {
-            true => PathBuf::new(),
-            false => products::folder(given.as_deref())?,
-        };
-        Ok(Self {
-            binaries,
-            broken,
-            rights,
-        })
+        Ok(Self { broken, rights })
     }
 
     fn run<'c>(&self, chosen: &[Case<'c>]) -> Vec<(Case<'c>, Verdict)> {
@@ -208,7 +199,6 @@ impl<'a> Runner<'a> {
         let began = Instant::now();
         let status = Command::new("/proc/self/exe")
             .args([ONE, &name])
-            .env(BINARIES, &self.binaries)
             .env(rights::LOG, self.rights)
             .status();
         let good = status.is_ok_and(|status| status.success());
@@ -236,9 +226,10 @@ fn inside_one(inside: Inside, tests: &[Test]) -> Result<ExitCode> {
     let Some(case) = cases(tests).find(|case| case.name() == name) else {
         bail!("there is no test {name}")
     };
+    let foreign = std::env::var_os(BINARIES).map(PathBuf::from);
     let options = Options {
         control_plane: case.on,
-        ..Options::new(std::env::var_os(BINARIES).unwrap_or_default())?
+        ..Options::new(Programs::of(&inside.dir, foreign.as_deref())?)
     };
     let dir = inside.dir.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

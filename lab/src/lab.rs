@@ -17,8 +17,10 @@ use crate::client::HttpClient;
 use crate::cluster::Cluster;
 use crate::control_plane::{ControlPlane, ControlPlaneKind};
 use crate::entry::Inside;
+use crate::envtest;
 use crate::faults::Faults;
 use crate::proxy;
+use crate::real::{self, Parts, Proxy, RealNodes};
 use crate::router::{Router, RouterKind};
 use crate::topology::{FAULTS_ADDRESS, Topology};
 use crate::workloads::{self, nodes};
@@ -33,32 +35,38 @@ pub struct Options {
     pub nodes: u8,
     /// Which router.
     pub router: RouterKind,
-    /// The binaries.
+    /// What the pods run.
     pub programs: Programs,
     /// How long after a node died the control plane notices; 40 s on a real cluster.
     pub node_monitor_grace: Duration,
     /// Who stores the objects.
     pub control_plane: ControlPlaneKind,
-    /// Whether the pods reach it through the fault proxy, see [`Lab::faults`].
+    /// Whether the pods reach it through the fault proxy, see [`Lab::faults`]; not on real nodes.
     pub faults: bool,
+    /// The product's image as an OCI archive, for real nodes.
+    pub image: Option<PathBuf>,
 }
 
 impl Options {
-    /// Three nodes with the binaries of `dir` and any router.
-    ///
-    /// # Errors
-    /// When this executable cannot be found.
-    pub fn new(dir: impl Into<PathBuf>) -> Result<Self> {
-        let lab = std::env::current_exe().context("cannot find this executable")?;
-        Ok(Self {
+    /// Three nodes with those programs, and any router.
+    #[must_use]
+    pub fn new(programs: Programs) -> Self {
+        Self {
             nodes: 3,
             router: RouterKind::Auto,
-            programs: Programs { dir: dir.into(), lab },
+            programs,
             node_monitor_grace: Duration::from_secs(5),
             control_plane: ControlPlaneKind::Embedded,
             faults: false,
-        })
+            image: None,
+        }
     }
+}
+
+/// Who runs the pods.
+enum Nodes {
+    Imitated(Vec<(Arc<Agent>, JoinHandle<()>)>),
+    Real(RealNodes),
 }
 
 /// A running lab.
@@ -67,7 +75,7 @@ pub struct Lab {
     topology: Topology,
     control_plane: ControlPlane,
     cluster: Cluster,
-    agents: Vec<(Arc<Agent>, JoinHandle<()>)>,
+    nodes: Nodes,
     router: Router,
     faults: Option<Faults>,
     node_monitor_grace: Duration,
@@ -86,8 +94,13 @@ impl Lab {
         for folder in ["netns", "logs", "pods", "router"] {
             fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot use {}", dir.display()))?;
         }
-        let topology = Topology::create(&dir.join("netns"), options.nodes).await?;
-        let control_plane = ControlPlane::start(options.control_plane, &dir, listener).await?;
+        let real = match options.control_plane {
+            ControlPlaneKind::Real(proxy) => Some(proxy),
+            _ => None,
+        };
+        let topology = Topology::create(&dir.join("netns"), options.nodes, real.is_some()).await?;
+        let names: Vec<String> = topology.nodes.iter().map(|node| node.name.clone()).collect();
+        let control_plane = ControlPlane::start(options.control_plane, &dir, listener, &names).await?;
         let client = control_plane.client();
         let many_users = many_users();
         let router = Router::start(options.router, &topology.router, &dir.join("router"), many_users).await?;
@@ -115,7 +128,7 @@ impl Lab {
             topology,
             control_plane,
             cluster,
-            agents: Vec::new(),
+            nodes: Nodes::Imitated(Vec::new()),
             router,
             faults,
             node_monitor_grace: options.node_monitor_grace,
@@ -123,16 +136,30 @@ impl Lab {
             stop,
             tasks,
         };
-        lab.start_nodes(&client, &shared).await?;
-        let stand_ins = workloads::StandIns {
-            controllers: lab.control_plane.needs_workload_controllers(),
-        };
-        lab.tasks
-            .spawn(workloads::run(lab.cluster.clone(), stand_ins, lab.stop_pods.clone()));
+        match real {
+            Some(proxy) => {
+                let nodes = lab.real_nodes(proxy, options, &client).await?;
+                lab.nodes = Nodes::Real(nodes);
+            }
+            None => lab.imitate_nodes(&client, &shared).await?,
+        }
         Ok(lab)
     }
 
-    async fn start_nodes(&mut self, client: &Client, shared: &Shared) -> Result<()> {
+    async fn real_nodes(&self, proxy: Proxy, options: &Options, client: &Client) -> Result<RealNodes> {
+        let parts = Parts {
+            dir: &self.dir,
+            programs: self.control_plane.programs().context("no programs of Kubernetes")?,
+            proxy,
+            product: options.image.as_deref().context("no image for real nodes")?,
+            lab: &options.programs.lab,
+            kubeconfig: &|who| envtest::kubeconfig_of(&self.dir, who),
+        };
+        RealNodes::start(&parts, &self.topology, client).await
+    }
+
+    async fn imitate_nodes(&mut self, client: &Client, shared: &Shared) -> Result<()> {
+        let mut agents = Vec::new();
         for net in &self.topology.nodes {
             nodes::register(client, net)
                 .await
@@ -149,8 +176,14 @@ impl Lab {
                     () = all.cancelled() => {}
                 }
             });
-            self.agents.push((agent, running));
+            agents.push((agent, running));
         }
+        self.nodes = Nodes::Imitated(agents);
+        let stand_ins = workloads::StandIns {
+            controllers: self.control_plane.needs_workload_controllers(),
+        };
+        self.tasks
+            .spawn(workloads::run(self.cluster.clone(), stand_ins, self.stop_pods.clone()));
         Ok(())
     }
 
@@ -163,7 +196,7 @@ impl Lab {
     /// The client namespace.
     #[must_use]
     pub fn client(&self) -> HttpClient {
-        HttpClient::new(self.topology.client.clone())
+        HttpClient::new(self.topology.client.clone(), self.topology.nodes.clone())
     }
 
     /// The router.
@@ -222,18 +255,29 @@ impl Lab {
     /// # Errors
     /// When there is no such node.
     pub async fn kill_node(&self, name: &str) -> Result<()> {
-        let (agent, _) = self
-            .agents
-            .iter()
-            .find(|(agent, _)| agent.net.name == name)
-            .context("no such node")?;
-        agent.power_off.cancel();
-        agent.net.unplug().await?;
+        let net = self.topology.node(name).context("no such node")?;
+        match &self.nodes {
+            Nodes::Imitated(agents) => {
+                let (agent, _) = agents
+                    .iter()
+                    .find(|(agent, _)| agent.net.name == name)
+                    .context("no such node")?;
+                agent.power_off.cancel();
+            }
+            Nodes::Real(nodes) => nodes.kill(name)?,
+        }
+        net.unplug().await?;
+        let real = matches!(self.nodes, Nodes::Real(_));
         let (cluster, name, grace) = (self.cluster.clone(), name.to_owned(), self.node_monitor_grace);
         self.tasks
             .spawn(self.stop.clone().run_until_cancelled_owned(async move {
-                tokio::time::sleep(grace).await;
-                if let Err(error) = nodes::mark_dead(&cluster, &name).await {
+                let marked = if real {
+                    real::give_up(&cluster.client, &name).await
+                } else {
+                    tokio::time::sleep(grace).await;
+                    nodes::mark_dead(&cluster, &name).await.map_err(Into::into)
+                };
+                if let Err(error) = marked {
                     tracing::warn!(node = name, %error, "cannot mark the node");
                 }
                 cluster.nudge();
@@ -244,8 +288,10 @@ impl Lab {
     /// Stops pods in order, then everything else.
     pub async fn stop(mut self) {
         self.stop_pods.cancel();
-        let agents = self.agents.drain(..).map(|(_, running)| running);
-        let _ = tokio::time::timeout(STOP_WITHIN, futures::future::join_all(agents)).await;
+        if let Nodes::Imitated(agents) = &mut self.nodes {
+            let agents = agents.drain(..).map(|(_, running)| running);
+            let _ = tokio::time::timeout(STOP_WITHIN, futures::future::join_all(agents)).await;
+        }
         self.stop.cancel();
         self.tasks.close();
         let _ = tokio::time::timeout(STOP_WITHIN, self.tasks.wait()).await;

@@ -1,83 +1,91 @@
-//! The three binaries of the product: where they are, and building them.
+//! The product's programs: this executable, which links them all and is whichever it is called by.
 
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use nix::mount::{MsFlags, mount};
 
-const PACKAGES: [&str; 3] = ["metallb-operator", "metallb-controller", "metallb-speaker"];
+/// What the manifests call the image.
+const IMAGE: &str = concat!("ghcr.io/metallb-rs/metallb:v", env!("CARGO_PKG_VERSION"));
+const OWN: &str = "metallb-lab";
+const PRODUCTS: [&str; 3] = ["metallb-operator", "metallb-controller", "metallb-speaker"];
 
-/// The folder with the binaries: `chosen`, or where this executable is after building them there.
-///
-/// # Errors
-/// When they are missing and cannot be built.
-pub(crate) fn folder(chosen: Option<&Path>) -> Result<PathBuf> {
-    if let Some(dir) = chosen {
-        let dir = dir
-            .canonicalize()
-            .with_context(|| format!("--bin-dir {} is not there", dir.display()))?;
-        return complete(&dir).map(|()| dir);
-    }
-    let (target, profile) = target_folder()?;
-    build(&target, &profile)?;
-    let dir = target.join(&profile);
-    complete(&dir).map(|()| dir)
+/// Runs the product that this process was called as, if any.
+pub(crate) fn called(name: &OsString) -> Option<ExitCode> {
+    metallb_image::program(name).map(|program| program())
 }
 
-fn complete(dir: &Path) -> Result<()> {
-    let missing: Vec<&str> = PACKAGES.into_iter().filter(|name| !dir.join(name).is_file()).collect();
+/// Pins this executable under the names of all programs in the work directory: a build that replaces the file
+/// meanwhile changes nothing. Needs mounts of our own.
+///
+/// # Errors
+/// When the file was replaced before this, or the kernel refuses.
+pub(crate) fn pin(work: &Path) -> Result<()> {
+    let (folder, path) = (
+        folder(work),
+        std::env::current_exe().context("cannot find this executable")?,
+    );
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let pinned = lab(work);
+    File::create(&pinned).with_context(|| format!("cannot make {}", pinned.display()))?;
+    let none: Option<&str> = None;
+    mount(Some(&path), &pinned, none, MsFlags::MS_BIND, none)
+        .with_context(|| format!("cannot use {} (start again if it was just rebuilt)", path.display()))?;
+    for name in PRODUCTS {
+        symlink(OWN, folder.join(name)).with_context(|| format!("cannot make {name} in {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Builds the product's image as the Dockerfile does, without an engine, beside this executable; returns the archive.
+///
+/// # Errors
+/// When there are no sources here, or the build fails; its messages are shown.
+pub(crate) fn image() -> Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"));
+    let script = workspace.join(".ci/image");
+    ensure!(
+        script.is_file(),
+        "no sources to build the image from: name an archive by --image"
+    );
+    let own = std::env::current_exe().context("cannot find this executable")?;
+    let archive = own.with_file_name("metallb-image.tar");
+    eprintln!("building the image {IMAGE}: minutes once, seconds when nothing changed");
+    let status = Command::new(&script).args([&archive, Path::new(IMAGE)]).status();
+    let status = status.with_context(|| format!("cannot start {}", script.display()))?;
+    ensure!(status.success(), "the image could not be built; the messages are above");
+    Ok(archive)
+}
+
+/// The folder of the pinned programs.
+pub(crate) fn folder(work: &Path) -> PathBuf {
+    work.join("programs")
+}
+
+/// The pinned lab, whatever it is called by.
+pub(crate) fn lab(work: &Path) -> PathBuf {
+    folder(work).join(OWN)
+}
+
+/// Checks that a folder of other people's making holds all programs of the product.
+///
+/// # Errors
+/// When it does not; the message names what is missing.
+pub(crate) fn complete(dir: &Path) -> Result<PathBuf> {
+    let dir = dir
+        .canonicalize()
+        .with_context(|| format!("--bin-dir {} is not there", dir.display()))?;
+    let missing: Vec<&str> = PRODUCTS.into_iter().filter(|name| !dir.join(name).is_file()).collect();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(dir);
     }
     bail!(
-        "{} not found in {}: build with `cargo build --release`, or name the folder with --bin-dir",
+        "{} not found in {}: leave out --bin-dir to run what is linked into the lab",
         missing.join(", "),
         dir.display()
     )
-}
-
-/// `…/target/release/metallb-lab` and `…/target/release/deps/e2e-0123` → (`…/target`, `release`).
-pub(crate) fn target_folder() -> Result<(PathBuf, String)> {
-    let own = std::env::current_exe().context("cannot find this executable")?;
-    let mut dir = own.parent().context("this executable has no folder")?;
-    if dir.ends_with("deps") {
-        dir = dir.parent().unwrap_or(dir);
-    }
-    let profile = dir
-        .file_name()
-        .and_then(|name| name.to_str())
-        .context("this executable is in no target folder")?;
-    Ok((dir.parent().unwrap_or(dir).into(), profile.into()))
-}
-
-/// Lets cargo decide whether anything is to be done; its progress is shown, for the first time takes minutes.
-fn build(target: &Path, profile: &str) -> Result<()> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or_else(|| Path::new("/"));
-    if !workspace.join("Cargo.toml").is_file() {
-        // Installed without its sources: what lies beside must do.
-        return Ok(());
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command
-        .current_dir(workspace)
-        .args(["build", "--locked", "--target-dir"])
-        .arg(target);
-    command.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-    // Resolved together with the lab, the products share its build of what both need.
-    command.args(
-        PACKAGES
-            .iter()
-            .chain(&["metallb-lab"])
-            .flat_map(|package| ["-p", package]),
-    );
-    let status = command
-        .status()
-        .context("cannot start cargo: put it in PATH, or name built binaries with --bin-dir")?;
-    if !status.success() {
-        bail!("cargo could not build the product; its messages are above");
-    }
-    Ok(())
 }

@@ -29,12 +29,20 @@ pub(crate) struct Spec {
     pub hostname: Option<String>,
     /// Its root; the caller's when `None`.
     pub root: Option<Root>,
-    /// User and group; unchanged when `None`.
-    pub user: Option<(u32, u32)>,
+    /// Who it runs as; unchanged when `None`.
+    pub user: Option<User>,
     /// The only capabilities it keeps; all when `None`.
     pub capabilities: Option<Vec<String>>,
     /// The command and its arguments.
     pub command: Vec<OsString>,
+}
+
+/// User, group and supplementary groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
 }
 
 /// A root file system: the machine's system folders, read-only, and what is listed.
@@ -116,9 +124,10 @@ fn drop_privileges(spec: &Spec) -> Result<()> {
     if let Some(kept) = &spec.capabilities {
         crate::capabilities::keep(kept)?;
     }
-    if let Some((uid, gid)) = spec.user {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        setgroups(&[]).context("cannot drop groups")?;
+    if let Some(user) = &spec.user {
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&groups).context("cannot set groups")?;
         setresgid(gid, gid, gid).context("cannot change the group")?;
         setresuid(uid, uid, uid).context("cannot change the user")?;
     }

@@ -63,11 +63,11 @@ pub struct NodeNet {
 }
 
 impl Topology {
-    /// Makes and wires everything; `dir` takes the namespaces' files.
+    /// Makes and wires everything; `dir` takes the namespaces' files. Real nodes make their pods' networks themselves.
     ///
     /// # Errors
     /// When the kernel lacks something, in words for the user.
-    pub async fn create(dir: &Path, nodes: u8) -> Result<Self, NetError> {
+    pub async fn create(dir: &Path, nodes: u8, real: bool) -> Result<Self, NetError> {
         let lab = Netns::current(dir, "lab")?;
         let links = lab.links()?;
         links.up("lo").await?;
@@ -86,6 +86,12 @@ impl Topology {
         topology.wire_router_and_client(&links).await?;
         for number in 1..=nodes.min(MAX_NODES) {
             let node = topology.add_node(dir, &links, number).await?;
+            if real {
+                // What asks for a way out looks for this one; nothing leaves the lab.
+                node.netns.links()?.route(default_route(), &[LAB]).await?;
+            } else {
+                node.imitate().await?;
+            }
             topology.nodes.push(node);
         }
         topology.route_between_nodes().await?;
@@ -127,13 +133,7 @@ impl Topology {
         attach(lab, &netns, &format!("v-{name}"), net(address, 24)).await?;
         let links = netns.links()?;
         links.route(net(Ipv4Addr::new(172, 31, 0, 0), 24), &[ROUTER]).await?;
-        links.bridge("cni0").await?;
-        links.address("cni0", net(first_host(pods), 24)).await?;
         netns.sysctl("ipv4/ip_forward", "1")?;
-        // Service addresses are local to every node (see `proxy`), but the kernel must stay silent about
-        // them: who answers ARP for them is the speakers' decision.
-        netns.sysctl("ipv4/conf/all/arp_ignore", "1")?;
-        netns.sysctl("ipv4/conf/all/arp_announce", "2")?;
         lab.route(pods, &[address]).await?;
         Ok(NodeNet {
             name,
@@ -155,6 +155,17 @@ impl Topology {
 }
 
 impl NodeNet {
+    /// Prepares a node for the lab's own agent and service proxy.
+    async fn imitate(&self) -> Result<(), NetError> {
+        let links = self.netns.links()?;
+        links.bridge("cni0").await?;
+        links.address("cni0", net(first_host(self.pods), 24)).await?;
+        // Service addresses are local to every node (see `proxy`), but the kernel must stay silent about
+        // them: who answers ARP for them is the speakers' decision.
+        self.netns.sysctl("ipv4/conf/all/arp_ignore", "1")?;
+        self.netns.sysctl("ipv4/conf/all/arp_announce", "2")
+    }
+
     /// Gives a pod a namespace of its own, with `address` on the node's pod network.
     ///
     /// # Errors

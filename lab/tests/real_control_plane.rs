@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use metallb_lab::Kubernetes;
+use metallb_lab::{Extent, Kubernetes};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -38,11 +38,11 @@ fn stand_ins() -> TempDir {
     dir
 }
 
-/// `metallb-lab demo --control-plane envtest` with products that exist.
+/// `metallb-lab demo --cluster envtest` with products that exist.
 fn demo(products: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_metallb-lab"));
     command
-        .args(["demo", "--control-plane", "envtest", "--router", "builtin", "--bin-dir"])
+        .args(["demo", "--cluster", "envtest", "--router", "builtin", "--bin-dir"])
         .arg(products);
     command
         .env_remove("KUBEBUILDER_ASSETS")
@@ -249,11 +249,11 @@ impl Drop for Stopped {
 #[test]
 fn the_end_of_etcd_ends_the_lab() {
     let version = Some(Kubernetes::default());
-    if let Some(reason) = metallb_lab::obstacle(version) {
+    if let Some(reason) = metallb_lab::obstacle(version, Extent::ControlPlane) {
         println!("SKIPPED: {reason}");
         return;
     }
-    let real: PathBuf = metallb_lab::prepare(version).unwrap();
+    let real: PathBuf = metallb_lab::prepare(version, Extent::ControlPlane).unwrap();
     let assets = stand_ins();
     for name in PROGRAMS {
         fs::remove_file(assets.path().join(name)).unwrap();

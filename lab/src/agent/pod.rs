@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ServiceAccount};
 use kube::api::{DeleteParams, PostParams, Preconditions};
@@ -23,7 +23,7 @@ use super::status::{Observed, Progress, report};
 use super::volumes::{ACCOUNT_PATH, Content, Files, content, write};
 use crate::faults::Caller;
 use crate::net::Netns;
-use crate::sandbox::{Bind, Root, Spec};
+use crate::sandbox::{Bind, Root, Spec, User};
 
 /// A day: longer than a lab lives.
 const TOKEN_SECONDS: i64 = 86_400;
@@ -228,19 +228,19 @@ impl Life<'_> {
     }
 
     fn write_volumes(&self, spec: &PodSpec, ground: &Ground, account: Option<&Files>) -> Result<(), Obstacle> {
-        let owner = self.user(spec, None);
+        let group = self.group(spec);
         for volume in spec.volumes.iter().flatten() {
             let dir = self.volume(&volume.name);
             match content(self.pod, volume, &ground.place, &self.agent.shared.cluster).map_err(Obstacle::Missing)? {
-                Content::Files(files) => write(&dir, &files, owner),
+                Content::Files(files) => write(&dir, &files, group),
                 Content::Host(path) => fs::create_dir_all(dir.parent().unwrap_or(&dir))
                     .and_then(|()| std::os::unix::fs::symlink(path, &dir).or(Ok(()))),
-                Content::Scratch => scratch(&dir, owner),
+                Content::Scratch => scratch(&dir, group),
             }
             .with_context(|| format!("cannot write volume {}", volume.name))?;
         }
         if let Some(files) = account {
-            write(&self.volume("kube-api-access"), files, owner).context("cannot write the service account")?;
+            write(&self.volume("kube-api-access"), files, group).context("cannot write the service account")?;
         }
         Ok(())
     }
@@ -249,17 +249,19 @@ impl Life<'_> {
         self.dir.join("volumes").join(name)
     }
 
-    /// The user to run as, if the pod asks for one and users exist.
-    fn user(&self, spec: &PodSpec, container: Option<&Container>) -> Option<(u32, u32)> {
-        let own = container.and_then(|container| container.security_context.as_ref());
-        let pod = spec.security_context.as_ref();
-        let uid = own.and_then(|own| own.run_as_user).or_else(|| pod?.run_as_user)?;
-        let gid = own
-            .and_then(|own| own.run_as_group)
-            .or_else(|| pod?.run_as_group)
-            .or_else(|| pod?.fs_group);
-        let (uid, gid) = (u32::try_from(uid).ok()?, gid.and_then(|gid| u32::try_from(gid).ok()));
-        (self.agent.shared.many_users && uid != 0).then(|| (uid, gid.unwrap_or(uid)))
+    /// The group that the pod's volumes belong to, if it asks for one and groups exist.
+    fn group(&self, spec: &PodSpec) -> Option<u32> {
+        let group = spec.security_context.as_ref()?.fs_group?;
+        u32::try_from(group).ok().filter(|_| self.agent.shared.many_users)
+    }
+
+    /// The user to run as: the container's, the pod's or the image's; none where only one user exists.
+    fn user(&self, spec: &PodSpec, container: &Container, image: Option<(u32, u32)>) -> Result<Option<User>> {
+        if !self.agent.shared.many_users {
+            return Ok(None);
+        }
+        let user = effective_user(spec, container, image)?;
+        Ok((user.uid != 0).then_some(user))
     }
 
     fn job(&self, spec: &PodSpec, container: &Container, ground: &Ground, account: bool) -> Result<Job, Obstacle> {
@@ -297,7 +299,7 @@ impl Life<'_> {
                 binds,
                 writable: security.and_then(|security| security.read_only_root_filesystem) != Some(true),
             }),
-            user: self.user(spec, Some(container)),
+            user: self.user(spec, container, program.user)?,
             capabilities: capabilities(container),
             command,
         };
@@ -394,7 +396,7 @@ impl Life<'_> {
                     continue;
                 };
                 if written.get(&volume.name).is_some_and(|old| *old != files) {
-                    let _ = write(&self.volume(&volume.name), &files, self.user(spec, None));
+                    let _ = write(&self.volume(&volume.name), &files, self.group(spec));
                 }
                 written.insert(volume.name.clone(), files);
             }
@@ -449,10 +451,33 @@ fn nest(binds: &[Bind]) {
     }
 }
 
-fn scratch(dir: &std::path::Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+fn scratch(dir: &std::path::Path, group: Option<u32>) -> std::io::Result<()> {
     fs::create_dir_all(dir)?;
     fs::set_permissions(dir, fs::Permissions::from_mode(0o777))?;
-    owner.map_or(Ok(()), |(uid, gid)| chown(dir, Some(uid), Some(gid)))
+    chown(dir, None, group)
+}
+
+/// Who a kubelet would run the container as.
+fn effective_user(spec: &PodSpec, container: &Container, image: Option<(u32, u32)>) -> Result<User> {
+    let (own, pod) = (container.security_context.as_ref(), spec.security_context.as_ref());
+    let asked = own.and_then(|own| own.run_as_user).or_else(|| pod?.run_as_user);
+    let group = own.and_then(|own| own.run_as_group).or_else(|| pod?.run_as_group);
+    let non_root = own.and_then(|own| own.run_as_non_root).or_else(|| pod?.run_as_non_root);
+    let (uid, gid) = match asked {
+        Some(uid) => (u32::try_from(uid)?, 0),
+        None => image.unwrap_or((0, 0)),
+    };
+    ensure!(
+        uid != 0 || non_root != Some(true),
+        "container {} has runAsNonRoot and would run as root",
+        container.name
+    );
+    let groups = pod.and_then(|pod| pod.fs_group).map(u32::try_from).transpose()?;
+    Ok(User {
+        uid,
+        gid: group.map_or(Ok(gid), u32::try_from)?,
+        groups: groups.into_iter().collect(),
+    })
 }
 
 fn capabilities(container: &Container) -> Option<Vec<String>> {
@@ -465,4 +490,42 @@ fn capabilities(container: &Container) -> Option<Vec<String>> {
         &asked.add.unwrap_or_default(),
         &asked.drop.unwrap_or_default(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::{PodSecurityContext, SecurityContext};
+
+    const IMAGE: Option<(u32, u32)> = Some((65534, 65534));
+
+    #[test]
+    fn a_container_runs_as_its_image_says_unless_told_otherwise() {
+        let (mut spec, mut container) = (PodSpec::default(), Container::default());
+        let uid = |spec: &PodSpec, container: &Container| effective_user(spec, container, IMAGE).unwrap().uid;
+        assert_eq!(uid(&spec, &container), 65534);
+        spec.security_context = Some(PodSecurityContext {
+            run_as_user: Some(1000),
+            ..PodSecurityContext::default()
+        });
+        assert_eq!(uid(&spec, &container), 1000);
+        container.security_context = Some(SecurityContext {
+            run_as_user: Some(0),
+            ..SecurityContext::default()
+        });
+        assert_eq!(uid(&spec, &container), 0);
+    }
+
+    #[test]
+    fn root_is_refused_where_the_pod_forbids_it() {
+        let spec = PodSpec {
+            security_context: Some(PodSecurityContext {
+                run_as_non_root: Some(true),
+                ..PodSecurityContext::default()
+            }),
+            ..PodSpec::default()
+        };
+        assert!(effective_user(&spec, &Container::default(), None).is_err());
+        assert!(effective_user(&spec, &Container::default(), IMAGE).is_ok());
+    }
 }

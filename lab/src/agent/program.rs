@@ -1,19 +1,21 @@
-//! Which program a container of the lab runs: there are no images, only what was built here.
+//! Which program a container of the lab runs: there are no images, only what is linked into the lab.
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use k8s_openapi::api::core::v1::Container;
 
 use crate::entry::BACKEND;
+use crate::products;
 use crate::sandbox::Bind;
 
-/// Where the built binaries are.
+/// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
     /// The folder of `metallb-operator`, `metallb-controller` and `metallb-speaker`.
     pub dir: PathBuf,
     /// The lab's own executable, which is also the backend.
-    pub lab: PathBuf,
+    pub(crate) lab: PathBuf,
 }
 
 /// What to execute, without arguments.
@@ -23,7 +25,12 @@ pub(crate) struct Program {
     pub command: Vec<String>,
     /// What must be in the root for it.
     pub binds: Vec<(PathBuf, PathBuf)>,
+    /// The image's user and group; root when `None`.
+    pub user: Option<(u32, u32)>,
 }
+
+/// Describes the one image.
+const DOCKERFILE: &str = include_str!("../../../Dockerfile");
 
 /// Links of the image, as upstream has them, and the binaries behind.
 const LINKS: [(&str, &str); 3] = [
@@ -33,18 +40,22 @@ const LINKS: [(&str, &str); 3] = [
 ];
 
 impl Programs {
-    /// The binaries that are missing from the folder.
-    #[must_use]
-    pub fn missing(&self) -> Vec<PathBuf> {
-        LINKS
-            .iter()
-            .map(|(_, binary)| self.dir.join(binary))
-            .filter(|path| !path.is_file())
-            .collect()
+    /// What is linked into the lab of that work directory, or a folder of other builds.
+    ///
+    /// # Errors
+    /// When that folder does not hold all of them.
+    pub fn of(work: &Path, foreign: Option<&Path>) -> Result<Self> {
+        Ok(Self {
+            dir: match foreign {
+                Some(dir) => products::complete(dir)?,
+                None => products::folder(work),
+            },
+            lab: products::lab(work),
+        })
     }
 
     /// Finds the program of `container`; an error is the message of `ErrImagePull`.
-    pub(crate) fn find(&self, container: &Container) -> Result<Program, String> {
+    pub(crate) fn find(&self, container: &Container) -> std::result::Result<Program, String> {
         let image = container.image.as_deref().unwrap_or_default();
         let command = container.command.clone().unwrap_or_default();
         if basename(image) == "backend" {
@@ -52,6 +63,7 @@ impl Programs {
             return Ok(Program {
                 command: own.into(),
                 binds: vec![(self.lab.clone(), "/backend".into())],
+                user: image_user(),
             });
         }
         match command.first() {
@@ -60,6 +72,7 @@ impl Programs {
             Some(_) => Ok(Program {
                 command,
                 binds: Vec::new(),
+                user: None,
             }),
             None => match entrypoint(basename(image)) {
                 Some(link) => Ok(self.product(vec![link.into()])),
@@ -78,6 +91,7 @@ impl Programs {
         Program {
             command,
             binds: binds.filter(|(binary, _)| binary.is_file()).collect(),
+            user: image_user(),
         }
     }
 }
@@ -91,6 +105,13 @@ impl Program {
             read_only: true,
         })
     }
+}
+
+/// What `USER` says in the image's last stage.
+fn image_user() -> Option<(u32, u32)> {
+    let last = DOCKERFILE.lines().rev().find_map(|line| line.strip_prefix("USER "))?;
+    let (uid, gid) = last.trim().split_once(':')?;
+    Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
 fn entrypoint(name: &str) -> Option<&'static str> {
@@ -146,6 +167,13 @@ mod tests {
             .find(&container("host:5000/a/controller:v1@sha256:00", &[]))
             .unwrap();
         assert_eq!(found.command, ["/controller"]);
+    }
+
+    #[test]
+    fn the_product_runs_as_the_user_of_its_image() {
+        assert_eq!(image_user(), Some((65534, 65534)));
+        let found = programs().find(&container("speaker", &["/speaker"])).unwrap();
+        assert_eq!(found.user, image_user());
     }
 
     #[test]

@@ -175,8 +175,8 @@ fn mode(mode: Option<i32>) -> u32 {
     mode.and_then(|mode| u32::try_from(mode).ok()).unwrap_or(DEFAULT_MODE)
 }
 
-/// Makes `dir` hold exactly `files`, at once; `owner` gets them.
-pub(crate) fn write(dir: &Path, files: &Files, owner: Option<(u32, u32)>) -> io::Result<()> {
+/// Makes `dir` hold exactly `files`, at once; they belong to root, and may be read by `group` (a pod's `fsGroup`).
+pub(crate) fn write(dir: &Path, files: &Files, group: Option<u32>) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let generation = (0..)
         .map(|n| format!("..{n}"))
@@ -187,10 +187,9 @@ pub(crate) fn write(dir: &Path, files: &Files, owner: Option<(u32, u32)>) -> io:
         let path = fresh.join(name);
         fs::create_dir_all(path.parent().unwrap_or(&fresh))?;
         fs::write(&path, bytes)?;
-        if let Some((uid, gid)) = owner {
-            chown(&path, Some(uid), Some(gid))?;
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
+        chown(&path, None, group)?;
+        let readable = if group.is_some() { 0o440 } else { 0 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode | readable))?;
     }
     fs::create_dir_all(&fresh)?;
     swap(dir, &generation)?;

@@ -1,4 +1,4 @@
-//! The programs of a real control plane: those that `KUBEBUILDER_ASSETS` names, or ours, built once by Go.
+//! The programs of a real control plane and of real nodes: those that `KUBEBUILDER_ASSETS` names, or ours, built once by Go.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -20,10 +20,35 @@ const PROGRAMS: [(&str, &str); 3] = [
         "k8s.io/kubernetes/cmd/kube-controller-manager",
     ),
 ];
+/// Those of a node, and who places pods there.
+const NODE_PROGRAMS: [(&str, &str); 3] = [
+    ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+];
 /// Without these, the programs call themselves v0.0.0.
 const VERSION_PACKAGE: &str = "k8s.io/component-base/version";
 /// The oldest Kubernetes that the product serves: k8s-openapi's `v1_34`.
 const OLDEST_MINOR: u32 = 34;
+
+/// How much of Kubernetes is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// etcd, kube-apiserver and kube-controller-manager.
+    ControlPlane,
+    /// The control plane with kube-scheduler, and kubelet and kube-proxy.
+    Nodes,
+}
+
+impl Extent {
+    fn programs(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let nodes: &[_] = match self {
+            Self::ControlPlane => &[],
+            Self::Nodes => &NODE_PROGRAMS,
+        };
+        PROGRAMS.iter().chain(nodes).copied()
+    }
+}
 
 /// A Kubernetes version that can be built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -77,11 +102,14 @@ impl Kubernetes {
 ///
 /// What was asked for and is broken is no reason to skip: whoever starts the control plane fails.
 #[must_use]
-pub fn obstacle(version: Option<Kubernetes>) -> Option<String> {
+pub fn obstacle(version: Option<Kubernetes>, extent: Extent) -> Option<String> {
     let Some(dir) = std::env::var_os(ASSETS) else {
-        let none = cached(version.unwrap_or_default()).is_err() && go().is_err();
+        let none = cached(version.unwrap_or_default(), extent).is_err() && go().is_err();
         return none.then(|| format!("neither Go nor {ASSETS} for a real control plane"));
     };
+    if extent == Extent::Nodes && !Path::new(&dir).join("kubelet").is_file() {
+        return Some(format!("{ASSETS} has no kubelet"));
+    }
     let (minor, wanted) = (minor_given(Path::new(&dir)).ok()?, version?.minor());
     (minor != wanted).then(|| format!("{ASSETS} has Kubernetes 1.{minor}"))
 }
@@ -90,28 +118,28 @@ pub fn obstacle(version: Option<Kubernetes>) -> Option<String> {
 ///
 /// # Errors
 /// When they are missing or of another version and cannot be built; the message says what to do.
-pub fn prepare(version: Option<Kubernetes>) -> Result<PathBuf> {
-    find(version).or_else(|error| match std::env::var_os(ASSETS) {
+pub fn prepare(version: Option<Kubernetes>, extent: Extent) -> Result<PathBuf> {
+    find(version, extent).or_else(|error| match std::env::var_os(ASSETS) {
         Some(_) => Err(error),
-        None => build(version.unwrap_or_default()),
+        None => build(version.unwrap_or_default(), extent),
     })
 }
 
 /// The folder of the programs, if they are there.
-pub(crate) fn find(version: Option<Kubernetes>) -> Result<PathBuf> {
+pub(crate) fn find(version: Option<Kubernetes>, extent: Extent) -> Result<PathBuf> {
     match std::env::var_os(ASSETS) {
-        Some(dir) => given(Path::new(&dir), version),
-        None => cached(version.unwrap_or_default()),
+        Some(dir) => given(Path::new(&dir), version, extent),
+        None => cached(version.unwrap_or_default(), extent),
     }
 }
 
-fn given(dir: &Path, version: Option<Kubernetes>) -> Result<PathBuf> {
+fn given(dir: &Path, version: Option<Kubernetes>, extent: Extent) -> Result<PathBuf> {
     ensure!(
         dir.is_dir(),
         "{ASSETS}={} is no folder: unset {ASSETS} to have all programs built by Go",
         dir.display()
     );
-    for (program, _) in PROGRAMS {
+    for (program, _) in extent.programs() {
         ensure!(
             dir.join(program).is_file(),
             "{program} not found in {ASSETS}={}: put it there, or unset {ASSETS} to have all programs built by Go",
@@ -145,12 +173,18 @@ fn minor_of(text: &str) -> Option<u32> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-fn cached(version: Kubernetes) -> Result<PathBuf> {
+fn cached(version: Kubernetes, extent: Extent) -> Result<PathBuf> {
     let dir = cache()?.join(version.release());
-    // Written last: a folder with another one, or none, is from another module or a broken build.
-    let complete = fs::read_to_string(dir.join("go.mod")).is_ok_and(|text| text == version.module().0);
-    ensure!(complete, "Kubernetes {} is not built yet", version.release());
+    let missing = missing(version, extent, &dir);
+    ensure!(missing.is_empty(), "Kubernetes {} is not built yet", version.release());
     Ok(dir)
+}
+
+/// What is not in `dir` yet: everything, where it was built from another module.
+fn missing(version: Kubernetes, extent: Extent, dir: &Path) -> Vec<(&'static str, &'static str)> {
+    let same = fs::read_to_string(dir.join("go.mod")).is_ok_and(|text| text == version.module().0);
+    let wanted = extent.programs();
+    wanted.filter(|(name, _)| !same || !dir.join(name).is_file()).collect()
 }
 
 fn cache() -> Result<PathBuf> {
@@ -161,32 +195,37 @@ fn cache() -> Result<PathBuf> {
     Ok(base.join("metallb-rs").join("envtest"))
 }
 
-fn build(version: Kubernetes) -> Result<PathBuf> {
+fn build(version: Kubernetes, extent: Extent) -> Result<PathBuf> {
     go()?;
-    let cache = cache()?;
-    let work = cache.join(format!(".build-{}", version.release()));
-    fs::create_dir_all(&work).with_context(|| format!("cannot use {}", cache.display()))?;
+    let (cache, release) = (cache()?, version.release());
+    fs::create_dir_all(&cache).with_context(|| format!("cannot use {}", cache.display()))?;
     // Of two builds at the same time, the second waits and finds the work done.
-    let lock = File::create(cache.join(format!(".lock-{}", version.release()))).context("cannot make a lock file")?;
+    let lock = File::create(cache.join(format!(".lock-{release}"))).context("cannot make a lock file")?;
     lock.lock().context("cannot take the build lock")?;
-    if let Ok(dir) = cached(version) {
+    let dir = cache.join(release);
+    let missing = missing(version, extent, &dir);
+    if missing.is_empty() {
         return Ok(dir);
     }
+    let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
     eprintln!(
-        "building Kubernetes {} into {}: once, several minutes",
-        version.release(),
-        cache.display()
+        "building {} of Kubernetes {release} into {}: once, up to ten minutes on two cores",
+        names.join(", "),
+        dir.display()
     );
-    let (go_mod, go_sum) = version.module();
-    fs::write(work.join("go.mod"), go_mod)?;
-    fs::write(work.join("go.sum"), go_sum)?;
-    for (program, package) in PROGRAMS {
-        compile(version, &work, program, package)?;
+    if missing.len() == extent.programs().count() {
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).context("cannot replace an old build");
+            }
+            _ => fs::create_dir_all(&dir)?,
+        }
     }
-    let dir = cache.join(version.release());
-    match fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).context("cannot replace an old build"),
-        _ => fs::rename(&work, &dir).context("cannot keep the build")?,
+    let (go_mod, go_sum) = version.module();
+    fs::write(dir.join("go.mod"), go_mod)?;
+    fs::write(dir.join("go.sum"), go_sum)?;
+    for (program, package) in missing {
+        compile(version, &dir, program, package)?;
     }
     Ok(dir)
 }
@@ -212,20 +251,22 @@ fn compile(version: Kubernetes, work: &Path, program: &str, package: &str) -> Re
     ];
     let stamps = stamps.map(|(name, value)| format!("-X {VERSION_PACKAGE}.{name}={value}"));
     let mut command = Command::new("go");
+    // Named as what it is when it is complete.
+    let unfinished = format!(".{program}");
     command
         .current_dir(work)
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
         .env("GOFLAGS", "-mod=readonly")
-        .args(["build", "-trimpath", "-ldflags"])
+        .args(["build", "-ldflags"])
         .arg(format!("-s -w {}", stamps.join(" ")))
-        .args(["-o", program, package]);
+        .args(["-o", &unfinished, package]);
     let status = command.status().context("cannot start go")?;
     ensure!(
         status.success(),
         "go could not build {program} of Kubernetes {release}; its messages are above"
     );
-    Ok(())
+    fs::rename(work.join(unfinished), work.join(program)).with_context(|| format!("cannot keep {program}"))
 }
 
 #[cfg(test)]
@@ -263,13 +304,15 @@ mod tests {
     #[test]
     fn given_programs_of_another_version_are_refused() {
         let dir = folder("Kubernetes v1.34.4");
-        assert!(given(dir.path(), None).is_ok());
-        assert!(given(dir.path(), Some(Kubernetes::V1_34)).is_ok());
-        let error = given(dir.path(), Some(Kubernetes::V1_36)).unwrap_err().to_string();
+        assert!(given(dir.path(), None, Extent::ControlPlane).is_ok());
+        assert!(given(dir.path(), Some(Kubernetes::V1_34), Extent::ControlPlane).is_ok());
+        let error = given(dir.path(), Some(Kubernetes::V1_36), Extent::ControlPlane)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("has Kubernetes 1.34, 1.36 was asked for"), "{error}");
         let old = folder("Kubernetes v1.29.0");
         assert!(
-            given(old.path(), None)
+            given(old.path(), None, Extent::ControlPlane)
                 .unwrap_err()
                 .to_string()
                 .contains("the oldest served is 1.34")
@@ -280,7 +323,7 @@ mod tests {
     fn a_missing_program_is_named() {
         let dir = folder("Kubernetes v1.36.0");
         fs::remove_file(dir.path().join("kube-controller-manager")).unwrap();
-        let error = given(dir.path(), None).unwrap_err().to_string();
+        let error = given(dir.path(), None, Extent::ControlPlane).unwrap_err().to_string();
         assert!(error.starts_with("kube-controller-manager not found"), "{error}");
     }
 }

@@ -14,6 +14,9 @@ const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
 pub(crate) const KUBERNETES_SERVICE: &str = "10.96.0.1";
 /// Who the tokens of service accounts are from.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// How long a node may be silent before it counts as dead, and its pods are replaced; 40 s and 5 min by default.
+const NODE_GRACE: &str = "6s";
+const TOLERATION_SECONDS: u8 = 2;
 /// Those of the controller-manager that make sense without kubelets, cloud and volumes. Nodes are left out: the lab
 /// says itself when one died, and does not wait 40 s for it.
 const CONTROLLERS: [&str; 16] = [
@@ -80,6 +83,10 @@ pub(crate) fn api_server(dir: &Path, pki: &Pki, address: SocketAddr) -> Vec<Stri
         format!("--service-account-signing-key-file={}", pki.accounts.0.display()),
         format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
         "--allow-privileged=true".into(),
+        "--enable-admission-plugins=NodeRestriction".into(),
+        "--kubelet-preferred-address-types=InternalIP".into(),
+        format!("--default-not-ready-toleration-seconds={TOLERATION_SECONDS}"),
+        format!("--default-unreachable-toleration-seconds={TOLERATION_SECONDS}"),
         // Webhooks are called by their pods' addresses: no service proxy runs where the API server does.
         "--enable-aggregator-routing=true".into(),
         format!("--audit-policy-file={}", file("audit-policy.yaml")),
@@ -89,10 +96,27 @@ pub(crate) fn api_server(dir: &Path, pki: &Pki, address: SocketAddr) -> Vec<Stri
     ]
 }
 
-pub(crate) fn controller_manager(dir: &Path, pki: &Pki) -> Vec<String> {
+pub(crate) fn scheduler(kubeconfig: &Path) -> Vec<String> {
     vec![
-        format!("--kubeconfig={}", dir.join("controller-manager.kubeconfig").display()),
-        format!("--controllers={}", CONTROLLERS.join(",")),
+        format!("--kubeconfig={}", kubeconfig.display()),
+        "--leader-elect=false".into(),
+        "--secure-port=0".into(),
+        "--kube-api-qps=500".into(),
+        "--kube-api-burst=1000".into(),
+    ]
+}
+
+/// All controllers where there are nodes, and what makes their death known soon.
+pub(crate) fn controller_manager(dir: &Path, pki: &Pki, nodes: bool) -> Vec<String> {
+    let controllers = if nodes { "*".into() } else { CONTROLLERS.join(",") };
+    vec![
+        format!(
+            "--kubeconfig={}",
+            dir.join("kube-controller-manager.kubeconfig").display()
+        ),
+        format!("--controllers={controllers}"),
+        format!("--node-monitor-grace-period={NODE_GRACE}"),
+        "--node-monitor-period=1s".into(),
         "--leader-elect=false".into(),
         "--use-service-account-credentials=true".into(),
         format!("--service-account-private-key-file={}", pki.accounts.0.display()),

@@ -1,11 +1,12 @@
-//! A real control plane: etcd, kube-apiserver and kube-controller-manager, in the lab's namespaces.
+//! A real control plane: etcd, kube-apiserver, kube-controller-manager and, for real nodes, kube-scheduler, in the lab's
+//! namespaces.
 //!
 //! ```text
 //! the machine's 127.0.0.1:N ── forward ──► kube-apiserver 172.30.0.1:6443 ──► etcd 127.0.0.1:2379
 //!                                            ▲            ▲
 //!                              lab, its nodes and pods    kube-controller-manager
 //! ```
-//! No kubelet, scheduler or kube-proxy: the lab's own are in their place.
+//! Alone, without kubelet, scheduler and kube-proxy: the lab's own are in their place.
 
 mod assets;
 pub mod audit;
@@ -32,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
-pub use assets::{Kubernetes, obstacle, prepare};
+pub use assets::{Extent, Kubernetes, obstacle, prepare};
 use daemon::Daemons;
 
 use crate::topology::API_ADDRESS;
@@ -52,6 +53,8 @@ pub(crate) fn audit_log(dir: &Path) -> PathBuf {
 
 /// A running real control plane.
 pub(crate) struct Envtest {
+    /// Kubernetes' programs.
+    pub programs: PathBuf,
     pub client: Client,
     pub ca: String,
     pub kubeconfig: PathBuf,
@@ -61,18 +64,29 @@ pub(crate) struct Envtest {
 }
 
 impl Envtest {
-    /// Starts all programs, in `dir`, and waits until they serve; `outside` is a listener of the machine.
-    pub(crate) async fn start(dir: &Path, outside: TcpListener, version: Option<Kubernetes>) -> Result<Self> {
-        let programs = assets::find(version)?;
+    /// Starts all programs, in `dir`, and waits until they serve; `outside` is a listener of the machine. The `nodes`, if
+    /// any, are real ones, and get credentials.
+    pub(crate) async fn start(
+        dir: &Path,
+        outside: TcpListener,
+        version: Option<Kubernetes>,
+        nodes: &[String],
+    ) -> Result<Self> {
+        let extent = if nodes.is_empty() {
+            Extent::ControlPlane
+        } else {
+            Extent::Nodes
+        };
+        let programs = assets::find(version, extent)?;
         let home = dir.join(HOME);
         fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
         let pki = pki::create(&home, names())?;
         let port = outside.local_addr()?.port();
-        let (kubeconfig, admin) = write_credentials(dir, &home, &pki.ca, port)?;
+        let (kubeconfig, admin) = write_credentials(dir, &home, &pki.ca, port, nodes)?;
         fs::write(home.join("audit-policy.yaml"), flags::AUDIT_POLICY)?;
         let (sender, mut ended) = mpsc::unbounded_channel();
         let daemons = Daemons {
-            programs,
+            programs: programs.clone(),
             logs: home.clone(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -82,11 +96,19 @@ impl Envtest {
         daemons.start("etcd", flags::etcd(&home))?;
         daemons.start("kube-apiserver", flags::api_server(&home, &pki, API_ADDRESS))?;
         ready("kube-apiserver", serves(client.clone()), &mut ended).await?;
-        daemons.start("kube-controller-manager", flags::controller_manager(&home, &pki))?;
+        let controllers = flags::controller_manager(&home, &pki, !nodes.is_empty());
+        daemons.start("kube-controller-manager", controllers)?;
+        if !nodes.is_empty() {
+            daemons.start(
+                "kube-scheduler",
+                flags::scheduler(&kubeconfig_of(dir, "kube-scheduler")),
+            )?;
+        }
         ready("kube-controller-manager", controls(client.clone()), &mut ended).await?;
         forward::forward(outside, API_ADDRESS, daemons.stop.clone())?;
         tokio::spawn(end_with(ended));
         Ok(Self {
+            programs,
             client,
             ca: pki.ca,
             kubeconfig,
@@ -137,15 +159,26 @@ fn names() -> Vec<String> {
     names.map(str::to_owned).into()
 }
 
+/// The credentials of a program or node of the control plane of the lab in `dir`.
+pub(crate) fn kubeconfig_of(dir: &Path, who: &str) -> PathBuf {
+    dir.join(HOME).join(format!("{who}.kubeconfig"))
+}
+
 /// Writes everybody's tokens and kubeconfigs; returns the one for people, and the text of our own.
-fn write_credentials(dir: &Path, home: &Path, ca: &str, port: u16) -> Result<(PathBuf, String)> {
-    let (admin, manager) = (token()?, token()?);
-    let tokens = format!(
-        "{admin},metallb-lab,lab,\"system:masters\"\n{manager},system:kube-controller-manager,kube-controller-manager\n"
-    );
+fn write_credentials(dir: &Path, home: &Path, ca: &str, port: u16, nodes: &[String]) -> Result<(PathBuf, String)> {
+    let admin = token()?;
+    let mut tokens = format!("{admin},metallb-lab,lab,\"system:masters\"\n");
+    let programs =
+        ["kube-controller-manager", "kube-scheduler", "kube-proxy"].map(|name| (name, format!("system:{name}"), ""));
+    let nodes = nodes
+        .iter()
+        .map(|name| (name.as_str(), format!("system:node:{name}"), "system:nodes"));
+    for (name, user, groups) in programs.into_iter().chain(nodes) {
+        let token = token()?;
+        tokens += &format!("{token},{user},{name},\"{groups}\"\n");
+        pki::write_private(&kubeconfig_of(dir, name), &kubeconfig(API_ADDRESS, ca, &token))?;
+    }
     pki::write_private(&home.join("tokens.csv"), &tokens)?;
-    let inside = kubeconfig(API_ADDRESS, ca, &manager);
-    pki::write_private(&home.join("controller-manager.kubeconfig"), &inside)?;
     let outside = dir.join("kubeconfig");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     pki::write_private(&outside, &kubeconfig(address, ca, &admin))?;

@@ -13,7 +13,6 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::envtest::audit::{self, Request};
 use crate::envtest::audit_log;
-use crate::products;
 use crate::steps::{NAMESPACE, OPERATOR};
 
 /// Names the file to which every test adds what was asked for.
@@ -93,10 +92,9 @@ fn note(path: &Path, requests: &[Request]) -> Result<()> {
 
 /// Empties the file of this test target, beside those of the others.
 pub(super) fn begin() -> Result<PathBuf> {
-    let (target, _) = products::target_folder()?;
-    let dir = target.join("metallb-lab-requests");
-    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let own = std::env::current_exe().context("cannot find this executable")?;
+    let dir = own.parent().unwrap_or(&own).join("metallb-lab-requests");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let name = own.file_stem().unwrap_or_default().to_string_lossy();
     // `e2e-0123456789abcdef` → `e2e`
     let name = name.rsplit_once('-').map_or(&*name, |(name, _)| name);

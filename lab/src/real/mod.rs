@@ -1,0 +1,268 @@
+//! Real nodes: kubelet, containerd, kube-proxy and a bridge CNI in each node's namespaces, without a registry.
+//!
+//! ```text
+//! lab ── __node-1 ── process 1 of the node ─┬─ containerd ── shims ── pods
+//!   │                (own mounts, pids,     ├─ kubelet
+//!   │                 host name; the        └─ kube-proxy
+//!   │                 lab's network `node-1`)
+//!   └── ctr import: the image as the Dockerfile makes it, and one that holds the lab's own program
+//! ```
+//! A node ends with its first process: its mounts, containers and processes are in that one's namespaces. What is left of
+//! it are control groups, which [`groups`] removes.
+
+mod groups;
+mod image;
+mod node;
+mod requirements;
+mod settings;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, Client, ResourceExt};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use crate::entry::NODE;
+use crate::steps::wait_for;
+use crate::topology::{NodeNet, Topology};
+
+pub(crate) use groups::Groups;
+pub(crate) use node::{enter, init};
+pub(crate) use requirements::{obstacle, refuse_place};
+
+/// How long a node may take to be ready; seconds as a rule.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+const PACE: Duration = Duration::from_millis(50);
+
+/// What kube-proxy forwards with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Proxy {
+    /// iptables, the default of Kubernetes.
+    #[default]
+    Iptables,
+    /// nftables.
+    Nftables,
+}
+
+/// One node, as its first process is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NodeSpec {
+    name: String,
+    netns: PathBuf,
+    /// Its files; the folders that have fixed names on a node are below.
+    dir: PathBuf,
+    /// Kubernetes' programs.
+    programs: PathBuf,
+    /// The credentials of kubelet and kube-proxy.
+    kubeconfigs: (PathBuf, PathBuf),
+    address: Ipv4Addr,
+    /// The network of its pods.
+    pods: String,
+    /// Its control group, below the mounts of the machine's.
+    group: String,
+    proxy: Proxy,
+}
+
+impl NodeSpec {
+    fn socket(&self) -> PathBuf {
+        self.dir.join("run/containerd/containerd.sock")
+    }
+}
+
+/// The nodes of a lab.
+pub(crate) struct RealNodes {
+    running: Vec<Running>,
+}
+
+struct Running {
+    spec: NodeSpec,
+    process: Child,
+}
+
+/// What all nodes of a lab are made of.
+pub(crate) struct Parts<'a> {
+    pub dir: &'a Path,
+    pub programs: &'a Path,
+    pub proxy: Proxy,
+    /// The product's image.
+    pub product: &'a Path,
+    /// The lab's own program.
+    pub lab: &'a Path,
+    /// Where the credentials of a user are.
+    pub kubeconfig: &'a dyn Fn(&str) -> PathBuf,
+}
+
+impl RealNodes {
+    /// Starts all nodes at a time, and waits until they are ready.
+    ///
+    /// # Errors
+    /// When one does not get ready; the message ends with what its programs said last.
+    pub(crate) async fn start(parts: &Parts<'_>, topology: &Topology, client: &Client) -> Result<Self> {
+        let groups = Groups::of(parts.dir);
+        let own = parts.dir.join("lab.tar");
+        image::pack(parts.lab, &own).context("cannot pack the lab's own image")?;
+        let mut nodes = Self { running: Vec::new() };
+        for net in &topology.nodes {
+            let spec = NodeSpec {
+                name: net.name.clone(),
+                netns: net.netns.path().into(),
+                dir: parts.dir.join("nodes").join(&net.name),
+                programs: parts.programs.into(),
+                kubeconfigs: ((parts.kubeconfig)(&net.name), (parts.kubeconfig)("kube-proxy")),
+                address: net.address,
+                pods: net.pods.to_string(),
+                group: groups.of_node(&net.name),
+                proxy: parts.proxy,
+            };
+            nodes.running.push(launch(spec)?);
+        }
+        let archives = [own.as_path(), parts.product];
+        let imported = nodes.running.iter().map(|node| import(&node.spec, &archives));
+        let ready = async {
+            futures::future::try_join_all(imported).await?;
+            all_ready(client, nodes.running.len()).await
+        };
+        let specs: Vec<NodeSpec> = nodes.running.iter().map(|node| node.spec.clone()).collect();
+        match ready.await {
+            Ok(()) => Ok(nodes),
+            Err(error) => Err(error.context(specs.iter().map(last_words).collect::<String>())),
+        }
+    }
+
+    /// Ends a node as a power failure does.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub(crate) fn kill(&self, name: &str) -> Result<()> {
+        let node = self.running.iter().find(|node| node.spec.name == name);
+        let pid = node.and_then(|node| node.process.id()).context("no such node runs")?;
+        kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL).context("cannot end the node")
+    }
+
+    /// Imports an image archive on every node.
+    ///
+    /// # Errors
+    /// When containerd refuses it.
+    pub(crate) async fn import(&self, archive: &Path) -> Result<()> {
+        let all = self
+            .running
+            .iter()
+            .map(|node| async { import(&node.spec, &[archive]).await });
+        futures::future::try_join_all(all).await.map(drop)
+    }
+}
+
+fn launch(spec: NodeSpec) -> Result<Running> {
+    std::fs::create_dir_all(&spec.dir).with_context(|| format!("cannot make {}", spec.dir.display()))?;
+    let log = std::fs::File::create(spec.dir.join("node.log"))?;
+    let process = Command::new("/proc/self/exe")
+        .arg0(&spec.name)
+        .arg(NODE)
+        .arg(serde_json::to_string(&spec)?)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot start {}", spec.name))?;
+    Ok(Running { spec, process })
+}
+
+/// Puts images into a node's containerd, as soon as that answers.
+async fn import(spec: &NodeSpec, archives: &[&Path]) -> Result<()> {
+    let up = async {
+        while UnixStream::connect(spec.socket()).await.is_err() {
+            tokio::time::sleep(PACE).await;
+        }
+    };
+    let up = tokio::time::timeout(READY_WITHIN, up).await;
+    ensure!(up.is_ok(), "containerd of {} does not answer", spec.name);
+    for archive in archives {
+        let ran = Command::new("ctr")
+            .arg("--address")
+            .arg(spec.socket())
+            .args(["--namespace", "k8s.io", "images", "import"])
+            .arg(archive)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("cannot start ctr")?;
+        if !ran.status.success() {
+            let said = String::from_utf8_lossy(&ran.stderr);
+            bail!("{} cannot import {}: {}", spec.name, archive.display(), said.trim());
+        }
+    }
+    Ok(())
+}
+
+async fn all_ready(client: &Client, count: usize) -> Result<()> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    wait_for("the nodes to be Ready", READY_WITHIN, async || {
+        let all = nodes.list(&ListParams::default()).await?;
+        Ok((all.iter().filter(|node| is_ready(node)).count() >= count).then_some(()))
+    })
+    .await
+}
+
+fn is_ready(node: &Node) -> bool {
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Takes a node that is not ready any more out of the cluster with its pods, as an administrator does with a machine
+/// that will not come back.
+pub(crate) async fn give_up(client: &Client, name: &str) -> Result<()> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    while nodes.get_opt(name).await?.is_some_and(|node| is_ready(&node)) {
+        tokio::time::sleep(PACE).await;
+    }
+    drop(nodes.delete(name, &DeleteParams::default()).await);
+    let there = ListParams::default().fields(&format!("spec.nodeName={name}"));
+    for pod in Api::<Pod>::all(client.clone()).list(&there).await? {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+        // One that is gone is what we want.
+        drop(
+            pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0))
+                .await,
+        );
+    }
+    Ok(())
+}
+
+/// The node by which a request came, told by the address that a backend saw: kube-proxy hides that of the client behind
+/// the node's, or behind that of the node's bridge if the pod is on it.
+pub(crate) fn node_of(nodes: &[NodeNet], from: IpAddr) -> Option<&str> {
+    let IpAddr::V4(from) = from else { return None };
+    let node = nodes
+        .iter()
+        .find(|node| node.address == from || node.pods.contains(&from));
+    node.map(|node| node.name.as_str())
+}
+
+/// What the programs of a node said at last.
+fn last_words(spec: &NodeSpec) -> String {
+    const LINES: usize = 3;
+    let mut text = String::new();
+    for name in ["node", "containerd", "kubelet", "kube-proxy"] {
+        let log = spec.dir.join(format!("{name}.log"));
+        let said = std::fs::read(&log).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let lines: Vec<&str> = said.lines().collect();
+        for line in &lines[lines.len().saturating_sub(LINES)..] {
+            text += &format!("{} {name}: {line}\n", spec.name);
+        }
+    }
+    text
+}
