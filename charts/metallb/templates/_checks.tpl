@@ -22,6 +22,9 @@
 {{- if and $speaker.enabled (not $speaker.memberlist.enabled) $speaker.nodeSelector }}
 {{- fail "speaker.nodeSelector needs speaker.memberlist.enabled: without it speakers take every node for one that announces" }}
 {{- end }}
+{{- if or $speaker.securityContext.runAsNonRoot $speaker.securityContext.runAsUser }}
+{{- fail "speaker.securityContext cannot make speakers other than root: their capability NET_RAW has no effect for anybody else. Take runAsNonRoot and runAsUser out" }}
+{{- end }}
 {{- if and $monitors.serviceMonitor.enabled $monitors.podMonitor.enabled }}
 {{- fail "prometheus.serviceMonitor.enabled and prometheus.podMonitor.enabled would scrape everything twice: set only one of them" }}
 {{- end }}

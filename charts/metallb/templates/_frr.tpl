@@ -50,6 +50,7 @@ frr.conf: |
   {{- include "metallb.containerFields" . | nindent 2 }}
   command: ["/bin/sh", "-c", "cp -rLf /tmp/frr/* /etc/frr/"]
   securityContext:
+    runAsNonRoot: true
     runAsUser: 100
     runAsGroup: 101
   volumeMounts:
@@ -62,6 +63,9 @@ frr.conf: |
   image: {{ .image | quote }}
   {{- include "metallb.containerFields" . | nindent 2 }}
   command: ["/cp-tool", "/{{ .program }}", "/etc/{{ .volume }}/{{ .program }}"]
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65534
   volumeMounts:
     {{- include "metallb.mounts" (dict .mount (printf "/etc/%s" .volume)) | nindent 4 }}
 {{- end -}}
@@ -78,6 +82,7 @@ frr.conf: |
   securityContext:
     allowPrivilegeEscalation: false
     readOnlyRootFilesystem: true
+    runAsUser: 0
     capabilities:
       add: [NET_ADMIN, NET_RAW, SYS_ADMIN, NET_BIND_SERVICE]
   volumeMounts:
@@ -109,6 +114,7 @@ frr.conf: |
   securityContext:
     allowPrivilegeEscalation: false
     readOnlyRootFilesystem: true
+    runAsUser: 0
   volumeMounts:
     {{- include "metallb.mounts" (dict "frr-sockets" "/var/run/frr" "frr-conf" "/etc/frr" "reloader" "/etc/frr_reloader" "frr-log" "/var/log/frr") | nindent 4 }}
 {{- end -}}
@@ -137,6 +143,7 @@ frr.conf: |
   securityContext:
     allowPrivilegeEscalation: false
     readOnlyRootFilesystem: true
+    runAsUser: 0
   volumeMounts:
     {{- include "metallb.mounts" (dict "frr-sockets" "/var/run/frr" "frr-conf" "/etc/frr" "metrics" "/etc/frr_metrics") | nindent 4 }}
     {{- if .secret }}

@@ -68,6 +68,9 @@ tolerations:
   image: {{ .image | quote }}
   {{- include "metallb.containerFields" . | nindent 2 }}
   command: ["/bin/sh", "-c", "cp -f /{{ .program }} {{ .folder }}/"]
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65534
   volumeMounts:
     {{- include "metallb.mounts" (dict .mount .folder) | nindent 4 }}
 {{- end -}}

@@ -61,10 +61,13 @@ successThreshold: {{ .successThreshold }}
 failureThreshold: {{ .failureThreshold }}
 {{- end -}}
 
-{{/* No way to more rights, no writing to the image, no capability but those given. */}}
+{{/* No way to more rights, no writing to the image, no capability but those given, which have an effect for root only. */}}
 {{- define "metallb.confined" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
+{{- if .add }}
+runAsUser: 0
+{{- end }}
 capabilities:
   {{- with .add }}
   add: {{- toYaml . | nindent 4 }}

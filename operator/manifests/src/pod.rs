@@ -19,7 +19,10 @@ use metallb_api::{ComponentConfig, metallb::ProbeTimes, names};
 pub(crate) const CERT_DIR: &str = "/tmp/k8s-webhook-server/serving-certs";
 
 /// The user nobody.
-const NOBODY: i64 = 65534;
+pub(crate) const NOBODY: i64 = 65534;
+
+/// The user root.
+pub(crate) const ROOT: i64 = 0;
 
 /// Files that everybody in the pod may read.
 pub(crate) const READABLE: i32 = 0o644;
@@ -163,7 +166,10 @@ pub(crate) fn probed(container: Container, port: u16, host: Option<&str>, delay:
 }
 
 /// No way to more rights, no writing to the image, no capability but `added`.
+///
+/// Whatever user the image names: Linux takes an added capability from every program that is not started as root.
 pub(crate) fn confined(added: &[&str]) -> SecurityContext {
+    let run_as_user = (!added.is_empty()).then_some(ROOT);
     let added: Vec<_> = added.iter().map(|&name| name.to_owned()).collect();
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -172,6 +178,17 @@ pub(crate) fn confined(added: &[&str]) -> SecurityContext {
             add: (!added.is_empty()).then_some(added),
             drop: Some(vec!["ALL".to_owned()]),
         }),
+        run_as_user,
+        ..SecurityContext::default()
+    }
+}
+
+/// The container runs as this user, who is not root.
+pub(crate) fn running_as(user: i64, group: Option<i64>) -> SecurityContext {
+    SecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(user),
+        run_as_group: group,
         ..SecurityContext::default()
     }
 }
@@ -186,7 +203,7 @@ pub(crate) fn unprivileged() -> PodSecurityContext {
     }
 }
 
-/// The pod runs as root, with the usual system calls only.
+/// The usual system calls only; the containers say as whom they run.
 pub(crate) fn seccomp() -> PodSecurityContext {
     let profile = SeccompProfile {
         type_: "RuntimeDefault".to_owned(),

@@ -14,5 +14,8 @@ mod installer;
 mod names;
 mod operator;
 mod refusals;
+mod users;
+#[path = "../../../operator/manifests/tests/users/judge.rs"]
+mod users_judge;
 mod values;
 mod whole;

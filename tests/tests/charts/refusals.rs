@@ -40,6 +40,8 @@ use crate::helm::metallb;
     "prometheus.serviceMonitor.enabled=true,prometheus.serviceAccount=p",
     "prometheus.namespace"
 )]
+#[case("speaker.securityContext.runAsNonRoot=true", "Take runAsNonRoot and runAsUser out")]
+#[case("speaker.securityContext.runAsUser=1000", "NET_RAW has no effect for anybody else")]
 #[case("configInline.peers=x", "configInline is gone since MetalLB 0.13")]
 #[case(
     "speaker.readinessProbe.port=1",

@@ -15,7 +15,7 @@ use crate::{
     Image,
     context::Context,
     openshift,
-    pod::{READABLE, config_map_volume, empty_volume, env, mount, port},
+    pod::{NOBODY, READABLE, ROOT, config_map_volume, empty_volume, env, mount, port, running_as},
 };
 
 /// What FRR needs: to set routes and addresses, raw sockets, namespaces of VRFs, and port 179.
@@ -108,11 +108,7 @@ impl Stack<'_> {
     fn copies(&self) -> Vec<Container> {
         let script = format!("cp -rLf /tmp/frr/* {CONF_DIR}/");
         let files = Container {
-            security_context: Some(SecurityContext {
-                run_as_user: Some(FRR_USER.0),
-                run_as_group: Some(FRR_USER.1),
-                ..SecurityContext::default()
-            }),
+            security_context: Some(running_as(FRR_USER.0, Some(FRR_USER.1))),
             ..self.init("cp-frr-files", &self.context.frr_image(), shell(script))
         };
         vec![
@@ -124,7 +120,10 @@ impl Stack<'_> {
 
     /// An init container that copies a tool into a volume.
     pub(crate) fn copy(&self, name: &str, tool: &str, volume: &str, folder: &str) -> Container {
-        let container = self.init(name, self.tools, (self.copy)(tool, folder));
+        let container = Container {
+            security_context: Some(running_as(NOBODY, None)),
+            ..self.init(name, self.tools, (self.copy)(tool, folder))
+        };
         mounting(container, &[(volume, folder)])
     }
 
@@ -261,11 +260,16 @@ fn shell(script: String) -> Vec<String> {
     vec!["/bin/sh".to_owned(), "-c".to_owned(), script]
 }
 
-/// No way to more rights and no writing to the image.
+/// Root, but with no way to more rights and no writing to the image.
+///
+/// FRR's image names no user, so that its programs are root's, and each needs to be: the daemons for what they are
+/// added, the reloader to be signalled by a speaker without capabilities over others, and whoever asks the daemons for
+/// the socket of watchfrr, which is root's.
 pub(crate) fn enclosed() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
+        run_as_user: Some(ROOT),
         ..SecurityContext::default()
     }
 }

@@ -59,7 +59,7 @@ fn frrs_containers_have_their_commands_mounts_and_rights() {
     let pod = pod(&speaker);
     let command = json!(["/cp-tool", "/frr-reloader.sh", "/etc/frr_reloader/frr-reloader.sh"]);
     assert_eq!(container(pod, "cp-reloader")["command"], command);
-    let user = json!({ "runAsUser": 100, "runAsGroup": 101 });
+    let user = json!({ "runAsNonRoot": true, "runAsUser": 100, "runAsGroup": 101 });
     assert_eq!(container(pod, "cp-frr-files")["securityContext"], user);
     let frr = container(pod, "frr");
     assert_eq!(
@@ -68,7 +68,7 @@ fn frrs_containers_have_their_commands_mounts_and_rights() {
     );
     assert_eq!(
         frr["securityContext"],
-        json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+        json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "runAsUser": 0,
             "capabilities": { "add": ["NET_ADMIN", "NET_RAW", "SYS_ADMIN", "NET_BIND_SERVICE"] } })
     );
     assert_eq!(frr["env"], json!([{ "name": "TINI_SUBREAPER", "value": "true" }]));

@@ -25,7 +25,7 @@ fn the_speaker_container_is_as_tabulated() {
     }
     assert_eq!(
         json(&container.security_context),
-        json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+        json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "runAsUser": 0,
             "capabilities": { "add": ["NET_RAW"], "drop": ["ALL"] } })
     );
     assert_eq!(
