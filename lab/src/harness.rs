@@ -18,6 +18,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, ExitCode};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +31,8 @@ use select::Selection;
 
 /// Runs exactly one test, in this process: what the harness starts itself with.
 const ONE: &str = "__test";
+/// The name of no test: asks whether this machine has the namespaces that a lab is made of.
+const PROBE: &str = "__namespaces";
 /// The folder of the binaries, found and built once for all tests.
 const BINARIES: &str = "METALLB_LAB_BIN_DIR";
 
@@ -60,9 +63,22 @@ impl Case<'_> {
     }
 
     fn obstacle(&self) -> Option<String> {
-        (self.test.skip)().or_else(|| self.on.obstacle())
+        (self.test.skip)()
+            .or_else(|| self.on.obstacle())
+            .or_else(|| NO_NAMESPACES.clone())
     }
 }
+
+/// Why this machine has not the namespaces that a lab is made of.
+static NO_NAMESPACES: LazyLock<Option<String>> = LazyLock::new(|| {
+    let probe = Command::new("/proc/self/exe").args([ONE, PROBE]).output().ok()?;
+    let said = String::from_utf8_lossy(&probe.stderr);
+    let refused = ["cannot create namespaces", "cannot make the mounts private"];
+    let line = said
+        .lines()
+        .find(|line| refused.iter().any(|words| line.contains(words)));
+    line.filter(|_| !probe.status.success()).map(str::to_owned)
+});
 
 fn cases(tests: &[Test]) -> impl Iterator<Item = Case<'_>> {
     let each = |test| move |on: &ControlPlaneKind| Case { test, on: *on };
@@ -233,6 +249,9 @@ fn start_one(name: &str) -> Result<ExitCode> {
 
 fn inside_one(inside: Inside, tests: &[Test]) -> Result<ExitCode> {
     let name = inside.args.first().cloned().unwrap_or_default();
+    if name == PROBE {
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(case) = cases(tests).find(|case| case.name() == name) else {
         bail!("there is no test {name}")
     };
