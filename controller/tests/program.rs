@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
@@ -11,10 +11,22 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::PostParams;
 use kube::{Api, Client};
 use metallb_api::IPAddressPool;
+use metallb_test_runner::{main as run, skip, tests};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "metallb-system";
+
+fn main() -> ExitCode {
+    run(tests![
+        a_wrong_command_line_ends_with_1,
+        without_webhooks_addresses_are_assigned_and_nothing_listens_for_webhooks,
+        without_an_api_server_the_program_lives_and_is_not_ready,
+        with_webhooks_alone_no_service_is_touched,
+        metrics_are_served_over_https_to_those_who_may_and_on_both_families,
+        clients_of_tls_1_2_are_served_only_if_the_flags_say_so,
+    ])
+}
 
 struct Cluster {
     api: metallb_lab_api::ApiServer,
@@ -155,15 +167,12 @@ fn https(host: &str, port: u16, token: Option<&str>) -> (String, String) {
     (code.to_owned(), body.to_owned())
 }
 
-fn has_curl() -> bool {
-    let found = Command::new("curl").arg("--version").output().is_ok();
-    if !found {
-        println!("skipped: no curl");
+fn needs_curl() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        skip("curl is not installed");
     }
-    found
 }
 
-#[test]
 fn a_wrong_command_line_ends_with_1() {
     // CTL-139 CTL-140 CTL-137
     let wrong: [(&[&str], &str); 5] = [
@@ -192,7 +201,6 @@ fn a_wrong_command_line_ends_with_1() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_webhooks_addresses_are_assigned_and_nothing_listens_for_webhooks() {
     // CTL-135 CTL-138 CTL-139
     let cluster = Cluster::start().await;
@@ -224,7 +232,6 @@ async fn forward(port: u16, to: SocketAddr) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_api_server_the_program_lives_and_is_not_ready() {
     // CTL-138
     let cluster = Cluster::start().await;
@@ -260,7 +267,6 @@ async fn without_an_api_server_the_program_lives_and_is_not_ready() {
     cluster.api.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_webhooks_alone_no_service_is_touched() {
     // CTL-138 CTL-139
     let cluster = Cluster::start().await;
@@ -280,12 +286,9 @@ async fn with_webhooks_alone_no_service_is_touched() {
     cluster.api.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_are_served_over_https_to_those_who_may_and_on_both_families() {
     // CTL-134 CTL-142
-    if !has_curl() {
-        return;
-    }
+    needs_curl();
     let cluster = Cluster::start().await;
     let (health, metrics) = (free_port(), free_port());
     let ports = [format!("--health-probe-port={health}"), format!("--port={metrics}")];
@@ -329,18 +332,15 @@ async fn metrics_are_served_over_https_to_those_who_may_and_on_both_families() {
     );
     match TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
         Ok(_) => assert_eq!(https("[::1]", metrics, Some(&token)).0, "200"),
-        Err(_) => println!("skipped: no IPv6"),
+        Err(_) => skip("no IPv6; all else is well"),
     }
     drop(program);
     cluster.api.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_tls_1_2_are_served_only_if_the_flags_say_so() {
     // CTL-137
-    if !has_curl() {
-        return;
-    }
+    needs_curl();
     let cluster = Cluster::start().await;
     let old = [
         "--tls-min-version=VersionTLS12",

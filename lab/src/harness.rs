@@ -18,6 +18,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, ExitCode};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -26,10 +27,15 @@ use crate::agent::Programs;
 use crate::control_plane::ControlPlaneKind;
 use crate::entry::{Inside, Launch, Role, entry, launch};
 use crate::lab::Options;
+use crate::products;
 use select::Selection;
 
 /// Runs exactly one test, in this process: what the harness starts itself with.
 const ONE: &str = "__test";
+/// The name of no test: asks whether this machine has the namespaces that a lab is made of.
+const PROBE: &str = "__namespaces";
+/// The product's image for real nodes, built once for all tests.
+const IMAGE: &str = "METALLB_LAB_IMAGE";
 /// A folder of other builds of the product; what is linked into the tests when not set.
 const BINARIES: &str = "METALLB_LAB_BIN_DIR";
 
@@ -60,9 +66,22 @@ impl Case<'_> {
     }
 
     fn obstacle(&self) -> Option<String> {
-        (self.test.skip)().or_else(|| self.on.obstacle())
+        (self.test.skip)()
+            .or_else(|| self.on.obstacle())
+            .or_else(|| NO_NAMESPACES.clone())
     }
 }
+
+/// Why this machine has not the namespaces that a lab is made of.
+static NO_NAMESPACES: LazyLock<Option<String>> = LazyLock::new(|| {
+    let probe = Command::new("/proc/self/exe").args([ONE, PROBE]).output().ok()?;
+    let said = String::from_utf8_lossy(&probe.stderr);
+    let refused = ["cannot create namespaces", "cannot make the mounts private"];
+    let line = said
+        .lines()
+        .find(|line| refused.iter().any(|words| line.contains(words)));
+    line.filter(|_| !probe.status.success()).map(str::to_owned)
+});
 
 fn cases(tests: &[Test]) -> impl Iterator<Item = Case<'_>> {
     let each = |test| move |on: &ControlPlaneKind| Case { test, on: *on };
@@ -163,23 +182,30 @@ fn per_control_plane(ran: &[(Case<'_>, Verdict)]) {
 struct Runner<'a> {
     /// Why a control plane could not be made.
     broken: BTreeMap<ControlPlaneKind, String>,
+    image: PathBuf,
     rights: &'a Path,
 }
 
 impl<'a> Runner<'a> {
     fn new(chosen: &[Case<'_>], rights: &'a Path) -> Result<Self> {
         let runnable: Vec<_> = chosen.iter().filter(|case| case.obstacle().is_none()).collect();
-        let mut broken = BTreeMap::new();
+        let (mut broken, mut image) = (BTreeMap::new(), PathBuf::new());
         for on in runnable
             .iter()
             .map(|case| case.on)
             .collect::<std::collections::BTreeSet<_>>()
         {
-            if let Err(error) = on.prepare() {
+            let mut prepared = on.prepare();
+            if let ControlPlaneKind::Real(_) = on
+                && prepared.is_ok()
+            {
+                prepared = products::image().map(|archive| image = archive);
+            }
+            if let Err(error) = prepared {
                 broken.insert(on, format!("{error:#}"));
             }
         }
-        Ok(Self { broken, rights })
+        Ok(Self { broken, image, rights })
     }
 
     fn run<'c>(&self, chosen: &[Case<'c>]) -> Vec<(Case<'c>, Verdict)> {
@@ -200,6 +226,7 @@ impl<'a> Runner<'a> {
         let status = Command::new("/proc/self/exe")
             .args([ONE, &name])
             .env(rights::LOG, self.rights)
+            .env(IMAGE, &self.image)
             .status();
         let good = status.is_ok_and(|status| status.success());
         let word = if good { "ok" } else { "FAILED" };
@@ -223,12 +250,16 @@ fn start_one(name: &str) -> Result<ExitCode> {
 
 fn inside_one(inside: Inside, tests: &[Test]) -> Result<ExitCode> {
     let name = inside.args.first().cloned().unwrap_or_default();
+    if name == PROBE {
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(case) = cases(tests).find(|case| case.name() == name) else {
         bail!("there is no test {name}")
     };
     let foreign = std::env::var_os(BINARIES).map(PathBuf::from);
     let options = Options {
         control_plane: case.on,
+        image: std::env::var_os(IMAGE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty()),
         ..Options::new(Programs::of(&inside.dir, foreign.as_deref())?)
     };
     let dir = inside.dir.clone();

@@ -4,11 +4,11 @@ use std::{path::Path, process::Command};
 
 use metallb_bgp::{LargeCommunity, Offer, RemoteAs};
 use metallb_dataplane::bgp::{MessageType, PeerConfig};
+use metallb_test_runner::skip;
 use tempfile::TempDir;
 
 use crate::{
     eventually, host_routes,
-    namespace::skip,
     neighbour::{Neighbour, in_namespace},
     route, session, speaker,
 };
@@ -21,11 +21,10 @@ struct Bird {
 }
 
 impl Bird {
-    /// Starts a router at 10.0.0.2 and fd00::2 with this text in its BGP protocol; `None` if BIRD is not there.
-    fn start(test: &str, text: &str) -> Option<Self> {
+    /// Starts a router at 10.0.0.2 and fd00::2 with this text in its BGP protocol; skips the test if BIRD is not there.
+    fn start(text: &str) -> Self {
         if !Path::new(BIRD).exists() {
-            skip(test, "BIRD is not installed");
-            return None;
+            skip("BIRD is not installed");
         }
         let mut neighbour = Neighbour::new(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.2/24", "fd00::2/64"]);
         let folder = TempDir::new().unwrap();
@@ -48,10 +47,10 @@ impl Bird {
                 &path("pid"),
             ],
         );
-        Some(Self {
+        Self {
             _neighbour: neighbour,
             folder,
-        })
+        }
     }
 
     fn birdc(&self, command: &str) -> String {
@@ -82,11 +81,10 @@ fn peer() -> PeerConfig {
     PeerConfig::new("bird", 64500, RemoteAs::External, "10.0.0.2".parse().unwrap())
 }
 
-#[test] // BGP-57, BGP-62, BGP-64
-fn bird_learns_both_families_with_their_communities() {
-    let name = "bird::bird_learns_both_families_with_their_communities";
-    in_namespace(name, async move {
-        let Some(bird) = Bird::start(name, IPV4) else { return };
+// BGP-57, BGP-62, BGP-64
+pub(crate) fn bird_learns_both_families_with_their_communities() {
+    in_namespace(async move {
+        let bird = Bird::start(IPV4);
         let mut coloured = route("192.168.0.1/32");
         coloured.route.communities.insert(64500 << 16 | 7);
         coloured.route.large_communities.insert(LargeCommunity {
@@ -110,12 +108,11 @@ fn bird_learns_both_families_with_their_communities() {
     });
 }
 
-#[test] // BGP-57, BGP-61
-fn bird_takes_an_ipv6_session() {
-    let name = "bird::bird_takes_an_ipv6_session";
-    in_namespace(name, async move {
+// BGP-57, BGP-61
+pub(crate) fn bird_takes_an_ipv6_session() {
+    in_namespace(async move {
         let text = "local fd00::2 as 64501; neighbor fd00::1 as 64500;";
-        let Some(bird) = Bird::start(name, text) else { return };
+        let bird = Bird::start(text);
         let six = PeerConfig {
             address: "fd00::2".parse().unwrap(),
             ..peer()
@@ -127,12 +124,11 @@ fn bird_takes_an_ipv6_session() {
     });
 }
 
-#[test] // BGP-45
-fn bird_without_four_octet_numbers_understands_the_path() {
-    let name = "bird::bird_without_four_octet_numbers_understands_the_path";
-    in_namespace(name, async move {
+// BGP-45
+pub(crate) fn bird_without_four_octet_numbers_understands_the_path() {
+    in_namespace(async move {
         let text = format!("{IPV4} enable as4 off;");
-        let Some(bird) = Bird::start(name, &text) else { return };
+        let bird = Bird::start(&text);
         let handle = speaker(peer(), vec![route("192.168.0.1/32")]);
         session(&handle, "bird", |state| state.up).await;
         bird.shows("show route 192.168.0.1/32 all", &["BGP.as_path: 64500"])
@@ -140,12 +136,11 @@ fn bird_without_four_octet_numbers_understands_the_path() {
     });
 }
 
-#[test] // BGP-58
-fn bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way() {
-    let name = "bird::bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way";
-    in_namespace(name, async move {
+// BGP-58
+pub(crate) fn bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way() {
+    in_namespace(async move {
         let text = format!("{IPV4} enable extended messages on;");
-        let Some(bird) = Bird::start(name, &text) else { return };
+        let bird = Bird::start(&text);
         let offer = Offer {
             extended_message: true,
             ..Offer::default()

@@ -4,18 +4,48 @@
 
 mod bird;
 mod frr;
-#[path = "../namespace/mod.rs"]
-mod namespace;
 mod neighbour;
 mod router;
 mod shell;
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use metallb_dataplane::bgp::{AdvertisedRoute, BgpHandle, PeerConfig, Route, SessionState};
+use metallb_test_runner::{main as run, tests};
 
 /// Is how long anything may take before a test gives up; generous, as machines are busy.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    run(tests![
+        shell::routes_reach_the_router_and_counters_say_so,
+        shell::ipv6_peer_is_dialled,
+        shell::link_local_peer_is_dialled_on_its_interface,
+        shell::device_of_the_peer_is_used,
+        shell::unchanged_peer_is_not_touched,
+        shell::changed_removed_and_shut_down_peers_are_told_why,
+        shell::lost_session_returns_at_once_with_all_routes,
+        shell::routes_reach_the_listed_peers_only,
+        shell::only_differences_are_sent,
+        shell::fifteen_hundred_prefixes_take_two_updates_each_way,
+        shell::black_holed_and_stuck_peers_delay_no_other,
+        shell::missing_source_address_is_named,
+        shell::eighty_octets_are_accepted_for_both_families,
+        shell::md5_keys_must_agree,
+        frr::frr_learns_routes_with_their_communities_and_loses_them,
+        frr::frr_in_our_as_sees_the_local_preference,
+        frr::frr_learns_ipv6_routes_over_either_family,
+        frr::frozen_frr_is_down_at_the_hold_time,
+        frr::frr_that_expects_another_as_is_not_stormed,
+        frr::frr_with_a_password_wants_the_same_one,
+        frr::frr_may_ask_for_everything_again,
+        frr::frr_takes_fifteen_hundred_prefixes_in_two_updates_each_way,
+        bird::bird_learns_both_families_with_their_communities,
+        bird::bird_takes_an_ipv6_session,
+        bird::bird_without_four_octet_numbers_understands_the_path,
+        bird::bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way,
+    ])
+}
 
 fn route(prefix: &str) -> AdvertisedRoute {
     AdvertisedRoute {

@@ -5,11 +5,9 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use crate::namespace;
-
 /// Runs `body` in a child process that has a network namespace of its own, with a loopback that works.
-pub(crate) fn in_namespace(test: &str, body: impl Future<Output = ()>) {
-    namespace::in_namespace(test, async {
+pub(crate) fn in_namespace(body: impl Future<Output = ()>) {
+    metallb_test_runner::in_namespace(async {
         run("ip link set lo up");
         body.await;
     });

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv6Addr, SocketAddrV6},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6},
 };
 
 use metallb_bgp::{
@@ -10,10 +10,12 @@ use metallb_bgp::{
     wire::{NextHop, Update},
 };
 use metallb_dataplane::bgp::{MessageType, Password, PeerConfig};
+use metallb_test_runner::skip;
+use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     host_routes,
-    namespace::skip,
     neighbour::{in_namespace, run},
     route,
     router::Router,
@@ -24,8 +26,7 @@ fn announced(update: &Update) -> Vec<String> {
     update.all_announced().map(|prefix| prefix.to_string()).collect()
 }
 
-#[tokio::test]
-async fn routes_reach_the_router_and_counters_say_so() {
+pub(crate) async fn routes_reach_the_router_and_counters_say_so() {
     let router = Router::listen().await;
     let handle = speaker(router.peer("r"), vec![route("192.0.2.1/32")]);
     let mut line = router.establish().await;
@@ -37,8 +38,8 @@ async fn routes_reach_the_router_and_counters_say_so() {
     assert_eq!(state.reason, None);
 }
 
-#[tokio::test] // BGP-41
-async fn ipv6_peer_is_dialled() {
+// BGP-41
+pub(crate) async fn ipv6_peer_is_dialled() {
     let router = Router::listen_on(Ipv6Addr::LOCALHOST.into()).await;
     let handle = speaker(router.peer("r"), vec![route("2001:db8::1/128"), route("192.0.2.1/32")]);
     let mut line = router.establish().await;
@@ -50,9 +51,9 @@ async fn ipv6_peer_is_dialled() {
     session(&handle, "r", |state| state.up).await;
 }
 
-#[test] // BGP-41
-fn link_local_peer_is_dialled_on_its_interface() {
-    in_namespace("shell::link_local_peer_is_dialled_on_its_interface", async {
+// BGP-41
+pub(crate) fn link_local_peer_is_dialled_on_its_interface() {
+    in_namespace(async {
         run("ip addr add fe80::1/64 dev lo nodad");
         // The loopback interface is always the first one.
         let router = Router::listen_at(SocketAddrV6::new("fe80::1".parse().unwrap(), 0, 0, 1).into()).await;
@@ -69,9 +70,9 @@ fn link_local_peer_is_dialled_on_its_interface() {
     });
 }
 
-#[test] // BGP-40
-fn device_of_the_peer_is_used() {
-    in_namespace("shell::device_of_the_peer_is_used", async {
+// BGP-40
+pub(crate) fn device_of_the_peer_is_used() {
+    in_namespace(async {
         let router = Router::listen().await;
         let on = |device: &str| PeerConfig {
             device: Some(device.to_owned()),
@@ -88,8 +89,8 @@ fn device_of_the_peer_is_used() {
     });
 }
 
-#[tokio::test] // BGP-29
-async fn unchanged_peer_is_not_touched() {
+// BGP-29
+pub(crate) async fn unchanged_peer_is_not_touched() {
     let (one, two) = (Router::listen().await, Router::listen().await);
     let handle = speaker(one.peer("one"), vec![]);
     let mut line = one.establish().await;
@@ -102,8 +103,8 @@ async fn unchanged_peer_is_not_touched() {
     assert_eq!(handle.sessions().borrow().len(), 1);
 }
 
-#[tokio::test] // BGP-30, BGP-32
-async fn changed_removed_and_shut_down_peers_are_told_why() {
+// BGP-30, BGP-32
+pub(crate) async fn changed_removed_and_shut_down_peers_are_told_why() {
     let router = Router::listen().await;
     let handle = speaker(router.peer("r"), vec![route("192.0.2.1/32")]);
     let mut line = router.establish().await;
@@ -127,8 +128,8 @@ async fn changed_removed_and_shut_down_peers_are_told_why() {
     assert_eq!(line.notification().await, StopReason::Shutdown.notification());
 }
 
-#[tokio::test] // BGP-31
-async fn lost_session_returns_at_once_with_all_routes() {
+// BGP-31
+pub(crate) async fn lost_session_returns_at_once_with_all_routes() {
     let router = Router::listen().await;
     let handle = speaker(router.peer("r"), vec![route("192.0.2.1/32")]);
     let mut line = router.establish().await;
@@ -140,8 +141,8 @@ async fn lost_session_returns_at_once_with_all_routes() {
     assert_eq!(announced(&line.update().await), ["192.0.2.1/32"]);
 }
 
-#[tokio::test] // BGP-22
-async fn routes_reach_the_listed_peers_only() {
+// BGP-22
+pub(crate) async fn routes_reach_the_listed_peers_only() {
     let (one, two) = (Router::listen().await, Router::listen().await);
     let mut first = route("192.0.2.1/32");
     first.peers = BTreeSet::from(["one".to_owned(), "nobody".to_owned()]);
@@ -152,8 +153,8 @@ async fn routes_reach_the_listed_peers_only() {
     assert_eq!(announced(&two.update().await), ["192.0.2.2/32"]);
 }
 
-#[tokio::test] // BGP-59, BGP-60
-async fn only_differences_are_sent() {
+// BGP-59, BGP-60
+pub(crate) async fn only_differences_are_sent() {
     let router = Router::listen().await;
     let handle = speaker(router.peer("r"), host_routes(10));
     let mut line = router.establish().await;
@@ -170,8 +171,8 @@ async fn only_differences_are_sent() {
     );
 }
 
-#[tokio::test] // BGP-58
-async fn fifteen_hundred_prefixes_take_two_updates_each_way() {
+// BGP-58
+pub(crate) async fn fifteen_hundred_prefixes_take_two_updates_each_way() {
     let router = Router::listen().await;
     let routes = host_routes(1500);
     let wanted = routes.iter().map(|route| route.route.prefix.to_string()).collect();
@@ -183,8 +184,8 @@ async fn fifteen_hundred_prefixes_take_two_updates_each_way() {
     assert_eq!(line.learn(&mut known, &BTreeSet::new()).await, 2);
 }
 
-#[tokio::test] // BGP-42
-async fn black_holed_and_stuck_peers_delay_no_other() {
+// BGP-42
+pub(crate) async fn black_holed_and_stuck_peers_delay_no_other() {
     let (stuck, good) = (Router::listen().await, Router::listen().await);
     // Documentation addresses: at best the kernel has no route, at worst the SYN is never answered.
     let hole = PeerConfig {
@@ -213,8 +214,8 @@ async fn black_holed_and_stuck_peers_delay_no_other() {
     handle.shutdown().await;
 }
 
-#[tokio::test] // BGP-36
-async fn missing_source_address_is_named() {
+// BGP-36
+pub(crate) async fn missing_source_address_is_named() {
     let router = Router::listen().await;
     let source = Some("198.51.100.77".parse().unwrap());
     let handle = speaker(
@@ -230,13 +231,13 @@ async fn missing_source_address_is_named() {
     assert!(!state.up);
 }
 
-#[tokio::test] // BGP-73
-async fn md5_keys_must_agree() {
+// BGP-73
+pub(crate) async fn md5_keys_must_agree() {
     for address in ["127.0.0.1", "::1"] {
         let address = address.parse().unwrap();
         let router = Router::listen_on(address).await;
         if let Err(error) = metallb_net::set_tcp_md5(&router.listener, address, b"secret\n") {
-            return skip("md5_keys_must_agree", &format!("this kernel has no TCP-MD5: {error}"));
+            skip(format!("this kernel has no TCP-MD5: {error}"));
         }
         let with_key = |key: &str| PeerConfig {
             password: Some(Password::new(key)),
@@ -247,5 +248,20 @@ async fn md5_keys_must_agree() {
         handle.set_peers(vec![with_key("secret\n")]);
         router.establish().await;
         session(&handle, "r", |state| state.up).await;
+    }
+}
+
+// BGP-43
+pub(crate) fn eighty_octets_are_accepted_for_both_families() {
+    let peers: [(Domain, IpAddr); 2] = [
+        (Domain::IPV4, Ipv4Addr::LOCALHOST.into()),
+        (Domain::IPV6, Ipv6Addr::LOCALHOST.into()),
+    ];
+    for (domain, peer) in peers {
+        let socket = Socket::new(domain, Type::STREAM, None).unwrap();
+        match metallb_net::set_tcp_md5(&socket, peer, &[b'k'; 80]) {
+            Err(error) if error.raw_os_error() == Some(Errno::ENOPROTOOPT as i32) => skip("this kernel has no TCP-MD5"),
+            result => result.unwrap(),
+        }
     }
 }

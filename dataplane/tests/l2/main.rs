@@ -1,30 +1,51 @@
 //! The layer-2 shell against Linux: a node and a client in network namespaces of their own, joined by a veth pair.
 //!
 //! Every test runs its body in a child process inside a fresh namespace, as root or in a user namespace. Where the
-//! machine does not allow that, it says so and passes.
+//! machine does not allow that, they are skipped.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../namespace/mod.rs"]
-mod namespace;
 mod segment;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
 use metallb_dataplane::l2::{self, Interfaces, L2Handle};
 use metallb_l2::{EthernetAddress, Form, gratuitous};
+use metallb_test_runner::{in_namespace, main as run, skip, tests};
 use tokio_util::sync::CancellationToken;
 
-use namespace::{in_namespace, skip};
 use segment::{CLIENT_MAC, NODE_MAC, Segment, eventually, without_capabilities};
 
 const VIP: &str = "192.0.2.100";
 const OTHER_VIP: &str = "192.0.2.101";
+
+fn main() -> ExitCode {
+    run(tests![
+        a_client_resolves_an_announced_address,
+        an_address_that_is_not_announced_stays_unresolved,
+        a_withdrawn_address_is_not_answered,
+        gaining_an_address_corrects_a_fresh_entry_of_the_client,
+        a_gain_sends_ten_frames_and_a_repeated_announcement_none,
+        bad_frames_do_not_stop_the_answers,
+        a_changed_hardware_address_is_announced_and_used,
+        only_the_allowed_interface_answers,
+        an_interface_that_appears_later_announces,
+        a_lost_carrier_stops_the_announcement_until_it_returns,
+        a_request_in_a_vlan_is_answered_once,
+        the_bridge_answers_once_and_its_port_does_not,
+        a_macvlan_answers_for_itself_and_not_for_its_parent,
+        a_foreign_claim_is_reported_once,
+        two_thousand_addresses_are_answered_too,
+        the_shell_ends_when_it_is_stopped,
+        a_missing_capability_is_named,
+    ])
+}
 
 /// A running shell on the node's side.
 struct Node {
@@ -79,9 +100,8 @@ impl Node {
 }
 
 // L2-37, L2-62, L2-86: the node has no address at all, and Linux believes the answer.
-#[test]
 fn a_client_resolves_an_announced_address() {
-    in_namespace("a_client_resolves_an_announced_address", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         node.announce(&[VIP]);
@@ -95,9 +115,8 @@ fn a_client_resolves_an_announced_address() {
 }
 
 // L2-41
-#[test]
 fn an_address_that_is_not_announced_stays_unresolved() {
-    in_namespace("an_address_that_is_not_announced_stays_unresolved", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         node.announce(&[VIP]);
@@ -107,9 +126,8 @@ fn an_address_that_is_not_announced_stays_unresolved() {
 }
 
 // L2-10, L2-48: withdrawing sends nothing and answers nothing.
-#[test]
 fn a_withdrawn_address_is_not_answered() {
-    in_namespace("a_withdrawn_address_is_not_answered", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         node.announce(&[VIP, OTHER_VIP]);
@@ -124,9 +142,8 @@ fn a_withdrawn_address_is_not_answered() {
 }
 
 // L2-49
-#[test]
 fn gaining_an_address_corrects_a_fresh_entry_of_the_client() {
-    in_namespace("gaining_an_address_corrects_a_fresh_entry_of_the_client", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         node.usable(&["node0"]).await;
@@ -141,9 +158,8 @@ fn gaining_an_address_corrects_a_fresh_entry_of_the_client() {
 }
 
 // L2-46, L2-47
-#[test]
 fn a_gain_sends_ten_frames_and_a_repeated_announcement_none() {
-    in_namespace("a_gain_sends_ten_frames_and_a_repeated_announcement_none", async {
+    in_namespace(async {
         let _segment = Segment::new();
         let node = Node::start();
         node.announce(&[VIP]);
@@ -157,9 +173,8 @@ fn a_gain_sends_ten_frames_and_a_repeated_announcement_none() {
 }
 
 // L2-43
-#[test]
 fn bad_frames_do_not_stop_the_answers() {
-    in_namespace("bad_frames_do_not_stop_the_answers", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         node.announce(&[VIP]);
@@ -195,9 +210,8 @@ fn bad_frames() -> Vec<Vec<u8>> {
 }
 
 // L2-64
-#[test]
 fn a_changed_hardware_address_is_announced_and_used() {
-    in_namespace("a_changed_hardware_address_is_announced_and_used", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         node.announce(&[VIP]);
@@ -210,9 +224,8 @@ fn a_changed_hardware_address_is_announced_and_used() {
 }
 
 // L2-41, L2-66
-#[test]
 fn only_the_allowed_interface_answers() {
-    in_namespace("only_the_allowed_interface_answers", async {
+    in_namespace(async {
         let segment = Segment::new();
         segment.add_link("node1", "client1", "02:00:00:00:01:01", "198.51.100.50/24");
         let node = Node::start();
@@ -227,9 +240,8 @@ fn only_the_allowed_interface_answers() {
 }
 
 // L2-53 for ARP
-#[test]
 fn an_interface_that_appears_later_announces() {
-    in_namespace("an_interface_that_appears_later_announces", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         node.announce(&["198.51.100.100"]);
@@ -241,9 +253,8 @@ fn an_interface_that_appears_later_announces() {
     });
 }
 
-#[test]
 fn a_lost_carrier_stops_the_announcement_until_it_returns() {
-    in_namespace("a_lost_carrier_stops_the_announcement_until_it_returns", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         node.announce(&[VIP]);
@@ -261,12 +272,11 @@ fn a_lost_carrier_stops_the_announcement_until_it_returns() {
 }
 
 // L2-42: a socket bound to the parent would see the VLAN's request as well and answer it untagged.
-#[test]
 fn a_request_in_a_vlan_is_answered_once() {
-    in_namespace("a_request_in_a_vlan_is_answered_once", async {
+    in_namespace(async {
         let segment = Segment::new();
         if !segment.can("ip link add link node0 name node0.100 type vlan id 100") {
-            return skip("a_request_in_a_vlan_is_answered_once", "the kernel has no 802.1Q");
+            skip("the kernel has no 802.1Q");
         }
         segment.node("ip link set node0.100 up");
         segment.client("ip link add link client0 name client0.100 type vlan id 100");
@@ -284,15 +294,11 @@ fn a_request_in_a_vlan_is_answered_once() {
 }
 
 // L2-42: the packet socket sees the frame once, with the interface that it finally belongs to.
-#[test]
 fn the_bridge_answers_once_and_its_port_does_not() {
-    in_namespace("the_bridge_answers_once_and_its_port_does_not", async {
+    in_namespace(async {
         let segment = Segment::new();
         if !segment.can("ip link add br0 type bridge") {
-            return skip(
-                "the_bridge_answers_once_and_its_port_does_not",
-                "the kernel has no bridges",
-            );
+            skip("the kernel has no bridges");
         }
         segment.node(&format!("ip link set br0 address {NODE_MAC}"));
         segment.node("ip link set br0 up");
@@ -309,16 +315,14 @@ fn the_bridge_answers_once_and_its_port_does_not() {
 }
 
 // L2-42: both the parent and the device on top of it hear the request, each for itself.
-#[test]
 fn a_macvlan_answers_for_itself_and_not_for_its_parent() {
-    in_namespace("a_macvlan_answers_for_itself_and_not_for_its_parent", async {
+    in_namespace(async {
         let segment = Segment::new();
         let upper = "02:00:00:00:02:01";
         if !segment.can(&format!(
             "ip link add link node0 name mac0 address {upper} type macvlan mode bridge"
         )) {
-            let test = "a_macvlan_answers_for_itself_and_not_for_its_parent";
-            return skip(test, "the kernel has no macvlan");
+            skip("the kernel has no macvlan");
         }
         segment.node("ip link set mac0 up");
         let node = Node::start();
@@ -337,9 +341,8 @@ fn a_macvlan_answers_for_itself_and_not_for_its_parent() {
 }
 
 // L2-78, without the defence
-#[test]
 fn a_foreign_claim_is_reported_once() {
-    in_namespace("a_foreign_claim_is_reported_once", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         let mut conflicts = node.l2.conflicts();
@@ -361,9 +364,8 @@ fn a_foreign_claim_is_reported_once() {
     });
 }
 
-#[test]
 fn two_thousand_addresses_are_answered_too() {
-    in_namespace("two_thousand_addresses_are_answered_too", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         let many: Vec<String> = (0..2000).map(|n| format!("10.{}.{}.1", n / 250, n % 250)).collect();
@@ -377,9 +379,8 @@ fn two_thousand_addresses_are_answered_too() {
     });
 }
 
-#[test]
 fn the_shell_ends_when_it_is_stopped() {
-    in_namespace("the_shell_ends_when_it_is_stopped", async {
+    in_namespace(async {
         let segment = Segment::new();
         let node = Node::start();
         node.announce(&[VIP]);
@@ -391,9 +392,8 @@ fn the_shell_ends_when_it_is_stopped() {
     });
 }
 
-#[test]
 fn a_missing_capability_is_named() {
-    without_capabilities("a_missing_capability_is_named", async {
+    without_capabilities(async {
         let config = l2::Config {
             exclude: Arc::new(|_| false),
             garp_interval: None,

@@ -14,7 +14,7 @@ use nix::{
     unistd::gettid,
 };
 
-use crate::namespace::{Way, run_inside};
+use metallb_test_runner::{Way, run_inside};
 
 pub(crate) const NODE_MAC: &str = "02:00:00:00:00:01";
 pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x50];
@@ -22,13 +22,13 @@ const CLIENT_ADDRESS: &str = "192.0.2.50/24";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `body` in a child process that has no capabilities over the network namespace it is in.
-pub(crate) fn without_capabilities(test: &str, body: impl Future<Output = ()>) {
+pub(crate) fn without_capabilities(body: impl Future<Output = ()>) {
     const WAY: Way = &["unshare", "--user"];
     let works = || {
         let tried = Command::new(WAY[0]).args(&WAY[1..]).arg("true").output();
         tried.is_ok_and(|done| done.status.success()).then_some(WAY)
     };
-    run_inside(test, body, works, "there are no user namespaces");
+    run_inside(body, works, "there are no user namespaces");
 }
 
 /// Waits until `claim` holds.

@@ -9,8 +9,8 @@ use metallb_speaker::engine::{Effect, Engine, Event, Settings};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::rule_examples::{named, object};
 use crate::validation::resources;
+use metallb_tests::rule_examples::{named, object};
 
 const NODE: &str = "rack-1";
 

@@ -4,11 +4,11 @@
 
 mod accepted;
 mod admission;
+mod alerts;
 mod controller;
 mod docs;
 mod examples;
 mod operator;
 mod rotation;
-mod rule_examples;
 mod served;
 mod validation;

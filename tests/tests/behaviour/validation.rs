@@ -15,7 +15,7 @@ use metallb_webhooks::verdict::{Existing, Kind, Operation, Request, Verdict, jud
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::rule_examples::{NAMESPACE, named, object, version};
+use metallb_tests::rule_examples::{NAMESPACE, named, object, version};
 
 fn read<K: DeserializeOwned>(value: &Value) -> K {
     serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error} in {value}"))

@@ -1,8 +1,7 @@
-//! The server as its clients see it: `kube::Client` in-process, and the real `kubectl` over a loopback listener.
+//! The server as its clients see it: `kube::Client` in-process, and over a loopback listener.
 #![allow(clippy::unwrap_used)]
 
 mod custom;
-mod kubectl;
 mod objects;
 mod watches;
 mod webhooks;
@@ -43,27 +42,5 @@ fn load_balancer(name: &str) -> k8s_openapi::api::core::v1::Service {
 
 /// A definition with everything that the tests need: two versions, status, columns, defaults, rules.
 fn widget_definition() -> Value {
-    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {
-        "spec": {
-            "type": "object", "required": ["addresses"],
-            "properties": {
-                "addresses": {"type": "array", "items": {"type": "string"}, "minItems": 1},
-                "port": {"type": "integer", "minimum": 1, "maximum": 65535, "default": 179},
-                "hold": {"type": "integer"}, "keep": {"type": "integer"},
-            },
-            "x-kubernetes-validations": [{"rule": "!has(self.hold) || !has(self.keep) || self.keep < self.hold", "message": "keep must be less than hold"}],
-        },
-        "status": {"type": "object", "properties": {"ready": {"type": "boolean"}, "conditions": {
-            "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
-            "items": {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}, "status": {"type": "string"}}}}}},
-    }}});
-    let version = |name: &str, storage: bool| {
-        json!({"name": name, "served": true, "storage": storage, "schema": schema, "subresources": {"status": {}},
-            "additionalPrinterColumns": [{"name": "Port", "type": "integer", "jsonPath": ".spec.port"}]})
-    };
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.lab.test"},
-        "spec": {"group": "lab.test", "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets", "shortNames": ["wd"]},
-            "versions": [version("v1", true), version("v1beta1", false)]},
-    })
+    serde_json::from_str(include_str!("../widget.json")).unwrap()
 }

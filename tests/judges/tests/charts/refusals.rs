@@ -1,0 +1,152 @@
+//! What the chart refuses, and how helpfully.
+
+use crate::helm::metallb;
+
+// OP-64
+pub(crate) fn values_that_contradict_each_other_are_refused_with_what_to_change() {
+    let cases: [(&str, &str); 14] = [
+        (
+            "speaker.frr.enabled=true,frrk8s.enabled=true",
+            "speaker.frr.enabled excludes frrk8s.enabled",
+        ),
+        (
+            "speaker.frr.enabled=true,frrk8s.external=true,frrk8s.namespace=x",
+            "speaker.frr.enabled excludes",
+        ),
+        (
+            "frrk8s.enabled=true,frrk8s.external=true,frrk8s.namespace=x",
+            "set only one of them",
+        ),
+        ("frrk8s.enabled=true,speaker.enabled=false", "set speaker.enabled=true"),
+        (
+            "frrk8s.external=true,frrk8s.namespace=x,speaker.enabled=false",
+            "set speaker.enabled=true",
+        ),
+        (
+            "speaker.memberlist.enabled=false,speaker.nodeSelector.a=b",
+            "speaker.nodeSelector needs speaker.memberlist.enabled",
+        ),
+        ("frrk8s.external=true", "frrk8s.external needs frrk8s.namespace"),
+        (
+            "prometheus.serviceMonitor.enabled=true,prometheus.podMonitor.enabled=true,prometheus.rbacPrometheus=false",
+            "set only one of them",
+        ),
+        (
+            "prometheus.podMonitor.enabled=true",
+            "prometheus.serviceAccount and prometheus.namespace",
+        ),
+        (
+            "prometheus.serviceMonitor.enabled=true,prometheus.serviceAccount=p",
+            "prometheus.namespace",
+        ),
+        (
+            "speaker.securityContext.runAsNonRoot=true",
+            "Take runAsNonRoot and runAsUser out",
+        ),
+        (
+            "speaker.securityContext.runAsUser=1000",
+            "NET_RAW has no effect for anybody else",
+        ),
+        ("configInline.peers=x", "configInline is gone since MetalLB 0.13"),
+        (
+            "speaker.readinessProbe.port=1",
+            "speaker.readinessProbe.port must be speaker.livenessProbe.port",
+        ),
+    ];
+    for (values, message) in cases {
+        let chart = metallb();
+        let refusal = chart.set(values).refusal();
+        assert!(refusal.contains(message), "{values}: {refusal}");
+    }
+}
+
+// OP-67
+pub(crate) fn an_unknown_value_is_refused_with_those_that_exist() {
+    let cases: [(&str, &str, &str); 5] = [
+        (
+            "speaker.tolerateMasters=true",
+            "additional properties 'tolerateMasters' not allowed",
+            "'tolerateMaster'",
+        ),
+        (
+            "controler.enabled=true",
+            "additional properties 'controler' not allowed",
+            "'controller'",
+        ),
+        (
+            "fullNameOverride=x",
+            "additional properties 'fullNameOverride' not allowed",
+            "'fullnameOverride'",
+        ),
+        (
+            "frr-k8s.frrk8s.alwaysblock=x",
+            "additional properties 'alwaysblock' not allowed",
+            "'alwaysBlock'",
+        ),
+        (
+            "imagePullSecrets[0].nam=x",
+            "additional properties 'nam' not allowed",
+            "missing property 'name'",
+        ),
+    ];
+    for (value, message, hint) in cases {
+        let chart = metallb();
+        let refusal = chart.set(value).refusal();
+        assert!(
+            refusal.contains(message) && refusal.contains(hint),
+            "{value}: {refusal}"
+        );
+    }
+}
+
+// OP-67
+pub(crate) fn a_value_of_the_wrong_kind_is_refused_by_its_name() {
+    let cases: [(&str, &str); 15] = [
+        (r#"speaker.logLevel="trace""#, "/speaker/logLevel"),
+        (r#"controller.image.pullPolicy="Often""#, "/controller/image/pullPolicy"),
+        (
+            r#"crds.validationFailurePolicy="Maybe""#,
+            "/crds/validationFailurePolicy",
+        ),
+        ("speaker.bgpDebounceTimeout=0", "/speaker/bgpDebounceTimeout"),
+        (r#"speaker.bgpDebounceTimeout="3s""#, "/speaker/bgpDebounceTimeout"),
+        (r#"controller.webhookMode="sometimes""#, "/controller/webhookMode"),
+        (r#"tls.minVersion="TLS13""#, "/tls/minVersion"),
+        ("prometheus.metricsPort=65536", "/prometheus/metricsPort"),
+        (
+            r#"prometheus.podMonitor.interval="soon""#,
+            "/prometheus/podMonitor/interval",
+        ),
+        (
+            "prometheus.prometheusRule.staleConfig.labels={\"severity\": 1}",
+            "/staleConfig/labels/severity",
+        ),
+        (
+            "prometheus.prometheusRule.addressPoolUsage.thresholds=[{\"percent\": 101}]",
+            "/thresholds/0/percent",
+        ),
+        ("controller.strategy={\"type\": null}", "/controller/strategy"),
+        ("controller.enabled=\"yes\"", "/controller/enabled"),
+        ("controller.replicas=-1", "/controller/replicas"),
+        ("imagePullSecrets=[\"name\"]", "/imagePullSecrets/0"),
+    ];
+    for (value, place) in cases {
+        let chart = metallb();
+        let refusal = chart.json(value).refusal();
+        assert!(refusal.contains(place), "{value}: {refusal}");
+    }
+}
+
+// OP-67
+pub(crate) fn a_scrape_interval_may_be_a_duration_or_seconds() {
+    let cases: [(&str, &str); 3] = [("\"30s\"", "30s"), ("30", "30s"), ("\"1m30s\"", "1m30s")];
+    for (value, rendered) in cases {
+        let chart = metallb();
+        let chart = chart
+            .set("prometheus.podMonitor.enabled=true,prometheus.rbacPrometheus=false")
+            .json(&format!("prometheus.podMonitor.interval={value}"));
+        let objects = chart.objects();
+        let endpoint = &objects.get("PodMonitor/metallb-speaker")["spec"]["podMetricsEndpoints"][0];
+        assert_eq!(endpoint["interval"], rendered);
+    }
+}
