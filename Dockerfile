@@ -2,12 +2,12 @@
 #
 #   docker build --tag ghcr.io/metallb-rs/metallb:v0.1.0 \
 #     --build-arg REVISION=$(git rev-parse HEAD) --build-arg CREATED=$(date --utc +%FT%TZ) .
-FROM docker.io/library/rust:1.95.0-alpine AS build
-RUN apk add --no-cache build-base
+# It is built for the machine that builds it, amd64 or arm64. The digest is that of the tag's index of architectures.
+ARG RUST=docker.io/library/rust:1.95.0-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082
+FROM ${RUST} AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --locked --profile dist --package metallb-image --target x86_64-unknown-linux-musl
-RUN sh .ci/rootfs target/x86_64-unknown-linux-musl/dist/metallb /rootfs
+RUN .ci/rootfs "$(.ci/program)" /rootfs
 
 FROM scratch
 ARG VERSION=0.1.0

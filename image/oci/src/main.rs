@@ -1,0 +1,58 @@
+//! Packs a laid-out root file system as the image that the Dockerfile describes, with no container engine:
+//! `metallb-oci NAME ROOTFS OUT.tar [ARG=VALUE...]`, in the folder of the Dockerfile.
+//!
+//! The archive is an OCI image layout, which `ctr images import`, `docker load` and `podman load` take. `NAME` is what
+//! the image is called afterwards, and `ARG=VALUE` does what `docker build --build-arg` does. The same input makes the
+//! same archive, byte for byte.
+//!
+//! Only the last stage of the Dockerfile is read: it says as whom and how the program runs. What it copies is the root
+//! that `.ci/rootfs` has laid out, here as there.
+
+mod dockerfile;
+mod layer;
+mod layout;
+mod program;
+mod words;
+
+use std::{fs, path::Path, time::Instant};
+
+use anyhow::{Context, bail};
+
+use dockerfile::Stage;
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [name, root, out, arguments @ ..] = args.as_slice() else {
+        bail!("usage: metallb-oci NAME ROOTFS OUT.tar [ARG=VALUE...]")
+    };
+    let began = Instant::now();
+    let text = fs::read_to_string("Dockerfile").context("cannot read Dockerfile")?;
+    let packed = pack(name, &text, arguments, Path::new(root))?;
+    let out = Path::new(out);
+    // Whoever waits for the archive never sees a part of one.
+    let unfinished = out.with_extension("part");
+    fs::write(&unfinished, &packed).with_context(|| format!("cannot write {}", unfinished.display()))?;
+    fs::rename(&unfinished, out).with_context(|| format!("cannot write {}", out.display()))?;
+    println!(
+        "{name}: {} kB in {}, packed in {:.1} s",
+        packed.len() / 1000,
+        out.display(),
+        began.elapsed().as_secs_f32()
+    );
+    Ok(())
+}
+
+/// Makes the archive of the image `name`.
+///
+/// # Errors
+/// The name is not complete, the Dockerfile says what is not understood, or the root cannot be read or started.
+fn pack(name: &str, dockerfile: &str, arguments: &[String], root: &Path) -> anyhow::Result<Vec<u8>> {
+    layout::check_name(name)?;
+    let stage = Stage::last_of(dockerfile, arguments).context("Dockerfile")?;
+    let architecture = program::architecture(root, &stage.entrypoint)?;
+    let layer = layer::of(root)?;
+    layout::archive(name, &stage, architecture, &layer)
+}
+
+#[cfg(test)]
+mod tests;
