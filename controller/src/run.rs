@@ -1,6 +1,5 @@
 //! From the command line to running tasks.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use kube::{Api, Client};
 use metallb_api::names;
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::tasks::Tasks;
-use metallb_runtime::{CancellationToken, client, lease, namespace, start};
+use metallb_runtime::{CancellationToken, client, lease, listen, namespace, start};
 use metallb_webhooks::verdict::Kind;
 use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, TlsSettings, Webhooks};
 use prometheus::Registry;
@@ -123,7 +122,7 @@ fn serve_admin(
     stop: &CancellationToken,
 ) {
     let (health, end) = (health.clone(), stop.clone());
-    let address = everywhere(args.health_probe_port);
+    let address = listen::everywhere(args.health_probe_port);
     tasks.spawn(
         "health",
         async move { Ok(admin::serve_health(address, health, end).await?) },
@@ -134,7 +133,7 @@ fn serve_admin(
             tls: args.tls(),
             cert_dir: non_empty(&args.metrics_cert_dir),
         };
-        let address = everywhere(args.port);
+        let address = listen::everywhere(args.port);
         tasks.spawn("metrics", async move {
             Ok(admin::serve_metrics(address, registry, options, authorizer, end).await?)
         });
@@ -156,7 +155,7 @@ fn serve_webhooks(
         ..Rules::default()
     };
     let webhooks = Webhooks {
-        listen: everywhere(names::WEBHOOK_PORT),
+        listen: listen::everywhere(names::WEBHOOK_PORT),
         certificates: certificates(args, namespace),
         tls: TlsSettings {
             options: args.tls(),
@@ -192,17 +191,4 @@ fn certificates(args: &Args, namespace: &str) -> Certificates {
         }),
         files => files,
     }
-}
-
-/// All addresses of both families; IPv4 alone where the kernel has no IPv6.
-///
-/// Upstream: metrics on IPv4 only (W31).
-fn everywhere(port: u16) -> SocketAddr {
-    let six = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
-    let ip = if six {
-        IpAddr::from(Ipv6Addr::UNSPECIFIED)
-    } else {
-        IpAddr::from(Ipv4Addr::UNSPECIFIED)
-    };
-    (ip, port).into()
 }

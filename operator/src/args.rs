@@ -8,6 +8,7 @@ use std::{
 
 use clap::{ArgAction, Parser};
 use metallb_api::names;
+use metallb_runtime::listen;
 
 /// Deploys MetalLB as the MetalLB resource says.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -69,12 +70,7 @@ fn metrics_address(text: &str) -> Result<MetricsAddress, AddrParseError> {
     if matches!(text, "" | "0") {
         return Ok(MetricsAddress(None));
     }
-    let text = if text.starts_with(':') {
-        format!("[::]{text}")
-    } else {
-        text.to_owned()
-    };
-    Ok(MetricsAddress(Some(text.parse()?)))
+    Ok(MetricsAddress(Some(listen::parse(text)?)))
 }
 
 fn double_dash(argument: OsString) -> OsString {
@@ -133,6 +129,7 @@ mod tests {
         assert_eq!(address("0").unwrap(), None);
         assert_eq!(address(":9090").unwrap(), Some("[::]:9090".parse().unwrap()));
         assert_eq!(address("127.0.0.1:1").unwrap(), Some("127.0.0.1:1".parse().unwrap()));
+        assert_eq!(address("[::1]:1").unwrap(), Some("[::1]:1".parse().unwrap()));
         assert!(address("nowhere").is_err());
     }
 

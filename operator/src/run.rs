@@ -1,6 +1,6 @@
 //! Starts the tasks of the operator and waits for their end.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use kube::Client;
 use metallb_api::names::{self, event_source};
@@ -8,7 +8,7 @@ use metallb_manifests::{Environment, TlsSettings};
 use metallb_runtime::{
     CancellationToken,
     admin::{self, Health},
-    client,
+    client, listen,
     tasks::Tasks,
     tls,
 };
@@ -36,7 +36,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let client = client::connect(event_source::OPERATOR).await?;
     let metrics = Metrics::new()?;
     let health = Health::waiting_for([CLUSTER, WEBHOOK]);
-    let address = SocketAddr::from(([0, 0, 0, 0], args.port));
+    let address = listen::everywhere(args.port);
     let mut tasks = Tasks::new(stop.clone());
     let (served, halt) = (health.clone(), stop.clone());
     tasks.spawn("health server", async move {
@@ -122,7 +122,7 @@ fn webhooks(args: &Args, environment: &Environment, client: &Client, metrics: me
         ..Rules::default()
     };
     Webhooks {
-        listen: SocketAddr::from(([0, 0, 0, 0], names::WEBHOOK_PORT)),
+        listen: listen::everywhere(names::WEBHOOK_PORT),
         certificates,
         tls: metallb_webhooks::TlsSettings {
             options: tls_options(&environment.tls),

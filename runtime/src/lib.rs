@@ -28,6 +28,7 @@ pub mod client;
 pub mod events;
 pub mod flags;
 pub mod lease;
+pub mod listen;
 pub mod namespace;
 pub mod shutdown;
 pub mod start;

@@ -1,13 +1,13 @@
 //! Flags and environment: upstream's names and meaning (`spec/layer2.md` §1.1).
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgAction, Parser};
-use metallb_runtime::tls;
+use metallb_runtime::{listen, tls};
 
 /// Announces the addresses of LoadBalancer Services from this node.
 #[derive(Clone, Debug, Parser)]
@@ -178,7 +178,7 @@ impl Args {
     /// Where metrics are served, if at all.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        (self.port != 0).then(|| (Ipv4Addr::UNSPECIFIED, self.port).into())
+        (self.port != 0).then(|| listen::everywhere(self.port))
     }
 
     /// How often announced addresses are repeated unasked.
@@ -300,6 +300,13 @@ mod tests {
             "--ml-bindaddr=192.0.2.1",
             "--ml-labels=app=metallb",
             "--ml-secret-key-path=/etc/ml",
+    #[test]
+    fn the_pods_address_may_be_of_either_family() {
+        let flags = ["--host=fd00::1", "--ml-bindaddr=fd00::1", "--ml-labels=app=metallb"];
+        let membership = args(&flags).unwrap().membership().unwrap().unwrap();
+        assert_eq!(membership.bind.to_string(), "[fd00::1]:7946");
+    }
+
         ])
         .unwrap();
         let membership = args.membership().unwrap().unwrap();
@@ -329,6 +336,8 @@ mod tests {
     #[case("", true)]
     #[case("native", true)]
     #[case("frr", false)]
+        let given = args(&["--port=1"]).unwrap().metrics_address();
+        assert_eq!(given, Some(listen::everywhere(1)), "on both families");
     #[case("frr-k8s", false)]
     #[case("quagga", false)]
     fn only_the_native_back_end_starts(#[case] name: &str, #[case] fine: bool) {

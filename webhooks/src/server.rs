@@ -22,7 +22,7 @@ use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::RustlsConfig;
 use metallb_api::names;
 use metallb_runtime::tasks::unless_stopped;
-use metallb_runtime::{CancellationToken, tls};
+use metallb_runtime::{CancellationToken, listen, tls};
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
@@ -230,8 +230,7 @@ pub async fn serve(
     let handle = Handle::new();
     let swap = swap_certificates(config.clone(), settings, certificate, stop.clone());
     let end = shut_down(handle.clone(), stop);
-    let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    listener.set_nonblocking(true)?;
+    let listener = listen::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     ready.listens();
     info!(%address, "serving webhooks");
     // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.

@@ -101,6 +101,20 @@ mod tests {
         server.await.unwrap().unwrap();
     }
 
+    #[tokio::test]
+    async fn the_port_is_reached_over_both_families() {
+        let port = free_address().port();
+        let stop = CancellationToken::new();
+        let address = crate::listen::everywhere(port);
+        let server = tokio::spawn(serve_health(address, Health::default(), stop.clone()));
+        for host in ["127.0.0.1", "[::1]"] {
+            let answer = ask(format!("{host}:{port}").parse().unwrap(), "/readyz").await;
+            assert!(answer.ends_with("ok"), "{host}: {answer}");
+        }
+        stop.cancel();
+        server.await.unwrap().unwrap();
+    }
+
     fn free_address() -> SocketAddr {
         std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()

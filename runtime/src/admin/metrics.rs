@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Access, Authorizer, Error};
+use crate::listen;
 use crate::tls::{self, KeyPair};
 
 /// Secret volumes are swapped by symlink, so the content is compared rather than an inode watched.
@@ -50,7 +51,9 @@ pub async fn serve_metrics(
     let handle = axum_server::Handle::new();
     // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.
     let acceptor = RustlsAcceptor::new(config.clone()).acceptor(NoDelayAcceptor::new());
-    let server = axum_server::bind(address)
+    let failed = |source| Error::Serve { address, source };
+    let server = listen::bind(address).and_then(axum_server::from_tcp).map_err(failed)?;
+    let server = server
         .acceptor(acceptor)
         .handle(handle.clone())
         .serve(router(registry, authorizer).into_make_service());
@@ -61,7 +64,7 @@ pub async fn serve_metrics(
         }
     };
     tokio::select! {
-        result = server => result.map_err(|source| Error::Serve { address, source }),
+        result = server => result.map_err(failed),
         () = reload => Ok(()),
         () = stop.cancelled() => {
             handle.shutdown();
@@ -167,6 +170,32 @@ mod tests {
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_port_is_reached_over_both_families() {
+        // CTL-142
+        tls::install_crypto_provider();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let stop = CancellationToken::new();
+        let (client, _) = client(|_| Call::failure(500, "InternalError"));
+        let server = tokio::spawn(serve_metrics(
+            crate::listen::everywhere(port),
+            Registry::new(),
+            MetricsOptions::default(),
+            Authorizer::new(client),
+            stop.clone(),
+        ));
+        for host in ["127.0.0.1", "::1"] {
+            while tokio::net::TcpStream::connect((host, port)).await.is_err() {
+                assert!(!server.is_finished(), "{host}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        stop.cancel();
+        server.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

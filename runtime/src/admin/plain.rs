@@ -5,6 +5,7 @@ use axum::serve::ListenerExt;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
+use crate::listen;
 
 /// Serves `router` over plain HTTP until `stop`.
 ///
@@ -12,7 +13,8 @@ use super::Error;
 /// When the address cannot be bound.
 pub async fn serve_plain(address: SocketAddr, router: Router, stop: CancellationToken) -> Result<(), Error> {
     let failed = |source| Error::Serve { address, source };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+    let listener = listen::bind(address).and_then(tokio::net::TcpListener::from_std);
+    let listener = listener.map_err(failed)?;
     // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router)

@@ -40,11 +40,15 @@ struct Server {
 
 impl Server {
     async fn start(readable: bool) -> Self {
-        metallb_runtime::tls::install_crypto_provider();
-        let bundle = renew(UnixTime::now(), Plan::RenewAll, None, NAME).unwrap();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
+        Self::start_at(address, readable).await
+    }
+
+    async fn start_at(address: SocketAddr, readable: bool) -> Self {
+        metallb_runtime::tls::install_crypto_provider();
+        let bundle = renew(UnixTime::now(), Plan::RenewAll, None, NAME).unwrap();
         let (readable, told) = watch::channel(readable);
         let routes = router(Judge::new(Arc::new(Moody(told)), watch::channel(Rules::default()).1));
         let (ready, stop) = (Readiness::default(), CancellationToken::new());
@@ -80,6 +84,19 @@ async fn a_request_under_the_name_of_the_service_is_answered() {
     let server = Server::start(true).await;
     assert_eq!(server.call(&server.trust()).await, Ok(()));
     assert_eq!(server.call(&Trust::Unknown).await, Ok(()));
+    server.stop.cancel();
+}
+
+#[tokio::test]
+async fn the_port_is_reached_over_both_families() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let server = Server::start_at(metallb_runtime::listen::everywhere(port), true).await;
+    for host in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        let answer = ask((host, port).into(), Kind::BgpPeer, &server.trust()).await;
+        assert_eq!(answer, Ok(()), "{host}");
+    }
     server.stop.cancel();
 }
 

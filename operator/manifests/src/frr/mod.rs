@@ -194,6 +194,7 @@ impl Stack<'_> {
     fn metrics(&self) -> Container {
         let mut args = vec![
             format!("--metrics-port={}", self.metrics_port),
+            // Upstream's word for both families: a Go program listens on `[::]` then.
             "--metrics-bind-address=0.0.0.0".to_owned(),
         ];
         if self.certificate {

@@ -160,6 +160,7 @@ fn args(context: &Context<'_>) -> Vec<String> {
     let mut args = vec![
         "--node-name=$(NODE_NAME)".to_owned(),
         "--namespace=$(NAMESPACE)".to_owned(),
+        // Upstream's word for both families: a Go program listens on `[::]` then.
         format!(
             "--metrics-bind-address=0.0.0.0:{}",
             context.environment.ports.frr_k8s_metrics
