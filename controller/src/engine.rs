@@ -3,16 +3,22 @@
 //! The shell hands over one event at a time and carries out the actions that come back, in order.
 //! What can fail (the write) is reported back as another event.
 
+mod rivalry;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use metallb_api::names::event_reason;
 use metallb_config::Pool;
 use metallb_ipam::{Action as Decision, Assigner, Counters, EventKind, Key, Level, PoolName};
 
 use crate::view;
+use rivalry::Rivalries;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -51,6 +57,8 @@ pub struct Accepted {
 pub enum Action {
     /// Look at this Service soon.
     Enqueue(Key),
+    /// Look at this Service after that time.
+    Later(Key, Duration),
     /// Write the status and the annotations of this Service, guarded by its `resourceVersion`.
     Write(Box<Service>),
     /// Tell the user, once the write (if any) has succeeded.
@@ -64,6 +72,8 @@ pub enum Action {
         /// Text.
         message: String,
     },
+    /// Find out who keeps overwriting the status of this Service, and tell the user.
+    Rival(Box<ObjectReference>),
     /// Tell the log.
     Log {
         /// The Service.
@@ -92,9 +102,32 @@ pub struct Engine {
     unusable: BTreeSet<String>,
     /// Services whose pool is unusable, as they were last seen: what they have is theirs as soon as it can be read.
     stuck: BTreeMap<Key, metallb_ipam::Service>,
-    /// Versions that our last successful write was made from: whoever still reads those reads the past.
-    past: HashMap<Key, String>,
+    /// The last write of each Service that succeeded.
+    written: HashMap<Key, Written>,
+    /// Writes whose end is not known, or that have failed, which nobody can be sure of.
+    sent: HashMap<Key, Sent>,
+    rivalries: Rivalries,
     touched: BTreeSet<PoolName>,
+}
+
+/// A write that succeeded.
+#[derive(Debug)]
+struct Written {
+    /// The version that it was made from: whoever still reads that reads the past.
+    from: String,
+    /// See [`view::digest`].
+    digest: u64,
+}
+
+/// Writes that were sent from one version of a Service, of which one at most can be made.
+#[derive(Debug)]
+struct Sent {
+    from: String,
+    /// The addresses of all of them.
+    all: Vec<IpAddr>,
+    /// The addresses of the last one.
+    last: Vec<IpAddr>,
+    digest: u64,
 }
 
 impl Engine {
@@ -121,8 +154,7 @@ impl Engine {
                 BTreeSet::new()
             }
             Event::Written { key, from } => {
-                self.assigner.written(&key);
-                self.past.extend(from.map(|from| (key, from)));
+                self.written(key, from);
                 BTreeSet::new()
             }
         };
@@ -166,10 +198,14 @@ impl Engine {
         let (ours, theirs): (Vec<_>, Vec<_>) = services
             .iter()
             .partition(|service| view::of_class(service, &self.class));
-        for service in ours.into_iter().chain(theirs) {
+        for service in ours.iter().chain(&theirs) {
             let seen = view::view(service);
             self.assigner.import(&seen);
             self.is_stuck(&seen);
+        }
+        // Few at most times; those with addresses need not be viewed again.
+        for service in ours.into_iter().filter(|service| view::addresses(service).is_empty()) {
+            self.assigner.enlist(&view::view(service));
         }
         self.started = true;
         services.iter().map(|service| view::key(service)).collect()
@@ -181,7 +217,7 @@ impl Engine {
         let unusable = |pool: &str| pools.unusable.contains(pool);
         let freed = self
             .stuck
-            .extract_if(.., |_, service| !service.marked_pool().is_some_and(unusable));
+            .extract_if(.., |_, service| !service.noted_pool().is_some_and(unusable));
         for (key, service) in freed {
             self.assigner.import(&service);
             due.insert(key);
@@ -191,7 +227,9 @@ impl Engine {
 
     fn look(&mut self, now: Timestamp, key: &Key, service: Option<&Service>, actions: &mut Vec<Action>) {
         let Some(service) = service else {
-            self.past.remove(key);
+            self.written.remove(key);
+            self.sent.remove(key);
+            self.rivalries.forget(key);
             self.stuck.remove(key);
             if self.assigner.forget(key) {
                 actions.push(log(key, Level::Info, "serviceDeleted", ""));
@@ -199,30 +237,78 @@ impl Engine {
             return;
         };
         let version = service.resource_version().unwrap_or_default();
-        if self.past.get(key) == Some(&version) {
+        if self.written.get(key).is_some_and(|written| written.from == version) {
             // Our own write has not come back yet. It will, and then there is another look.
             return;
         }
-        let seen = view::view(service);
+        if self.sent.get(key).is_some_and(|sent| sent.from != version) {
+            self.sent.remove(key);
+        }
+        let mut seen = view::view(service);
+        seen.sent = self.sent.get(key).map(|sent| sent.all.clone()).unwrap_or_default();
         if !self.concerns(service, &seen) {
             return;
         }
         let outcome = self.assigner.converge(&seen);
-        if outcome.writes() {
-            self.assigner.linger(&seen);
-        }
         if outcome.failed {
             actions.push(Action::Failed);
         }
         let standing = outcome.standing.filter(|_| self.conditions);
         let decided = outcome.actions;
-        let written = view::written(service, &decided, standing.as_ref(), now);
-        actions.extend(written.map(|service| Action::Write(Box::new(service))));
+        let mut decided = decided;
+        if let Some(written) = view::written(service, &decided, standing.as_ref(), now) {
+            let digest = view::digest(&written);
+            if self.written.get(key).is_some_and(|last| last.digest == digest) {
+                // Somebody else has undone what we wrote. It is news to nobody that it is written again.
+                decided.retain(|decision| !tells_of_a_write(decision));
+                let rivalry = self.rivalries.restore(key, now);
+                actions.extend(rivalry.later.map(|delay| Action::Later(key.clone(), delay)));
+                actions.extend(rivalry.told.then(|| Action::Rival(Box::new(view::reference(service)))));
+                if rivalry.later.is_none() {
+                    self.send(key, version, written, digest, actions);
+                }
+            } else {
+                self.send(key, version, written, digest, actions);
+            }
+        }
         actions.extend(
             decided
                 .into_iter()
                 .filter_map(|decision| spoken(key, service, decision)),
         );
+    }
+
+    fn send(&mut self, key: &Key, from: String, service: Service, digest: u64, actions: &mut Vec<Action>) {
+        let last = view::addresses(&service);
+        let sent = self.sent.entry(key.clone()).or_insert_with(|| Sent {
+            from,
+            all: Vec::new(),
+            last: Vec::new(),
+            digest,
+        });
+        for ip in &last {
+            if !sent.all.contains(ip) {
+                sent.all.push(*ip);
+            }
+        }
+        (sent.last, sent.digest) = (last, digest);
+        actions.push(Action::Write(Box::new(service)));
+    }
+
+    fn written(&mut self, key: Key, from: Option<String>) {
+        let Some(sent) = self.sent.get(&key) else {
+            return;
+        };
+        let digest = sent.digest;
+        match from {
+            Some(from) => {
+                // The version has moved on: no other write from that one will be made.
+                self.assigner.written(&key, &sent.last);
+                self.sent.remove(&key);
+                self.written.insert(key, Written { from, digest });
+            }
+            None => self.assigner.written(&key, &sent.all),
+        }
     }
 
     /// Tells whether the Service is ours to decide about.
@@ -237,12 +323,16 @@ impl Engine {
                 return false;
             }
         }
-        !self.is_stuck(seen)
+        let stuck = self.is_stuck(seen);
+        if stuck {
+            self.assigner.reserve(seen);
+        }
+        !stuck
     }
 
     /// Tells whether a Service has addresses of a pool that cannot be read: nothing says that they are wrong.
     fn is_stuck(&mut self, seen: &metallb_ipam::Service) -> bool {
-        let unreadable = seen.marked_pool().is_some_and(|pool| self.unusable.contains(pool));
+        let unreadable = seen.noted_pool().is_some_and(|pool| self.unusable.contains(pool));
         let stuck = unreadable && seen.load_balancer && !seen.ingress.is_empty() && !self.assigner.owns(&seen.key);
         match stuck {
             true => self.stuck.insert(seen.key.clone(), seen.clone()),
@@ -255,6 +345,17 @@ impl Engine {
     fn is_ours(&self, seen: &metallb_ipam::Service) -> bool {
         self.assigner.owns(&seen.key) || seen.is_marked()
     }
+}
+
+/// Tells whether this is said of a write.
+fn tells_of_a_write(decision: &Decision) -> bool {
+    let Decision::Event { reason, .. } = decision else {
+        return false;
+    };
+    matches!(
+        *reason,
+        event_reason::IP_ALLOCATED | event_reason::DEPRECATED_ANNOTATION
+    )
 }
 
 fn spoken(key: &Key, service: &Service, decision: Decision) -> Option<Action> {

@@ -4,6 +4,7 @@ mod behind;
 mod config;
 mod lanes;
 mod numbers;
+mod rival;
 mod speak;
 mod state;
 mod stores;

@@ -1,5 +1,6 @@
 //! Between Kubernetes' Service and the allocator's.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, ObjectReference, Service, ServiceSpec};
@@ -119,6 +120,8 @@ pub(crate) fn written(
     if let Some(target) = target {
         let entries = target.map(|(ips, _)| ips.iter().map(|ip| kept_or_new(&service, *ip)).collect());
         let annotations = service.annotations_mut();
+        // What a version of old has noted contradicts us sooner or later.
+        annotations.remove(names::DEPRECATED_ANNOTATION_IP_ALLOCATED_FROM_POOL);
         match target {
             Some((_, pool)) => {
                 annotations.insert(names::ANNOTATION_IP_ALLOCATED_FROM_POOL.to_owned(), pool.to_string())
@@ -129,6 +132,24 @@ pub(crate) fn written(
     }
     set_condition(&mut service, standing, now);
     Some(service)
+}
+
+/// The addresses in the status.
+pub(crate) fn addresses(service: &Service) -> Vec<IpAddr> {
+    let texts = ingress(service).iter().filter_map(|entry| entry.ip.as_deref());
+    texts
+        .filter_map(|text| Some(text.parse::<IpAddr>().ok()?.to_canonical()))
+        .collect()
+}
+
+/// A number for what a written Service says of its addresses: equal for writes that say the same.
+pub(crate) fn digest(service: &Service) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    addresses(service).hash(&mut hasher);
+    let mark = service.annotations().get(names::ANNOTATION_IP_ALLOCATED_FROM_POOL);
+    let said = condition(service).map(|own| (&own.status, &own.reason, &own.message));
+    (mark, said).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Tells whether the Service carries our condition.

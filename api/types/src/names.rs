@@ -230,6 +230,8 @@ pub mod event_reason {
     pub const NO_LB_IPS_FAMILY: &str = "nolbIPsIPFamily";
     /// The family of the cluster addresses is unclear.
     pub const NO_CLUSTER_IPS_FAMILY: &str = "noclusterIPsIPFamily";
+    /// Somebody else keeps overwriting the status of the Service.
+    pub const STATUS_OVERWRITTEN: &str = "StatusOverwritten";
     /// The allocator contradicts itself.
     pub const INTERNAL_ERROR: &str = "InternalError";
     /// The Service has an annotation with the old prefix.

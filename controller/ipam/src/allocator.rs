@@ -45,8 +45,8 @@ struct Holder {
 
 /// Owns pools, addresses in use and waiters.
 ///
-/// Every call that can make room for somebody marks them woken; the caller asks with
-/// [`Allocator::take_woken`] and tries them again, or [releases](Allocator::release) them if they are gone.
+/// What a call makes room for is offered when the caller asks with [`Allocator::take_woken`]: to those who wait, first come
+/// first, and kept for them until the caller tries them again, or [releases](Allocator::release) them if they are gone.
 #[derive(Debug, Default)]
 pub struct Allocator {
     catalog: Catalog,
@@ -54,6 +54,10 @@ pub struct Allocator {
     holders: HashMap<IpAddr, Holder>,
     waiters: Waiters,
     woken: Woken,
+    /// Where there may be room for somebody who waits; one entry for each free address.
+    loosened: Vec<Topic>,
+    /// Whether there may be room for anybody anywhere.
+    all_loosened: bool,
     touched: BTreeSet<PoolName>,
     /// What is kept back for whom, be it that no pool has it at the moment.
     reserved: BTreeMap<Key, (IpAddr, Request)>,
@@ -84,6 +88,11 @@ impl Allocator {
         if touched.is_empty() {
             return BTreeSet::new();
         }
+        // They are made anew, by the new pools.
+        for key in self.woken.promised() {
+            self.redeem(&key);
+        }
+        self.all_loosened = true;
         let moved: Vec<_> = self
             .held
             .iter()
@@ -101,7 +110,9 @@ impl Allocator {
         self.touched.extend(touched);
         let (mut concerned, mut lost) = (BTreeSet::new(), Vec::new());
         for (key, mut held) in moved {
-            concerned.insert(key.clone());
+            if !key.is_standin() {
+                concerned.insert(key.clone());
+            }
             match self.home_of(&held.allocation.ips) {
                 Some(pool) => {
                     held.allocation.pool = pool;
@@ -117,7 +128,6 @@ impl Allocator {
         lost.retain(|(key, _)| !self.reserved.contains_key(key));
         self.lost = lost.into_iter().map(|(key, held)| held.lost(key)).collect();
         concerned.extend(self.waiters.keys());
-        concerned.append(&mut self.woken.drain());
         concerned
     }
 
@@ -131,6 +141,11 @@ impl Allocator {
     #[must_use]
     pub fn held(&self, key: &Key) -> Option<&Allocation> {
         self.held.get(key).map(|held| &held.allocation)
+    }
+
+    /// The terms under which a Service has its addresses.
+    pub(crate) fn terms(&self, key: &Key) -> Option<Request> {
+        self.held.get(key).map(|held| held.terms(key))
     }
 
     /// Tells whether a Service waits for an address.
@@ -151,11 +166,12 @@ impl Allocator {
     }
 
     /// Gives a Service exactly these addresses, in this order; what it had before is let go.
-    /// Costs nothing if it has them already.
+    /// Costs nothing if it has them already. Whoever [waits](Self::wait) on after it does so in its turn.
     ///
     /// # Errors
     /// Says why not; then nothing has changed.
     pub fn claim(&mut self, key: &Key, request: &Request, ips: &[IpAddr]) -> Result<Allocation, Refusal> {
+        self.begin(key);
         let pool = self.check(key, request, ips)?;
         let allocation = Allocation {
             pool,
@@ -164,12 +180,18 @@ impl Allocator {
         Ok(self.commit(key, request, allocation))
     }
 
+    /// Tells whether [`claim`](Self::claim) would succeed.
+    pub(crate) fn allows(&self, key: &Key, request: &Request, ips: &[IpAddr]) -> bool {
+        self.check(key, request, ips).is_ok()
+    }
+
     /// Finds addresses for a request and gives them to the Service; what it had before is let go.
     ///
     /// # Errors
     /// Names every pool tried and why; then the Service keeps what it has, and is woken when its
     /// request can be met.
     pub fn allocate(&mut self, key: &Key, request: &Request) -> Result<Allocation, Refusal> {
+        self.begin(key);
         match self.choose(key, request) {
             Ok(allocation) => Ok(self.commit(key, request, allocation)),
             Err(refusal) => {
@@ -184,6 +206,7 @@ impl Allocator {
     /// # Errors
     /// All addresses of that family are in use; the Service is woken when that changes.
     pub fn extend(&mut self, key: &Key, request: &Request) -> Result<Option<Allocation>, Why> {
+        self.begin(key);
         let Some(Allocation { pool, ips }) = self.held(key).cloned() else {
             return Ok(None);
         };
@@ -198,7 +221,6 @@ impl Allocator {
             let mut topics = vec![Topic::Pool(pool, family)];
             topics.extend(group_topic(request));
             self.waiters.wait(key, request.clone(), Lack::SecondFamily, topics);
-            self.settle(key);
             return Err(Why::Full(family));
         };
         let ips = vec![*first, second];
@@ -207,26 +229,37 @@ impl Allocator {
 
     /// Lets a Service wait for its request without trying it now.
     pub fn wait(&mut self, key: &Key, request: &Request) {
+        self.begin(key);
         let topics = self.topics(request);
         self.waiters.wait(key, request.clone(), Lack::Everything, topics);
-        self.settle(key);
     }
 
-    /// Takes the addresses of a Service away; it also waits no more. Returns whether it had any.
+    /// Lets a Service that was not looked at yet wait in its turn, if it is not waiting; all who wait are offered what
+    /// there is.
+    pub fn enlist(&mut self, key: &Key, request: &Request) {
+        self.wait(key, request);
+        self.all_loosened = true;
+    }
+
+    /// Takes the addresses of a Service away; it also waits no more, unless it [waits](Self::wait) on at once. Returns
+    /// whether it had any.
     pub fn release(&mut self, key: &Key) -> bool {
-        self.waiters.remove(key);
+        self.begin(key);
         self.reserved.remove(key);
         let held = self.held.remove(key);
         if let Some(held) = &held {
             let freed = self.detach(key, held);
-            self.wake_after(held, &freed);
+            self.loosen(held, &freed);
         }
-        self.settle(key);
         held.is_some()
     }
 
     /// The waiters that should be tried (or released) now; each is named once.
+    ///
+    /// Only now is offered what was let go since the last call.
     pub fn take_woken(&mut self) -> BTreeSet<Key> {
+        self.waiters.close();
+        self.offer_what_there_is();
         self.woken.drain()
     }
 
@@ -256,7 +289,8 @@ impl Allocator {
     /// The number of Services with addresses and of those that wait.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
-        (self.held.len(), self.waiters.len())
+        let held = self.held.keys().filter(|key| !key.is_standin());
+        (held.count(), self.waiters.len())
     }
 
     /// The pool that has all these addresses.
@@ -285,16 +319,19 @@ impl Allocator {
 
 impl Held {
     fn lost(self, key: Key) -> Lost {
-        let request = Request {
-            namespace: key.namespace().into(),
-            sharing: self.sharing,
-            ports: self.ports.into_vec(),
-            ..Request::default()
-        };
         Lost {
+            request: self.terms(&key),
             key,
             ips: self.allocation.ips,
-            request,
+        }
+    }
+
+    fn terms(&self, key: &Key) -> Request {
+        Request {
+            namespace: key.namespace().into(),
+            sharing: self.sharing.clone(),
+            ports: self.ports.to_vec(),
+            ..Request::default()
         }
     }
 }

@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use metallb_config::Pool;
 
 use crate::allocator::Allocator;
-use crate::family::Families;
+use crate::family::{Families, Family};
 use crate::key::{Key, PoolName};
 use crate::request::Request;
 use crate::service::Service;
@@ -113,8 +113,18 @@ impl Outcome {
 #[derive(Debug, Default)]
 struct Memory {
     uid: String,
-    /// The last warning, so that it is not said again and again.
-    said: String,
+    /// The last warnings, so that none is said again and again.
+    said: Vec<String>,
+}
+
+/// An address that a Service has left, and that its status shows still or may come to show.
+#[derive(Debug)]
+struct Left {
+    ip: IpAddr,
+    /// Who has it meanwhile.
+    standin: Key,
+    /// The terms under which the Service had it.
+    terms: Request,
 }
 
 /// Decides about Services one at a time; the only user of the [`Allocator`].
@@ -122,8 +132,8 @@ struct Memory {
 pub struct Assigner {
     allocator: Allocator,
     memory: HashMap<Key, Memory>,
-    /// Services whose status still shows addresses that they have to leave, with the keys that hold those meanwhile.
-    leaving: HashMap<Key, Vec<Key>>,
+    /// What Services have left that nobody else may have yet, be it that their status is never written.
+    leaving: HashMap<Key, Vec<Left>>,
 }
 
 impl Assigner {
@@ -133,7 +143,7 @@ impl Assigner {
         let concerned = self.allocator.set_pools(pools);
         for lost in self.allocator.take_lost() {
             for ip in lost.ips {
-                self.keep_back(&lost.key, &lost.request, ip);
+                self.keep_back(&lost.key, lost.request.clone(), ip);
             }
         }
         concerned
@@ -145,45 +155,104 @@ impl Assigner {
     /// given an address whose holder was not looked at yet. Upstream: one pass for both (W4).
     pub fn import(&mut self, service: &Service) {
         self.meet(service);
-        self.written(&service.key);
         if !service.load_balancer || self.allocator.held(&service.key).is_some() {
+            self.take_back(&service.key);
             return;
         }
-        if let Ok(ips) = service.ingress_ips()
-            && let Some(families) = Families::of(&ips)
-        {
+        let before = self.take_back(&service.key);
+        let ips = self.rightful(service);
+        if let Some(families) = Families::of(&ips) {
             let request = service.request(families, Vec::new(), None);
             // Refused: not allowed any more. The Service will ask for another in its turn.
             let _ = self.allocator.claim(&service.key, &request, &ips);
         }
-        self.linger(service);
+        self.linger(service, &before);
     }
 
-    /// Keeps for a Service what its status shows and it is about to lose, until that is [`written`](Self::written): as
-    /// long as it is seen there, nobody else may have it, be it that the write fails for ever.
-    pub fn linger(&mut self, service: &Service) {
-        self.written(&service.key);
+    /// Lets a Service wait that has no address, before it is looked at.
+    ///
+    /// At the start all Services are enlisted after all were imported, the oldest first: what became free while nobody
+    /// was there goes to who came first.
+    pub fn enlist(&mut self, service: &Service) {
+        let key = &service.key;
+        if !service.load_balancer || self.allocator.held(key).is_some() || self.allocator.waits(key) {
+            return;
+        }
+        if let (Some(families), Ok(wanted)) = (service.families(), service.wanted()) {
+            let request = service.request(families, wanted, service.wanted_pool());
+            self.allocator.enlist(key, &request);
+        }
+    }
+
+    /// The addresses in the status of a Service; if they are no proper list, those of them that it may have: one of each
+    /// family.
+    fn rightful(&self, service: &Service) -> Vec<IpAddr> {
+        if let Some(ips) = service.proper_ingress() {
+            return ips;
+        }
+        let wanted = service.families();
+        let families = Family::ALL
+            .into_iter()
+            .filter(|family| wanted.is_none_or(|all| all.includes(*family)));
+        let mut ips = Vec::new();
+        for family in families {
+            let mut shown = service.legible_ingress().into_iter();
+            let fits = |ip: &IpAddr| {
+                let all: Vec<_> = ips.iter().copied().chain([*ip]).collect();
+                let request = service.request(Families::of(&all).unwrap_or_default(), Vec::new(), None);
+                self.allocator.allows(&service.key, &request, &all)
+            };
+            let first = shown.find(|ip| Family::of(*ip) == family && fits(ip));
+            ips.extend(first);
+        }
+        ips
+    }
+
+    /// Keeps for a Service what its status shows, or may come to show, and it has not: as long as that is so nobody else
+    /// may have it, be it that the write fails for ever. `before` says on which terms it had that.
+    fn linger(&mut self, service: &Service, before: &[(IpAddr, Request)]) {
         let held = self.allocator.held(&service.key).map(|held| held.ips.clone());
         let held = held.unwrap_or_default();
-        let shown = service.ingress_ips().unwrap_or_default();
-        let families = Families::of(&shown).unwrap_or_default();
-        for ip in shown.into_iter().filter(|ip| !held.contains(ip)) {
-            let request = service.request(families, Vec::new(), None);
-            self.keep_back(&service.key, &request, ip);
+        for ip in service.shown().into_iter().filter(|ip| !held.contains(ip)) {
+            let old = before
+                .iter()
+                .find(|(had, _)| *had == ip)
+                .map(|(_, terms)| terms.clone());
+            let terms = old.unwrap_or_else(|| service.request(Families::Single(Family::of(ip)), Vec::new(), None));
+            self.keep_back(&service.key, terms, ip);
         }
     }
 
-    fn keep_back(&mut self, key: &Key, request: &Request, ip: IpAddr) {
-        let shadow = Key::new(key.namespace(), &format!("{} (leaving {ip})", key.name()));
-        if self.allocator.reserve(&shadow, request, ip) {
-            self.leaving.entry(key.clone()).or_default().push(shadow);
+    fn keep_back(&mut self, key: &Key, terms: Request, ip: IpAddr) {
+        let standin = key.standin(&format!("leaving {ip}"));
+        if self.allocator.reserve(&standin, &terms, ip) {
+            let left = Left { ip, standin, terms };
+            self.leaving.entry(key.clone()).or_default().push(left);
         }
     }
 
-    /// The status of a Service shows what was decided: what it has left is free.
-    pub fn written(&mut self, key: &Key) {
-        for shadow in self.leaving.remove(key).unwrap_or_default() {
-            self.allocator.release(&shadow);
+    /// Lets a Service have again what is kept for it, to decide anew; returns that, and on which terms it had what.
+    fn take_back(&mut self, key: &Key) -> Vec<(IpAddr, Request)> {
+        let mut before = Vec::new();
+        if let (Some(held), Some(terms)) = (self.allocator.held(key), self.allocator.terms(key)) {
+            before.extend(held.ips.iter().map(|ip| (*ip, terms.clone())));
+        }
+        for left in self.leaving.remove(key).unwrap_or_default() {
+            self.allocator.release(&left.standin);
+            before.push((left.ip, left.terms));
+        }
+        before
+    }
+
+    /// The status of a Service shows these addresses, and nothing else: what it has left besides is free.
+    pub fn written(&mut self, key: &Key, shown: &[IpAddr]) {
+        let left = self.leaving.remove(key).unwrap_or_default();
+        let (kept, free): (Vec<_>, Vec<_>) = left.into_iter().partition(|left| shown.contains(&left.ip));
+        for left in free {
+            self.allocator.release(&left.standin);
+        }
+        if !kept.is_empty() {
+            self.leaving.insert(key.clone(), kept);
         }
     }
 
@@ -191,6 +260,7 @@ impl Assigner {
     ///
     /// Upstream: they are forgotten, and given to others (W26).
     pub fn reserve(&mut self, service: &Service) {
+        self.allocator.begin(&service.key);
         let held = self.allocator.held(&service.key).map(|held| held.ips.as_slice());
         if held != service.ingress_ips().ok().as_deref() {
             self.allocator.release(&service.key);
@@ -201,7 +271,7 @@ impl Assigner {
     /// Forgets a Service that is gone; returns whether it had addresses.
     pub fn forget(&mut self, key: &Key) -> bool {
         self.memory.remove(key);
-        self.written(key);
+        self.written(key, &[]);
         self.allocator.release(key)
     }
 
@@ -237,7 +307,7 @@ impl Assigner {
         memory.uid.clone_from(&service.uid);
         if known {
             memory.said.clear();
-            self.written(&service.key);
+            self.written(&service.key, &[]);
             self.allocator.release(&service.key);
         }
     }

@@ -17,6 +17,17 @@ impl Key {
         Self(format!("{namespace}/{name}").into())
     }
 
+    /// Stands for the Service where it is not itself: on an address that it has left, or that is kept for it. No Service
+    /// has such a name, for names have no blanks.
+    pub(crate) fn standin(&self, why: &str) -> Self {
+        Self(format!("{self} ({why})").into())
+    }
+
+    /// Tells whether this stands for a Service.
+    pub(crate) fn is_standin(&self) -> bool {
+        self.0.contains(' ')
+    }
+
     /// The namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {

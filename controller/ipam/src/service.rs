@@ -49,6 +49,8 @@ pub struct Service {
     pub load_balancer_ip: String,
     /// `status.loadBalancer.ingress`.
     pub ingress: Vec<Ingress>,
+    /// Addresses that the status may come to show at any time: of writes that were sent, and whose end nobody knows.
+    pub sent: Vec<IpAddr>,
 }
 
 impl Service {
@@ -69,13 +71,24 @@ impl Service {
             ports: Vec::new(),
             load_balancer_ip: String::new(),
             ingress: Vec::new(),
+            sent: Vec::new(),
         }
     }
 
-    /// Tells whether the Service carries our mark.
+    /// Tells whether the Service carries our mark, be it the one of old.
     #[must_use]
     pub fn is_marked(&self) -> bool {
-        self.marked_pool().is_some()
+        self.noted_pool().is_some()
+    }
+
+    /// The pool that is noted on the Service, by us or by a version of old.
+    #[must_use]
+    pub fn noted_pool(&self) -> Option<&str> {
+        let old = || {
+            self.annotations
+                .get(names::DEPRECATED_ANNOTATION_IP_ALLOCATED_FROM_POOL)
+        };
+        self.marked_pool().or_else(|| old().map(String::as_str))
     }
 
     /// The pool that we have written on the Service.
@@ -101,6 +114,30 @@ impl Service {
         ips.map_err(|()| texts.into_iter().cloned().collect())
     }
 
+    /// The addresses in the status, if that is a list as we would write it: one, or one of each family, or none.
+    pub(crate) fn proper_ingress(&self) -> Option<Vec<IpAddr>> {
+        let ips = self.ingress_ips().ok()?;
+        (ips.is_empty() || Families::of(&ips).is_some()).then_some(ips)
+    }
+
+    /// The addresses in the status, whatever stands beside them.
+    pub(crate) fn legible_ingress(&self) -> Vec<IpAddr> {
+        let texts = self.ingress.iter().map(|ingress| &ingress.ip);
+        texts.filter_map(|text| address(text).ok()).collect()
+    }
+
+    /// All addresses that the status shows or may come to show, whatever else it shows.
+    #[must_use]
+    pub fn shown(&self) -> Vec<IpAddr> {
+        let mut shown = self.legible_ingress();
+        for ip in &self.sent {
+            if !shown.contains(ip) {
+                shown.push(*ip);
+            }
+        }
+        shown
+    }
+
     /// Families of the cluster addresses; `None` if they are no proper list of one or two.
     #[must_use]
     pub fn families(&self) -> Option<Families> {
@@ -108,10 +145,12 @@ impl Service {
         Families::of(&ips.ok()?)
     }
 
-    /// Annotations with the prefix of old.
+    /// Annotations with the prefix of old that users have written.
     pub fn deprecated_annotations(&self) -> impl Iterator<Item = &str> {
         let keys = self.annotations.keys().map(String::as_str);
+        let theirs = |key: &&str| *key != names::DEPRECATED_ANNOTATION_IP_ALLOCATED_FROM_POOL;
         keys.filter(|key| key.starts_with(names::DEPRECATED_ANNOTATION_PREFIX))
+            .filter(theirs)
     }
 
     /// The value of an annotation: the current name counts if it is there, be it empty.

@@ -34,7 +34,6 @@ pub(crate) enum Lack {
 pub(crate) struct Waiter {
     pub(crate) request: Request,
     pub(crate) lack: Lack,
-    /// Who came first is served first.
     turn: u64,
     topics: Vec<Topic>,
 }
@@ -44,19 +43,22 @@ pub(crate) struct Waiter {
 pub(crate) struct Waiters {
     all: HashMap<Key, Waiter>,
     topics: HashMap<Topic, BTreeMap<u64, Key>>,
+    /// Who came first is served first: a turn is kept until the Service has what it asks for.
+    turns: HashMap<Key, u64>,
     last_turn: u64,
+    /// Services that are being looked at: whoever does not wait again has no turn any more.
+    paused: Vec<Key>,
 }
 
 impl Waiters {
     /// Enters a Service, or renews what it waits for without losing its turn.
     pub(crate) fn wait(&mut self, key: &Key, request: Request, lack: Lack, topics: Vec<Topic>) {
-        let turn = self.remove(key).map_or_else(
-            || {
-                self.last_turn += 1;
-                self.last_turn
-            },
-            |waiter| waiter.turn,
-        );
+        self.remove(key);
+        let last_turn = &mut self.last_turn;
+        let turn = *self.turns.entry(key.clone()).or_insert_with(|| {
+            *last_turn += 1;
+            *last_turn
+        });
         for topic in &topics {
             self.topics.entry(topic.clone()).or_default().insert(turn, key.clone());
         }
@@ -69,8 +71,27 @@ impl Waiters {
         self.all.insert(key.clone(), waiter);
     }
 
-    pub(crate) fn remove(&mut self, key: &Key) -> Option<Waiter> {
-        let waiter = self.all.remove(key)?;
+    /// Takes a Service out while it is looked at. It has its turn still if it [waits](Self::wait) again, and otherwise
+    /// until [`Self::close`].
+    pub(crate) fn pause(&mut self, key: &Key) {
+        if self.remove(key) {
+            self.paused.push(key.clone());
+        }
+    }
+
+    /// The looks are over.
+    pub(crate) fn close(&mut self) {
+        for key in std::mem::take(&mut self.paused) {
+            if !self.all.contains_key(&key) {
+                self.turns.remove(&key);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> bool {
+        let Some(waiter) = self.all.remove(key) else {
+            return false;
+        };
         for topic in &waiter.topics {
             if let Some(queue) = self.topics.get_mut(topic) {
                 queue.remove(&waiter.turn);
@@ -79,7 +100,18 @@ impl Waiters {
                 }
             }
         }
-        Some(waiter)
+        true
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<&Waiter> {
+        self.all.get(key)
+    }
+
+    /// All waiters, first come first.
+    pub(crate) fn in_turn(&self) -> Vec<Key> {
+        let mut all: Vec<_> = self.all.iter().map(|(key, waiter)| (waiter.turn, key)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, key)| key.clone()).collect()
     }
 
     /// Those who wait for a topic, first come first.
@@ -102,27 +134,31 @@ impl Waiters {
     }
 }
 
-/// Services that were woken and have not come yet, with the pools that they were woken for.
+/// Services that were woken and have not come yet.
 ///
-/// One freed address wakes one waiter. If that one does not take it (it is gone, or was served
-/// elsewhere), the next in the queue has to be woken; so the reason is remembered until it comes.
+/// What one of them was woken for is kept for it until it comes, so that nobody comes between. If it does not take it (it
+/// is gone, or was served elsewhere), it is offered to the next; so the reasons are remembered, too.
 #[derive(Debug, Default)]
 pub(crate) struct Woken {
     fresh: BTreeSet<Key>,
-    owed: HashMap<Key, BTreeSet<(PoolName, Family)>>,
+    promised: HashMap<Key, BTreeSet<Topic>>,
 }
 
 impl Woken {
-    pub(crate) fn wake(&mut self, key: &Key, reason: Option<(PoolName, Family)>) {
+    /// Has the Service looked at, without a promise.
+    pub(crate) fn wake(&mut self, key: &Key) {
         self.fresh.insert(key.clone());
-        if let Some(reason) = reason {
-            self.owed.entry(key.clone()).or_default().insert(reason);
-        }
     }
 
-    /// Tells whether the Service is on its way already.
-    pub(crate) fn contains(&self, key: &Key) -> bool {
-        self.owed.contains_key(key)
+    /// Has the Service looked at, for which something is kept.
+    pub(crate) fn promise(&mut self, key: &Key, reason: Option<Topic>) {
+        self.wake(key);
+        self.promised.entry(key.clone()).or_default().extend(reason);
+    }
+
+    /// Tells whether something is kept for the Service.
+    pub(crate) fn is_promised(&self, key: &Key) -> bool {
+        self.promised.contains_key(key)
     }
 
     /// Those woken since the last call.
@@ -130,8 +166,13 @@ impl Woken {
         std::mem::take(&mut self.fresh)
     }
 
-    /// The Service came (or is gone): for which pools somebody else may have to be woken.
-    pub(crate) fn arrived(&mut self, key: &Key) -> BTreeSet<(PoolName, Family)> {
-        self.owed.remove(key).unwrap_or_default()
+    /// The Service came (or is gone): what it was promised for; none if it was not.
+    pub(crate) fn arrived(&mut self, key: &Key) -> Option<BTreeSet<Topic>> {
+        self.promised.remove(key)
+    }
+
+    /// All those who were promised something.
+    pub(crate) fn promised(&self) -> Vec<Key> {
+        self.promised.keys().cloned().collect()
     }
 }

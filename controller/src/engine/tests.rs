@@ -5,7 +5,10 @@ use metallb_config::AddressRange;
 
 use super::*;
 
+mod leaving;
+mod mark;
 mod pools;
+mod rivals;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -98,6 +101,15 @@ fn write(actions: &[Action]) -> Option<&Service> {
         Action::Write(service) => Some(&**service),
         _ => None,
     })
+}
+
+/// The API server has taken what was sent.
+fn written(engine: &mut Engine, sent: &Service) -> Vec<Action> {
+    let event = Event::Written {
+        key: view::key(sent),
+        from: sent.resource_version(),
+    };
+    engine.handle(at(0), event)
 }
 
 fn ingress(service: &Service) -> Vec<LoadBalancerIngress> {

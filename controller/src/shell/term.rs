@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
-use metallb_api::names::event_reason;
-use metallb_ipam::Key;
+use metallb_api::names::{self, event_reason};
+use metallb_ipam::{EventKind, Key};
 use metallb_runtime::CancellationToken;
 use metallb_runtime::tasks::unless_stopped;
 use metallb_runtime::work::Outcome;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::lanes::{Lanes, Place};
-use super::{Shared, numbers, speak, state};
+use super::{Shared, numbers, rival, speak, state};
 use crate::engine::{Accepted, Action, Engine, Event};
 use crate::metrics::WORKERS;
 
@@ -195,8 +195,15 @@ impl Term {
             self.lanes.forget(key);
         }
         let mut actions = self.handle(Event::Look(key.clone(), service));
-        let is_write = |action: &Action| matches!(action, Action::Write(_));
-        let write = actions.iter().position(is_write).map(|at| actions.remove(at));
+        let mut remove = |wanted: fn(&Action) -> bool| {
+            let place = actions.iter().position(wanted)?;
+            Some(actions.remove(place))
+        };
+        let write = remove(|action| matches!(action, Action::Write(_)));
+        let rival = remove(|action| matches!(action, Action::Rival(_)));
+        if let Some(Action::Rival(about)) = rival {
+            self.tell_of_rival(key, about).await;
+        }
         if actions.contains(&Action::Failed) {
             metrics.update_errors.inc();
         }
@@ -222,10 +229,22 @@ impl Term {
         }
     }
 
+    async fn tell_of_rival(&self, key: &Key, about: Box<ObjectReference>) {
+        let Ok(text) = tokio::time::timeout(WRITE_TIMEOUT, rival::text(&self.shared, key)).await else {
+            return;
+        };
+        warn!(event = "statusOverwritten", service = %key, text);
+        let reason = event_reason::STATUS_OVERWRITTEN;
+        self.shared.speaker.tell(about, EventKind::Warning, reason, text);
+    }
+
     /// Returns whether the write was made; a conflict is no error but a reason to look again.
     async fn write(&self, key: &Key, service: &Service) -> anyhow::Result<bool> {
         let api: Api<Service> = Api::namespaced(self.shared.client.clone(), key.namespace());
-        let params = PostParams::default();
+        let params = PostParams {
+            field_manager: Some(names::field_manager::CONTROLLER.to_owned()),
+            ..PostParams::default()
+        };
         let put = api.replace_status(key.name(), &params, service);
         match tokio::time::timeout(WRITE_TIMEOUT, put).await.context("timed out")? {
             Ok(now) => {
@@ -250,6 +269,7 @@ impl Term {
         for action in actions {
             match action {
                 Action::Enqueue(key) => self.shared.queue.add(key),
+                Action::Later(key, delay) => self.shared.queue.add_after(key, delay),
                 Action::Tell {
                     about,
                     kind,
@@ -263,7 +283,7 @@ impl Term {
                     detail,
                 } => speak::log(&key, level, event, &detail),
                 Action::Count => self.shared.recount.notify_one(),
-                Action::Write(_) | Action::Failed => {}
+                Action::Write(_) | Action::Rival(_) | Action::Failed => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use super::{Allocation, Allocator, Held, Holder};
 use crate::family::Family;
 use crate::key::{Key, PoolName};
 use crate::request::Request;
-use crate::waiters::{Lack, Topic, Waiter};
+use crate::waiters::{Lack, Topic};
 
 impl Allocator {
     /// Keeps an address back for `key`, whether or not its pool is open to it, until it is released; false if others have
@@ -34,9 +34,7 @@ impl Allocator {
 
     /// Makes an allocation that was found possible.
     pub(super) fn commit(&mut self, key: &Key, request: &Request, allocation: Allocation) -> Allocation {
-        self.waiters.remove(key);
         if self.same(key, request, &allocation) {
-            self.settle(key);
             return allocation;
         }
         let old = self.held.remove(key);
@@ -52,13 +50,12 @@ impl Allocator {
                 .into_iter()
                 .filter(|(ip, _)| !allocation.ips.contains(ip))
                 .collect();
-            self.wake_after(old, &freed);
+            self.loosen(old, &freed);
         }
         if let Some(sharing) = &request.sharing {
             // A group has come to a new address: others of the group may join it there.
-            self.wake_group(&sharing.key);
+            self.loosened.push(Topic::Sharing(Arc::clone(&sharing.key)));
         }
-        self.settle(key);
         allocation
     }
 
@@ -89,7 +86,7 @@ impl Allocator {
                     pool.offer(family, slot, sharing, true);
                 }
             }
-            pool.services += 1;
+            pool.services += u64::from(!key.is_standin());
         });
         if known.is_none() {
             return;
@@ -125,7 +122,7 @@ impl Allocator {
                 }
                 freed.push((ip, name.clone()));
             }
-            pool.services = pool.services.saturating_sub(1);
+            pool.services = pool.services.saturating_sub(u64::from(!key.is_standin()));
             freed
         });
         let Some(freed) = freed else {
@@ -135,72 +132,122 @@ impl Allocator {
         freed
     }
 
-    /// Wakes those whom it concerns that a Service has let go: of whole addresses, or of room on shared ones.
-    pub(super) fn wake_after(&mut self, old: &Held, freed: &[(IpAddr, PoolName)]) {
-        for ip in &old.allocation.ips {
-            // Also those who cannot be served: their refusal may name who has left.
-            for (key, _) in self.waiters.on(&Topic::Ip(*ip)) {
-                self.woken.wake(key, None);
+    /// Notes what a Service has let go: whole addresses, or room on shared ones.
+    pub(super) fn loosen(&mut self, old: &Held, freed: &[(IpAddr, PoolName)]) {
+        let ips = old.allocation.ips.iter().map(|ip| Topic::Ip(*ip));
+        let group = old
+            .sharing
+            .iter()
+            .map(|sharing| Topic::Sharing(Arc::clone(&sharing.key)));
+        let freed = freed
+            .iter()
+            .map(|(ip, pool)| Topic::Pool(Arc::clone(pool), Family::of(*ip)));
+        self.loosened.extend(ips.chain(group).chain(freed));
+    }
+
+    /// A Service is looked at: it waits no more, and what is kept for it is there to be taken.
+    pub(crate) fn begin(&mut self, key: &Key) {
+        self.waiters.pause(key);
+        self.redeem(key);
+    }
+
+    /// Ends a promise. What the Service does not take is offered to the next.
+    pub(super) fn redeem(&mut self, key: &Key) {
+        let Some(reasons) = self.woken.arrived(key) else {
+            return;
+        };
+        self.loosened.extend(reasons);
+        let standin = promised(key);
+        if let Some(held) = self.held.remove(&standin) {
+            let freed = self.detach(&standin, &held);
+            self.loosen(&held, &freed);
+        }
+    }
+
+    /// Offers what was let go to those who wait.
+    pub(super) fn offer_what_there_is(&mut self) {
+        if std::mem::take(&mut self.all_loosened) {
+            self.loosened.clear();
+            for key in self.waiters.in_turn() {
+                self.promise(&key, None);
             }
         }
-        if let Some(sharing) = &old.sharing {
-            self.wake_group(&sharing.key);
-        }
-        for (ip, pool) in freed {
-            self.wake_next(pool, Family::of(*ip));
+        for topic in std::mem::take(&mut self.loosened) {
+            self.offer(&topic);
         }
     }
 
-    /// Wakes all of a sharing group that could be served now.
-    fn wake_group(&mut self, sharing: &Arc<str>) {
-        let topic = Topic::Sharing(Arc::clone(sharing));
-        let waiters = self.waiters.on(&topic);
-        let served: Vec<_> = waiters
-            .filter(|(key, waiter)| self.can_serve(key, waiter))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in served {
-            self.woken.wake(&key, None);
-        }
-    }
-
-    /// Wakes one Service for one free address of a pool.
-    fn wake_next(&mut self, pool: &PoolName, family: Family) {
-        let topic = Topic::Pool(pool.clone(), family);
-        let mut waiters = self.waiters.on(&topic).filter(|(key, _)| !self.woken.contains(key));
-        let next = waiters
-            .find(|(key, waiter)| self.can_serve(key, waiter))
-            .map(|(key, _)| key.clone());
-        if let Some(key) = next {
-            self.woken.wake(&key, Some((pool.clone(), family)));
-        }
-    }
-
-    fn can_serve(&self, key: &Key, waiter: &Waiter) -> bool {
-        match waiter.lack {
-            Lack::Everything => self.choose(key, &waiter.request).is_ok(),
-            Lack::SecondFamily => self.held(key).is_some_and(|held| {
-                let missing = held.ips.first().map(|ip| Family::of(*ip).other());
-                let pool = self.catalog.get(&held.pool);
-                missing
-                    .zip(pool)
-                    .is_some_and(|(family, pool)| self.pick(pool, family, key, &waiter.request).is_some())
-            }),
-        }
-    }
-
-    /// A woken Service has come. If it left something of what it was woken for, the next is woken.
-    pub(super) fn settle(&mut self, key: &Key) {
-        for (pool, family) in self.woken.arrived(key) {
-            let left = self
+    fn offer(&mut self, topic: &Topic) {
+        if let Topic::Pool(pool, family) = topic
+            && self
                 .catalog
-                .get(&pool)
-                .is_some_and(|state| state.first_free(family).is_some());
-            if left {
-                self.wake_next(&pool, family);
+                .get(pool)
+                .is_none_or(|state| state.first_free(*family).is_none())
+        {
+            return;
+        }
+        let waiters: Vec<_> = match topic {
+            // One free address is for one Service; those before it cannot be served.
+            Topic::Pool(..) => {
+                let mut waiters = self.waiters.on(topic).map(|(key, _)| key);
+                let next = waiters.find(|key| !self.woken.is_promised(key) && self.gets(key).is_some());
+                next.into_iter().cloned().collect()
+            }
+            Topic::Ip(_) | Topic::Sharing(_) => self.waiters.on(topic).map(|(key, _)| key.clone()).collect(),
+        };
+        for key in waiters {
+            self.promise(&key, Some(topic));
+            if matches!(topic, Topic::Ip(_)) {
+                // Also those who cannot be served: their refusal may name who has left.
+                self.woken.wake(&key);
             }
         }
     }
+
+    /// Keeps for a waiter what it would get now, until it was looked at.
+    ///
+    /// Else whoever is looked at before would take it, be it a Service that was made a moment ago.
+    fn promise(&mut self, key: &Key, reason: Option<&Topic>) {
+        if self.woken.is_promised(key) {
+            return;
+        }
+        let (Some(allocation), Some(waiter)) = (self.gets(key), self.waiters.get(key)) else {
+            return;
+        };
+        let held = Held {
+            allocation,
+            sharing: waiter.request.sharing.clone(),
+            ports: waiter.request.ports.as_slice().into(),
+        };
+        self.woken.promise(key, reason.cloned());
+        if !held.allocation.ips.is_empty() {
+            self.attach(&promised(key), held);
+        }
+    }
+
+    /// What a waiter would get now beside what it has; none if it cannot be served.
+    fn gets(&self, key: &Key) -> Option<Allocation> {
+        let waiter = self.waiters.get(key)?;
+        let mut allocation = match waiter.lack {
+            Lack::Everything => self.choose(key, &waiter.request).ok()?,
+            Lack::SecondFamily => {
+                let held = self.held(key)?;
+                let family = Family::of(*held.ips.first()?).other();
+                let pool = self.catalog.get(&held.pool)?;
+                Allocation {
+                    pool: Arc::clone(&held.pool),
+                    ips: vec![self.pick(pool, family, key, &waiter.request)?],
+                }
+            }
+        };
+        let own = self.held(key).map(|held| held.ips.as_slice()).unwrap_or_default();
+        allocation.ips.retain(|ip| !own.contains(ip));
+        Some(allocation)
+    }
+}
+
+fn promised(key: &Key) -> Key {
+    key.standin("next in turn")
 }
 
 impl Holder {

@@ -18,7 +18,8 @@ impl Assigner {
     /// the status does not move an address. Upstream: an empty status is a released address (W9).
     pub fn converge(&mut self, service: &Service) -> Outcome {
         self.meet(service);
-        self.written(&service.key);
+        self.allocator.begin(&service.key);
+        let before = self.take_back(&service.key);
         let mut pass = Pass {
             assigner: self,
             service,
@@ -27,7 +28,11 @@ impl Assigner {
         };
         let target = pass.decide();
         pass.write(target);
-        pass.finish()
+        let outcome = pass.finish();
+        if service.load_balancer || outcome.writes() {
+            self.linger(service, &before);
+        }
+        outcome
     }
 }
 
@@ -134,7 +139,6 @@ impl Pass<'_> {
 
     /// The addresses that the Service has: what we remember, else what the status says.
     fn current(&mut self) -> Vec<IpAddr> {
-        let ingress = self.service.ingress_ips();
         let texts = || {
             self.service
                 .ingress
@@ -143,10 +147,7 @@ impl Pass<'_> {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        let unclear = ingress
-            .as_ref()
-            .map_or(true, |ips| !ips.is_empty() && Families::of(ips).is_none());
-        if unclear {
+        if self.service.proper_ingress().is_none() {
             let message = format!(
                 "Failed to retrieve LBIPs IPFamily for \"{}\": [{}]",
                 self.service.key,
@@ -157,8 +158,7 @@ impl Pass<'_> {
         }
         match self.assigner.allocator.held(&self.service.key) {
             Some(held) => held.ips.clone(),
-            None if unclear => Vec::new(),
-            None => ingress.unwrap_or_default(),
+            None => self.assigner.rightful(self.service),
         }
     }
 
@@ -296,8 +296,8 @@ impl Pass<'_> {
                     let message = format!("Assigned IP {} from pool {pool}", quoted(&ips));
                     self.with(allocation_reason::ALLOCATED, &message);
                 }
-                let written = service.ingress_ips().unwrap_or_default();
-                let exact = service.ingress.len() == ips.len() && written == ips;
+                let exact = service.ingress.len() == ips.len() && service.ingress_ips().is_ok_and(|own| own == ips);
+                let written = service.legible_ingress();
                 if !exact || service.marked_pool() != Some(&*pool) {
                     let set = Action::SetIngress { ips: ips.clone(), pool };
                     self.outcome.actions.insert(0, set);
@@ -369,19 +369,22 @@ impl Pass<'_> {
 
     /// Says nothing twice: without news and without a write the pass is silent.
     fn finish(mut self) -> Outcome {
-        let said: String = self
-            .warnings
+        let warnings = std::mem::take(&mut self.warnings);
+        let said = warnings
             .iter()
-            .map(|(_, reason, message)| format!("{reason}: {message}\n"))
-            .collect();
+            .map(|(_, reason, message)| format!("{reason}: {message}"));
+        let said: Vec<_> = said.collect();
         let memory = self.assigner.memory.entry(self.service.key.clone()).or_default();
-        let news = memory.said != said;
-        memory.said = said;
-        if news {
-            for (kind, reason, message) in std::mem::take(&mut self.warnings) {
+        let before = std::mem::replace(&mut memory.said, said.clone());
+        let mut news = false;
+        for ((kind, reason, message), said) in warnings.into_iter().zip(said) {
+            // What follows from our own write is said in the look before it, together with what that look alone knows.
+            if !before.contains(&said) {
+                news = true;
                 self.event(kind, reason, message);
             }
-        } else if !self.outcome.writes() {
+        }
+        if !news && !self.outcome.writes() {
             self.outcome.actions.clear();
         }
         self.outcome

@@ -203,3 +203,25 @@ fn a_woken_service_that_changed_its_mind_passes_the_address_on() {
     world.delete("a");
     assert_eq!(world.has("c"), "1.2.3.4");
 }
+
+#[test]
+fn a_loss_is_told_once_although_its_own_write_brings_another_look() {
+    // CTL-37
+    let mut world = p4();
+    world.put(svc("a"));
+    world.quiet().pools(&[pool("other", &["fc00::/120"])]);
+    world.again("a");
+    world.again("a");
+    let told = |reason: &str| world.events.iter().filter(|event| event.starts_with(reason)).count();
+    assert_eq!(
+        (told("ClearAssignment"), told("AllocationFailed")),
+        (1, 1),
+        "{:#?}",
+        world.events
+    );
+    // Another loss is told again.
+    world.pools(&[pool("P4", &["1.2.3.0/31"])]);
+    world.quiet().pools(&[pool("other", &["fc00::/120"])]);
+    world.told("ClearAssignment");
+    world.told("AllocationFailed");
+}

@@ -9,4 +9,5 @@ mod pools;
 mod requests;
 mod restart;
 mod sharing;
+mod turns;
 mod world;

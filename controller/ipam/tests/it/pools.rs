@@ -45,8 +45,9 @@ fn a_deleted_pool_sends_its_services_elsewhere() {
     world.quiet().pools(&[]);
     assert_eq!((world.has("a"), world.mark("a")), (String::new(), None));
     world.told("ClearAssignment");
+    // b has waited longer.
     world.pools(&[pool("Z", &["3.0.0.0/30"])]);
-    assert_eq!((world.has("a"), world.has("b")), ("3.0.0.0".into(), "3.0.0.1".into()));
+    assert_eq!((world.has("b"), world.has("a")), ("3.0.0.0".into(), "3.0.0.1".into()));
 }
 
 #[test]

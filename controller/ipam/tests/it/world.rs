@@ -194,12 +194,29 @@ impl World {
         self.run(BTreeSet::from([key(name)]));
     }
 
+    /// One look, without those whom it wakes.
+    pub(crate) fn look(&mut self, name: &str) {
+        self.assigner.take_woken();
+        let service = self.services[&key(name)].clone();
+        self.apply(&service);
+    }
+
     /// A new process with nothing but the objects.
     pub(crate) fn restart(&mut self) {
+        let names: Vec<_> = self.services.keys().map(ToString::to_string).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        self.restart_in_order(&names);
+    }
+
+    /// The same; so the Services were made one after the other.
+    pub(crate) fn restart_in_order(&mut self, names: &[&str]) {
         self.assigner = Assigner::default();
         let mut touched = self.assigner.set_pools(&self.pools);
-        for service in self.services.values() {
-            self.assigner.import(service);
+        for name in names {
+            self.assigner.import(&self.services[&key(name)]);
+        }
+        for name in names {
+            self.assigner.enlist(&self.services[&key(name)]);
         }
         touched.extend(self.services.keys().cloned());
         self.run(touched);
@@ -246,6 +263,8 @@ impl World {
                 Action::Log { .. } => {}
             }
         }
+        let shown = live.shown();
+        self.assigner.written(&service.key, &shown);
     }
 
     /// The addresses of a Service joined by commas, or nothing.
