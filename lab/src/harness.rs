@@ -259,7 +259,9 @@ fn inside_one(inside: Inside, tests: &[Test]) -> Result<ExitCode> {
     let foreign = std::env::var_os(BINARIES).map(PathBuf::from);
     let options = Options {
         control_plane: case.on,
-        image: std::env::var_os(IMAGE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty()),
+        image: std::env::var_os(IMAGE)
+            .map(PathBuf::from)
+            .filter(|path| !path.as_os_str().is_empty()),
         ..Options::new(Programs::of(&inside.dir, foreign.as_deref())?)
     };
     let dir = inside.dir.clone();

@@ -295,18 +295,18 @@ mod tests {
     }
 
     #[test]
-    fn the_membership_has_upstreams_port_and_file() {
-        let args = args(&[
-            "--ml-bindaddr=192.0.2.1",
-            "--ml-labels=app=metallb",
-            "--ml-secret-key-path=/etc/ml",
-    #[test]
     fn the_pods_address_may_be_of_either_family() {
         let flags = ["--host=fd00::1", "--ml-bindaddr=fd00::1", "--ml-labels=app=metallb"];
         let membership = args(&flags).unwrap().membership().unwrap().unwrap();
         assert_eq!(membership.bind.to_string(), "[fd00::1]:7946");
     }
 
+    #[test]
+    fn the_membership_has_upstreams_port_and_file() {
+        let args = args(&[
+            "--ml-bindaddr=192.0.2.1",
+            "--ml-labels=app=metallb",
+            "--ml-secret-key-path=/etc/ml",
         ])
         .unwrap();
         let membership = args.membership().unwrap().unwrap();
@@ -330,14 +330,14 @@ mod tests {
     #[test]
     fn port_zero_switches_the_metrics_off() {
         assert_eq!(args(&["--port=0"]).unwrap().metrics_address(), None);
+        let given = args(&["--port=1"]).unwrap().metrics_address();
+        assert_eq!(given, Some(listen::everywhere(1)), "on both families");
     }
 
     #[rstest]
     #[case("", true)]
     #[case("native", true)]
     #[case("frr", false)]
-        let given = args(&["--port=1"]).unwrap().metrics_address();
-        assert_eq!(given, Some(listen::everywhere(1)), "on both families");
     #[case("frr-k8s", false)]
     #[case("quagga", false)]
     fn only_the_native_back_end_starts(#[case] name: &str, #[case] fine: bool) {
