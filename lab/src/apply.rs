@@ -17,7 +17,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<DynamicObject>> {
 }
 
 /// Applies every object of `text`, in order; returns how many.
-pub(crate) async fn apply(client: &Client, text: &str) -> Result<usize> {
+///
+/// # Errors
+/// When one is refused.
+pub async fn apply(client: &Client, text: &str) -> Result<usize> {
     let objects = parse(text)?;
     // Discovery once a kind, as kubectl does.
     let mut kinds = HashMap::new();

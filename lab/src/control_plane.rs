@@ -40,6 +40,16 @@ impl ControlPlaneKind {
     pub const NEWEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_36))];
     /// Real nodes.
     pub const NODES: &[Self] = &[Self::Real(Proxy::Iptables)];
+    /// Real nodes with the other proxy.
+    pub const NODES_NFTABLES: &[Self] = &[Self::Real(Proxy::Nftables)];
+    /// Real nodes with either proxy.
+    pub const NODES_BOTH: &[Self] = &[Self::Real(Proxy::Iptables), Self::Real(Proxy::Nftables)];
+    /// Real nodes, and the oldest control plane.
+    pub const NODES_AND_OLDEST: &[Self] = &[Self::Real(Proxy::Iptables), Self::Envtest(Some(Kubernetes::V1_34))];
+    /// The lab's own cluster, and real nodes.
+    pub const EMBEDDED_AND_NODES: &[Self] = &[Self::Embedded, Self::Real(Proxy::Iptables)];
+    /// The oldest control plane.
+    pub const OLDEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_34))];
     /// The real one in the newest and the oldest version.
     pub const REAL: &[Self] = &[
         Self::Envtest(Some(Kubernetes::V1_36)),

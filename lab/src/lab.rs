@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -235,6 +235,17 @@ impl Lab {
     /// When that cannot be noted.
     pub fn end_of_rights(&self) -> Result<()> {
         crate::harness::judge_until_now(&self.dir)
+    }
+
+    /// Gives the product's image another name on all real nodes, too.
+    ///
+    /// # Errors
+    /// When there are no real nodes, or containerd refuses.
+    pub async fn tag_image(&self, name: &str, other: &str) -> Result<()> {
+        match &self.nodes {
+            Nodes::Real(nodes) => nodes.tag(name, other).await,
+            Nodes::Imitated(_) => bail!("images are on real nodes only"),
+        }
     }
 
     /// The folder of the pods' logs.

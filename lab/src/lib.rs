@@ -26,6 +26,7 @@ mod topology;
 mod workloads;
 
 pub use agent::Programs;
+pub use apply::apply;
 pub use client::{HttpClient, Reply};
 pub use control_plane::ControlPlaneKind;
 pub use entry::{Inside, Launch, Role, entry, launch};
@@ -35,4 +36,4 @@ pub use net::{NetError, Netns};
 pub use real::Proxy;
 pub use router::{Router, RouterKind};
 pub use steps::{Addresses, Steps, wait_for};
-pub use topology::{NodeNet, Topology};
+pub use topology::{CLIENT, CLIENT_FAR, NodeNet, Topology};

@@ -31,7 +31,7 @@ const SERVICES: &str = include_str!("../manifests/services.yaml");
 /// MetalLB's namespace.
 pub(crate) const NAMESPACE: &str = "metallb-system";
 /// How long anything may take that takes a moment.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long one request may take while the first answer is waited for.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 /// How often the state is looked at.
@@ -113,11 +113,16 @@ impl<'a> Steps<'a> {
         Ok(format!("Available; controller and {speakers} speakers are ready"))
     }
 
-    async fn speakers_ready(&self) -> Result<i32> {
+    /// Waits until all speakers are ready; returns how many.
+    ///
+    /// # Errors
+    /// When they do not get so.
+    pub async fn speakers_ready(&self) -> Result<i32> {
         let api: Api<DaemonSet> = Api::namespaced(self.lab.kube(), NAMESPACE);
         wait_for("the speakers to be ready", PATIENCE, async || {
             let status = api.get("speaker").await?.status.unwrap_or_default();
-            let ready = status.number_ready == status.desired_number_scheduled && status.number_ready > 0;
+            let current = status.updated_number_scheduled.unwrap_or(0) == status.desired_number_scheduled;
+            let ready = current && status.number_ready == status.desired_number_scheduled && status.number_ready > 0;
             Ok(ready.then_some(status.number_ready))
         })
         .await
@@ -300,7 +305,11 @@ impl<'a> Steps<'a> {
         Ok("route withdrawn, address silent, controller and speakers gone".into())
     }
 
-    async fn deployment_available(&self, namespace: &str, name: &str) -> Result<()> {
+    /// Waits until a Deployment is available as it is now.
+    ///
+    /// # Errors
+    /// When it does not get so; the message says what its pods wait for.
+    pub async fn deployment_available(&self, namespace: &str, name: &str) -> Result<()> {
         let api: Api<Deployment> = Api::namespaced(self.lab.kube(), namespace);
         let what = format!("Deployment {name} to be available");
         let waited = wait_for(&what, PATIENCE, async || {

@@ -28,9 +28,9 @@ pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
 /// The router, as the client sees it.
 const ROUTER_FAR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 1);
 /// The client, as the nodes see it.
-pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 100);
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 100);
 /// The client behind the router.
-pub(crate) const CLIENT_FAR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 100);
+pub const CLIENT_FAR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 100);
 /// The bridge.
 const BRIDGE: &str = "lab0";
 /// More than this would run into the client's address.

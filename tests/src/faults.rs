@@ -62,7 +62,7 @@ pub async fn restart_pods(client: &Client, labels: &str) -> Result<()> {
     pods.delete_collection(&DeleteParams::default(), &ours).await?;
     wait_for(
         &format!("new pods with {labels}"),
-        Duration::from_secs(20),
+        Duration::from_secs(120),
         async || {
             let now = pods.list(&ours).await?;
             let fresh = now
@@ -91,9 +91,11 @@ pub fn restarts(inside: Inside, options: Options) -> Outcome {
         // A third Service takes the next address; deleting the first afterwards leaves a lower one free, to which
         // nothing may move.
         create_service(&client, "third", json!({"metallb.io/address-pool": "bgp"})).await?;
-        wait_for("an address of the third Service", Duration::from_secs(10), async || {
-            Ok(ingress(&client, "third").await?.is_some())
-        })
+        wait_for(
+            "an address of the third Service",
+            Duration::from_secs(120),
+            async || Ok(ingress(&client, "third").await?.is_some()),
+        )
         .await?;
         let before = (ingress(&client, "web-layer2").await?, ingress(&client, "third").await?);
         Api::<Service>::namespaced(client.clone(), "default")
@@ -129,7 +131,7 @@ fn dynamic(client: &Client, version: &str, kind: &str, plural: &str) -> Api<Dyna
 async fn force(api: &Api<DynamicObject>, object: Value) -> Result<()> {
     let object = serde_json::from_value(object)?;
     let what = "the API server to forget the webhooks";
-    wait_for(what, Duration::from_secs(20), async || {
+    wait_for(what, Duration::from_secs(120), async || {
         match api.create(&PostParams::default(), &object).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.message.contains("denied the request") => Ok(false),
@@ -169,7 +171,7 @@ pub fn malformed_objects(inside: Inside, options: Options) -> Outcome {
         )
         .await?;
         create_service(&client, "good", json!({"metallb.io/address-pool": "layer2"})).await?;
-        wait_for("an address of a good Service", Duration::from_secs(10), async || {
+        wait_for("an address of a good Service", Duration::from_secs(120), async || {
             Ok(ingress(&client, "good").await?.is_some())
         })
         .await?;
@@ -178,7 +180,7 @@ pub fn malformed_objects(inside: Inside, options: Options) -> Outcome {
             restart(&client, component).await?;
         }
         create_service(&client, "later", json!({"metallb.io/address-pool": "layer2"})).await?;
-        wait_for("an address after the restarts", Duration::from_secs(10), async || {
+        wait_for("an address after the restarts", Duration::from_secs(120), async || {
             Ok(ingress(&client, "later").await?.is_some())
         })
         .await?;
@@ -202,7 +204,7 @@ async fn reported(client: &Client) -> Result<()> {
     let states = dynamic(client, "v1beta1", "ConfigurationState", "configurationstates");
     wait_for(
         "the ConfigurationState to name the refused pool",
-        Duration::from_secs(10),
+        Duration::from_secs(120),
         async || {
             let state = states.get_opt("controller").await?;
             let summary = state.and_then(|state| state.data["status"]["errorSummary"].as_str().map(str::to_owned));
@@ -219,7 +221,7 @@ pub fn drift(inside: Inside, options: Options) -> Outcome {
         let lab = Lab::start(inside, &options).await?;
         let addresses = announced(&lab).await?;
         let client = lab.kube();
-        let limit = Duration::from_secs(5);
+        let limit = Duration::from_secs(120);
 
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
         maps.delete("metallb-excludel2", &DeleteParams::default()).await?;

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::Outcome;
 
 /// Is how long anything may take that takes a moment.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn with_frr(inside: Inside, options: Options) -> Outcome {
     Box::pin(whole_path(
@@ -128,7 +128,11 @@ pub fn withdrawals(inside: Inside, options: Options) -> Outcome {
     })
 }
 
-async fn scale(lab: &Lab, replicas: i32) -> Result<()> {
+/// Has as many backends.
+///
+/// # Errors
+/// When that is refused.
+pub async fn scale(lab: &Lab, replicas: i32) -> Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(lab.kube(), "default");
     let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
     deployments.patch("web", &PatchParams::default(), &patch).await?;

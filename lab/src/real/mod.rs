@@ -16,12 +16,13 @@ mod node;
 mod requirements;
 mod settings;
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, ResourceExt};
@@ -149,15 +150,12 @@ impl RealNodes {
         kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL).context("cannot end the node")
     }
 
-    /// Imports an image archive on every node.
+    /// Gives an image another name, too, on every node.
     ///
     /// # Errors
     /// When containerd refuses it.
-    pub(crate) async fn import(&self, archive: &Path) -> Result<()> {
-        let all = self
-            .running
-            .iter()
-            .map(|node| async { import(&node.spec, &[archive]).await });
+    pub(crate) async fn tag(&self, name: &str, other: &str) -> Result<()> {
+        let all = self.running.iter().map(|node| ctr(&node.spec, ["tag", name, other]));
         futures::future::try_join_all(all).await.map(drop)
     }
 }
@@ -189,21 +187,27 @@ async fn import(spec: &NodeSpec, archives: &[&Path]) -> Result<()> {
     let up = tokio::time::timeout(READY_WITHIN, up).await;
     ensure!(up.is_ok(), "containerd of {} does not answer", spec.name);
     for archive in archives {
-        let ran = Command::new("ctr")
-            .arg("--address")
-            .arg(spec.socket())
-            .args(["--namespace", "k8s.io", "images", "import"])
-            .arg(archive)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .context("cannot start ctr")?;
-        if !ran.status.success() {
-            let said = String::from_utf8_lossy(&ran.stderr);
-            bail!("{} cannot import {}: {}", spec.name, archive.display(), said.trim());
-        }
+        ctr(spec, ["import".as_ref(), archive.as_os_str()]).await?;
     }
+    Ok(())
+}
+
+/// Does something with a node's images.
+async fn ctr(spec: &NodeSpec, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<()> {
+    let mut command = Command::new("ctr");
+    command
+        .arg("--address")
+        .arg(spec.socket())
+        .args(["--namespace", "k8s.io", "images"]);
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    let ran = command.output().await.context("cannot start ctr")?;
+    let said = String::from_utf8_lossy(&ran.stderr);
+    ensure!(
+        ran.status.success(),
+        "containerd of {} refuses: {}",
+        spec.name,
+        said.trim()
+    );
     Ok(())
 }
 

@@ -11,7 +11,7 @@ const ICON: &str = include_str!("../text/icon.svg");
 const REPOSITORY: &str = "https://github.com/metallb-rs/metallb-rs";
 /// In one sentence.
 pub(crate) const SUMMARY: &str =
-    "Load balancer for bare-metal clusters: gives Services addresses and announces them by ARP, NDP and BGP";
+    "Load balancer for bare-metal clusters: gives Services addresses and announces them by ARP and BGP";
 /// The oldest Kubernetes that is served, see `k8s-openapi` in `Cargo.toml`.
 const MIN_KUBE_VERSION: &str = "1.34.0";
 
@@ -83,7 +83,7 @@ fn annotations(release: &Release, objects: &[Object], examples: &[Value]) -> Val
     let first = examples.iter().find(|example| example["kind"] == "MetalLB");
     let mut annotations = json!({
         "alm-examples": text(&examples.into()),
-        "capabilities": "Seamless Upgrades",
+        "capabilities": "Basic Install",
         "categories": "Networking",
         "certified": "false",
         "containerImage": release.install.operator_image.to_string(),

@@ -5,6 +5,7 @@
 mod accepted;
 mod admission;
 mod alerts;
+mod claims;
 mod controller;
 mod docs;
 mod examples;

@@ -23,7 +23,7 @@ use crate::process::{bundle, configuration};
 use metallb_tests::Outcome;
 
 const NAMESPACE: &str = "metallb-system";
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(300);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const REASON: &str = "IncorrectMetalLBResourceName";
 

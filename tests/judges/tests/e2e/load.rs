@@ -64,7 +64,7 @@ pub(crate) fn restarts_under_load(inside: Inside, options: Options) -> Outcome {
             };
             futures::try_join!(restart(&client, "controller"), load)?;
             let left = before.len() + WAVE - WAVE.div_ceil(3);
-            wait_for("an address for everybody", Duration::from_secs(30), async || {
+            wait_for("an address for everybody", Duration::from_secs(120), async || {
                 Ok(addresses(&client).await?.len() == left)
             })
             .await?;

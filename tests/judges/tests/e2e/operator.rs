@@ -20,7 +20,7 @@ use metallb_tests::Outcome;
 use metallb_tests::faults::restart_pods;
 
 const NAMESPACE: &str = "metallb-system";
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A lab whose operator is available, without a MetalLB resource.
 pub(crate) async fn installed(inside: Inside, options: Options) -> Result<(Lab, Client)> {

@@ -14,10 +14,10 @@ use metallb_lab::{Addresses, Inside, Lab, Options, RouterKind, Steps};
 use crate::{NAMESPACE, Outcome, chart, helm, values};
 
 /// How long anything may take that takes a moment.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until nothing of the release is on its way any more.
-pub(crate) const WAIT: [&str; 3] = ["--wait", "--timeout", "120s"];
+pub(crate) const WAIT: [&str; 3] = ["--wait", "--timeout", "300s"];
 
 // OP-62, OP-66, OP-72
 pub(crate) fn whole_life(inside: Inside, options: Options) -> Outcome {

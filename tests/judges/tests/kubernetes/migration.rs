@@ -9,8 +9,8 @@ use crate::kubectl::Kubectl;
 use metallb_tests::Outcome;
 use metallb_tests::schemas::one_node;
 
-const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
-const WAIT: &str = "--timeout=60s";
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);
+const WAIT: &str = "--timeout=180s";
 
 // OP-95
 pub(crate) fn there_and_back(inside: Inside, options: Options) -> Outcome {
@@ -69,7 +69,7 @@ async fn succeeds(kubectl: &Kubectl<'_>, args: &[&str]) -> Result<()> {
 
 async fn apply(kubectl: &Kubectl<'_>, file: &str) -> Result<()> {
     let what = format!("{file} to be accepted");
-    wait_for(&what, MINUTE, async || {
+    wait_for(&what, PATIENCE, async || {
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", &path(file)];
         Ok(kubectl.run(&apply).await?.status.success().then_some(()))
     })
@@ -91,7 +91,7 @@ async fn runs(kubectl: &Kubectl<'_>) -> Result<()> {
 /// The address of the Service, once it has one.
 async fn address(lab: &Lab) -> Result<String> {
     let services: Api<Service> = Api::namespaced(lab.kube(), "default");
-    wait_for("an address", MINUTE, async || {
+    wait_for("an address", PATIENCE, async || {
         let status = services.get("web").await?.status.and_then(|it| it.load_balancer);
         let ingress = status.and_then(|it| it.ingress?.into_iter().next());
         Ok(ingress.and_then(|it| it.ip))

@@ -18,7 +18,7 @@ use metallb_tests::Outcome;
 use metallb_tests::schemas::one_node;
 
 /// How long rights may take to be known to the API server.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const NAMESPACE: &str = "metallb-system";
 const PORT: u16 = 9120;
 

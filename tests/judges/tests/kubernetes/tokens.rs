@@ -15,7 +15,7 @@ use metallb_tests::Outcome;
 use metallb_tests::schemas::one_node;
 
 /// The API server looks at the pods no sooner than its cached verdicts have aged.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) fn die_with_their_pods(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {

@@ -20,7 +20,7 @@ use super::lifecycle::Lifecycle;
 type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
 
 /// How long anything may take that takes a moment.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const OPERATOR: &str = "metallb-operator-controller-manager";
 const WEBHOOKS: &str = "metallb-operator-webhook-server";
 
@@ -61,6 +61,11 @@ pub(crate) fn by_olm(inside: Inside, options: Options) -> Outcome {
         let refused = steps.try_bad_pool().await?;
         ensure!(refused.contains("overlaps"), "refused with other words: {refused}");
         steps.try_bad_peer().await?;
+        steps.start_backends().await?;
+        let addresses = steps.create_services().await?;
+        steps.request(addresses.layer2).await?;
+        steps.next_hops(addresses.bgp, lab.topology().nodes.len()).await?;
+        steps.request(addresses.bgp).await?;
         renewed(&client, &namespace, &csv, &manifests).await?;
         examples(&client, &csv).await?;
         lab.stop().await;

@@ -1,0 +1,33 @@
+//! The product on real nodes: what only a kubelet judges, and only a real kube-proxy forwards.
+
+mod doors;
+mod rights;
+mod upgrade;
+
+use std::process::ExitCode;
+
+use metallb_lab::ControlPlaneKind;
+use metallb_lab::harness::{Test, main as run};
+
+fn main() -> ExitCode {
+    run(&[
+        Test {
+            name: "the_plain_manifest_leads_to_answers_and_goes_again",
+            on: ControlPlaneKind::NODES_BOTH,
+            skip: || None,
+            body: doors::plain,
+        },
+        Test {
+            name: "pods_can_do_what_they_must_and_no_more",
+            on: ControlPlaneKind::NODES,
+            skip: || None,
+            body: rights::of_processes,
+        },
+        Test {
+            name: "neither_a_restart_nor_an_upgrade_loses_a_request",
+            on: ControlPlaneKind::NODES,
+            skip: || None,
+            body: upgrade::under_load,
+        },
+    ])
+}
