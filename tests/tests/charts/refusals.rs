@@ -42,6 +42,7 @@ use crate::helm::metallb;
 )]
 #[case("speaker.securityContext.runAsNonRoot=true", "Take runAsNonRoot and runAsUser out")]
 #[case("speaker.securityContext.runAsUser=1000", "NET_RAW has no effect for anybody else")]
+#[case("architectures=null", "architectures must name at least one")]
 #[case("configInline.peers=x", "configInline is gone since MetalLB 0.13")]
 #[case(
     "speaker.readinessProbe.port=1",
