@@ -7,6 +7,9 @@
 {{- if .Values.configInline }}
 {{- fail "configInline is gone since MetalLB 0.13: write IPAddressPool, L2Advertisement, BGPPeer and BGPAdvertisement resources instead, see docs/install/helm.md" }}
 {{- end }}
+{{- if not .Values.architectures }}
+{{- fail "architectures must name at least one, such as amd64: that of the image and of the nodes to run on" }}
+{{- end }}
 {{- if and $speaker.frr.enabled (or $frrk8s.enabled $frrk8s.external) }}
 {{- fail "speaker.frr.enabled excludes frrk8s.enabled and frrk8s.external: set only one of them, or none for native mode" }}
 {{- end }}

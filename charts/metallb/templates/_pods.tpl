@@ -86,7 +86,7 @@ capabilities:
 {{- merge (dict) . (dict "kubernetes.io/os" "linux") | toYaml -}}
 {{- end -}}
 
-{{/* Fields of a pod that are given as they are: (dict "values" … "pullSecrets" …). */}}
+{{/* Fields of a pod that are given as they are: (dict "values" … "pullSecrets" … "architectures" …). */}}
 {{- define "metallb.podFields" -}}
 {{- with .pullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
@@ -97,8 +97,8 @@ priorityClassName: {{ . | quote }}
 {{- with .values.runtimeClassName }}
 runtimeClassName: {{ . | quote }}
 {{- end }}
-{{- with .values.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
+{{- with include "metallb.affinity" (dict "affinity" .values.affinity "architectures" .architectures) }}
+affinity: {{- . | nindent 2 }}
 {{- end }}
 {{- end -}}
 

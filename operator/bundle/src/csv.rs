@@ -33,11 +33,7 @@ pub(crate) fn cluster_service_version(release: &Release) -> anyhow::Result<Value
         "kind": "ClusterServiceVersion",
         "metadata": {
             "annotations": annotations(release, &objects, &examples),
-            "labels": {
-                // The image is built for one architecture so far.
-                "operatorframework.io/arch.amd64": "supported",
-                "operatorframework.io/os.linux": "supported",
-            },
+            "labels": labels(&release.install.architectures),
             "name": release.name(),
             "namespace": "placeholder",
         },
@@ -66,6 +62,16 @@ pub(crate) fn cluster_service_version(release: &Release) -> anyhow::Result<Value
         csv["spec"]["replaces"] = named(previous).into();
     }
     Ok(csv)
+}
+
+/// What the operator runs on, by which catalogs offer it.
+fn labels(architectures: &[String]) -> Value {
+    let mut labels = json!({});
+    for architecture in architectures {
+        labels[format!("operatorframework.io/arch.{architecture}")] = "supported".into();
+    }
+    labels["operatorframework.io/os.linux"] = "supported".into();
+    labels
 }
 
 /// The icon as catalogs want it.

@@ -11,6 +11,7 @@ use k8s_openapi::{
 use metallb_api::{BgpBackend, LogLevel, names};
 
 use crate::{
+    architecture,
     context::{Context, Door},
     object::meta,
     openshift,
@@ -83,6 +84,7 @@ fn pod(context: &Context<'_>) -> PodSpec {
         ..PodSpec::default()
     };
     configure(&mut pod, context.controller());
+    architecture::restrict(&mut pod, &context.environment.architectures);
     context.finish(&mut pod);
     pod
 }

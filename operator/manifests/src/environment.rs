@@ -2,7 +2,7 @@
 
 use semver::Version;
 
-use crate::{Image, ImageError, Platform};
+use crate::{Image, ImageError, Platform, architecture};
 
 /// Everything that decides on the objects besides the MetalLB resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Environment {
     pub frr_k8s_image: Option<Image>,
     /// `FRRK8S_EXTERNAL_NAMESPACE`, the namespace of an frr-k8s that somebody else deploys.
     pub frr_k8s_external_namespace: Option<String>,
+    /// `ARCHITECTURES`: those of the nodes that controller and speakers run on, by default what releases are built for.
+    pub architectures: Vec<String>,
     /// The ports of the deployed processes.
     pub ports: Ports,
     /// TLS settings that are passed on to the deployed processes, as they were told; see [`TlsSettings::effective`].
@@ -145,6 +147,9 @@ pub enum EnvironmentError {
     /// A list of ports is none.
     #[error("environment variable KUBERNETES_API_PORTS: {0:?} is not a comma-separated list of ports")]
     Ports(String),
+    /// A list of architectures is none.
+    #[error("environment variable ARCHITECTURES: {0:?} is not a comma-separated list such as amd64,arm64")]
+    Architectures(String),
     /// PodMonitors and ServiceMonitors would count everything twice.
     #[error("environment variables DEPLOY_PODMONITORS and DEPLOY_SERVICEMONITORS exclude each other")]
     BothMonitors,
@@ -184,6 +189,7 @@ impl Environment {
             frr_image: image("FRR_IMAGE")?,
             frr_k8s_image: image("FRRK8S_IMAGE")?,
             frr_k8s_external_namespace: text("FRRK8S_EXTERNAL_NAMESPACE"),
+            architectures: text("ARCHITECTURES").map_or_else(|| Ok(architecture::released()), parse_architectures)?,
             ports: Ports {
                 memberlist: port("MEMBER_LIST_BIND_PORT", ports.memberlist)?,
                 metrics: port("METRICS_PORT", ports.metrics)?,
@@ -229,6 +235,10 @@ fn min_version(version: Option<String>, needed: bool) -> Result<Option<Version>,
             .map(Some)
             .map_err(|_| EnvironmentError::NetworkOperatorVersion(text)),
     }
+}
+
+fn parse_architectures(text: String) -> Result<Vec<String>, EnvironmentError> {
+    architecture::parse(&text).ok_or(EnvironmentError::Architectures(text))
 }
 
 fn parse_ports(text: String) -> Result<Vec<u16>, EnvironmentError> {

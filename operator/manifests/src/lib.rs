@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod architecture;
 mod backend;
 mod config;
 mod context;
@@ -45,6 +46,7 @@ use metallb_api::{BgpBackend, MetalLBSpec, names};
 
 use context::{Context, Door};
 
+pub use architecture::ARCHITECTURES;
 pub use backend::{EffectiveBackend, Origin};
 pub use custom::Custom;
 pub use environment::{Environment, EnvironmentError, Monitors, Ports, TlsSettings};

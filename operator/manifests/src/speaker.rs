@@ -7,6 +7,7 @@ use k8s_openapi::api::{
 use metallb_api::{BgpBackend, names};
 
 use crate::{
+    architecture,
     context::Context,
     controller::{PROBE_DELAY, bgp_type, common_args, tls_args},
     frr,
@@ -73,6 +74,7 @@ fn pod(context: &Context<'_>) -> PodSpec {
         ..PodSpec::default()
     };
     configure(&mut pod, context.speaker());
+    architecture::restrict(&mut pod, &context.environment.architectures);
     if context.backend == BgpBackend::Frr {
         frr::attach(&mut pod, context);
     }

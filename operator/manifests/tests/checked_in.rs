@@ -23,3 +23,25 @@ fn every_image_has_the_version_of_the_release_or_a_pinned_one() {
         }
     }
 }
+
+/// Where the architectures are told to people, it is those that there are.
+#[test]
+fn the_texts_name_the_architectures_of_the_release() {
+    let list = metallb_manifests::ARCHITECTURES.join(", ");
+    for (path, words) in [
+        ("README.md", format!("on nodes of architecture {list}")),
+        ("docs/install/manifests.md", format!("for the architectures {list}")),
+        (
+            "operator/bundle/text/description.md",
+            format!("Nodes of architecture {list}"),
+        ),
+        ("charts/metallb/values.yaml", format!("architectures: [{list}]")),
+        (
+            "charts/metallb-operator/values.yaml",
+            format!("architectures: [{list}]"),
+        ),
+    ] {
+        let text = std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default();
+        assert!(text.contains(&words), "{path} does not say {words:?}");
+    }
+}

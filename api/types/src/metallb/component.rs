@@ -23,7 +23,7 @@ pub struct ComponentConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime_class_name: Option<String>,
 
-    /// The affinity of the pods, instead of the built-in one.
+    /// The affinity of the pods, besides the architectures that the image is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
 

@@ -17,7 +17,7 @@ use k8s_openapi::{
 use metallb_api::names;
 
 use crate::{
-    Image, Object, Ports, TlsSettings,
+    Image, Object, Ports, TlsSettings, architecture,
     config::service_account,
     environment::API_SERVER_PORTS,
     network,
@@ -41,6 +41,8 @@ pub struct Install {
     pub frr_image: Image,
     /// The image of frr-k8s, for the back-end of that name.
     pub frr_k8s_image: Image,
+    /// The architectures that the images are for.
+    pub architectures: Vec<String>,
     /// Whether it is for OpenShift, whose own Prometheus then scrapes the metrics.
     pub openshift: bool,
 }
@@ -59,6 +61,7 @@ impl Install {
             speaker_image: image,
             frr_image: Image::frr(),
             frr_k8s_image: Image::frr_k8s(),
+            architectures: architecture::released(),
             openshift: false,
         }
     }

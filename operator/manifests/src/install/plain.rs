@@ -73,6 +73,7 @@ fn environment(install: &Install, prometheus: bool) -> Environment {
         frr_image: Some(install.frr_image.clone()),
         frr_k8s_image: Some(install.frr_k8s_image.clone()),
         frr_k8s_external_namespace: None,
+        architectures: install.architectures.clone(),
         ports: Ports::default(),
         tls: TlsSettings::default(),
         monitors: if prometheus { Monitors::Services } else { Monitors::None },

@@ -11,6 +11,7 @@ fn install() -> Install {
         speaker_image: "speaker:1".parse().unwrap(),
         frr_image: "frr:1".parse().unwrap(),
         frr_k8s_image: "frr-k8s:1".parse().unwrap(),
+        architectures: vec!["amd64".to_owned()],
         openshift: false,
     }
 }

@@ -16,7 +16,7 @@ use metallb_api::names;
 
 use super::{Install, OPERATOR_LABEL};
 use crate::{
-    Ports,
+    Ports, architecture,
     controller::{CERT_VOLUME, COMMAND, GRACE_SECONDS},
     object::meta,
     pod::{
@@ -37,7 +37,7 @@ const PROBE_DELAY: i32 = 1;
 
 pub(super) fn operator(install: &Install) -> Deployment {
     let labels = labels([OPERATOR_LABEL]);
-    let pod = PodSpec {
+    let mut pod = PodSpec {
         service_account_name: Some(names::OPERATOR_SERVICE_ACCOUNT.to_owned()),
         // Upstream: none of these, so that the operator is evicted from, and kept off, control-plane nodes.
         security_context: Some(PodSecurityContext {
@@ -51,6 +51,7 @@ pub(super) fn operator(install: &Install) -> Deployment {
         volumes: Some(vec![secret_volume(CERT_VOLUME, names::OPERATOR_WEBHOOK_SECRET)]),
         ..PodSpec::default()
     };
+    architecture::restrict(&mut pod, &install.architectures);
     deployment(names::OPERATOR_DEPLOYMENT, labels, pod)
 }
 
@@ -79,6 +80,7 @@ fn operator_variables(install: &Install) -> Vec<EnvVar> {
         env("CONTROLLER_IMAGE", install.controller_image.to_string()),
         env("FRR_IMAGE", install.frr_image.to_string()),
         env("FRRK8S_IMAGE", install.frr_k8s_image.to_string()),
+        env("ARCHITECTURES", install.architectures.join(",")),
         field_env("OPERATOR_NAMESPACE", "metadata.namespace"),
         field_env("POD_NAME", "metadata.name"),
     ];
@@ -90,7 +92,7 @@ fn operator_variables(install: &Install) -> Vec<EnvVar> {
 
 /// The controller's program serving webhooks only: it is there before any MetalLB resource and outlives it.
 pub(super) fn webhook_server(install: &Install) -> Deployment {
-    let pod = PodSpec {
+    let mut pod = PodSpec {
         service_account_name: Some(names::CONTROLLER.to_owned()),
         security_context: Some(unprivileged()),
         node_selector: Some(node_selector(&BTreeMap::new())),
@@ -100,6 +102,7 @@ pub(super) fn webhook_server(install: &Install) -> Deployment {
         volumes: Some(vec![secret_volume(CERT_VOLUME, names::WEBHOOK_SECRET)]),
         ..PodSpec::default()
     };
+    architecture::restrict(&mut pod, &install.architectures);
     deployment(names::WEBHOOK_DEPLOYMENT, component_labels(names::WEBHOOK_SERVER), pod)
 }
 

@@ -133,7 +133,7 @@ fn component_settings_reach_their_component_only() {
     );
     assert_eq!(
         (pod.affinity, &pod.containers[0].resources),
-        (Some(Affinity::default()), &Some(resources))
+        (speaker_pod(&MetalLBSpec::default()).affinity, &Some(resources))
     );
     assert_eq!(controller_pod(&spec), controller_pod(&MetalLBSpec::default()));
 }

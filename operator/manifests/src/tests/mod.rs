@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod architecture;
 mod backends;
 mod controller;
 mod frr;

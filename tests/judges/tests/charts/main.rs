@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         values::excluded_interfaces_can_be_added_to_and_replaced,
         values::a_part_can_be_left_out,
         values::values_of_frr_k8s_are_passed_on,
+        values::pods_run_where_there_is_an_image_for_and_where_their_affinity_says,
         values::the_speaker_may_write_frr_configurations_only_for_frr_k8s,
         whole::a_values_file_of_upstream_renders_as_it_is,
         whole::helm_finds_nothing_wrong,

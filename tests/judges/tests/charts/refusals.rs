@@ -4,7 +4,7 @@ use crate::helm::metallb;
 
 // OP-64
 pub(crate) fn values_that_contradict_each_other_are_refused_with_what_to_change() {
-    let cases: [(&str, &str); 14] = [
+    let cases: [(&str, &str); 15] = [
         (
             "speaker.frr.enabled=true,frrk8s.enabled=true",
             "speaker.frr.enabled excludes frrk8s.enabled",
@@ -47,6 +47,7 @@ pub(crate) fn values_that_contradict_each_other_are_refused_with_what_to_change(
             "speaker.securityContext.runAsUser=1000",
             "NET_RAW has no effect for anybody else",
         ),
+        ("architectures=null", "architectures must name at least one"),
         ("configInline.peers=x", "configInline is gone since MetalLB 0.13"),
         (
             "speaker.readinessProbe.port=1",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::helm::{Objects, metallb, names, strings};
+use crate::helm::{Objects, metallb, metallb_operator, names, strings};
 
 const CONTROLLER: &str = "Deployment/metallb-controller";
 const SPEAKER: &str = "DaemonSet/metallb-speaker";
@@ -150,7 +150,7 @@ pub(crate) fn pod_settings_reach_their_component_and_no_other() {
             "podAnnotations.note=x",
             "labels.team=net",
             "resources.limits.memory=64Mi",
-            "affinity.nodeAffinity=x",
+            "affinity.podAffinity=x",
             "tolerations[0].key=t",
             "extraContainers[0].name=extra",
             "image.pullPolicy=Always",
@@ -174,7 +174,7 @@ pub(crate) fn pod_settings_reach_their_component_and_no_other() {
         assert_eq!(pod["priorityClassName"], "system-node-critical");
         assert_eq!(pod["runtimeClassName"], "runc");
         assert_eq!(pod["nodeSelector"], json!({"kubernetes.io/os": "linux", "zone": "a"}));
-        assert_eq!(pod["affinity"], json!({"nodeAffinity": "x"}));
+        assert_eq!(pod["affinity"]["podAffinity"], "x");
         assert_eq!(
             pod["tolerations"].as_array().unwrap().last(),
             Some(&json!({"key": "t"}))
@@ -348,4 +348,44 @@ pub(crate) fn the_speaker_may_write_frr_configurations_only_for_frr_k8s() {
             .contains("frrk8s")
     );
     assert!(!objects.keys().iter().any(|key| key.contains("frr-k8s")));
+}
+
+/// Who built an image for another architecture says so at one place, and an affinity of one's own is narrowed by it.
+pub(crate) fn pods_run_where_there_is_an_image_for_and_where_their_affinity_says() {
+    let affinity = r#"{"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "zone", "operator": "Exists"}]},
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}, {}]}}}"#;
+    let arch = json!({"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64", "arm64"]});
+    let narrowed = json!([
+        {"matchExpressions": [{"key": "zone", "operator": "Exists"}, arch]},
+        {"matchExpressions": [arch], "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]},
+        {},
+    ]);
+    let terms = |pod: &serde_json::Value| {
+        pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"].clone()
+    };
+    let objects = metallb()
+        .json(r#"architectures=["amd64", "arm64"]"#)
+        .json(&format!("speaker.affinity={affinity}"))
+        .objects();
+    assert_eq!(terms(objects.pod(CONTROLLER)), json!([{"matchExpressions": [arch]}]));
+    assert_eq!(terms(objects.pod(SPEAKER)), narrowed);
+
+    let objects = metallb_operator()
+        .json(r#"architectures=["amd64", "arm64"]"#)
+        .json(&format!("webhookServer.affinity={affinity}"))
+        .objects();
+    let operator = "Deployment/metallb-operator-controller-manager";
+    assert_eq!(terms(objects.pod(operator)), json!([{"matchExpressions": [arch]}]));
+    assert_eq!(
+        terms(objects.pod("Deployment/metallb-operator-webhook-server")),
+        narrowed
+    );
+    let variables = &objects.container(operator, "manager")["env"];
+    let told = variables
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["name"] == "ARCHITECTURES");
+    assert_eq!(told.unwrap()["value"], "amd64,arm64");
 }

@@ -240,13 +240,14 @@ pub(crate) fn roll_outs(inside: Inside, options: Options) -> Outcome {
             json!([{ "matchExpressions": [{ "key": "kubernetes.io/os", "operator": "In", "values": ["linux"] }] }]);
         let affinity = json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } } });
         roll_out(&client, json!({ "affinity": affinity }), |template| {
-            template["spec"]["affinity"]["nodeAffinity"].is_object()
+            template["spec"]["affinity"].to_string().contains("kubernetes.io/os")
         })
         .await?;
         let none = json!({ "annotations": null, "resources": null, "priorityClassName": null, "affinity": null });
         roll_out(&client, none, |template| {
             let pod = &template["spec"];
-            pod.get("priorityClassName").is_none() && pod.get("affinity").is_none()
+            let text = pod["affinity"].to_string();
+            pod.get("priorityClassName").is_none() && !text.contains("kubernetes.io/os")
         })
         .await?;
         lab.stop().await;
