@@ -30,6 +30,9 @@ use crate::metrics::WORKERS;
 /// next one starts after 15 s at the earliest, so that a late write always comes before.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Longest question who else writes a status: a write waits for it, and at the end of the process somebody for both.
+const RIVAL_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// The engine of this term; the lock is never held across an await.
 pub(super) struct Term {
     pub(super) shared: Arc<Shared>,
@@ -238,7 +241,7 @@ impl Term {
     }
 
     async fn tell_of_rival(&self, key: &Key, about: Box<ObjectReference>) {
-        let Ok(text) = tokio::time::timeout(WRITE_TIMEOUT, rival::text(&self.shared, key)).await else {
+        let Ok(text) = tokio::time::timeout(RIVAL_TIMEOUT, rival::text(&self.shared, key)).await else {
             return;
         };
         warn!(event = "statusOverwritten", service = %key, text);
