@@ -97,6 +97,8 @@ pub struct Engine {
     class: String,
     /// Whether Services carry our condition.
     conditions: bool,
+    /// How long this term lasts.
+    elapsed: Duration,
     started: bool,
     assigner: Assigner,
     unusable: BTreeSet<String>,
@@ -139,6 +141,11 @@ impl Engine {
             conditions,
             ..Self::default()
         }
+    }
+
+    /// Says how long this term lasts, by a clock that nobody sets; before an event, if that may matter.
+    pub fn tick(&mut self, elapsed: Duration) {
+        self.elapsed = elapsed;
     }
 
     /// Takes one event in and says what to do.
@@ -261,7 +268,7 @@ impl Engine {
             if self.written.get(key).is_some_and(|last| last.digest == digest) {
                 // Somebody else has undone what we wrote. It is news to nobody that it is written again.
                 decided.retain(|decision| !tells_of_a_write(decision));
-                let rivalry = self.rivalries.restore(key, now);
+                let rivalry = self.rivalries.restore(key, self.elapsed);
                 actions.extend(rivalry.later.map(|delay| Action::Later(key.clone(), delay)));
                 actions.extend(rivalry.told.then(|| Action::Rival(Box::new(view::reference(service)))));
                 if rivalry.later.is_none() {

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use metallb_api::names;
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::tasks::Tasks;
-use metallb_runtime::{CancellationToken, client, lease, listen, namespace, start};
+use metallb_runtime::{CancellationToken, client, listen, namespace, start};
 use metallb_webhooks::verdict::Kind;
 use metallb_webhooks::{Certificates, Lists, Readiness, Rotation, Rules, TlsSettings, Webhooks};
 use prometheus::Registry;
@@ -71,7 +71,7 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
     let Some(pod) = prepared.transpose()? else {
         return Ok(tasks.join(GRACE).await?);
     };
-    let mut holding = None;
+    let mut candidacy = None;
     if args.webhook_mode.assigns() {
         let settings = Settings {
             namespace,
@@ -80,12 +80,11 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
             backend: args.backend(),
             pod,
         };
-        holding = Some(shell::spawn(client, settings, metrics, &health, &mut tasks, &stop));
+        candidacy = Some(shell::spawn(client, settings, metrics, &health, &mut tasks, &stop));
     }
     let ended = tasks.join(GRACE).await;
-    // After the workers: an address that is still being written is written before somebody else may assign.
-    if let Some(leading) = holding {
-        lease::given_up(leading, LEASE_GRACE).await;
+    if let Some(candidacy) = candidacy {
+        candidacy.give_up(LEASE_GRACE).await;
     }
     Ok(ended?)
 }

@@ -23,7 +23,7 @@ use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
 use metallb_runtime::work::{Backoff, Queue};
 use metallb_runtime::{CancellationToken, lease};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
 use crate::pools::Verdict;
@@ -51,6 +51,8 @@ struct Shared {
     assigning: AtomicBool,
     /// What the parser says of the latest objects; nothing before all stores are complete.
     verdict: watch::Sender<Option<Verdict>>,
+    /// Those who wait for a verdict on what is in the stores now.
+    asked: mpsc::UnboundedSender<oneshot::Sender<()>>,
     /// Numbers or status of some pool may have to be written.
     recount: Notify,
     speaker: Speaker,
@@ -63,7 +65,7 @@ pub(crate) fn announce_needs(health: &Health) {
     }
 }
 
-/// Starts watching, parsing, and assigning whenever the lease is ours, which the returned receiver tells.
+/// Starts watching, parsing, and assigning whenever the lease is ours, which is to be given up at the end.
 pub(crate) fn spawn(
     client: Client,
     settings: Settings,
@@ -71,20 +73,20 @@ pub(crate) fn spawn(
     health: &Health,
     tasks: &mut Tasks,
     stop: &CancellationToken,
-) -> watch::Receiver<bool> {
+) -> lease::Candidacy {
     let identity = settings.pod.name_any();
     let timing = lease::Timing::default();
-    let leading = lease::hold(
+    let candidacy = lease::hold(
         client.clone(),
         &settings.namespace,
         names::CONTROLLER_LEASE,
         &identity,
         timing,
-        stop.clone(),
     );
     let (stores, changes) = Stores::watch(&client, &settings.namespace, stop);
     let recorder = Recorder::new(client.clone(), names::event_source::CONTROLLER, &identity);
     let (speaker, publish) = Speaker::new(recorder);
+    let (asked, questions) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         client,
         settings,
@@ -93,6 +95,7 @@ pub(crate) fn spawn(
         metrics,
         assigning: AtomicBool::new(false),
         verdict: watch::Sender::new(None),
+        asked,
         recount: Notify::new(),
         speaker,
     });
@@ -103,8 +106,21 @@ pub(crate) fn spawn(
     );
     tasks.spawn(
         "configuration",
-        config::follow(changes.configuration, Arc::clone(&shared), health.clone(), stop.clone()),
+        config::follow(
+            changes.configuration,
+            questions,
+            Arc::clone(&shared),
+            health.clone(),
+            stop.clone(),
+        ),
     );
-    tasks.spawn("assign", term::serve(shared, leading.clone(), stop.clone()));
-    leading
+    let work = candidacy.work();
+    let assigning = term::serve(shared, candidacy.leading(), stop.clone());
+    tasks.spawn("assign", async move {
+        let ended = assigning.await;
+        // All writes have ended by now, well or not: nobody else may assign before.
+        work.done();
+        ended
+    });
+    candidacy
 }

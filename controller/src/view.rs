@@ -145,7 +145,8 @@ pub(crate) fn addresses(service: &Service) -> Vec<IpAddr> {
 /// A number for what a written Service says of its addresses: equal for writes that say the same.
 pub(crate) fn digest(service: &Service) -> u64 {
     let mut hasher = DefaultHasher::new();
-    addresses(service).hash(&mut hasher);
+    // One that was made anew under its name is another one.
+    (service.uid(), addresses(service)).hash(&mut hasher);
     let mark = service.annotations().get(names::ANNOTATION_IP_ALLOCATED_FROM_POOL);
     let said = condition(service).map(|own| (&own.status, &own.reason, &own.message));
     (mark, said).hash(&mut hasher);

@@ -9,7 +9,7 @@ use metallb_runtime::{CancellationToken, admin::Health, events::Recorder, lease,
 use tokio::sync::watch;
 
 use crate::{
-    engine::{CLUSTER, Engine},
+    engine::{CLUSTER, End, Engine},
     metrics::Metrics,
     tls_config,
 };
@@ -36,7 +36,7 @@ pub struct Deployer {
 
 /// What must live as long as the tasks do.
 pub(crate) struct Held {
-    leader: watch::Receiver<bool>,
+    candidacy: Option<lease::Candidacy>,
     _always: Option<watch::Sender<bool>>,
     /// The TLS settings to serve with, once they are known.
     pub(crate) tls: watch::Receiver<Option<TlsSettings>>,
@@ -45,9 +45,9 @@ pub(crate) struct Held {
 impl Held {
     /// Waits until others may lead.
     pub(crate) async fn give_up(self) {
-        let Self { leader, _always, .. } = self;
-        drop(_always);
-        lease::given_up(leader, LEASE_GRACE).await;
+        if let Some(candidacy) = self.candidacy {
+            candidacy.give_up(LEASE_GRACE).await;
+        }
     }
 }
 
@@ -65,7 +65,15 @@ impl Deployer {
     }
 
     pub(crate) fn spawn(self, tasks: &mut Tasks, metrics: Metrics, health: Health, stop: &CancellationToken) -> Held {
-        let (leader, always) = self.leadership(stop);
+        let candidacy = self.candidacy();
+        let (always, leader) = match &candidacy {
+            Some(candidacy) => (None, candidacy.leading()),
+            None => {
+                let (always, leader) = watch::channel(true);
+                (Some(always), leader)
+            }
+        };
+        let work = || candidacy.as_ref().map(lease::Candidacy::work);
         let recorder = Recorder::new(self.client.clone(), event_source::OPERATOR, &self.identity);
         let (sender, tls) = watch::channel(None);
         let namespace = self.environment.namespace.clone();
@@ -76,7 +84,12 @@ impl Deployer {
             leader.clone(),
             stop.clone(),
         );
-        tasks.spawn("TLS settings", keep);
+        let keeping = work();
+        tasks.spawn("TLS settings", async move {
+            let ended = keep.await;
+            done(keeping);
+            ended
+        });
         let (engine, feeds) = Engine::new(
             self.client,
             self.environment,
@@ -89,28 +102,39 @@ impl Deployer {
         for feed in feeds {
             tasks.spawn("watch", feed);
         }
-        tasks.spawn("reconciler", engine.run(leader.clone(), health, stop.clone()));
+        let (reconciling, run) = (work(), engine.run(leader, health, stop.clone()));
+        tasks.spawn("reconciler", async move {
+            match run.await? {
+                End::Clean => done(reconciling),
+                // What was under way may still arrive: the lease expires.
+                End::Overdue => {}
+            }
+            Ok(())
+        });
         Held {
-            leader,
+            candidacy,
             _always: always,
             tls,
         }
     }
 
-    /// Tells whether to lead; without election always. The sender must live as long as the receiver is used.
-    fn leadership(&self, stop: &CancellationToken) -> (watch::Receiver<bool>, Option<watch::Sender<bool>>) {
-        if !self.elect {
-            let (sender, receiver) = watch::channel(true);
-            return (receiver, Some(sender));
-        }
-        let receiver = lease::hold(
-            self.client.clone(),
-            &self.environment.namespace,
-            names::OPERATOR_LEASE,
-            &self.identity,
-            lease::Timing::default(),
-            stop.clone(),
-        );
-        (receiver, None)
+    /// Takes part in the election, if there is one; otherwise we always lead.
+    fn candidacy(&self) -> Option<lease::Candidacy> {
+        let hold = || {
+            lease::hold(
+                self.client.clone(),
+                &self.environment.namespace,
+                names::OPERATOR_LEASE,
+                &self.identity,
+                lease::Timing::default(),
+            )
+        };
+        self.elect.then(hold)
+    }
+}
+
+fn done(work: Option<lease::Work>) {
+    if let Some(work) = work {
+        work.done();
     }
 }

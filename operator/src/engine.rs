@@ -14,6 +14,7 @@ use metallb_runtime::{
     CancellationToken,
     admin::Health,
     events::Recorder,
+    lease,
     tasks::unless_stopped,
     watch::{self as cluster, Change, Watched},
     work::{Outcome, Queue},
@@ -48,8 +49,20 @@ const OPENSHIFT: &str = "route.openshift.io";
 /// Time between two attempts to find out what the cluster offers.
 const DISCOVERY: Duration = Duration::from_secs(2);
 
+/// How long the end may be put off for the pass that is under way.
+const LAST_PASS: Duration = Duration::from_secs(5);
+
 /// How long the end may be put off for giving the finalizer back.
 const PARTING: Duration = Duration::from_secs(2);
+
+/// How the engine has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing is under way.
+    Clean,
+    /// A pass did not end in time; the API server may still carry out what it asked for.
+    Overdue,
+}
 
 /// Owns the state of the reconciler.
 pub(crate) struct Engine {
@@ -124,10 +137,11 @@ impl Engine {
         mut leader: Receiver<bool>,
         health: Health,
         stop: CancellationToken,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<End> {
         if unless_stopped(&stop, self.look_around()).await?.is_none() {
-            return Ok(());
+            return Ok(End::Clean);
         }
+        let mut end = End::Clean;
         health.ready(CLUSTER);
         let mut leading = false;
         let mut resync = tokio::time::interval(RESYNC);
@@ -144,7 +158,10 @@ impl Engine {
                     leading = *leader.borrow_and_update();
                     info!(event = "leadership", leading);
                     if leading {
-                        self.reconciler.begin().await;
+                        tokio::select! {
+                            () = self.reconciler.begin() => {}
+                            () = lease::lost(&leader) => {}
+                        }
                     }
                     self.enqueue_all();
                 }
@@ -152,7 +169,18 @@ impl Engine {
                 _ = resync.tick() => self.enqueue_all(),
                 key = self.queue.next() => {
                     self.tell_tls();
-                    let outcome = if leading { self.reconcile(&key).await } else { Outcome::Ok };
+                    let outcome = tokio::select! {
+                        biased;
+                        () = std::future::ready(()), if !leading => Outcome::Ok,
+                        outcome = self.reconcile(&key) => outcome,
+                        // Another one may have begun: nothing of this pass is asked for any more. All is due when we lead
+                        // again.
+                        () = lease::lost(&leader) => Outcome::Ok,
+                        () = overdue(&stop) => {
+                            end = End::Overdue;
+                            Outcome::Ok
+                        }
+                    };
                     self.queue.done(&key, outcome);
                 }
             }
@@ -160,7 +188,7 @@ impl Engine {
         if leading {
             self.part().await;
         }
-        Ok(())
+        Ok(end)
     }
 
     /// Waits until the cluster is known.
@@ -257,6 +285,12 @@ impl Engine {
             Err(_) => warn!(event = "finalizerKept", error = "the API server did not answer"),
         }
     }
+}
+
+/// Waits until a pass should have ended after the stop signal.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_PASS).await;
 }
 
 /// Queues a key for everything that the watch of MetalLB resources reports.

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use metallb_api::names::{self, field_manager};
 use metallb_manifests::{TlsSettings, install};
-use metallb_runtime::{CancellationToken, apply, watch as cluster};
+use metallb_runtime::{CancellationToken, apply, lease, watch as cluster};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -38,7 +38,10 @@ pub(crate) async fn keep(
         let found = watched.store.state().into_iter().next();
         let wanted = wanted.filter(|wanted| found.is_none_or(|found| found.data != wanted.data));
         let written = match wanted {
-            Some(wanted) if leading => write(&api, &wanted).await,
+            Some(wanted) if leading => tokio::select! {
+                written = write(&api, &wanted) => written,
+                () = lease::lost(&leader) => true,
+            },
             _ => true,
         };
         tokio::select! {

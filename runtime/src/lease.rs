@@ -2,7 +2,7 @@
 //!
 //! A free lease (absent, without holder, or expired by our own clock since we last saw it renewed) is taken with one
 //! write guarded by `resourceVersion`. The holder steps down by itself if it could not renew for [`Timing::deadline`],
-//! which is before anyone else may take over, and gives the lease up on shutdown.
+//! which is before anyone else may take over. It gives the lease up on shutdown, when all [`Work`] under it is done.
 
 use std::time::Duration;
 
@@ -11,10 +11,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+
+/// Writes of the lease in one attempt, should others write it at the same time.
+const WRITES: usize = 3;
 
 /// The clockwork of an election; the default is client-go's.
 #[derive(Clone, Copy, Debug)]
@@ -37,19 +40,13 @@ impl Default for Timing {
     }
 }
 
-/// Takes part in the election for the lease `name`; the receiver tells whether `identity` holds it.
+/// Takes part in the election for the lease `name` under the name `identity`.
 ///
-/// The first attempt is made at once. After `stop` the lease is given up and the sender dropped.
-/// Must be called inside a tokio runtime.
-pub fn hold(
-    client: Client,
-    namespace: &str,
-    name: &str,
-    identity: &str,
-    timing: Timing,
-    stop: CancellationToken,
-) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
+/// The first attempt is made at once. Must be called inside a tokio runtime.
+#[must_use]
+pub fn hold(client: Client, namespace: &str, name: &str, identity: &str, timing: Timing) -> Candidacy {
+    let (sender, leading) = watch::channel(false);
+    let (work, ended) = mpsc::unbounded_channel();
     let candidate = Candidate {
         api: Api::namespaced(client, namespace),
         name: name.to_owned(),
@@ -57,19 +54,91 @@ pub fn hold(
         timing,
         seen: None,
     };
-    tokio::spawn(candidate.run(sender, stop));
-    receiver
+    Candidacy {
+        leading,
+        own: Work { work, done: false },
+        task: Task(tokio::spawn(candidate.run(sender, ended)).abort_handle()),
+    }
 }
 
-/// Waits until the lease is given up, at most `limit`: a process that ends before leaves the next holder waiting until
-/// the lease expires. For the end of a process, after its stop signal.
-pub async fn given_up(mut leading: watch::Receiver<bool>, limit: Duration) {
-    let closed = async { while leading.changed().await.is_ok() {} };
-    if timeout(limit, closed).await.is_err() {
-        warn!(
-            event = "leaseKept",
-            "the next leader has to wait until the lease expires"
-        );
+/// Part in an election. Dropped without being [given up](Self::give_up) it ends like a process that dies: the lease
+/// expires.
+#[derive(Debug)]
+pub struct Candidacy {
+    leading: watch::Receiver<bool>,
+    /// There is work until the lease is given up.
+    own: Work,
+    task: Task,
+}
+
+impl Candidacy {
+    /// Tells whether the lease is ours.
+    #[must_use]
+    pub fn leading(&self) -> watch::Receiver<bool> {
+        self.leading.clone()
+    }
+
+    /// For a task that writes while the lease is ours.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        Work {
+            work: self.own.work.clone(),
+            done: false,
+        }
+    }
+
+    /// Gives the lease up, at most in `limit`: a process that ends before leaves the next holder waiting until the lease
+    /// expires. For the end of a process.
+    ///
+    /// It is not given up if some [`Work`] has not said that it is done: what is under way there may arrive after the next
+    /// holder has begun.
+    pub async fn give_up(self, limit: Duration) {
+        let Self { mut leading, own, task } = self;
+        own.done();
+        let closed = async { while leading.changed().await.is_ok() {} };
+        if timeout(limit, closed).await.is_err() {
+            warn!(event = "leaseKept", "the next leader waits until the lease expires");
+        }
+        drop(task);
+    }
+}
+
+/// Waits until the lease is not ours any more: what is under way then is for somebody else to decide.
+pub async fn lost(leading: &watch::Receiver<bool>) {
+    // Nor is it when nobody takes part any more.
+    let _ = leading.clone().wait_for(|leading| !*leading).await;
+}
+
+/// The task that takes part; it ends with this.
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Work that only the holder of the lease may do.
+#[derive(Debug)]
+pub struct Work {
+    work: mpsc::UnboundedSender<()>,
+    done: bool,
+}
+
+impl Work {
+    /// Nothing is under way any more, and nothing will be.
+    pub fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if !self.done {
+            // Nobody hears it if the candidate has ended before.
+            let _ = self.work.send(());
+        }
     }
 }
 
@@ -84,9 +153,10 @@ struct Candidate {
 }
 
 impl Candidate {
-    async fn run(mut self, leading: watch::Sender<bool>, stop: CancellationToken) {
+    /// Goes on until all work is done, or some has vanished, which `work` says.
+    async fn run(mut self, leading: watch::Sender<bool>, mut work: mpsc::UnboundedReceiver<()>) {
         let mut renewed = Instant::now();
-        loop {
+        let vanished = loop {
             let attempt = Instant::now();
             // One request that is never answered leaves time for another. And a holder has no more time than is left of its
             // last renewal, or it would act when it is not believed any more.
@@ -95,14 +165,15 @@ impl Candidate {
                 limit = limit.min((renewed + self.timing.deadline).saturating_duration_since(attempt));
             }
             let result = tokio::select! {
-                () = stop.cancelled() => break,
+                vanished = work.recv() => break vanished,
                 result = timeout(limit, self.attempt()) => result,
             };
             match result {
-                Ok(Ok(held)) => {
+                Ok(Ok(Some(held))) => {
                     renewed = attempt;
                     self.tell(&leading, held);
                 }
+                Ok(Ok(None)) => debug!(event = "leaseConflict", lease = self.name),
                 Ok(Err(error)) => warn!(event = "leaseFailed", lease = self.name, %error),
                 Err(_) => warn!(event = "leaseFailed", lease = self.name, error = "timed out"),
             }
@@ -114,12 +185,18 @@ impl Candidate {
                 next = next.min(renewed + self.timing.deadline);
             }
             tokio::select! {
-                () = stop.cancelled() => break,
+                vanished = work.recv() => break vanished,
                 () = sleep_until(next) => {}
             }
-        }
-        if leading.send_replace(false) {
-            self.release().await;
+        };
+        match (leading.send_replace(false), vanished) {
+            (false, _) => {}
+            (true, None) => self.release().await,
+            (true, Some(())) => warn!(
+                event = "leaseKept",
+                lease = self.name,
+                "work has not ended in time: the next leader waits until the lease expires"
+            ),
         }
     }
 
@@ -131,30 +208,32 @@ impl Candidate {
         }
     }
 
-    /// Takes or renews the lease if it is free or ours; returns whether we hold it now.
-    async fn attempt(&mut self) -> Result<bool, kube::Error> {
-        let Some(mut lease) = self.api.get_opt(&self.name).await? else {
-            return self.written(self.api.create(&PostParams::default(), &self.fresh()).await);
-        };
-        let spec = lease.spec.take().unwrap_or_default();
-        let ours = spec.holder_identity.as_deref() == Some(&self.identity);
-        if !ours && !self.is_free(&spec) {
-            return Ok(false);
-        }
-        lease.spec = Some(self.record(&spec, ours));
-        self.written(self.api.replace(&self.name, &PostParams::default(), &lease).await)
-    }
-
-    /// A conflict means that somebody else was quicker.
-    fn written(&self, result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
-        match result {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                debug!(event = "leaseConflict", lease = self.name);
-                Ok(false)
+    /// Takes or renews the lease if it is free or ours; returns whether we hold it now, or nothing if others write it all
+    /// the time.
+    ///
+    /// That somebody else was quicker does not mean that the lease is theirs, be it that they wrote an annotation: only
+    /// what it says now tells. (client-go goes on until its deadline, whatever it says.)
+    async fn attempt(&mut self) -> Result<Option<bool>, kube::Error> {
+        for _ in 0..WRITES {
+            let result = match self.api.get_opt(&self.name).await? {
+                None => self.api.create(&PostParams::default(), &self.fresh()).await,
+                Some(mut lease) => {
+                    let spec = lease.spec.take().unwrap_or_default();
+                    let ours = spec.holder_identity.as_deref() == Some(&self.identity);
+                    if !ours && !self.is_free(&spec) {
+                        return Ok(Some(false));
+                    }
+                    lease.spec = Some(self.record(&spec, ours));
+                    self.api.replace(&self.name, &PostParams::default(), &lease).await
+                }
+            };
+            match result {
+                Ok(_) => return Ok(Some(true)),
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
         }
+        Ok(None)
     }
 
     fn is_free(&mut self, spec: &LeaseSpec) -> bool {

@@ -134,13 +134,19 @@ pub struct Assigner {
     memory: HashMap<Key, Memory>,
     /// What Services have left that nobody else may have yet, be it that their status is never written.
     leaving: HashMap<Key, Vec<Left>>,
+    /// Services whose request is not understood: they wait for nothing, but are told of it only while there are pools.
+    misunderstood: BTreeSet<Key>,
 }
 
 impl Assigner {
     /// See [`Allocator::set_pools`]. What a Service loses by it is kept back until it was looked at: its status shows it
     /// still, and another edit may give it back.
     pub fn set_pools(&mut self, pools: &BTreeMap<String, Pool>) -> BTreeSet<Key> {
-        let concerned = self.allocator.set_pools(pools);
+        let before = self.allocator.has_pools();
+        let mut concerned = self.allocator.set_pools(pools);
+        if self.allocator.has_pools() != before {
+            concerned.extend(self.misunderstood.iter().cloned());
+        }
         for lost in self.allocator.take_lost() {
             for ip in lost.ips {
                 self.keep_back(&lost.key, lost.request.clone(), ip);
@@ -155,13 +161,16 @@ impl Assigner {
     /// given an address whose holder was not looked at yet. Upstream: one pass for both (W4).
     pub fn import(&mut self, service: &Service) {
         self.meet(service);
-        if !service.load_balancer || self.allocator.held(&service.key).is_some() {
-            self.take_back(&service.key);
-            return;
-        }
         let before = self.take_back(&service.key);
         let ips = self.rightful(service);
-        if let Some(families) = Families::of(&ips) {
+        let known = self.allocator.held(&service.key).is_some();
+        if !service.load_balancer && !service.is_marked() {
+            return;
+        }
+        if !known
+            && service.load_balancer
+            && let Some(families) = Families::of(&ips)
+        {
             let request = service.request(families, Vec::new(), None);
             // Refused: not allowed any more. The Service will ask for another in its turn.
             let _ = self.allocator.claim(&service.key, &request, &ips);
@@ -271,6 +280,7 @@ impl Assigner {
     /// Forgets a Service that is gone; returns whether it had addresses.
     pub fn forget(&mut self, key: &Key) -> bool {
         self.memory.remove(key);
+        self.misunderstood.remove(key);
         self.written(key, &[]);
         self.allocator.release(key)
     }

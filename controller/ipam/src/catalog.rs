@@ -143,6 +143,17 @@ impl Catalog {
 
     /// The pool of an address that may be handed out, and its place there.
     pub(crate) fn locate(&self, ip: IpAddr) -> Option<(&PoolState, Slot)> {
+        self.find(ip)
+            .filter(|(pool, slot)| pool.half(Family::of(ip)).space.usable(*slot))
+    }
+
+    /// The pool that has an address and never hands it out.
+    pub(crate) fn avoiding(&self, ip: IpAddr) -> Option<&PoolName> {
+        let (pool, slot) = self.find(ip)?;
+        (!pool.half(Family::of(ip)).space.usable(slot)).then_some(&pool.name)
+    }
+
+    fn find(&self, ip: IpAddr) -> Option<(&PoolState, Slot)> {
         let family = Family::of(ip);
         let bits = bits(ip);
         let rows = match family {
@@ -152,7 +163,7 @@ impl Catalog {
         let row = rows.get(rows.partition_point(|row| row.last < bits))?;
         let slot = Slot { entry: row.entry, bits };
         let pool = self.pools.get(row.pool)?;
-        (row.first <= bits && pool.half(family).space.usable(slot)).then_some((pool, slot))
+        (row.first <= bits).then_some((pool, slot))
     }
 
     /// Pinned pools to choose from in this namespace; labels are still to be checked.

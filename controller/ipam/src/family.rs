@@ -72,6 +72,15 @@ impl Families {
     }
 }
 
+impl fmt::Display for Families {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Single(family) => family.fmt(f),
+            Self::Dual => f.write_str("IPv4 and IPv6"),
+        }
+    }
+}
+
 impl Default for Families {
     fn default() -> Self {
         Self::Single(Family::V4)

@@ -141,6 +141,12 @@ impl PoolState {
         self.half(family).space.capacity() > 0
     }
 
+    /// Tells whether the pool has addresses of the family, and none of them may be handed out.
+    pub(crate) fn avoids_all(&self, family: Family) -> bool {
+        let listed = |range: &&AddressRange| range.is_ipv4() == (family == Family::V4);
+        !self.has(family) && self.spec.entries.iter().any(|range| listed(&range))
+    }
+
     /// Tells whether a Service may have addresses from here.
     pub(crate) fn allows(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
         let allocation = self.spec.allocation.as_ref();

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use metallb_ipam::Key;
 
 /// Wait before the second write; twice as long before each of the next.
@@ -11,7 +10,7 @@ const FIRST: Duration = Duration::from_millis(500);
 /// Longest wait: fewer than twenty writes a minute, and soon enough when the other one has ceased.
 const LONGEST: Duration = Duration::from_secs(4);
 /// After so long without one, the next write is the first again.
-const PEACE: SignedDuration = SignedDuration::from_secs(60);
+const PEACE: Duration = Duration::from_secs(60);
 /// One hand in the status is a mistake, three in a row are somebody who means it.
 const TELLING: u32 = 3;
 
@@ -19,7 +18,7 @@ const TELLING: u32 = 3;
 struct Rivalry {
     /// Writes so far.
     writes: u32,
-    last: Timestamp,
+    last: Duration,
     told: bool,
 }
 
@@ -37,22 +36,21 @@ pub(super) struct Rivalries(HashMap<Key, Rivalry>);
 
 impl Rivalries {
     /// Somebody has undone what we wrote.
-    pub(super) fn restore(&mut self, key: &Key, now: Timestamp) -> Step {
+    pub(super) fn restore(&mut self, key: &Key, now: Duration) -> Step {
         let fresh = || Rivalry {
             writes: 0,
             last: now,
             told: false,
         };
         let own = self.0.entry(key.clone()).or_insert_with(fresh);
-        if now.duration_since(own.last) >= PEACE {
+        let passed = now.saturating_sub(own.last);
+        if passed >= PEACE {
             *own = fresh();
         }
         let wait = match own.writes.checked_sub(1) {
             None => Duration::ZERO,
             Some(before) => FIRST.saturating_mul(2_u32.saturating_pow(before)).min(LONGEST),
         };
-        // A clock that was set back has nobody wait longer.
-        let passed = Duration::try_from(now.duration_since(own.last)).unwrap_or(wait);
         let later = wait.checked_sub(passed).filter(|left| !left.is_zero());
         if later.is_none() {
             own.writes += 1;

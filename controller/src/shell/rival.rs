@@ -1,7 +1,9 @@
 //! Who else writes the status of a Service.
 
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Api;
+use kube::api::ListParams;
 use metallb_api::names::field_manager;
 use metallb_ipam::Key;
 use tracing::debug;
@@ -11,10 +13,13 @@ use super::Shared;
 /// Asks the API server who that is; watches leave it out of objects. Before we write the addresses again, since they are
 /// ours then.
 pub(super) async fn text(shared: &Shared, key: &Key) -> String {
-    let api: Api<k8s_openapi::api::core::v1::Service> = Api::namespaced(shared.client.clone(), key.namespace());
-    let found = api.get_metadata(key.name()).await;
+    let api: Api<Service> = Api::namespaced(shared.client.clone(), key.namespace());
+    // A list, since that is all that we may do.
+    let only = ListParams::default().fields(&format!("metadata.name={}", key.name()));
+    let found = api.list_metadata(&only).await;
     let found = found.inspect_err(|error| debug!(event = "rivalUnknown", service = %key, %error));
-    let name = found.ok().and_then(|found| foreign_manager(&found.metadata));
+    let found = found.ok().and_then(|found| found.items.into_iter().next());
+    let name = found.and_then(|found| foreign_manager(&found.metadata));
     let who = name.map_or_else(
         || "somebody whose field manager is not known".to_owned(),
         |name| format!("field manager {name:?}"),

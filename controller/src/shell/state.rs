@@ -34,7 +34,11 @@ pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
         let found = own.store.state().into_iter().next();
         let step = (found.as_ref().map(|found| found.metadata.clone()), wanted.clone());
         let done = match past.as_ref() == Some(&step) {
-            false => write(&api, found.as_deref(), wanted.as_ref(), &shared.settings.pod).await,
+            // The end of a term, and with it the next leader, does not wait for this.
+            false => tokio::select! {
+                () = end.cancelled() => return,
+                done = write(&api, found.as_deref(), wanted.as_ref(), &shared.settings.pod) => done,
+            },
             true => Ok(()),
         };
         past = done.is_ok().then_some(step);

@@ -84,6 +84,20 @@ impl Stores {
         (stores, changes)
     }
 
+    /// Stores of which the test fills the pools.
+    #[cfg(test)]
+    pub(super) fn with_pools(namespace: &str, pools: Store<IPAddressPool>) -> Self {
+        use kube::runtime::reflector::store;
+        Self {
+            namespace: namespace.to_owned(),
+            services: store().0,
+            pools,
+            namespaces: store().0,
+            address_pools: store().0,
+            communities: store().0,
+        }
+    }
+
     /// Waits until everything is known that was written before this call, as nothing else proves that the watches are
     /// not behind: a standby may have lost one without having noticed yet.
     pub(super) async fn catch_up(&self, client: &Client) {

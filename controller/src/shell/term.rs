@@ -18,10 +18,11 @@ use metallb_runtime::tasks::unless_stopped;
 use metallb_runtime::work::Outcome;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::lanes::{Lanes, Place};
-use super::{Shared, numbers, rival, speak, state};
+use super::{Shared, config, numbers, rival, speak, state};
 use crate::engine::{Accepted, Action, Engine, Event};
 use crate::metrics::WORKERS;
 
@@ -29,10 +30,14 @@ use crate::metrics::WORKERS;
 /// next one starts after 15 s at the earliest, so that a late write always comes before.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Longest question who else writes a status: a write waits for it, and at the end of the process somebody for both.
+const RIVAL_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// The engine of this term; the lock is never held across an await.
 pub(super) struct Term {
     pub(super) shared: Arc<Shared>,
     engine: Mutex<Engine>,
+    begun: Instant,
     lanes: Lanes,
 }
 
@@ -98,6 +103,8 @@ async fn start(shared: Arc<Shared>) -> anyhow::Result<Term> {
         .await
         .context("the watch of Services ended")?;
     shared.stores.catch_up(&shared.client).await;
+    // What was parsed may be older than what the stores have by now.
+    config::judge_again(&shared).await?;
     let mut verdict = shared.verdict.subscribe();
     let ready = |verdict: &Option<crate::pools::Verdict>| verdict.as_ref().is_some_and(|v| v.accepted.is_some());
     verdict
@@ -114,6 +121,7 @@ async fn start(shared: Arc<Shared>) -> anyhow::Result<Term> {
     let term = Term {
         shared,
         engine: Mutex::new(engine),
+        begun: Instant::now(),
         lanes: Lanes::new(WORKERS),
     };
     term.settle(actions);
@@ -136,8 +144,11 @@ impl Term {
     }
 
     fn handle(&self, event: Event) -> Vec<Action> {
-        let now = Timestamp::now();
-        self.engine(|engine| engine.handle(now, event))
+        let (now, elapsed) = (Timestamp::now(), self.begun.elapsed());
+        self.engine(|engine| {
+            engine.tick(elapsed);
+            engine.handle(now, event)
+        })
     }
 
     async fn follow_pools(self: Arc<Self>, end: CancellationToken) {
@@ -230,7 +241,7 @@ impl Term {
     }
 
     async fn tell_of_rival(&self, key: &Key, about: Box<ObjectReference>) {
-        let Ok(text) = tokio::time::timeout(WRITE_TIMEOUT, rival::text(&self.shared, key)).await else {
+        let Ok(text) = tokio::time::timeout(RIVAL_TIMEOUT, rival::text(&self.shared, key)).await else {
             return;
         };
         warn!(event = "statusOverwritten", service = %key, text);

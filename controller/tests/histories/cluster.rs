@@ -1,10 +1,11 @@
 //! The models: an API server, two replicas that see it with delay, a lease.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -14,6 +15,9 @@ use metallb_ipam::Key;
 
 pub(crate) const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 pub(crate) const POOLS: usize = 8;
+
+/// What another load balancer writes; no pool has it.
+pub(crate) const FOREIGN: IpAddr = IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9));
 
 /// What a user can say of a Service.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Good,
+    /// It is given up, and made at some later time, if it can be made then.
+    Late,
     /// It is not made.
     Lost,
     /// It is made, which nobody hears of.
@@ -107,12 +113,22 @@ struct Replica {
     writes: Vec<Write>,
     /// Keys that came while they were worked on.
     again: BTreeSet<Key>,
+    /// Keys that come again at some time.
+    later: Vec<(Duration, Key)>,
+    /// Keys that failed and will fail again; they come again at some time, too.
+    parked: BTreeSet<Key>,
+    /// It was told to end: it begins nothing, and gives the lease up when its writes have ended.
+    stopping: bool,
+    now: Duration,
 }
 
 impl Replica {
     fn handle(&mut self, event: Event) -> Vec<Action> {
-        let engine = self.engine.as_mut();
-        engine.map_or_else(Vec::new, |engine| engine.handle(Timestamp::UNIX_EPOCH, event))
+        let Some(engine) = self.engine.as_mut() else {
+            return Vec::new();
+        };
+        engine.tick(self.now);
+        engine.handle(Timestamp::UNIX_EPOCH, event)
     }
 
     fn add(&mut self, key: Key) {
@@ -128,8 +144,10 @@ impl Replica {
 
     fn settle(&mut self, actions: Vec<Action>) {
         for action in actions {
-            if let Action::Enqueue(key) = action {
-                self.add(key);
+            match action {
+                Action::Enqueue(key) => self.add(key),
+                Action::Later(key, delay) => self.later.push((self.now + delay, key)),
+                _ => {}
             }
         }
     }
@@ -148,6 +166,22 @@ impl Replica {
                 let actions = self.handle(Event::Pools(pools));
                 self.settle(actions);
             }
+        }
+    }
+
+    /// Time passes.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        let (due, later) = std::mem::take(&mut self.later)
+            .into_iter()
+            .partition(|(at, _)| *at <= self.now);
+        self.later = later;
+        let due: Vec<_> = due;
+        for (_, key) in due {
+            self.add(key);
+        }
+        for key in std::mem::take(&mut self.parked) {
+            self.add(key);
         }
     }
 
@@ -171,12 +205,28 @@ pub(crate) struct Cluster {
     pub(crate) pools: BTreeMap<String, Pool>,
     /// Services that users have touched since all was settled, and those that shared with them.
     pub(crate) touched: BTreeSet<String>,
+    /// Services that share, or shared since all was settled.
+    pub(crate) sharers: BTreeSet<String>,
+    /// Services whose writes are denied, until the history ends.
+    pub(crate) denied: BTreeSet<String>,
+    /// Services whose status somebody else has overwritten since our last write.
+    pub(crate) overwritten: BTreeSet<String>,
+    /// Services that waited when all was settled, as what they are, and since when.
+    pub(crate) waiting: BTreeMap<String, (String, usize)>,
+    /// How often users have written each Service since all was settled.
+    pub(crate) edits: BTreeMap<String, usize>,
+    /// How often all was settled.
+    pub(crate) settlements: usize,
+    /// Writes of each Service that the API server took.
+    pub(crate) writes_of: BTreeMap<String, usize>,
     /// Services whose settled addresses no pool allowed for a while since.
     pub(crate) outlawed: BTreeSet<String>,
     /// The addresses when all was settled the last time.
     pub(crate) settled: BTreeMap<String, Vec<IpAddr>>,
     /// Writes that the API server took.
     pub(crate) writes: usize,
+    /// Writes that were given up, and that may still be made.
+    limbo: Vec<Write>,
     replicas: [Replica; 2],
     leader: usize,
     version: u64,
@@ -189,6 +239,14 @@ impl Cluster {
             services: BTreeMap::new(),
             pools: BTreeMap::new(),
             touched: BTreeSet::new(),
+            sharers: BTreeSet::new(),
+            denied: BTreeSet::new(),
+            overwritten: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            edits: BTreeMap::new(),
+            settlements: 0,
+            writes_of: BTreeMap::new(),
+            limbo: Vec::new(),
             outlawed: BTreeSet::new(),
             settled: BTreeMap::new(),
             writes: 0,
@@ -232,6 +290,10 @@ impl Cluster {
     pub(crate) fn put(&mut self, name: usize, shape: &Shape) {
         let name = NAMES[name];
         self.touch(name);
+        *self.edits.entry(name.to_owned()).or_default() += 1;
+        if shape.share.is_some() {
+            self.sharers.insert(name.to_owned());
+        }
         let mut service = build(name, shape);
         match self.services.get(name) {
             Some(old) => {
@@ -277,13 +339,66 @@ impl Cluster {
         self.store(service);
     }
 
-    pub(crate) fn wipe(&mut self, name: usize) {
+    /// Somebody else writes the status, or empties it.
+    pub(crate) fn overwrite(&mut self, name: usize, empties: bool) {
         let Some(mut service) = self.services.get(NAMES[name]).cloned() else {
             return;
         };
-        self.touch(NAMES[name]);
-        service.status = None;
+        let theirs = LoadBalancerIngress {
+            ip: Some(FOREIGN.to_string()),
+            ..LoadBalancerIngress::default()
+        };
+        let status = match empties {
+            true => None,
+            false => Some(vec![theirs]),
+        };
+        service.status.get_or_insert_default().load_balancer =
+            status.map(|ingress| LoadBalancerStatus { ingress: Some(ingress) });
+        self.overwritten.insert(NAMES[name].to_owned());
         self.store(service);
+    }
+
+    /// From now on no write of the Service is taken.
+    pub(crate) fn deny(&mut self, name: usize) {
+        self.denied.insert(NAMES[name].to_owned());
+    }
+
+    /// Whoever denied writes has gone.
+    pub(crate) fn allow_all(&mut self) {
+        self.denied.clear();
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        for replica in &mut self.replicas {
+            replica.pass(time);
+        }
+    }
+
+    /// Somebody overwrites the status for a minute, as soon as he sees ours; returns how often we wrote.
+    pub(crate) fn fight(&mut self, name: usize) -> usize {
+        let step = Duration::from_millis(50);
+        let before = self.writes_of.get(NAMES[name]).copied().unwrap_or_default();
+        for _ in 0..1_200 {
+            let own = self.services.get(NAMES[name]).map(ips);
+            if own.is_some_and(|own| own != [FOREIGN]) {
+                self.overwrite(name, false);
+            }
+            for _ in 0..4 {
+                self.see(self.leader, 8);
+                self.work(0);
+                self.finish(0, Fate::Good);
+            }
+            self.pass(step);
+        }
+        self.writes_of.get(NAMES[name]).copied().unwrap_or_default() - before
+    }
+
+    /// Every Service is looked at, as after a list.
+    pub(crate) fn look_at_all(&mut self) {
+        let names: Vec<_> = self.services.keys().cloned().collect();
+        for name in names {
+            self.leader().add(key(&name));
+        }
     }
 
     pub(crate) fn set_pools(&mut self, picks: &[usize]) {
@@ -316,6 +431,9 @@ impl Cluster {
 
     pub(crate) fn work(&mut self, pick: usize) {
         let leader = self.leader();
+        if leader.stopping {
+            return;
+        }
         let place = pick % leader.queue.len().max(1);
         let Some(key) = leader.queue.iter().nth(place).cloned() else {
             return;
@@ -337,6 +455,7 @@ impl Cluster {
         }
         let write = writes.swap_remove(pick % writes.len());
         let made = matches!(fate, Fate::Good | Fate::Unanswered) && self.take(&write);
+        let denied = self.denied.contains(write.key.name());
         let leader = self.leader();
         if made && fate == Fate::Good {
             let from = write.service.resource_version();
@@ -346,13 +465,42 @@ impl Cluster {
             };
             let actions = leader.handle(event);
             leader.settle(actions);
+        } else if denied {
+            leader.parked.insert(write.key.clone());
         } else {
             leader.queue.insert(write.key.clone());
         }
         if leader.again.remove(&write.key) {
+            leader.parked.remove(&write.key);
             leader.queue.insert(write.key.clone());
         }
+        let (key, service) = (write.key, write.service);
         leader.settle(write.actions);
+        if fate == Fate::Late {
+            let actions = Vec::new();
+            self.limbo.push(Write { key, service, actions });
+        }
+        self.end_if_stopped();
+    }
+
+    /// A write that was given up reaches the API server after all.
+    pub(crate) fn land(&mut self, pick: usize) {
+        if !self.limbo.is_empty() {
+            let write = self.limbo.swap_remove(pick % self.limbo.len());
+            self.take(&write);
+        }
+    }
+
+    /// The leader is told to end.
+    pub(crate) fn stop(&mut self) {
+        self.leader().stopping = true;
+        self.end_if_stopped();
+    }
+
+    fn end_if_stopped(&mut self) {
+        if self.leader().stopping && self.leader().writes.is_empty() {
+            self.hand_over(&[Fate::Lost]);
+        }
     }
 
     /// The API server takes a write of the version that it has.
@@ -360,33 +508,45 @@ impl Cluster {
         let Some(stored) = self.services.get(write.key.name()) else {
             return false;
         };
+        if self.denied.contains(write.key.name()) {
+            return false;
+        }
         if stored.resource_version() != write.service.resource_version() || stored.uid() != write.service.uid() {
             return false;
         }
         self.writes += 1;
+        *self.writes_of.entry(write.key.name().to_owned()).or_default() += 1;
+        self.overwritten.remove(write.key.name());
         self.store((*write.service).clone());
         true
     }
 
-    /// All that is on its way ends so; then nobody leads.
-    fn end(&mut self, fate: Fate) {
+    /// All that is on its way ends so, one after the other; then nobody leads.
+    fn end(&mut self, fates: &[Fate]) {
         let writes = std::mem::take(&mut self.leader().writes);
-        for write in writes {
+        let writes = writes.into_iter().chain(std::mem::take(&mut self.limbo));
+        for (write, fate) in writes.zip(fates.iter().cycle()) {
             if matches!(fate, Fate::Good | Fate::Unanswered) {
                 self.take(&write);
             }
         }
         let leader = self.leader();
         (leader.engine, leader.queue, leader.again) = (None, BTreeSet::new(), BTreeSet::new());
+        (leader.later, leader.parked, leader.stopping) = (Vec::new(), BTreeSet::new(), false);
+        // What was known of these is gone with the leader.
+        let overwritten: Vec<_> = self.overwritten.iter().cloned().collect();
+        self.touched.extend(overwritten);
+        // Turns are, too: now the older Service comes first.
+        self.waiting.clear();
     }
 
-    pub(crate) fn restart(&mut self, fate: Fate) {
-        self.end(fate);
+    pub(crate) fn restart(&mut self, fates: &[Fate]) {
+        self.end(fates);
         self.leader().lead();
     }
 
-    pub(crate) fn hand_over(&mut self, fate: Fate) {
-        self.end(fate);
+    pub(crate) fn hand_over(&mut self, fates: &[Fate]) {
+        self.end(fates);
         self.leader = 1 - self.leader;
         self.leader().lead();
     }
@@ -396,12 +556,20 @@ impl Cluster {
         for _ in 0..10_000 {
             self.see(0, usize::from(!self.replicas[0].news.is_empty()));
             self.see(1, usize::from(!self.replicas[1].news.is_empty()));
+            self.land(0);
             self.work(0);
             self.finish(0, Fate::Good);
             let idle =
                 |replica: &Replica| replica.news.is_empty() && replica.queue.is_empty() && replica.writes.is_empty();
-            if self.replicas.iter().all(idle) {
-                return;
+            if !self.replicas.iter().all(idle) || !self.limbo.is_empty() {
+                continue;
+            }
+            match self.leader().later.iter().map(|(at, _)| *at).min() {
+                None => return,
+                Some(at) => {
+                    let time = at.saturating_sub(self.leader().now);
+                    self.pass(time);
+                }
             }
         }
         panic!("it never settles");

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use metallb_config::{AddressRange, Pool};
 
-use crate::cluster::{Cluster, ips};
+use crate::cluster::{Cluster, FOREIGN, ips};
 
 fn note<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
     service
@@ -51,22 +51,30 @@ fn is_legal(cluster: &Cluster, service: &Service, own: &[IpAddr]) -> bool {
     cluster.pools.values().any(holds)
 }
 
-/// At no time: one address on two Services whose users left them alone.
+/// At no time: one address on two Services that do not share it.
 pub(crate) fn check_always(cluster: &Cluster) {
-    let calm = |service: &&Service| !cluster.touched.contains(&service.name_any());
-    let all: Vec<_> = cluster.services.values().filter(calm).collect();
+    let all: Vec<_> = cluster.services.values().collect();
     for (index, a) in all.iter().enumerate() {
         for b in &all[index + 1..] {
-            let common = ips(a).iter().any(|ip| ips(b).contains(ip));
+            let common = ips(a).iter().any(|ip| *ip != FOREIGN && ips(b).contains(ip));
             assert!(
-                !common || may_share(a, b),
+                !common || may_share(a, b) || ceased_to_share(cluster, a, b),
                 "{} and {} have one address",
                 a.name_any(),
                 b.name_any()
             );
         }
-        check_moved(cluster, a);
+        if !cluster.touched.contains(&a.name_any()) {
+            check_moved(cluster, a);
+        }
     }
+}
+
+/// Their users have shared the address among them, and one of them has changed its mind a moment ago.
+fn ceased_to_share(cluster: &Cluster, a: &Service, b: &Service) -> bool {
+    let is_in = |set: &BTreeSet<String>, service: &Service| set.contains(&service.name_any());
+    let shared = is_in(&cluster.sharers, a) && is_in(&cluster.sharers, b);
+    shared && (is_in(&cluster.touched, a) || is_in(&cluster.touched, b))
 }
 
 /// Nor may an address move that was legal all the time. What a Service has waited for may come in its stead.
@@ -77,6 +85,9 @@ fn check_moved(cluster: &Cluster, service: &Service) {
     };
     let waited = note(service, "loadBalancerIPs").is_some() || note(service, "address-pool").is_some();
     let now = ips(service);
+    if cluster.overwritten.contains(&name) {
+        return;
+    }
     let kept = before.iter().all(|ip| now.contains(ip));
     assert!(
         kept || waited || cluster.outlawed.contains(&name),
@@ -100,7 +111,7 @@ pub(crate) fn check_settled(cluster: &mut Cluster) {
     let all: Vec<_> = cluster.services.values().collect();
     for (index, a) in all.iter().enumerate() {
         for b in &all[index + 1..] {
-            let common = ips(a).iter().any(|ip| ips(b).contains(ip));
+            let common = ips(a).iter().any(|ip| *ip != FOREIGN && ips(b).contains(ip));
             assert!(
                 !common || may_share(a, b),
                 "{} and {} have one address",
@@ -109,9 +120,15 @@ pub(crate) fn check_settled(cluster: &mut Cluster) {
             );
         }
         let own = ips(a);
+        // What somebody else writes to a Service that is no load balancer is none of ours.
+        let theirs = own == [FOREIGN] && !is_load_balancer(a);
+        if theirs || cluster.denied.contains(&a.name_any()) {
+            continue;
+        }
         if own.is_empty() {
+            // What a Service has whose writes are denied cannot be seen.
             assert!(
-                !is_load_balancer(a) || !could_serve(cluster, a),
+                !is_load_balancer(a) || !cluster.denied.is_empty() || !could_serve(cluster, a),
                 "{} waits in vain",
                 a.name_any()
             );
@@ -124,9 +141,13 @@ pub(crate) fn check_settled(cluster: &mut Cluster) {
         }
         check_condition(a);
     }
-    for pool in cluster.pools.values() {
-        check_numbers(cluster, pool);
+    if cluster.denied.is_empty() {
+        for pool in cluster.pools.values() {
+            check_numbers(cluster, pool);
+        }
     }
+    check_turns(cluster);
+    note_waiting(cluster);
     let settled = cluster
         .services
         .values()
@@ -134,6 +155,62 @@ pub(crate) fn check_settled(cluster: &mut Cluster) {
     cluster.settled = settled.collect();
     cluster.touched.clear();
     cluster.outlawed.clear();
+    cluster.edits.clear();
+    let shares = |service: &&Service| note(service, "allow-shared-ip").is_some();
+    let sharers = cluster.services.values().filter(shares).map(ResourceExt::name_any);
+    cluster.sharers = sharers.collect();
+}
+
+/// What a Service asks for, if others could ask for the same.
+fn asks_for(service: &Service) -> Option<String> {
+    let spec = service.spec.as_ref().unwrap();
+    let plain = is_load_balancer(service) && note(service, "allow-shared-ip").is_none();
+    plain.then(|| {
+        let wanted = (note(service, "loadBalancerIPs"), note(service, "address-pool"));
+        format!("{wanted:?} {:?}", spec.cluster_ips)
+    })
+}
+
+/// Whoever waited is not served after somebody who came later and asks for the same.
+fn check_turns(cluster: &Cluster) {
+    let is_left_alone = |name: &String| !cluster.touched.contains(name) && !cluster.denied.contains(name);
+    for (name, (asked, since)) in &cluster.waiting {
+        let Some(service) = cluster.services.get(name).filter(|_| is_left_alone(name)) else {
+            continue;
+        };
+        if !ips(service).is_empty() {
+            continue;
+        }
+        for (other, found) in &cluster.services {
+            let later = cluster.waiting.get(other).is_none_or(|(_, own)| own > since);
+            // It has asked for one thing all the time that it had no address.
+            let edits = cluster.edits.get(other).copied().unwrap_or_default();
+            let steady = match cluster.settled.get(other) {
+                None => edits == 1,
+                Some(had) => edits == 0 && had.is_empty(),
+            };
+            let served = !ips(found).is_empty() && asks_for(found).as_ref() == Some(asked);
+            assert!(
+                !(later && steady && served),
+                "{other} came after {name}, and was served before"
+            );
+        }
+    }
+}
+
+fn note_waiting(cluster: &mut Cluster) {
+    cluster.settlements += 1;
+    let now = cluster.settlements;
+    let waits = |service: &&Service| ips(service).is_empty();
+    let waiting = cluster.services.values().filter(waits).filter_map(|service| {
+        let (name, asked) = (service.name_any(), asks_for(service)?);
+        let before = cluster.waiting.get(&name).filter(|_| !cluster.touched.contains(&name));
+        let since = before
+            .filter(|(before, _)| *before == asked)
+            .map_or(now, |(_, since)| *since);
+        Some((name, (asked, since)))
+    });
+    cluster.waiting = waiting.collect();
 }
 
 fn check_condition(service: &Service) {

@@ -3,6 +3,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::testing::{Answer, Call, Calls, client};
 
@@ -11,6 +13,8 @@ use crate::testing::{Answer, Call, Calls, client};
 struct Server {
     lease: Arc<Mutex<Option<Value>>>,
     down: Arc<Mutex<bool>>,
+    /// So often somebody else writes an annotation between a look at the lease and its next write.
+    meddlers: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -35,7 +39,19 @@ impl Server {
         let mut lease = self.lease.lock().unwrap();
         match (call.method.as_str(), lease.as_ref()) {
             ("GET", None) => return Call::not_found(),
-            ("GET", Some(_)) => {}
+            ("GET", Some(now)) => {
+                let answer = Call::ok(now);
+                let less = |left: usize| left.checked_sub(1);
+                if self
+                    .meddlers
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+                    .is_ok()
+                {
+                    let next = version(now) + 1;
+                    lease.as_mut().unwrap()["metadata"]["resourceVersion"] = json!(next.to_string());
+                }
+                return answer;
+            }
             ("POST", Some(_)) => return Call::failure(409, "AlreadyExists"),
             ("PUT", Some(now)) if now["metadata"]["resourceVersion"] != call.body["metadata"]["resourceVersion"] => {
                 return Call::failure(409, "Conflict");
@@ -62,10 +78,22 @@ fn version(lease: &Value) -> u64 {
     lease["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
 }
 
+/// Part in an election that ends in good order with `stop`, if its work does.
+fn part(client: Client, identity: &str) -> (watch::Receiver<bool>, CancellationToken) {
+    let (stop, candidacy) = (
+        CancellationToken::new(),
+        hold(client, "ns", "l", identity, Timing::default()),
+    );
+    let (leading, end) = (candidacy.leading(), stop.clone());
+    tokio::spawn(async move {
+        end.cancelled().await;
+        candidacy.give_up(Duration::from_secs(1)).await;
+    });
+    (leading, stop)
+}
+
 fn run(server: &Server, identity: &str) -> (watch::Receiver<bool>, CancellationToken) {
-    let stop = CancellationToken::new();
-    let (client, _) = server.client();
-    (hold(client, "ns", "l", identity, Timing::default(), stop.clone()), stop)
+    part(server.client().0, identity)
 }
 
 async fn within(receiver: &mut watch::Receiver<bool>, limit: Duration, wanted: bool) -> bool {
@@ -146,9 +174,8 @@ fn hanging(server: &Server, hanging: &Arc<AtomicUsize>) -> Client {
 
 #[tokio::test(start_paused = true)]
 async fn a_holder_whose_renewals_hang_steps_down_ten_seconds_after_the_last_one() {
-    let (server, hang, stop) = (Server::default(), Arc::default(), CancellationToken::new());
-    let client = hanging(&server, &hang);
-    let mut leading = hold(client, "ns", "l", "a", Timing::default(), stop.clone());
+    let (server, hang) = (Server::default(), Arc::default());
+    let (mut leading, _stop) = part(hanging(&server, &hang), "a");
     assert!(within(&mut leading, Duration::from_secs(1), true).await);
     // The renewal at 2 s is good, the one at 4 s hangs.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -160,11 +187,79 @@ async fn a_holder_whose_renewals_hang_steps_down_ten_seconds_after_the_last_one(
 
 #[tokio::test(start_paused = true)]
 async fn one_renewal_that_is_never_answered_ends_no_term() {
-    let (server, hang, stop) = (Server::default(), Arc::default(), CancellationToken::new());
-    let client = hanging(&server, &hang);
-    let mut leading = hold(client, "ns", "l", "a", Timing::default(), stop.clone());
+    let (server, hang) = (Server::default(), Arc::default());
+    let (mut leading, _stop) = part(hanging(&server, &hang), "a");
     assert!(within(&mut leading, Duration::from_secs(1), true).await);
     tokio::time::sleep(Duration::from_secs(3)).await;
     hang.store(1, Ordering::Relaxed);
     assert!(!within(&mut leading, Duration::from_secs(60), false).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_others_annotate_stays_with_its_holder() {
+    // CTL-33 OP-48
+    let server = Server::default();
+    let (mut leading, _stop) = run(&server, "a");
+    assert!(within(&mut leading, Duration::from_secs(1), true).await);
+    for meddlers in [1, 2, 10] {
+        server.meddlers.store(meddlers, Ordering::Relaxed);
+        assert!(
+            !within(&mut leading, Duration::from_secs(20), false).await,
+            "{meddlers}"
+        );
+        assert_eq!(server.meddlers.load(Ordering::Relaxed), 0);
+    }
+    // For ever: until nobody believes it any more, and not before.
+    server.meddlers.store(usize::MAX, Ordering::Relaxed);
+    assert!(!within(&mut leading, Duration::from_secs(7), false).await);
+    assert!(within(&mut leading, Duration::from_secs(4), false).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_sees_another_one_steps_down_at_once() {
+    // CTL-33
+    let server = Server::default();
+    let (mut leading, _stop) = run(&server, "a");
+    assert!(within(&mut leading, Duration::from_secs(1), true).await);
+    *server.lease.lock().unwrap() = Server::held_by("b").lease.lock().unwrap().take();
+    assert!(within(&mut leading, Duration::from_secs(3), false).await);
+    assert_eq!(server.holder(), "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_is_given_up_when_all_work_is_done_and_not_before() {
+    // CTL-33 OP-48
+    let server = Server::default();
+    let candidacy = hold(server.client().0, "ns", "l", "a", Timing::default());
+    let mut leading = candidacy.leading();
+    assert!(within(&mut leading, Duration::from_secs(1), true).await);
+    let (first, second) = (candidacy.work(), candidacy.work());
+    let end = tokio::spawn(candidacy.give_up(Duration::from_secs(60)));
+    for work in [first, second] {
+        // It is renewed meanwhile.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!((server.holder().as_str(), *leading.borrow()), ("a", true));
+        work.done();
+    }
+    end.await.unwrap();
+    assert_eq!((server.holder().as_str(), *leading.borrow()), ("", false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_work_vanishes_expires() {
+    // CTL-33 OP-48
+    for given_up in [true, false] {
+        let server = Server::default();
+        let candidacy = hold(server.client().0, "ns", "l", "a", Timing::default());
+        assert!(within(&mut candidacy.leading(), Duration::from_secs(1), true).await);
+        let (mut second, _stop) = run(&server, "b");
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        drop(candidacy.work());
+        match given_up {
+            true => candidacy.give_up(Duration::from_secs(1)).await,
+            false => drop(candidacy),
+        }
+        assert!(!within(&mut second, Duration::from_secs(10), true).await);
+        assert!(within(&mut second, Duration::from_secs(8), true).await);
+    }
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 mod faults;
 mod input;
+mod leadership;
 mod legacy;
 mod line;
 mod panics;

@@ -54,12 +54,16 @@ impl Call {
 }
 
 type Fault = Box<dyn Fn(&Call) -> Option<(u16, &'static str)> + Send>;
+type Which = Box<dyn Fn(&Call) -> bool + Send>;
 
 /// Stands between the operator and the API server: sees every request and may refuse it.
 #[derive(Clone, Default)]
 pub(crate) struct Between {
     calls: Arc<Mutex<Vec<Call>>>,
     fault: Arc<Mutex<Option<Fault>>>,
+    /// What stays on the way until it is let go.
+    held_up: Arc<Mutex<Option<Which>>>,
+    let_go: Arc<tokio::sync::Notify>,
 }
 
 impl Between {
@@ -69,6 +73,15 @@ impl Between {
 
     pub(crate) fn mend(&self) {
         *self.fault.lock().unwrap() = None;
+    }
+
+    pub(crate) fn hold_up(&self, which: impl Fn(&Call) -> bool + Send + 'static) {
+        *self.held_up.lock().unwrap() = Some(Box::new(which));
+    }
+
+    pub(crate) fn let_go(&self) {
+        *self.held_up.lock().unwrap() = None;
+        self.let_go.notify_waiters();
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -92,7 +105,17 @@ impl Between {
                     query: request.uri().query().unwrap_or_default().to_owned(),
                 };
                 let refusal = between.fault.lock().unwrap().as_ref().and_then(|fault| fault(&call));
+                let held_up = between
+                    .held_up
+                    .lock()
+                    .unwrap()
+                    .as_ref()
+                    .is_some_and(|which| which(&call));
+                let let_go = between.let_go.notified();
                 between.calls.lock().unwrap().push(call);
+                if held_up {
+                    let_go.await;
+                }
                 match refusal {
                     Some((code, message)) => Ok::<_, kube::Error>(refused(code, message)),
                     None => inner.send(request).await,

@@ -34,7 +34,10 @@ impl Allocator {
             (own, Some(wanted)) => own == wanted,
         };
         if !fits {
-            return Err(Refusal::Family(wanted.clone()));
+            return Err(Refusal::Family {
+                wanted: wanted.clone(),
+                has: request.families,
+            });
         }
         let pool = self.check(key, request, wanted)?;
         let mut ips = wanted.clone();
@@ -70,10 +73,13 @@ impl Allocator {
         };
         let mut owner: Option<&PoolState> = None;
         for ip in ips {
-            let (pool, _) = self
-                .catalog
-                .locate(*ip)
-                .ok_or_else(|| refusal(format!("no pool gives {ip}")))?;
+            let none = || match self.catalog.avoiding(*ip) {
+                Some(pool) => {
+                    format!("pool {pool} has {ip}, which its avoidBuggyIPs excludes, as all that end in .0 or .255")
+                }
+                None => format!("no pool gives {ip}"),
+            };
+            let (pool, _) = self.catalog.locate(*ip).ok_or_else(|| refusal(none()))?;
             match owner {
                 Some(first) if first.name != pool.name => {
                     return Err(refusal(format!("pools {} and {} have one each", first.name, pool.name)));
@@ -272,7 +278,10 @@ fn lack(pool: &PoolState, request: &Request) -> Why {
     let any = needed.clone().any(|family| pool.has(family));
     let required = request.policy == FamilyPolicy::RequireDualStack || !any;
     if let Some(family) = missing.next().filter(|_| required) {
-        return Why::NoAddresses(family);
+        return match pool.avoids_all(family) {
+            true => Why::Avoided(family),
+            false => Why::NoAddresses(family),
+        };
     }
     let full = needed.clone().filter(|family| pool.has(*family));
     let full = full.clone().find(|family| pool.first_free(*family).is_none());

@@ -19,6 +19,7 @@ impl Assigner {
     pub fn converge(&mut self, service: &Service) -> Outcome {
         self.meet(service);
         self.allocator.begin(&service.key);
+        self.misunderstood.remove(&service.key);
         let before = self.take_back(&service.key);
         let mut pass = Pass {
             assigner: self,
@@ -258,6 +259,7 @@ impl Pass<'_> {
     /// The request is not understood: there is nothing to wait for but an edit.
     fn bad_request(&mut self, plain: &Request, current: &[IpAddr], error: &RequestError) -> Target {
         self.outcome.failed = true;
+        self.assigner.misunderstood.insert(self.service.key.clone());
         if !current.is_empty() && suits(plain, current) {
             let claimed = self.assigner.allocator.claim(&self.service.key, plain, current);
             if let Ok(kept) = claimed {

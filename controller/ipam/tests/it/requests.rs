@@ -66,6 +66,19 @@ fn a_request_is_met(#[case] svc: Svc, #[case] expected: &str) {
 // CTL-73
 #[case::no_family(svc("a").of_pool("six"), "no available IPs in pool six: it has no IPv4 addresses")]
 #[case::no_pair(svc("a").dual(RequireDualStack).of_pool("six"), "no available IPs in pool six for dual IPFamily: it has no IPv4 addresses")]
+// The way out.
+#[case::buggy_says_why(svc("a").ips("5.0.0.0"), "pool buggy has 5.0.0.0, which its avoidBuggyIPs excludes")]
+#[case::families(svc("a").ips("fc00::1"), "it asks for IPv6, and the service has IPv4")]
+#[case::families_of_two(svc("a").ips("1.2.3.1,fc00::1"), "it asks for IPv4 and IPv6, and the service has IPv4")]
+#[case::families_of_one(svc("a").dual(RequireDualStack).ips("1.2.3.1"), "it asks for IPv4, and the service has IPv4 and IPv6")]
+#[case::blank(svc("a").ips("1.2.3.1 fc00::1"), "\"1.2.3.1 fc00::1\": write \"1.2.3.1,fc00::1\"")]
+#[case::semicolon(svc("a").ips("1.2.3.1; fc00::1"), ": write \"1.2.3.1,fc00::1\"")]
+#[case::brackets(svc("a").ips("[\"1.2.3.1\"]"), ": write \"1.2.3.1\"")]
+#[case::prefix(svc("a").ips("1.2.3.1/32"), "\"1.2.3.1/32\": write \"1.2.3.1\"")]
+#[case::zeros(svc("a").ips("1.2.3.01"), ": write \"1.2.3.1\"")]
+#[case::last_comma(svc("a").ips("1.2.3.1,"), "\"1.2.3.1,\": write \"1.2.3.1\"")]
+#[case::range(svc("a").ips("1.2.3.1-1.2.3.9"), ": an address is asked for, not a range")]
+#[case::pinned_says_why(svc("a").ips("6.0.0.1"), "for ip assignment: its serviceAllocation does not match the service")]
 fn a_request_is_refused(#[case] svc: Svc, #[case] text: &str) {
     let mut world = world();
     world.put(svc);
@@ -91,6 +104,10 @@ fn the_field_of_the_spec_asks_for_an_address_too() {
     world.told("service can not have both metallb.io/loadBalancerIPs and svc.Spec.LoadBalancerIP");
     world.put(field("c", "junk"));
     world.told("invalid spec.loadBalancerIP \"junk\"");
+    world.put(field("c", "1.2.3.2,fc00::1"));
+    world.told(
+        "invalid spec.loadBalancerIP \"1.2.3.2,fc00::1\": write \"1.2.3.2,fc00::1\" in metallb.io/loadBalancerIPs",
+    );
 }
 
 #[test]

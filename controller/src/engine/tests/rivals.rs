@@ -14,10 +14,6 @@ struct War {
     events: Vec<&'static str>,
 }
 
-fn millis(now: i64) -> Timestamp {
-    Timestamp::from_millisecond(now).unwrap()
-}
-
 impl War {
     fn new() -> Self {
         let mut war = Self {
@@ -43,7 +39,8 @@ impl War {
 
     fn look(&mut self) {
         let event = Event::Look(view::key(&self.stored), Some(Arc::new(self.stored.clone())));
-        for action in self.engine.handle(millis(self.now), event) {
+        self.engine.tick(Duration::from_millis(self.now.unsigned_abs()));
+        for action in self.engine.handle(at(0), event) {
             match action {
                 Action::Write(service) => {
                     self.writes += 1;

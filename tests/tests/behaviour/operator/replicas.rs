@@ -7,19 +7,32 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use super::{Cluster, environment, wait_for};
+use super::{Cluster, Operator, environment, wait_for};
+
+const LEASE: &str = "metallb.io.metallboperator";
+
+impl Cluster {
+    async fn leader(&self) -> String {
+        let lease = self.ours::<Lease>().get_opt(LEASE).await.unwrap();
+        lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default()
+    }
+
+    /// An operator that leads, in the middle of its first pass: what it writes is on its way.
+    async fn writing(&self) -> Operator {
+        let operator = self.operator_with("operator-1", true, environment(&[]), None);
+        operator.between.hold_up(super::Call::is_write);
+        self.create(json!({})).await;
+        wait_for("a write", || async { !operator.between.writes().is_empty() }).await;
+        operator
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_two_replicas_writes_and_the_other_takes_over() {
     // OP-48
     let cluster = Cluster::start().await;
     let first = cluster.operator_with("operator-1", true, environment(&[]), None);
-    let leases = cluster.ours::<Lease>();
-    wait_for("a leader", || async {
-        let lease = leases.get_opt("metallb.io.metallboperator").await.unwrap();
-        lease.and_then(|lease| lease.spec?.holder_identity).as_deref() == Some("operator-1")
-    })
-    .await;
+    wait_for("a leader", || async { cluster.leader().await == "operator-1" }).await;
     let second = cluster.operator_with("operator-2", true, environment(&[]), None);
     cluster.create(json!({})).await;
     cluster.available().await;
@@ -37,6 +50,44 @@ async fn one_of_two_replicas_writes_and_the_other_takes_over() {
     assert!(!second.between.writes().is_empty());
     second.stop().await;
     cluster.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_lost_the_lease_applies_nothing_more() {
+    // OP-48
+    let cluster = Cluster::start().await;
+    let operator = cluster.writing().await;
+    operator
+        .between
+        .refuse(|call| call.path.contains("/leases").then_some((500, "no lease")));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let before = operator.between.writes();
+    // What it wanted to write is let through, and so is what it goes on with.
+    operator.between.let_go();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(operator.between.writes(), before);
+    operator.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_is_given_up_after_the_last_write() {
+    // OP-48
+    for in_time in [true, false] {
+        let cluster = Cluster::start().await;
+        let operator = cluster.writing().await;
+        let between = operator.between.clone();
+        let stopping = tokio::spawn(operator.stop());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(cluster.leader().await, "operator-1", "it writes still");
+        if in_time {
+            between.let_go();
+        }
+        stopping.await.unwrap();
+        let left = if in_time { "" } else { "operator-1" };
+        assert_eq!(cluster.leader().await, left);
+        cluster.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
