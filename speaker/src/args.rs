@@ -75,6 +75,9 @@ pub struct Args {
         hide_default_value = true
     )]
     pub ml_secret_key_path: String,
+    /// Secret that this directory shows, to be read while the directory is empty
+    #[arg(long, env = "METALLB_ML_SECRET_NAME", default_value = "", hide_default_value = true)]
+    pub ml_secret_name: String,
     /// Accepted: the membership needs no profile for long distances
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     pub ml_wan_config: bool,
@@ -128,8 +131,10 @@ pub struct Membership {
     pub bind: SocketAddr,
     /// Label selector of the speaker Pods.
     pub labels: String,
-    /// File with the key, if there is one.
+    /// File with the key, if there is to be one.
     pub key_file: Option<PathBuf>,
+    /// The Secret that the file comes from, if its name is known.
+    pub secret: Option<String>,
 }
 
 impl Args {
@@ -221,6 +226,7 @@ impl Args {
             bind: (address, port).into(),
             labels: self.ml_labels.clone(),
             key_file: path.map(|path| PathBuf::from(path).join(metallb_api::names::MEMBERLIST_SECRET_KEY)),
+            secret: Some(self.ml_secret_name.clone()).filter(|name| !name.is_empty()),
         }))
     }
 }
@@ -295,18 +301,18 @@ mod tests {
     }
 
     #[test]
-    fn the_membership_has_upstreams_port_and_file() {
-        let args = args(&[
-            "--ml-bindaddr=192.0.2.1",
-            "--ml-labels=app=metallb",
-            "--ml-secret-key-path=/etc/ml",
-    #[test]
     fn the_pods_address_may_be_of_either_family() {
         let flags = ["--host=fd00::1", "--ml-bindaddr=fd00::1", "--ml-labels=app=metallb"];
         let membership = args(&flags).unwrap().membership().unwrap().unwrap();
         assert_eq!(membership.bind.to_string(), "[fd00::1]:7946");
     }
 
+    #[test]
+    fn the_membership_has_upstreams_port_and_file() {
+        let args = args(&[
+            "--ml-bindaddr=192.0.2.1",
+            "--ml-labels=app=metallb",
+            "--ml-secret-key-path=/etc/ml",
         ])
         .unwrap();
         let membership = args.membership().unwrap().unwrap();
@@ -330,14 +336,14 @@ mod tests {
     #[test]
     fn port_zero_switches_the_metrics_off() {
         assert_eq!(args(&["--port=0"]).unwrap().metrics_address(), None);
+        let given = args(&["--port=1"]).unwrap().metrics_address();
+        assert_eq!(given, Some(listen::everywhere(1)), "on both families");
     }
 
     #[rstest]
     #[case("", true)]
     #[case("native", true)]
     #[case("frr", false)]
-        let given = args(&["--port=1"]).unwrap().metrics_address();
-        assert_eq!(given, Some(listen::everywhere(1)), "on both families");
     #[case("frr-k8s", false)]
     #[case("quagga", false)]
     fn only_the_native_back_end_starts(#[case] name: &str, #[case] fine: bool) {
