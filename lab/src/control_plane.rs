@@ -26,7 +26,7 @@ impl ControlPlaneKind {
     pub const ALL: &[Self] = &[
         Self::Embedded,
         Self::Envtest(Some(Kubernetes::V1_36)),
-        Self::Envtest(Some(Kubernetes::V1_34)),
+        Self::Envtest(Some(Kubernetes::V1_28)),
     ];
     /// The API server in memory, and the real one in the newest version.
     pub const BOTH: &[Self] = &[Self::Embedded, Self::Envtest(Some(Kubernetes::V1_36))];
@@ -37,7 +37,7 @@ impl ControlPlaneKind {
     /// The real one in the newest and the oldest version.
     pub const REAL: &[Self] = &[
         Self::Envtest(Some(Kubernetes::V1_36)),
-        Self::Envtest(Some(Kubernetes::V1_34)),
+        Self::Envtest(Some(Kubernetes::V1_28)),
     ];
 
     /// Says why this machine has none of that kind.

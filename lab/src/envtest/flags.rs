@@ -16,7 +16,7 @@ pub(crate) const KUBERNETES_SERVICE: &str = "10.96.0.1";
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// Those of the controller-manager that make sense without kubelets, cloud and volumes. Nodes are left out: the lab
 /// says itself when one died, and does not wait 40 s for it.
-const CONTROLLERS: [&str; 16] = [
+const CONTROLLERS: [&str; 15] = [
     "clusterrole-aggregation-controller",
     "daemonset-controller",
     "deployment-controller",
@@ -32,7 +32,6 @@ const CONTROLLERS: [&str; 16] = [
     "serviceaccount-controller",
     "serviceaccount-token-controller",
     "statefulset-controller",
-    "validatingadmissionpolicy-status-controller",
 ];
 
 /// What the audit log keeps: everything that service accounts do, without bodies.

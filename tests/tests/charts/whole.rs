@@ -40,7 +40,7 @@ fn helm_finds_nothing_wrong(#[case] file: &str, #[case] values: &str) {
     let mut lint = chart.command("lint");
     run(lint
         .arg("--strict")
-        .args(["--kube-version", "1.34"])
+        .args(["--kube-version", "1.28"])
         .arg(chart.folder()))
     .unwrap();
     chart.objects();
