@@ -30,7 +30,7 @@ impl ControlPlaneKind {
     pub const ALL: &[Self] = &[
         Self::Embedded,
         Self::Envtest(Some(Kubernetes::V1_36)),
-        Self::Envtest(Some(Kubernetes::V1_34)),
+        Self::Envtest(Some(Kubernetes::V1_28)),
     ];
     /// The API server in memory, and the real one in the newest version.
     pub const BOTH: &[Self] = &[Self::Embedded, Self::Envtest(Some(Kubernetes::V1_36))];
@@ -45,15 +45,15 @@ impl ControlPlaneKind {
     /// Real nodes with either proxy.
     pub const NODES_BOTH: &[Self] = &[Self::Real(Proxy::Iptables), Self::Real(Proxy::Nftables)];
     /// Real nodes, and the oldest control plane.
-    pub const NODES_AND_OLDEST: &[Self] = &[Self::Real(Proxy::Iptables), Self::Envtest(Some(Kubernetes::V1_34))];
+    pub const NODES_AND_OLDEST: &[Self] = &[Self::Real(Proxy::Iptables), Self::Envtest(Some(Kubernetes::V1_28))];
     /// The lab's own cluster, and real nodes.
     pub const EMBEDDED_AND_NODES: &[Self] = &[Self::Embedded, Self::Real(Proxy::Iptables)];
     /// The oldest control plane.
-    pub const OLDEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_34))];
+    pub const OLDEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_28))];
     /// The real one in the newest and the oldest version.
     pub const REAL: &[Self] = &[
         Self::Envtest(Some(Kubernetes::V1_36)),
-        Self::Envtest(Some(Kubernetes::V1_34)),
+        Self::Envtest(Some(Kubernetes::V1_28)),
     ];
 
     /// Says why this machine has none of that kind.

@@ -149,10 +149,10 @@ fn another_version_than_the_one_asked_for_is_named() {
     let mut command = demo(assets.path());
     let text = fails(
         command
-            .args(["--kubernetes", "1.34"])
+            .args(["--kubernetes", "1.28"])
             .env("KUBEBUILDER_ASSETS", assets.path()),
     );
-    assert!(text.contains("has Kubernetes 1.36, 1.34 was asked for"), "{text}");
+    assert!(text.contains("has Kubernetes 1.36, 1.28 was asked for"), "{text}");
 }
 
 fn a_taken_port_is_named() {

@@ -9,6 +9,7 @@ use metallb_runtime::{CancellationToken, admin::Health, events::Recorder, lease,
 use tokio::sync::watch;
 
 use crate::{
+    definitions,
     engine::{CLUSTER, End, Engine},
     metrics::Metrics,
     tls_config,
@@ -58,7 +59,11 @@ impl Deployer {
     /// A task ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tasks = Tasks::new(stop.clone());
-        let held = self.spawn(&mut tasks, Metrics::new()?, Health::waiting_for([CLUSTER]), &stop);
+        let health = Health::waiting_for([CLUSTER]);
+        if tasks.during(definitions::wait(&self.client, &health)).await.is_none() {
+            return Ok(tasks.join(GRACE).await?);
+        }
+        let held = self.spawn(&mut tasks, Metrics::new()?, health, &stop);
         let ended = tasks.join(GRACE).await;
         held.give_up().await;
         Ok(ended?)

@@ -17,6 +17,7 @@
 mod adoption;
 pub mod args;
 mod conditions;
+mod definitions;
 mod deployer;
 mod diagnosis;
 mod drift;

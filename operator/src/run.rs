@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
-    Args,
+    Args, definitions,
     deployer::{Deployer, GRACE},
     engine::CLUSTER,
     metrics::{self, Metrics},
@@ -42,6 +42,16 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn("health server", async move {
         Ok(admin::serve_health(address, served, halt).await?)
     });
+    if let Some(address) = args.metrics_addr.0 {
+        let (router, halt) = (metrics::router(metrics.clone()), stop.clone());
+        tasks.spawn("metrics server", async move {
+            Ok(admin::serve_plain(address, router, halt).await?)
+        });
+    }
+    // Nothing works without them, and everybody would say so in words of its own.
+    if tasks.during(definitions::wait(&client, &health)).await.is_none() {
+        return Ok(tasks.join(GRACE).await?);
+    }
     let counted = metallb_webhooks::Metrics::register(metrics.registry())?;
     let (own_tls, changes) = watch::channel(tls_options(&environment.tls));
     let mut webhooks = webhooks(&args, &environment, &client, counted);
@@ -52,12 +62,6 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         metallb_webhooks::run(webhooks, client.clone(), ready.clone(), stop.clone()),
     );
     tasks.spawn("webhook readiness", report(ready, health.clone(), stop.clone()));
-    if let Some(address) = args.metrics_addr.0 {
-        let (router, halt) = (metrics::router(metrics.clone()), stop.clone());
-        tasks.spawn("metrics server", async move {
-            Ok(admin::serve_plain(address, router, halt).await?)
-        });
-    }
     if args.external_metallb_webhook_server {
         info!("the webhook server reads TLS settings by itself: its pods are not restarted");
     }

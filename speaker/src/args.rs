@@ -75,6 +75,9 @@ pub struct Args {
         hide_default_value = true
     )]
     pub ml_secret_key_path: String,
+    /// Secret that this directory shows, to be read while the directory is empty
+    #[arg(long, env = "METALLB_ML_SECRET_NAME", default_value = "", hide_default_value = true)]
+    pub ml_secret_name: String,
     /// Accepted: the membership needs no profile for long distances
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     pub ml_wan_config: bool,
@@ -128,8 +131,10 @@ pub struct Membership {
     pub bind: SocketAddr,
     /// Label selector of the speaker Pods.
     pub labels: String,
-    /// File with the key, if there is one.
+    /// File with the key, if there is to be one.
     pub key_file: Option<PathBuf>,
+    /// The Secret that the file comes from, if its name is known.
+    pub secret: Option<String>,
 }
 
 impl Args {
@@ -221,6 +226,7 @@ impl Args {
             bind: (address, port).into(),
             labels: self.ml_labels.clone(),
             key_file: path.map(|path| PathBuf::from(path).join(metallb_api::names::MEMBERLIST_SECRET_KEY)),
+            secret: Some(self.ml_secret_name.clone()).filter(|name| !name.is_empty()),
         }))
     }
 }

@@ -12,6 +12,7 @@ pub mod args;
 pub mod engine;
 mod exclude;
 mod inputs;
+mod key;
 mod metrics;
 mod peers;
 mod program;

@@ -27,6 +27,7 @@ use crate::args::{Args, Membership};
 use crate::engine::{Engine, Event, Settings};
 use crate::exclude;
 use crate::inputs::{Inputs, KINDS, News, Speakers};
+use crate::key;
 use crate::metrics::Metrics;
 use crate::shell::{FIRST_DECISIONS, Shell};
 use crate::state;
@@ -59,7 +60,17 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     let Some(pod) = pod.transpose()? else {
         return Ok(tasks.join(GRACE).await?);
     };
-    let data_plane = DataPlane::start(&args, excluded, membership.as_ref())?;
+    let key = async {
+        match &membership {
+            Some(membership) => key::read(&client, &namespace, membership, &health).await,
+            None => Ok(None),
+        }
+    };
+    let Some(key) = tasks.during(key).await else {
+        return Ok(tasks.join(GRACE).await?);
+    };
+    let members = membership.as_ref().zip(Some(key?));
+    let data_plane = DataPlane::start(&args, excluded, members)?;
     let owner = Owner {
         namespace: namespace.clone(),
         node: args.node_name.clone(),
@@ -176,7 +187,12 @@ struct DataPlane {
 }
 
 impl DataPlane {
-    fn start(args: &Args, excluded: regex::RegexSet, membership: Option<&Membership>) -> Result<Self> {
+    /// Starts them; the membership comes with its key, if it has one.
+    fn start(
+        args: &Args,
+        excluded: regex::RegexSet,
+        membership: Option<(&Membership, Option<Vec<u8>>)>,
+    ) -> Result<Self> {
         let (l2_stop, members_stop) = (CancellationToken::new(), CancellationToken::new());
         let config = l2::Config {
             exclude: Arc::new(move |name| excluded.is_match(name)),
@@ -184,7 +200,7 @@ impl DataPlane {
         };
         let l2 = l2::spawn(config, l2_stop.clone())?;
         let members = match membership {
-            Some(membership) => Some(join(&args.node_name, membership, &members_stop)?),
+            Some((membership, key)) => Some(join(&args.node_name, membership.bind, key, &members_stop)?),
             None => {
                 info!(
                     event = "memberlistDisabled",
@@ -232,14 +248,10 @@ impl DataPlane {
     }
 }
 
-fn join(node: &str, membership: &Membership, stop: &CancellationToken) -> Result<MembersHandle> {
-    let key = match &membership.key_file {
-        Some(file) => Some(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?),
-        None => None,
-    };
+fn join(node: &str, bind: SocketAddr, key: Option<Vec<u8>>, stop: &CancellationToken) -> Result<MembersHandle> {
     let config = members::Config {
         node: node.to_owned(),
-        bind: membership.bind,
+        bind,
         key,
     };
     Ok(members::spawn(config, stop.clone())?)

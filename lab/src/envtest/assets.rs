@@ -28,8 +28,8 @@ const NODE_PROGRAMS: [(&str, &str); 3] = [
 ];
 /// Without these, the programs call themselves v0.0.0.
 const VERSION_PACKAGE: &str = "k8s.io/component-base/version";
-/// The oldest Kubernetes that the product serves: k8s-openapi's `v1_34`.
-const OLDEST_MINOR: u32 = 34;
+/// The oldest Kubernetes that the product serves; `docs/install/kubernetes.md` says why.
+const OLDEST_MINOR: u32 = 28;
 
 /// How much of Kubernetes is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,8 @@ pub enum Kubernetes {
     #[value(name = "1.36")]
     V1_36,
     /// The oldest that the product serves.
-    #[value(name = "1.34")]
-    V1_34,
+    #[value(name = "1.28")]
+    V1_28,
 }
 
 impl fmt::Display for Kubernetes {
@@ -72,7 +72,7 @@ impl Kubernetes {
     fn minor(self) -> u32 {
         match self {
             Self::V1_36 => 36,
-            Self::V1_34 => 34,
+            Self::V1_28 => 28,
         }
     }
 
@@ -83,9 +83,9 @@ impl Kubernetes {
                 include_str!("../../../tests/envtest/1.36/go.mod"),
                 include_str!("../../../tests/envtest/1.36/go.sum"),
             ),
-            Self::V1_34 => (
-                include_str!("../../../tests/envtest/1.34/go.mod"),
-                include_str!("../../../tests/envtest/1.34/go.sum"),
+            Self::V1_28 => (
+                include_str!("../../../tests/envtest/1.28/go.mod"),
+                include_str!("../../../tests/envtest/1.28/go.sum"),
             ),
         }
     }
@@ -303,19 +303,19 @@ mod tests {
 
     #[test]
     fn given_programs_of_another_version_are_refused() {
-        let dir = folder("Kubernetes v1.34.4");
+        let dir = folder("Kubernetes v1.28.15");
         assert!(given(dir.path(), None, Extent::ControlPlane).is_ok());
-        assert!(given(dir.path(), Some(Kubernetes::V1_34), Extent::ControlPlane).is_ok());
+        assert!(given(dir.path(), Some(Kubernetes::V1_28), Extent::ControlPlane).is_ok());
         let error = given(dir.path(), Some(Kubernetes::V1_36), Extent::ControlPlane)
             .unwrap_err()
             .to_string();
-        assert!(error.contains("has Kubernetes 1.34, 1.36 was asked for"), "{error}");
-        let old = folder("Kubernetes v1.29.0");
+        assert!(error.contains("has Kubernetes 1.28, 1.36 was asked for"), "{error}");
+        let old = folder("Kubernetes v1.27.9");
         assert!(
             given(old.path(), None, Extent::ControlPlane)
                 .unwrap_err()
                 .to_string()
-                .contains("the oldest served is 1.34")
+                .contains("the oldest served is 1.28")
         );
     }
 

@@ -19,7 +19,7 @@ const NODE_GRACE: &str = "6s";
 const TOLERATION_SECONDS: u8 = 2;
 /// Those of the controller-manager that make sense without kubelets, cloud and volumes. Nodes are left out: the lab
 /// says itself when one died, and does not wait 40 s for it.
-const CONTROLLERS: [&str; 16] = [
+const CONTROLLERS: [&str; 15] = [
     "clusterrole-aggregation-controller",
     "daemonset-controller",
     "deployment-controller",
@@ -35,7 +35,6 @@ const CONTROLLERS: [&str; 16] = [
     "serviceaccount-controller",
     "serviceaccount-token-controller",
     "statefulset-controller",
-    "validatingadmissionpolicy-status-controller",
 ];
 
 /// What the audit log keeps: everything that service accounts do, without bodies.

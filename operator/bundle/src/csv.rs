@@ -13,7 +13,7 @@ const REPOSITORY: &str = "https://github.com/metallb-rs/metallb-rs";
 pub(crate) const SUMMARY: &str =
     "Load balancer for bare-metal clusters: gives Services addresses and announces them by ARP and BGP";
 /// The oldest Kubernetes that is served, see `k8s-openapi` in `Cargo.toml`.
-const MIN_KUBE_VERSION: &str = "1.34.0";
+const MIN_KUBE_VERSION: &str = "1.28.0";
 
 /// Makes the ClusterServiceVersion.
 ///

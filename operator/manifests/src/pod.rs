@@ -139,7 +139,7 @@ pub(crate) fn port(name: &str, number: u16, protocol: &str) -> ContainerPort {
 }
 
 /// Asks the container over HTTP; `host` is for pods that share the network of their node.
-fn probe(path: &str, port: u16, host: Option<&str>, initial_delay: i32) -> Probe {
+fn probe(path: &str, port: u16, host: Option<&str>, (initial_delay, period): (i32, i32)) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             host: host.map(str::to_owned),
@@ -148,7 +148,7 @@ fn probe(path: &str, port: u16, host: Option<&str>, initial_delay: i32) -> Probe
             ..HTTPGetAction::default()
         }),
         initial_delay_seconds: Some(initial_delay),
-        period_seconds: Some(10),
+        period_seconds: Some(period),
         timeout_seconds: Some(1),
         success_threshold: Some(1),
         failure_threshold: Some(3),
@@ -156,12 +156,27 @@ fn probe(path: &str, port: u16, host: Option<&str>, initial_delay: i32) -> Probe
     }
 }
 
-/// Gives the container both probes, the first after `delay` seconds and then with upstream's times.
+/// Upstream's seconds between two probes.
+const PERIOD: i32 = 10;
+
+/// When readiness is asked first, and how often: users wait for it, and the API server refuses what webhooks judge until
+/// one of them is known to be ready.
+const READINESS: (i32, i32) = (1, 2);
+
+/// Gives the container both probes; liveness, after `delay` seconds, at upstream's times.
 pub(crate) fn probed(container: Container, port: u16, host: Option<&str>, delay: i32) -> Container {
     Container {
-        liveness_probe: Some(probe("/healthz", port, host, delay)),
-        readiness_probe: Some(probe("/readyz", port, host, delay)),
+        liveness_probe: Some(probe("/healthz", port, host, (delay, PERIOD))),
+        readiness_probe: Some(probe("/readyz", port, host, READINESS)),
         ..container
+    }
+}
+
+/// Gives somebody else's container both probes at upstream's times.
+pub(crate) fn probed_as_upstream(container: Container, port: u16, host: Option<&str>, delay: i32) -> Container {
+    Container {
+        readiness_probe: Some(probe("/readyz", port, host, (delay, PERIOD))),
+        ..probed(container, port, host, delay)
     }
 }
 
@@ -234,6 +249,15 @@ pub(crate) fn secret_volume(name: &str, secret: &str) -> Volume {
         secret: Some(source),
         ..Volume::default()
     }
+}
+
+/// A Secret that may come later than its pods: a kubelet starts none while one is missing, and repeats that in events.
+pub(crate) fn late_secret_volume(name: &str, secret: &str) -> Volume {
+    let mut volume = secret_volume(name, secret);
+    if let Some(source) = &mut volume.secret {
+        source.optional = Some(true);
+    }
+    volume
 }
 
 pub(crate) fn config_map_volume(name: &str, config_map: &str, mode: i32, optional: Option<bool>) -> Volume {

@@ -14,8 +14,8 @@ use crate::{
     object::meta,
     openshift,
     pod::{
-        READABLE, component_labels, config_map_volume, configure, confined, env, field_env, mount, node_selector, port,
-        probed, seccomp, secret_volume, selector,
+        READABLE, component_labels, config_map_volume, configure, confined, env, field_env, late_secret_volume, mount,
+        node_selector, port, probed, seccomp, secret_volume, selector,
     },
     strategy,
 };
@@ -184,6 +184,9 @@ fn variables(context: &Context<'_>) -> Vec<EnvVar> {
     }
     variables.push(env("METALLB_BGP_TYPE", bgp_type(context.backend)));
     variables.push(field_env("METALLB_POD_NAME", "metadata.name"));
+    if context.has_memberlist() {
+        variables.push(env("METALLB_ML_SECRET_NAME", context.memberlist_secret()));
+    }
     variables
 }
 
@@ -210,7 +213,8 @@ fn memberlist_variables(context: &Context<'_>) -> [EnvVar; 4] {
 fn volumes(context: &Context<'_>) -> Vec<Volume> {
     let mut volumes = Vec::new();
     if context.has_memberlist() {
-        volumes.push(secret_volume("memberlist", context.memberlist_secret()));
+        // The controller makes it.
+        volumes.push(late_secret_volume("memberlist", context.memberlist_secret()));
     }
     if context.excludes_interfaces() {
         let name = names::EXCLUDE_L2_CONFIG_MAP;

@@ -177,3 +177,34 @@ fn every_field_exists() {
         }
     }
 }
+
+#[test]
+fn the_oldest_kubernetes_is_the_same_everywhere_and_tested() {
+    let folders = fs::read_dir(root().join("tests/envtest"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let tested = folders.filter_map(|name| name.to_str()?.strip_prefix("1.")?.parse::<u32>().ok());
+    let oldest = tested.min().unwrap();
+    for (file, text) in [
+        ("README.md", format!("Kubernetes 1.{oldest} or newer")),
+        ("docs/install/helm.md", format!("Kubernetes 1.{oldest} or newer")),
+        ("docs/install/migration.md", format!("1.{oldest} or newer")),
+        ("docs/install/kubernetes.md", format!("1.{oldest} or newer")),
+        ("lab/README.md", format!("or `1.{oldest}`")),
+        (
+            "charts/metallb/Chart.yaml",
+            format!("kubeVersion: \">=1.{oldest}.0-0\""),
+        ),
+        (
+            "charts/metallb-operator/Chart.yaml",
+            format!("kubeVersion: \">=1.{oldest}.0-0\""),
+        ),
+        (
+            "bundle/manifests/metallb-operator.clusterserviceversion.yaml",
+            format!("minKubeVersion: \"1.{oldest}.0\""),
+        ),
+    ] {
+        let found = fs::read_to_string(root().join(file)).unwrap();
+        assert!(found.contains(&text), "{file} does not say {text:?}");
+    }
+}

@@ -214,7 +214,27 @@ impl Cluster {
         environment: Environment,
         operator_condition: Option<String>,
     ) -> Operator {
+        self.operator_behind(Between::default(), identity, elect, environment, operator_condition)
+    }
+
+    /// An operator that some requests are refused to from the beginning.
+    pub(crate) fn operator_before(
+        &self,
+        fault: impl Fn(&Call) -> Option<(u16, &'static str)> + Send + 'static,
+    ) -> Operator {
         let between = Between::default();
+        between.refuse(fault);
+        self.operator_behind(between, "operator-1", false, environment(&[]), None)
+    }
+
+    fn operator_behind(
+        &self,
+        between: Between,
+        identity: &str,
+        elect: bool,
+        environment: Environment,
+        operator_condition: Option<String>,
+    ) -> Operator {
         let stop = CancellationToken::new();
         let deployer = Deployer {
             client: between.client(self.client.clone()),

@@ -110,7 +110,8 @@ fn the_variables_of_the_mode_follow_those_of_the_membership() {
             "FRR_CONFIG_FILE",
             "FRR_RELOADER_PID_FILE",
             "METALLB_BGP_TYPE",
-            "METALLB_POD_NAME"
+            "METALLB_POD_NAME",
+            "METALLB_ML_SECRET_NAME"
         ]
     );
 }

@@ -39,7 +39,7 @@ fn the_speaker_container_is_as_tabulated() {
     assert_eq!(
         json(&pod.volumes),
         json!([
-            { "name": "memberlist", "secret": { "secretName": "metallb-memberlist", "defaultMode": 420 } },
+            { "name": "memberlist", "secret": { "secretName": "metallb-memberlist", "defaultMode": 420, "optional": true } },
             { "name": "metallb-excludel2", "configMap": { "name": "metallb-excludel2", "defaultMode": 256 } },
             { "name": "memberlist-config",
               "configMap": { "name": "metallb-memberlist-config", "defaultMode": 420, "optional": true } },
@@ -68,8 +68,13 @@ fn the_order_of_the_speakers_variables_is_kept() {
         "METALLB_ML_SECRET_KEY_PATH",
         "METALLB_BGP_TYPE",
         "METALLB_POD_NAME",
+        "METALLB_ML_SECRET_NAME",
     ];
     assert_eq!(env_names(container), wanted);
+    assert_eq!(
+        env_value(container, "METALLB_ML_SECRET_NAME"),
+        Some("metallb-memberlist")
+    );
     assert_eq!(
         env_value(container, "METALLB_ML_LABELS"),
         Some("app=metallb,component=speaker")

@@ -229,3 +229,24 @@ async fn what_the_environment_switches_off_goes_and_comes_back() {
     }
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_without_its_definition_asks_for_nothing_else_and_begins_when_it_comes() {
+    let cluster = Cluster::start().await;
+    let operator = cluster.operator_before(|call| {
+        let missing = call.path.starts_with("/apis/metallb.io/v1beta1/metallbs");
+        missing.then_some((404, "404 page not found"))
+    });
+    wait_for("a second look", || async { operator.between.calls().len() > 1 }).await;
+    for call in operator.between.calls() {
+        assert_eq!(
+            (call.method.as_str(), call.path.as_str()),
+            ("GET", "/apis/metallb.io/v1beta1/metallbs")
+        );
+    }
+    operator.between.mend();
+    cluster.create(json!({})).await;
+    cluster.available().await;
+    operator.stop().await;
+    cluster.end().await;
+}

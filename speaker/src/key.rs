@@ -1,0 +1,212 @@
+//! The key of the membership: a file and, until there is one, the Secret that it comes from.
+//!
+//! The controller makes the Secret when it starts, so the first speakers may come before it. Their volume is optional: a
+//! kubelet would otherwise not start them and say so in one event after another. But an optional volume is filled within
+//! minutes only, so whoever has an empty one reads the Secret itself.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use metallb_api::names;
+use metallb_runtime::CancellationToken;
+use metallb_runtime::admin::Health;
+use metallb_runtime::watch::{Config, watch};
+use tokio::time::sleep;
+use tracing::info;
+
+use crate::args::Membership;
+
+/// Between two looks for the file.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Reads the key, if the membership has one; waits until there is one.
+///
+/// Upstream: ends without a file, and is started again.
+///
+/// # Errors
+/// When the file cannot be read, or its folder is not there.
+pub(crate) async fn read(
+    client: &Client,
+    namespace: &str,
+    membership: &Membership,
+    health: &Health,
+) -> Result<Option<Vec<u8>>> {
+    let Some(file) = &membership.key_file else {
+        return Ok(None);
+    };
+    if let Some(key) = look(file)? {
+        return Ok(Some(key));
+    }
+    let secret = membership.secret.as_deref();
+    let awaited = match secret {
+        Some(secret) => format!("Secret {secret}, which the controller makes when it starts"),
+        None => format!("file {}, the key of the membership", file.display()),
+    };
+    info!(event = "memberlistKeyAwaited", "waiting for {awaited}");
+    health.missing(&awaited);
+    // Cancel-safe: nothing is taken out of anything.
+    let key = tokio::select! {
+        key = appear(file) => key?,
+        key = fetch(client, namespace, secret) => key,
+    };
+    health.ready(&awaited);
+    Ok(Some(key))
+}
+
+/// Reads the file; none while its folder, the volume, is empty.
+fn look(file: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(file) {
+        Ok(key) => Ok(Some(key)),
+        Err(error) if error.kind() == ErrorKind::NotFound => match file.parent() {
+            Some(folder) if folder.is_dir() => Ok(None),
+            _ => bail!("cannot read {}: its folder does not exist", file.display()),
+        },
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+async fn appear(file: &Path) -> Result<Vec<u8>> {
+    loop {
+        sleep(RETRY).await;
+        if let Some(key) = look(file)? {
+            return Ok(key);
+        }
+    }
+}
+
+/// Waits for the Secret; for ever if its name was not told.
+async fn fetch(client: &Client, namespace: &str, secret: Option<&str>) -> Vec<u8> {
+    let Some(name) = secret else {
+        return std::future::pending().await;
+    };
+    let stop = CancellationToken::new();
+    let _ends = stop.clone().drop_guard();
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let config = Config::default().fields(&format!("metadata.name={name}"));
+    let mut watched = watch(secrets, config, stop);
+    while let Some(change) = watched.changes.recv().await {
+        let data = change.object().and_then(|secret| secret.data.as_ref());
+        if let Some(key) = data.and_then(|data| data.get(names::MEMBERLIST_SECRET_KEY)) {
+            return key.0.clone();
+        }
+    }
+    // Only a stop of our own ends the watch.
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// An API server that has the Secret as soon as `there`.
+    fn api_server(there: &Arc<AtomicBool>) -> Client {
+        let there = Arc::clone(there);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let query = request.uri().query().unwrap_or_default();
+            assert!(query.contains("metadata.name%3Dmemberlist"), "{query}");
+            let secret = json!({ "metadata": { "name": "memberlist", "uid": "1", "resourceVersion": "1" },
+                "data": { "secretkey": "Zm9vYmFy" } });
+            let answer = match there.load(Ordering::SeqCst) {
+                true => json!({ "kind": "SecretList", "metadata": { "resourceVersion": "1" }, "items": [secret] }),
+                false => json!({ "kind": "Status", "status": "Failure", "code": 503, "reason": "x", "message": "x" }),
+            };
+            let code = if answer["kind"] == "Status" { 503 } else { 200 };
+            let answer = Response::builder()
+                .status(code)
+                .body(Body::from(answer.to_string().into_bytes()));
+            async { answer }
+        });
+        Client::new(service, "ns")
+    }
+
+    fn membership(file: &Path, secret: Option<&str>) -> Membership {
+        Membership {
+            bind: ([127, 0, 0, 1], 7946).into(),
+            labels: String::new(),
+            key_file: Some(file.to_owned()),
+            secret: secret.map(ToOwned::to_owned),
+        }
+    }
+
+    /// A folder that ends with the test.
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("metallb-key-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+
+        fn file(&self) -> std::path::PathBuf {
+            self.0.join("secretkey")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_without_asking_anybody() {
+        let folder = Folder::new("file");
+        std::fs::write(folder.file(), "key").unwrap();
+        let (client, health) = (api_server(&Arc::default()), Health::default());
+        let membership = membership(&folder.file(), Some("memberlist"));
+        let key = read(&client, "ns", &membership, &health).await.unwrap();
+        assert_eq!(key.as_deref(), Some(&b"key"[..]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_before_the_secret_waits_for_it_and_says_so() {
+        let folder = Folder::new("secret");
+        let (there, health) = (Arc::default(), Health::default());
+        let client = api_server(&there);
+        let membership = membership(&folder.file(), Some("memberlist"));
+        let mut reading = std::pin::pin!(read(&client, "ns", &membership, &health));
+        assert!(timeout(Duration::from_secs(60), &mut reading).await.is_err());
+        let missing = health.readiness().1;
+        assert!(
+            missing.contains("Secret memberlist, which the controller makes"),
+            "{missing}"
+        );
+        there.store(true, Ordering::SeqCst);
+        let key = timeout(Duration::from_secs(60), &mut reading).await.unwrap().unwrap();
+        assert_eq!(key.as_deref(), Some(&b"foobar"[..]));
+        assert_eq!(health.readiness().1, "ok");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_name_of_the_secret_the_file_is_awaited() {
+        let folder = Folder::new("late");
+        let (client, health) = (api_server(&Arc::default()), Health::default());
+        let membership = membership(&folder.file(), None);
+        let mut reading = std::pin::pin!(read(&client, "ns", &membership, &health));
+        assert!(timeout(Duration::from_secs(60), &mut reading).await.is_err());
+        std::fs::write(folder.file(), "key").unwrap();
+        let key = timeout(Duration::from_secs(60), &mut reading).await.unwrap().unwrap();
+        assert_eq!(key.as_deref(), Some(&b"key"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_not_there_is_an_error() {
+        let (client, health) = (api_server(&Arc::default()), Health::default());
+        let membership = membership(Path::new("/no/such/folder/secretkey"), Some("memberlist"));
+        let error = read(&client, "ns", &membership, &health).await.unwrap_err().to_string();
+        assert!(error.contains("/no/such/folder/secretkey: its folder"), "{error}");
+    }
+}
