@@ -86,8 +86,7 @@ mod tests {
     }
 
     proptest! {
-        // As these are all the fuzzing there is on a stable toolchain, there are many.
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        // All the fuzzing there is on a stable toolchain: `.ci/run fuzz` draws many more, by PROPTEST_CASES.
 
         #[test]
         fn no_bytes_make_the_decoder_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -18,7 +18,9 @@ fn every_expression_of_the_operators_alerts_is_promql() {
     };
     let spec = json!({ "metrics": { "prometheusRule": { "excludePools": "a\"b|c" } } });
     let spec: MetalLBSpec = serde_json::from_value(spec).unwrap();
-    let objects = desired(&spec, &Environment::from_variables(variable).unwrap()).unwrap();
+    let mut environment = Environment::from_variables(variable).unwrap();
+    environment.platform.prometheus_rules = true;
+    let objects = desired(&spec, &environment).unwrap();
     let objects = objects.iter().map(|object| serde_json::to_value(object).unwrap());
     let rules: Vec<Value> = objects.filter(|object| object["kind"] == "PrometheusRule").collect();
     let groups = rules.iter().flat_map(|rule| rule["spec"]["groups"].as_array().unwrap());
