@@ -28,7 +28,9 @@ fn words(works: bool) -> Vec<String> {
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
     let chosen = cells.filter(|cells| (cells[2] == "works") == works);
-    chosen.flat_map(|cells| cells[3].split(", ").map(str::to_lowercase).collect::<Vec<_>>()).collect()
+    chosen
+        .flat_map(|cells| cells[3].split(", ").map(str::to_lowercase).collect::<Vec<_>>())
+        .collect()
 }
 
 /// The promises of a text: its lines but for those that deny something, and for examples and fields of our resources.
@@ -46,15 +48,18 @@ fn promises(path: &str) -> Vec<String> {
 fn says(line: &str, word: &str) -> bool {
     let found = line.match_indices(word);
     let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    found.into_iter().any(|(at, _)| {
-        !letter(line[..at].chars().next_back()) && !letter(line[at + word.len()..].chars().next())
-    })
+    found
+        .into_iter()
+        .any(|(at, _)| !letter(line[..at].chars().next_back()) && !letter(line[at + word.len()..].chars().next()))
 }
 
 #[test]
 fn nothing_is_promised_that_does_not_work() {
     let missing = words(false);
-    assert!(missing.iter().any(|word| word == "ndp") && missing.len() > 5, "{missing:?}");
+    assert!(
+        missing.iter().any(|word| word == "ndp") && missing.len() > 5,
+        "{missing:?}"
+    );
     let mut broken = Vec::new();
     for path in SHOWN {
         for line in promises(path) {
@@ -77,5 +82,9 @@ fn what_works_is_told() {
 #[test]
 fn words_are_found_whole_and_denials_are_no_promises() {
     assert!(says("by arp, ndp and bgp", "ndp") && !says("sendpack", "ndp"));
-    assert!(promises("charts/metallb/templates/NOTES.txt").iter().all(|line| !line.contains("warning")));
+    assert!(
+        promises("charts/metallb/templates/NOTES.txt")
+            .iter()
+            .all(|line| !line.contains("warning"))
+    );
 }
