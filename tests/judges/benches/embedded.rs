@@ -1,6 +1,6 @@
 //! How soon the API server in memory serves, and what many Services weigh in it. Prints figures, asserts none.
 //!
-//! `cargo bench -p metallb-tests --bench embedded`
+//! `cargo bench -p metallb-judges --bench embedded`
 
 use std::fs;
 use std::time::Instant;

@@ -1,9 +1,7 @@
 //! How long a user waits: from creating a Service to its address, to the first ARP frame and the first BGP route that
 //! name it, in the lab; and what the components weigh meanwhile. Prints figures, asserts none.
 //!
-//! `cargo bench -p metallb-tests --bench latency`
-
-mod figures;
+//! `cargo bench -p metallb-judges --bench latency`
 
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -21,7 +19,7 @@ use metallb_lab::{ControlPlaneKind, Inside, Lab, Options, RouterKind, Steps};
 use metallb_net::{Instruction, PacketSocket};
 use serde_json::json;
 
-use figures::{report, weigh};
+use metallb_judges::figures::{report, weigh};
 
 const ROUNDS: usize = 40;
 const ETH_P_ARP: u16 = 0x0806;

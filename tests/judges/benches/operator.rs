@@ -1,9 +1,7 @@
 //! How soon the operator has applied everything for a MetalLB resource, in each mode; what it weighs, and whether ten
 //! thousand ConfigMaps and Secrets of others change that. Prints figures, asserts none.
 //!
-//! `cargo bench -p metallb-tests --bench operator`
-
-mod figures;
+//! `cargo bench -p metallb-judges --bench operator`
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -24,7 +22,7 @@ use metallb_manifests::{Environment, Object, desired};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use figures::{report, weigh};
+use metallb_judges::figures::{report, weigh};
 
 const NAMESPACE: &str = "metallb-system";
 const ROUNDS: usize = 20;

@@ -1,5 +1,6 @@
 //! What several of the judges share. They run the product on and against what we did not write; see the README.
 
+pub mod figures;
 pub mod tools;
 
 use std::path::PathBuf;

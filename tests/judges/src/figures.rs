@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 /// Prints how a number of waits are spread, beside the goal in milliseconds.
-pub(crate) fn report(what: &str, mut took: Vec<Duration>, goal: u64) {
+pub fn report(what: &str, mut took: Vec<Duration>, goal: u64) {
     took.sort_unstable();
     let at = |percent: usize| {
         took.get((took.len() * percent / 100).min(took.len() - 1))
@@ -23,7 +23,10 @@ pub(crate) fn report(what: &str, mut took: Vec<Duration>, goal: u64) {
 }
 
 /// Prints the resident memory of every process of that program in the lab.
-pub(crate) fn weigh(program: &str) -> Result<()> {
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn weigh(program: &str) -> Result<()> {
     let short = program.trim_start_matches("metallb-");
     for entry in fs::read_dir("/proc")?.flatten() {
         let path = entry.path();
