@@ -144,7 +144,10 @@ async fn play(lab: &Lab, narrator: &mut Narrator) -> Option<()> {
         })
         .await;
     bgp(lab, narrator, addresses).await;
-    if let Some(announcer) = announcer {
+    let left = lab.topology().nodes.len() - 1;
+    if left == 0 {
+        println!("    (one node: none is killed)");
+    } else if let Some(announcer) = announcer {
         narrator
             .step(
                 "announcing node killed",
@@ -159,7 +162,6 @@ async fn play(lab: &Lab, narrator: &mut Narrator) -> Option<()> {
                 },
             )
             .await;
-        let left = lab.topology().nodes.len() - 1;
         narrator
             .step(
                 "dead node's route withdrawn",
