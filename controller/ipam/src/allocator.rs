@@ -258,8 +258,8 @@ impl Allocator {
     ///
     /// Only now is offered what was let go since the last call.
     pub fn take_woken(&mut self) -> BTreeSet<Key> {
-        self.waiters.close();
         self.offer_what_there_is();
+        self.waiters.close();
         self.woken.drain()
     }
 

@@ -23,6 +23,12 @@ impl Key {
         Self(format!("{self} ({why})").into())
     }
 
+    /// The Service that this is, or stands for for this reason.
+    pub(crate) fn service_behind(&self, why: &str) -> &str {
+        let standin = self.0.strip_suffix(')').and_then(|rest| rest.strip_suffix(why));
+        standin.and_then(|rest| rest.strip_suffix(" (")).unwrap_or(&self.0)
+    }
+
     /// Tells whether this stands for a Service.
     pub(crate) fn is_standin(&self) -> bool {
         self.0.contains(' ')

@@ -74,9 +74,13 @@ impl Waiters {
     /// Takes a Service out while it is looked at. It has its turn still if it [waits](Self::wait) again, and otherwise
     /// until [`Self::close`].
     pub(crate) fn pause(&mut self, key: &Key) {
-        if self.remove(key) {
-            self.paused.push(key.clone());
-        }
+        self.remove(key);
+        self.paused.push(key.clone());
+    }
+
+    /// Tells whether the Service has been looked at since the last [`Self::close`].
+    pub(crate) fn was_looked_at(&self, key: &Key) -> bool {
+        self.paused.contains(key)
     }
 
     /// The looks are over.
@@ -88,9 +92,9 @@ impl Waiters {
         }
     }
 
-    fn remove(&mut self, key: &Key) -> bool {
+    fn remove(&mut self, key: &Key) {
         let Some(waiter) = self.all.remove(key) else {
-            return false;
+            return;
         };
         for topic in &waiter.topics {
             if let Some(queue) = self.topics.get_mut(topic) {
@@ -100,7 +104,6 @@ impl Waiters {
                 }
             }
         }
-        true
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<&Waiter> {

@@ -8,7 +8,7 @@ use metallb_ipam::Key;
 /// Wait before the second write; twice as long before each of the next.
 const FIRST: Duration = Duration::from_millis(500);
 /// Longest wait: fewer than twenty writes a minute, and soon enough when the other one has ceased.
-const LONGEST: Duration = Duration::from_secs(4);
+const LONGEST: Duration = Duration::from_millis(4_500);
 /// After so long without one, the next write is the first again.
 const PEACE: Duration = Duration::from_secs(60);
 /// One hand in the status is a mistake, three in a row are somebody who means it.

@@ -358,6 +358,20 @@ impl Cluster {
         self.store(service);
     }
 
+    /// A Service has to leave what it has, and no write that says so is taken.
+    pub(crate) fn leave(&mut self, name: usize, shape: &Shape) {
+        self.put(name, shape);
+        self.deny(name);
+        self.see(self.leader, 1_000);
+        self.leader().add(key(NAMES[name]));
+        for pick in 0..NAMES.len() {
+            self.work(pick);
+        }
+        for _ in 0..NAMES.len() {
+            self.finish(0, Fate::Good);
+        }
+    }
+
     /// From now on no write of the Service is taken.
     pub(crate) fn deny(&mut self, name: usize) {
         self.denied.insert(NAMES[name].to_owned());
@@ -365,7 +379,12 @@ impl Cluster {
 
     /// Whoever denied writes has gone.
     pub(crate) fn allow_all(&mut self) {
-        self.denied.clear();
+        for name in std::mem::take(&mut self.denied) {
+            // What it has by now was given to it before.
+            *self.edits.entry(name).or_default() += 2;
+        }
+        // And what was denied is tried once more.
+        self.pass(Duration::ZERO);
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {

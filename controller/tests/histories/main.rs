@@ -34,6 +34,8 @@ enum Step {
     Fight(usize),
     /// From now on all writes of the Service are refused.
     Deny(usize),
+    /// The same, when it is about to leave what it has.
+    Leave(usize, Shape),
     /// Who refused them has gone.
     Allow,
     /// A write that was given up arrives.
@@ -99,6 +101,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => name.clone().prop_map(Step::Recreate),
         2 => (name.clone(), any::<bool>()).prop_map(|(name, empties)| Step::Overwrite(name, empties)),
         1 => name.clone().prop_map(Step::Deny),
+        2 => (name.clone(), shape()).prop_map(|(name, shape)| Step::Leave(name, shape)),
         1 => Just(Step::Allow),
         2 => any::<usize>().prop_map(Step::Land),
         2 => prop_oneof![Just(10_u64), Just(1_000), Just(5_000), Just(70_000)].prop_map(Step::Pass),
@@ -136,6 +139,7 @@ fn play(cluster: &mut Cluster, step: &Step) {
             assert!(writes < PATIENT, "{writes} writes in a minute");
         }
         Step::Deny(name) => cluster.deny(*name),
+        Step::Leave(name, shape) => cluster.leave(*name, shape),
         Step::Allow => cluster.allow_all(),
         Step::Land(pick) => cluster.land(*pick),
         Step::Pass(millis) => cluster.pass(Duration::from_millis(*millis)),

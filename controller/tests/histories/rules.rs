@@ -113,7 +113,7 @@ pub(crate) fn check_settled(cluster: &mut Cluster) {
         for b in &all[index + 1..] {
             let common = ips(a).iter().any(|ip| *ip != FOREIGN && ips(b).contains(ip));
             assert!(
-                !common || may_share(a, b),
+                !common || may_share(a, b) || (!cluster.denied.is_empty() && ceased_to_share(cluster, a, b)),
                 "{} and {} have one address",
                 a.name_any(),
                 b.name_any()
@@ -148,17 +148,20 @@ pub(crate) fn check_settled(cluster: &mut Cluster) {
     }
     check_turns(cluster);
     note_waiting(cluster);
-    let settled = cluster
-        .services
-        .values()
-        .map(|service| (service.name_any(), ips(service)));
+    // Of one whose writes are denied nobody can tell what it will have.
+    let settled = cluster.services.values();
+    let settled = settled.filter(|service| !cluster.denied.contains(&service.name_any()));
+    let settled = settled.map(|service| (service.name_any(), ips(service)));
     cluster.settled = settled.collect();
-    cluster.touched.clear();
+    // What its user did to a Service whose writes are denied has no end yet.
+    let is_open = |name: &String| cluster.denied.contains(name);
+    cluster.touched.retain(is_open);
     cluster.outlawed.clear();
     cluster.edits.clear();
     let shares = |service: &&Service| note(service, "allow-shared-ip").is_some();
     let sharers = cluster.services.values().filter(shares).map(ResourceExt::name_any);
-    cluster.sharers = sharers.collect();
+    let before = cluster.sharers.iter().filter(|name| cluster.denied.contains(*name));
+    cluster.sharers = sharers.chain(before.cloned()).collect();
 }
 
 /// What a Service asks for, if others could ask for the same.
@@ -204,6 +207,9 @@ fn note_waiting(cluster: &mut Cluster) {
     let waits = |service: &&Service| ips(service).is_empty();
     let waiting = cluster.services.values().filter(waits).filter_map(|service| {
         let (name, asked) = (service.name_any(), asks_for(service)?);
+        if cluster.denied.contains(&name) {
+            return None;
+        }
         let before = cluster.waiting.get(&name).filter(|_| !cluster.touched.contains(&name));
         let since = before
             .filter(|(before, _)| *before == asked)

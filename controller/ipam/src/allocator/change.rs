@@ -55,6 +55,10 @@ impl Allocator {
         if let Some(sharing) = &request.sharing {
             // A group has come to a new address: others of the group may join it there.
             self.loosened.push(Topic::Sharing(Arc::clone(&sharing.key)));
+            // And whoever is refused it is told who has it now.
+            let ips = allocation.ips.iter().map(|ip| Topic::Ip(*ip));
+            self.loosened
+                .extend(ips.filter(|topic| self.waiters.on(topic).next().is_some()));
         }
         allocation
     }
@@ -197,8 +201,9 @@ impl Allocator {
         };
         for key in waiters {
             self.promise(&key, Some(topic));
-            if matches!(topic, Topic::Ip(_)) {
-                // Also those who cannot be served: their refusal may name who has left.
+            if matches!(topic, Topic::Ip(_)) && !self.waiters.was_looked_at(&key) {
+                // Also those who cannot be served: their refusal may name who has left. Not who has looked a moment ago: it
+                // would be woken by its own look for ever.
                 self.woken.wake(&key);
             }
         }
@@ -247,8 +252,11 @@ impl Allocator {
 }
 
 fn promised(key: &Key) -> Key {
-    key.standin("next in turn")
+    key.standin(PROMISED)
 }
+
+/// Why a Service has a stand-in on an address that is kept for it.
+pub(super) const PROMISED: &str = "next in turn";
 
 impl Holder {
     /// Enters a user under its terms; returns whether the address is new to this kind of sharing.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::change::PROMISED;
 use super::{Allocation, Allocator, Holder};
 use crate::family::{Families, Family, FamilyPolicy};
 use crate::key::{Key, PoolName};
@@ -253,7 +254,7 @@ fn in_use(holder: &Holder, ip: IpAddr, key: &Key, request: &Request) -> Refusal 
             .users
             .iter()
             .filter(|user| *user != key)
-            .map(ToString::to_string)
+            .map(|user| user.service_behind(PROMISED).to_owned())
             .collect(),
         why: Some(why),
     }

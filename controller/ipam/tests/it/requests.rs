@@ -183,3 +183,16 @@ fn who_waits_for_an_address_is_told_who_has_it_now() {
     world.told("address also in use by default/b");
     assert_eq!((world.has("b"), world.has("w")), ("1.2.3.1".into(), String::new()));
 }
+
+#[test]
+fn who_is_refused_an_address_is_told_who_has_come_to_it() {
+    // CTL-125
+    let mut world = World::new(&[pool("p", &["1.2.3.0/32"])]);
+    world.put(svc("b").share("k").ports(&[tcp(80)]));
+    world.put(svc("waits").ips("1.2.3.0"));
+    world.told("address also in use by default/b:");
+    world.quiet().put(svc("a").share("k").ports(&[tcp(81)]));
+    world.told("address also in use by default/a,default/b:");
+    world.quiet().again("waits");
+    assert!(world.events.is_empty(), "{:?}", world.events);
+}

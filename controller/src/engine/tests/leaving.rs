@@ -116,3 +116,21 @@ fn one_of_two_addresses_of_a_family_is_kept() {
     let mut engine = started(&[a.clone(), b]);
     assert_eq!(ips(write(&look(&mut engine, &a)).unwrap()), ["1.2.3.3"]);
 }
+
+#[test]
+fn nobody_is_woken_by_its_own_look() {
+    // CTL-125: a waits for the very address that a write of its own may still bring.
+    let a = wanting(service("a"), "1.2.3.1");
+    let mut engine = started(std::slice::from_ref(&a));
+    assert_eq!(ips(write(&look(&mut engine, &a)).unwrap()), ["1.2.3.1"]);
+    let mut theirs = (*accepted(&[("p", "1.2.3.0/30")])).clone();
+    theirs.pools.get_mut("p").unwrap().allocation = Some(metallb_config::ServiceAllocation {
+        priority: 0,
+        namespaces: metallb_config::Namespaces::Only(["other".to_owned()].into()),
+        services: Vec::new(),
+    });
+    let actions = engine.handle(at(0), Event::Pools(Arc::new(theirs)));
+    assert_eq!(due(&actions), ["default/a"]);
+    assert!(ips(write(&look(&mut engine, &a)).unwrap()).is_empty());
+    assert_eq!(due(&look(&mut engine, &a)), [""; 0]);
+}
