@@ -13,10 +13,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::Programs;
-use crate::control_plane::ControlPlaneKind;
 use crate::entry::{INIT_PID, Inside, Launch, Role, entry, launch};
 use crate::envtest::Kubernetes;
 use crate::home::Home;
+use crate::kind::ClusterKind;
 use crate::lab::{Lab, Options};
 use crate::real::{self, Proxy};
 use crate::router::RouterKind;
@@ -106,11 +106,11 @@ enum Kind {
 }
 
 impl Choices {
-    fn control_plane(&self) -> Result<ControlPlaneKind> {
+    fn kind(&self) -> Result<ClusterKind> {
         match (self.cluster, self.kubernetes, self.proxy) {
-            (Kind::Embedded, None, None) => Ok(ControlPlaneKind::Embedded),
-            (Kind::Envtest, version, None) => Ok(ControlPlaneKind::Envtest(version)),
-            (Kind::Real, None, proxy) => Ok(ControlPlaneKind::Real(proxy.unwrap_or_default())),
+            (Kind::Embedded, None, None) => Ok(ClusterKind::Embedded),
+            (Kind::Envtest, version, None) => Ok(ClusterKind::Envtest(version)),
+            (Kind::Real, None, proxy) => Ok(ClusterKind::Real(proxy.unwrap_or_default())),
             (Kind::Embedded | Kind::Real, Some(_), _) => bail!("--kubernetes is for --cluster envtest"),
             (_, _, Some(_)) => bail!("--proxy is for --cluster real"),
         }
@@ -118,7 +118,7 @@ impl Choices {
 
     /// Builds what must be built, where its messages are seen; returns the image if one is needed.
     fn prepare(&self) -> Result<Option<PathBuf>> {
-        let kind = self.control_plane()?;
+        let kind = self.kind()?;
         if let Some(dir) = &self.bin_dir {
             products::complete(dir)?;
         }
@@ -127,8 +127,8 @@ impl Choices {
         }
         kind.prepare()?;
         match (&self.image, kind) {
-            (Some(image), ControlPlaneKind::Real(_)) => Ok(Some(image.clone())),
-            (None, ControlPlaneKind::Real(_)) => products::image().map(Some),
+            (Some(image), ClusterKind::Real(_)) => Ok(Some(image.clone())),
+            (None, ClusterKind::Real(_)) => products::image().map(Some),
             (Some(_), _) => bail!("--image is for --cluster real"),
             (None, _) => Ok(None),
         }
@@ -214,7 +214,7 @@ fn run_inside(mut inside: Inside) -> Result<ExitCode> {
     let options = Options {
         nodes: choices.nodes,
         router: choices.router,
-        control_plane: choices.control_plane()?,
+        cluster: choices.kind()?,
         image: image.map(PathBuf::from),
         ..Options::new(Programs::of(&inside.dir, choices.bin_dir.as_deref())?)
     };

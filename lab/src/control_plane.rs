@@ -1,6 +1,5 @@
-//! Who stores the objects, and who runs the pods.
+//! Who stores the objects.
 
-use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -8,91 +7,9 @@ use anyhow::{Context, Result};
 use kube::Client;
 use metallb_lab_api::ApiServer;
 
-use crate::envtest::{self, Envtest, Extent, Kubernetes};
-use crate::real::{self, Proxy};
+use crate::envtest::Envtest;
+use crate::kind::{ClusterKind, NODES_VERSION};
 use crate::topology::{API_ADDRESS, LAB};
-
-/// What a lab's cluster is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ControlPlaneKind {
-    /// The in-memory API server, the lab's own workload controllers and nodes.
-    #[default]
-    Embedded,
-    /// A real control plane with the lab's own nodes; of any version that is served and at hand, the newest first, when
-    /// `None`.
-    Envtest(Option<Kubernetes>),
-    /// Real nodes as well, of the newest version.
-    Real(Proxy),
-}
-
-impl ControlPlaneKind {
-    /// Both kinds, the real one in the newest and the oldest version that the product serves.
-    pub const ALL: &[Self] = &[
-        Self::Embedded,
-        Self::Envtest(Some(Kubernetes::V1_36)),
-        Self::Envtest(Some(Kubernetes::V1_28)),
-    ];
-    /// The API server in memory, and the real one in the newest version.
-    pub const BOTH: &[Self] = &[Self::Embedded, Self::Envtest(Some(Kubernetes::V1_36))];
-    /// The API server in memory.
-    pub const EMBEDDED: &[Self] = &[Self::Embedded];
-    /// The real one in the newest version.
-    pub const NEWEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_36))];
-    /// Real nodes.
-    pub const NODES: &[Self] = &[Self::Real(Proxy::Iptables)];
-    /// Real nodes with the other proxy.
-    pub const NODES_NFTABLES: &[Self] = &[Self::Real(Proxy::Nftables)];
-    /// Real nodes with either proxy.
-    pub const NODES_BOTH: &[Self] = &[Self::Real(Proxy::Iptables), Self::Real(Proxy::Nftables)];
-    /// Real nodes, and the oldest control plane.
-    pub const NODES_AND_OLDEST: &[Self] = &[Self::Real(Proxy::Iptables), Self::Envtest(Some(Kubernetes::V1_28))];
-    /// The lab's own cluster, and real nodes.
-    pub const EMBEDDED_AND_NODES: &[Self] = &[Self::Embedded, Self::Real(Proxy::Iptables)];
-    /// The oldest control plane.
-    pub const OLDEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_28))];
-    /// The real one in the newest and the oldest version.
-    pub const REAL: &[Self] = &[
-        Self::Envtest(Some(Kubernetes::V1_36)),
-        Self::Envtest(Some(Kubernetes::V1_28)),
-    ];
-
-    /// Says why this machine has none of that kind.
-    #[must_use]
-    pub fn obstacle(self) -> Option<String> {
-        match self {
-            Self::Embedded => None,
-            Self::Envtest(version) => envtest::obstacle(version, Extent::ControlPlane),
-            Self::Real(_) => real::obstacle().or_else(|| envtest::obstacle(NODES_VERSION, Extent::Nodes)),
-        }
-    }
-
-    /// Makes it ready to be started, which takes minutes once.
-    ///
-    /// # Errors
-    /// When that fails; the message says what to do.
-    pub fn prepare(self) -> Result<()> {
-        match self {
-            Self::Embedded => Ok(()),
-            Self::Envtest(version) => envtest::prepare(version, Extent::ControlPlane).map(drop),
-            Self::Real(_) => envtest::prepare(NODES_VERSION, Extent::Nodes).map(drop),
-        }
-    }
-}
-
-impl fmt::Display for ControlPlaneKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Embedded => f.write_str("embedded"),
-            Self::Envtest(Some(version)) => write!(f, "kubernetes {version}"),
-            Self::Envtest(None) => f.write_str("kubernetes"),
-            Self::Real(Proxy::Iptables) => f.write_str("real nodes"),
-            Self::Real(Proxy::Nftables) => f.write_str("real nodes, nftables"),
-        }
-    }
-}
-
-/// The version of real nodes.
-const NODES_VERSION: Option<Kubernetes> = Some(Kubernetes::V1_36);
 
 /// A running control plane. All that the lab asks of one is here, so that another kind can take its place.
 pub(crate) enum ControlPlane {
@@ -104,16 +21,11 @@ pub(crate) enum ControlPlane {
 
 impl ControlPlane {
     /// Starts the chosen kind, with credentials for the `nodes` if these are real; `outside` is a listener of the machine.
-    pub(crate) async fn start(
-        kind: ControlPlaneKind,
-        dir: &Path,
-        outside: TcpListener,
-        nodes: &[String],
-    ) -> Result<Self> {
+    pub(crate) async fn start(kind: ClusterKind, dir: &Path, outside: TcpListener, nodes: &[String]) -> Result<Self> {
         let (version, nodes) = match kind {
-            ControlPlaneKind::Embedded => return Self::embedded(dir, outside).await,
-            ControlPlaneKind::Envtest(version) => (version, &[][..]),
-            ControlPlaneKind::Real(_) => (NODES_VERSION, nodes),
+            ClusterKind::Embedded => return Self::embedded(dir, outside).await,
+            ClusterKind::Envtest(version) => (version, &[][..]),
+            ClusterKind::Real(_) => (NODES_VERSION, nodes),
         };
         Envtest::start(dir, outside, version, nodes).await.map(Self::Envtest)
     }

@@ -24,8 +24,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::agent::Programs;
-use crate::control_plane::ControlPlaneKind;
 use crate::entry::{Inside, Launch, Role, entry, launch};
+use crate::kind::ClusterKind;
 use crate::lab::Options;
 use crate::products;
 use select::Selection;
@@ -46,7 +46,7 @@ pub struct Test {
     /// The name, a claim.
     pub name: &'static str,
     /// The control planes that it runs on, each for itself; handed over in [`Options`].
-    pub on: &'static [ControlPlaneKind],
+    pub on: &'static [ClusterKind],
     /// Says why this machine cannot run it; `None` when it can.
     pub skip: fn() -> Option<String>,
     /// The test; it starts its own [`crate::Lab`].
@@ -57,7 +57,7 @@ pub struct Test {
 #[derive(Clone, Copy)]
 struct Case<'a> {
     test: &'a Test,
-    on: ControlPlaneKind,
+    on: ClusterKind,
 }
 
 impl Case<'_> {
@@ -84,7 +84,7 @@ static NO_NAMESPACES: LazyLock<Option<String>> = LazyLock::new(|| {
 });
 
 fn cases(tests: &[Test]) -> impl Iterator<Item = Case<'_>> {
-    let each = |test| move |on: &ControlPlaneKind| Case { test, on: *on };
+    let each = |test| move |on: &ClusterKind| Case { test, on: *on };
     tests.iter().flat_map(move |test| test.on.iter().map(each(test)))
 }
 
@@ -143,7 +143,7 @@ fn outer(tests: &[Test], proving_rights: bool) -> Result<ExitCode> {
     rights::report(&log)?;
     let real = ran
         .iter()
-        .any(|(case, verdict)| case.on != ControlPlaneKind::Embedded && *verdict == Verdict::Passed);
+        .any(|(case, verdict)| case.on != ClusterKind::Embedded && *verdict == Verdict::Passed);
     let proven = match proving_rights && whole && failed == 0 && real {
         true => rights::prove(&log),
         false => Ok(()),
@@ -163,7 +163,7 @@ fn outer(tests: &[Test], proving_rights: bool) -> Result<ExitCode> {
 
 /// Says how many passed on each control plane.
 fn per_control_plane(ran: &[(Case<'_>, Verdict)]) {
-    let mut passed: BTreeMap<ControlPlaneKind, (usize, usize)> = BTreeMap::new();
+    let mut passed: BTreeMap<ClusterKind, (usize, usize)> = BTreeMap::new();
     for (case, verdict) in ran.iter().filter(|(_, verdict)| *verdict != Verdict::Skipped) {
         let (good, all) = passed.entry(case.on).or_default();
         *good += usize::from(*verdict == Verdict::Passed);
@@ -181,7 +181,7 @@ fn per_control_plane(ran: &[(Case<'_>, Verdict)]) {
 /// What all tests need, made once.
 struct Runner<'a> {
     /// Why a control plane could not be made.
-    broken: BTreeMap<ControlPlaneKind, String>,
+    broken: BTreeMap<ClusterKind, String>,
     image: PathBuf,
     rights: &'a Path,
 }
@@ -196,7 +196,7 @@ impl<'a> Runner<'a> {
             .collect::<std::collections::BTreeSet<_>>()
         {
             let mut prepared = on.prepare();
-            if let ControlPlaneKind::Real(_) = on
+            if let ClusterKind::Real(_) = on
                 && prepared.is_ok()
             {
                 prepared = products::image().map(|archive| image = archive);
@@ -258,7 +258,7 @@ fn inside_one(inside: Inside, tests: &[Test]) -> Result<ExitCode> {
     };
     let foreign = std::env::var_os(BINARIES).map(PathBuf::from);
     let options = Options {
-        control_plane: case.on,
+        cluster: case.on,
         image: std::env::var_os(IMAGE)
             .map(PathBuf::from)
             .filter(|path| !path.as_os_str().is_empty()),

@@ -15,10 +15,11 @@ use tokio_util::task::TaskTracker;
 use crate::agent::{Agent, Programs, Shared};
 use crate::client::HttpClient;
 use crate::cluster::Cluster;
-use crate::control_plane::{ControlPlane, ControlPlaneKind};
+use crate::control_plane::ControlPlane;
 use crate::entry::Inside;
 use crate::envtest;
 use crate::faults::Faults;
+use crate::kind::ClusterKind;
 use crate::proxy;
 use crate::real::{self, Parts, Proxy, RealNodes};
 use crate::router::{Router, RouterKind};
@@ -39,8 +40,8 @@ pub struct Options {
     pub programs: Programs,
     /// How long after a node died the control plane notices; 40 s on a real cluster.
     pub node_monitor_grace: Duration,
-    /// Who stores the objects.
-    pub control_plane: ControlPlaneKind,
+    /// What it is made of.
+    pub cluster: ClusterKind,
     /// Whether the pods reach it through the fault proxy, see [`Lab::faults`]; not on real nodes.
     pub faults: bool,
     /// The product's image as an OCI archive, for real nodes.
@@ -56,7 +57,7 @@ impl Options {
             router: RouterKind::Auto,
             programs,
             node_monitor_grace: Duration::from_secs(5),
-            control_plane: ControlPlaneKind::Embedded,
+            cluster: ClusterKind::Embedded,
             faults: false,
             image: None,
         }
@@ -94,13 +95,13 @@ impl Lab {
         for folder in ["netns", "logs", "pods", "router"] {
             fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot use {}", dir.display()))?;
         }
-        let real = match options.control_plane {
-            ControlPlaneKind::Real(proxy) => Some(proxy),
+        let real = match options.cluster {
+            ClusterKind::Real(proxy) => Some(proxy),
             _ => None,
         };
         let topology = Topology::create(&dir.join("netns"), options.nodes, real.is_some()).await?;
         let names: Vec<String> = topology.nodes.iter().map(|node| node.name.clone()).collect();
-        let control_plane = ControlPlane::start(options.control_plane, &dir, listener, &names).await?;
+        let control_plane = ControlPlane::start(options.cluster, &dir, listener, &names).await?;
         let client = control_plane.client();
         let many_users = many_users();
         let router = Router::start(options.router, &topology.router, &dir.join("router"), many_users).await?;

@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, WatchEvent, WatchParams};
 use metallb_lab::harness::{Test, main as run};
-use metallb_lab::{ControlPlaneKind, Inside, Lab, Options, RouterKind, Steps};
+use metallb_lab::{ClusterKind, Inside, Lab, Options, RouterKind, Steps};
 use metallb_net::{Instruction, PacketSocket};
 use serde_json::json;
 
@@ -36,7 +36,7 @@ const SENDER: std::ops::Range<usize> = 28..32;
 fn main() -> ExitCode {
     run(&[Test {
         name: "latency",
-        on: ControlPlaneKind::EMBEDDED,
+        on: ClusterKind::EMBEDDED,
         skip: || None,
         body: latency,
     }])

@@ -17,7 +17,7 @@ use kube::api::{DeleteParams, DynamicObject, PostParams};
 use kube::{Api, Client};
 use metallb_api::MetalLB;
 use metallb_lab::harness::{Test, main as run};
-use metallb_lab::{ControlPlaneKind, Inside, Lab, Options, RouterKind, Steps, wait_for};
+use metallb_lab::{ClusterKind, Inside, Lab, Options, RouterKind, Steps, wait_for};
 use metallb_manifests::{Environment, Object, desired};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ const AT_A_TIME: usize = 16;
 fn main() -> ExitCode {
     run(&[Test {
         name: "operator",
-        on: ControlPlaneKind::ALL,
+        on: ClusterKind::ALL,
         skip: || None,
         body: measure,
     }])

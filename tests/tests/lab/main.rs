@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use metallb_lab::ControlPlaneKind;
+use metallb_lab::ClusterKind;
 use metallb_lab::harness::{Test, main as run};
 use metallb_tests::{faults, path, schemas};
 
@@ -12,31 +12,31 @@ fn main() -> ExitCode {
     run(&[
         Test {
             name: "the_whole_path_works_with_the_built_in_router",
-            on: ControlPlaneKind::EMBEDDED,
+            on: ClusterKind::EMBEDDED,
             skip: || None,
             body: path::with_builtin,
         },
         Test {
             name: "restarts_move_no_address",
-            on: ControlPlaneKind::EMBEDDED,
+            on: ClusterKind::EMBEDDED,
             skip: || None,
             body: faults::restarts,
         },
         Test {
             name: "malformed_objects_stop_no_component",
-            on: ControlPlaneKind::EMBEDDED,
+            on: ClusterKind::EMBEDDED,
             skip: || None,
             body: faults::malformed_objects,
         },
         Test {
             name: "the_operator_repairs_what_is_changed_behind_its_back",
-            on: ControlPlaneKind::EMBEDDED,
+            on: ClusterKind::EMBEDDED,
             skip: || None,
             body: faults::drift,
         },
         Test {
             name: "every_field_is_judged_as_tabulated",
-            on: ControlPlaneKind::EMBEDDED,
+            on: ClusterKind::EMBEDDED,
             skip: || None,
             body: schemas::fields,
         },

@@ -13,20 +13,20 @@ mod world;
 
 use std::process::ExitCode;
 
-use metallb_lab::ControlPlaneKind;
+use metallb_lab::ClusterKind;
 use metallb_lab::harness::{Test, main as run};
 
 fn main() -> ExitCode {
     run(&[
         Test {
             name: "random_faults_break_no_promise",
-            on: ControlPlaneKind::BOTH,
+            on: ClusterKind::BOTH,
             skip: || None,
             body: chaos::random_faults,
         },
         Test {
             name: "requests_are_few_and_each_fault_is_survived",
-            on: ControlPlaneKind::BOTH,
+            on: ClusterKind::BOTH,
             skip: || None,
             body: faults::one_by_one,
         },

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use metallb_lab::faults::Faults;
-use metallb_lab::{Addresses, ControlPlaneKind, Inside, Lab, Options, RouterKind, Steps};
+use metallb_lab::{Addresses, ClusterKind, Inside, Lab, Options, RouterKind, Steps};
 use serde_json::{Value, json};
 
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
@@ -65,7 +65,7 @@ impl World {
             lab,
             faults,
             pinned,
-            real: options.control_plane != ControlPlaneKind::Embedded,
+            real: options.cluster != ClusterKind::Embedded,
         })
     }
 

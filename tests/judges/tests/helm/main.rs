@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use metallb_judges::tools::{self, HELM};
 use metallb_lab::harness::{Test, main as run};
-use metallb_lab::{ControlPlaneKind, Lab};
+use metallb_lab::{ClusterKind, Lab};
 use metallb_tests::Outcome;
 
 const NAMESPACE: &str = "metallb-system";
@@ -19,19 +19,19 @@ fn main() -> ExitCode {
     run(&[
         Test {
             name: "what_every_mode_renders_is_accepted",
-            on: ControlPlaneKind::REAL,
+            on: ClusterKind::REAL,
             skip: || HELM.obstacle(),
             body: server::accepts,
         },
         Test {
             name: "a_release_is_installed_upgraded_rolled_back_and_uninstalled",
-            on: ControlPlaneKind::EMBEDDED_AND_NODES,
+            on: ClusterKind::EMBEDDED_AND_NODES,
             skip: || HELM.obstacle(),
             body: release::whole_life,
         },
         Test {
             name: "the_operator_is_installed_and_uninstalled",
-            on: ControlPlaneKind::EMBEDDED_AND_NODES,
+            on: ClusterKind::EMBEDDED_AND_NODES,
             skip: || HELM.obstacle(),
             body: operator::whole_life,
         },

@@ -17,7 +17,7 @@ mod tokens;
 
 use std::process::ExitCode;
 
-use metallb_lab::ControlPlaneKind;
+use metallb_lab::ClusterKind;
 use metallb_lab::harness::{Test, main as run};
 use metallb_tests::schemas;
 
@@ -25,85 +25,85 @@ fn main() -> ExitCode {
     run(&[
         Test {
             name: "every_field_is_judged_as_tabulated",
-            on: ControlPlaneKind::REAL,
+            on: ClusterKind::REAL,
             skip: || None,
             body: schemas::fields,
         },
         Test {
             name: "the_manifests_are_accepted_without_a_warning",
-            on: ControlPlaneKind::REAL,
+            on: ClusterKind::REAL,
             skip: || None,
             body: schemas::manifests,
         },
         Test {
             name: "every_rule_refuses_its_example_in_a_cluster",
-            on: ControlPlaneKind::NEWEST,
+            on: ClusterKind::NEWEST,
             skip: || None,
             body: rules::refusals,
         },
         Test {
             name: "field_managers_leave_each_other_alone",
-            on: ControlPlaneKind::REAL,
+            on: ClusterKind::REAL,
             skip: || None,
             body: managers::leave_each_other_alone,
         },
         Test {
             name: "the_operator_works_as_olm_installs_it",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: || None,
             body: olm::installed::by_olm,
         },
         Test {
             name: "kubectl_shows_what_people_want_to_know",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: kubectl::obstacle,
             body: kubectl::outputs,
         },
         Test {
             name: "the_manifests_are_applied_by_kubectl_as_often_as_one_likes",
-            on: ControlPlaneKind::NEWEST,
+            on: ClusterKind::NEWEST,
             skip: kubectl::obstacle,
             body: doors::plain,
         },
         Test {
             name: "deleting_a_manifest_takes_away_what_it_made",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: kubectl::obstacle,
             body: deletion::of_the_files,
         },
         Test {
             name: "the_manifests_without_an_operator_give_way_to_it_and_come_back",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: kubectl::obstacle,
             body: migration::there_and_back,
         },
         Test {
             name: "deleting_the_operator_before_its_resource_ends",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: kubectl::obstacle,
             body: deletion::of_the_operator,
         },
         Test {
             name: "deleting_everything_at_once_ends",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: kubectl::obstacle,
             body: deletion::of_everything,
         },
         Test {
             name: "metrics_are_given_to_those_who_may_read_them",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: || None,
             body: scrape::by_rights,
         },
         Test {
             name: "tokens_die_with_their_pods",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: || None,
             body: tokens::die_with_their_pods,
         },
         Test {
             name: "a_thousand_services_and_fifty_nodes_are_borne",
-            on: ControlPlaneKind::NEWEST,
+            on: ClusterKind::NEWEST,
             skip: || None,
             body: limits::many,
         },

@@ -6,26 +6,26 @@ mod upgrade;
 
 use std::process::ExitCode;
 
-use metallb_lab::ControlPlaneKind;
+use metallb_lab::ClusterKind;
 use metallb_lab::harness::{Test, main as run};
 
 fn main() -> ExitCode {
     run(&[
         Test {
             name: "the_plain_manifest_leads_to_answers_and_goes_again",
-            on: ControlPlaneKind::NODES_BOTH,
+            on: ClusterKind::NODES_BOTH,
             skip: || None,
             body: doors::plain,
         },
         Test {
             name: "pods_can_do_what_they_must_and_no_more",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: || None,
             body: rights::of_processes,
         },
         Test {
             name: "neither_a_restart_nor_an_upgrade_loses_a_request",
-            on: ControlPlaneKind::NODES,
+            on: ClusterKind::NODES,
             skip: || None,
             body: upgrade::under_load,
         },
