@@ -1,15 +1,19 @@
 //! The image without a container engine: its root file system is laid out by the very script that the Dockerfile calls,
 //! and the programs run in it as another user, with nothing else of this machine.
 //!
-//! The program here is the one that tests are built with. If it is linked to libraries, those come along; the image's
-//! own is static. `.ci/image` builds that one and measures it.
+//! The program is the one that tests are built with, and the libraries that it is linked to come along; or the one that
+//! ships, which is static and has none: `METALLB_PROGRAM=$(.ci/program)`, as in `.ci/run image`.
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
 use std::{
     fs,
+    io::Read,
+    net::{Ipv4Addr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Output},
+    thread,
+    time::{Duration, Instant},
 };
 
 use metallb_test_runner::{main as run_tests, skip, tests};
@@ -21,6 +25,7 @@ fn main() -> ExitCode {
         the_image_is_bare_and_runs_as_nobody,
         licences_and_bill_of_materials_are_in_the_image,
         every_program_runs_in_the_image_as_nobody_on_a_read_only_root,
+        names_are_resolved_by_hosts_file_and_by_dns,
     ])
 }
 
@@ -49,12 +54,17 @@ fn instruction(wanted: &str) -> String {
     argument.clone()
 }
 
+/// The program that ships, if whoever runs this has built it.
+fn shipped() -> Option<PathBuf> {
+    std::env::var_os("METALLB_PROGRAM").map(PathBuf::from)
+}
+
 /// Lays the root out in a folder that other users can enter.
 fn lay_out() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("rootfs");
     let laid = Command::new(workspace().join(".ci/rootfs"))
-        .arg(env!("CARGO_BIN_EXE_metallb"))
+        .arg(shipped().unwrap_or_else(|| env!("CARGO_BIN_EXE_metallb").into()))
         .arg(&root)
         .output()
         .unwrap();
@@ -65,11 +75,13 @@ fn lay_out() -> tempfile::TempDir {
         .status()
         .unwrap();
     assert!(open.success());
-    libraries(&root);
+    if shipped().is_none() {
+        libraries(&root);
+    }
     dir
 }
 
-/// Adds the libraries of a program that is not static.
+/// Adds the libraries of the program that tests are built with.
 fn libraries(root: &Path) {
     let output = Command::new("ldd").arg(env!("CARGO_BIN_EXE_metallb")).output().unwrap();
     for word in String::from_utf8_lossy(&output.stdout)
@@ -84,21 +96,30 @@ fn libraries(root: &Path) {
 
 /// Runs a program of the image as the Dockerfile's user, the root read-only.
 fn run(root: &Path, program: &str, args: &[&str]) -> Output {
-    let script = r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && root=$1 user=$2 && shift 2 &&
-        exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin OPERATOR_NAMESPACE=metallb-system CONTROLLER_IMAGE=a SPEAKER_IMAGE=a FRR_IMAGE=a METALLB_NODE_NAME=n \
+    command(root, "A=b", program).args(args).output().unwrap()
+}
+
+/// The same, with one more variable, to be started.
+fn command(root: &Path, variable: &str, program: &str) -> Command {
+    // With devices, as every container has them: where random bytes come from, for one.
+    let script = r#"mkdir -p "$1/dev" && mount --bind "$1" "$1" && mount --rbind /dev "$1/dev" &&
+        mount -o remount,bind,ro "$1" && root=$1 user=$2 variable=$3 && shift 3 &&
+        exec env -i "$variable" PATH=/usr/sbin:/usr/bin:/sbin:/bin OPERATOR_NAMESPACE=metallb-system METALLB_NAMESPACE=metallb-system METALLB_POD_NAME=p CONTROLLER_IMAGE=a SPEAKER_IMAGE=a FRR_IMAGE=a METALLB_NODE_NAME=n \
         chroot --userspec="$user" "$root" "$@""#;
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "sh", "-ec", script, "sh"])
         .arg(root)
-        .arg(instruction("USER"))
-        .arg(program);
-    command.args(args).output().unwrap()
+        .args([&instruction("USER"), variable, program]);
+    command
 }
 
-fn is_root() -> bool {
+/// Skips the test that calls it where no root can be changed.
+fn needs_root() {
     let output = Command::new("id").arg("-u").output().unwrap();
-    output.stdout == b"0\n"
+    if output.stdout != b"0\n" {
+        skip("changing the root needs root");
+    }
 }
 
 fn the_image_is_bare_and_runs_as_nobody() {
@@ -162,9 +183,7 @@ fn licences_and_bill_of_materials_are_in_the_image() {
 }
 
 fn every_program_runs_in_the_image_as_nobody_on_a_read_only_root() {
-    if !is_root() {
-        skip("changing the root needs root");
-    }
+    needs_root();
     let dir = lay_out();
     let root = dir.path().join("rootfs");
     for program in ["/manager", "/controller", "/speaker"] {
@@ -189,4 +208,97 @@ fn every_program_runs_in_the_image_as_nobody_on_a_read_only_root() {
     }
     let unknown = run(&root, "/metallb", &[]);
     assert_eq!(unknown.status.code(), Some(2));
+}
+
+/// Of the loopback network, so that the ports of this machine's own services are free here.
+const HERE: Ipv4Addr = Ipv4Addr::new(127, 66, 0, 1);
+
+/// Answers every question for an IPv4 address with [`HERE`], and every other one with nothing, for as long as tests run.
+fn name_server() {
+    let socket = UdpSocket::bind((HERE, 53)).unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+            // RFC 1035 §4.1: a header of twelve bytes, then the question: labels up to an empty one, type, class.
+            let name = 12 + buffer[12..length].iter().position(|byte| *byte == 0).unwrap();
+            let question = buffer[12..name + 5].to_vec();
+            let address = buffer[name + 1..name + 3] == [0, 1];
+            let mut answer = buffer[..2].to_vec();
+            answer.extend([0x81, 0x80, 0, 1, 0, u8::from(address), 0, 0, 0, 0]);
+            answer.extend(question);
+            if address {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                answer.extend(HERE.octets());
+            }
+            socket.send_to(&answer, client).unwrap();
+        }
+    });
+}
+
+/// The first line that a program of the image sends to the API server at this name.
+fn request(root: &Path, program: &str, host: &str) -> String {
+    let server = TcpListener::bind((HERE, 0)).unwrap();
+    let port = server.local_addr().unwrap().port();
+    let config = format!(
+        r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{{"name": "u", "user": {{}}}}],
+            "contexts": [{{"name": "c", "context": {{"cluster": "k", "user": "u"}}}}],
+            "clusters": [{{"name": "k", "cluster": {{"server": "http://{host}:{port}", "certificate-authority": "/ca.crt"}}}}]}}"#
+    );
+    fs::write(root.join("kubeconfig"), config).unwrap();
+    // An authority is always given in a cluster; the image has none of its own.
+    let authority = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap().cert;
+    fs::write(root.join("ca.crt"), authority.pem()).unwrap();
+    let path = root.join("log");
+    let log = fs::File::create(&path).unwrap();
+    let mut started = command(root, "KUBECONFIG=/kubeconfig", program)
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    server.set_nonblocking(true).unwrap();
+    let began = Instant::now();
+    let mut connection = loop {
+        match server.accept() {
+            Ok((connection, _)) => break connection,
+            Err(_) if began.elapsed() < Duration::from_secs(60) => thread::sleep(Duration::from_millis(20)),
+            Err(error) => panic!(
+                "{program} does not reach {host}: {error}, {:?}: {}",
+                started.try_wait(),
+                fs::read_to_string(path).unwrap()
+            ),
+        }
+    };
+    connection.set_nonblocking(false).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut buffer = [0; 1024];
+    let length = connection.read(&mut buffer).unwrap();
+    started.kill().unwrap();
+    started.wait().unwrap();
+    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The API server may be known by a name: from `/etc/hosts`, as kubelet mounts it, or from the cluster's DNS. A static
+/// program finds no library there that would look names up for it.
+fn names_are_resolved_by_hosts_file_and_by_dns() {
+    needs_root();
+    let dir = lay_out();
+    let root = dir.path().join("rootfs");
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/hosts"), format!("{HERE} api.in-hosts\n")).unwrap();
+    fs::write(
+        root.join("etc/resolv.conf"),
+        format!("nameserver {HERE}\nsearch svc.test\noptions ndots:5\n"),
+    )
+    .unwrap();
+    name_server();
+    for program in ["/manager", "/controller", "/speaker"] {
+        for host in ["api.in-hosts", "kubernetes.default.svc"] {
+            let line = request(&root, program, host);
+            assert!(
+                line.contains(" /api") && line.ends_with("HTTP/1.1"),
+                "{program}, {host}: {line}"
+            );
+        }
+    }
 }
