@@ -215,6 +215,8 @@ pub(crate) struct Cluster {
     pub(crate) waiting: BTreeMap<String, (String, usize)>,
     /// How often users have written each Service since all was settled.
     pub(crate) edits: BTreeMap<String, usize>,
+    /// How often pools were edited since all was settled.
+    pub(crate) pool_edits: usize,
     /// How often all was settled.
     pub(crate) settlements: usize,
     /// Writes of each Service that the API server took.
@@ -244,6 +246,7 @@ impl Cluster {
             overwritten: BTreeSet::new(),
             waiting: BTreeMap::new(),
             edits: BTreeMap::new(),
+            pool_edits: 0,
             settlements: 0,
             writes_of: BTreeMap::new(),
             limbo: Vec::new(),
@@ -432,6 +435,7 @@ impl Cluster {
             }
         }
         self.pools.clone_from(&pools);
+        self.pool_edits += 1;
         let accepted = Arc::new(Accepted {
             pools,
             ..Accepted::default()
