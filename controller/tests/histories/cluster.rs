@@ -13,7 +13,8 @@ use metallb_config::{AddressRange, Namespaces, Pool, ServiceAllocation};
 use metallb_controller::engine::{Accepted, Action, Engine, Event};
 use metallb_ipam::Key;
 
-pub(crate) const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+/// More Services than addresses.
+pub(crate) const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 pub(crate) const POOLS: usize = 8;
 
 /// What another load balancer writes; no pool has it.

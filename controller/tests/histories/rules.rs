@@ -161,7 +161,7 @@ pub(crate) fn check_settled(cluster: &mut Cluster) {
     cluster.pool_edits = 0;
     let shares = |service: &&Service| note(service, "allow-shared-ip").is_some();
     let sharers = cluster.services.values().filter(shares).map(ResourceExt::name_any);
-    let before = cluster.sharers.iter().filter(|name| cluster.denied.contains(*name));
+    let before = cluster.sharers.iter().filter(|_| !cluster.denied.is_empty());
     cluster.sharers = sharers.chain(before.cloned()).collect();
 }
 
