@@ -13,7 +13,8 @@ use metallb_config::{AddressRange, Namespaces, Pool, ServiceAllocation};
 use metallb_controller::engine::{Accepted, Action, Engine, Event};
 use metallb_ipam::Key;
 
-pub(crate) const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+/// More Services than addresses.
+pub(crate) const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 pub(crate) const POOLS: usize = 8;
 
 /// What another load balancer writes; no pool has it.
@@ -215,6 +216,8 @@ pub(crate) struct Cluster {
     pub(crate) waiting: BTreeMap<String, (String, usize)>,
     /// How often users have written each Service since all was settled.
     pub(crate) edits: BTreeMap<String, usize>,
+    /// How often pools were edited since all was settled.
+    pub(crate) pool_edits: usize,
     /// How often all was settled.
     pub(crate) settlements: usize,
     /// Writes of each Service that the API server took.
@@ -244,6 +247,7 @@ impl Cluster {
             overwritten: BTreeSet::new(),
             waiting: BTreeMap::new(),
             edits: BTreeMap::new(),
+            pool_edits: 0,
             settlements: 0,
             writes_of: BTreeMap::new(),
             limbo: Vec::new(),
@@ -432,6 +436,7 @@ impl Cluster {
             }
         }
         self.pools.clone_from(&pools);
+        self.pool_edits += 1;
         let accepted = Arc::new(Accepted {
             pools,
             ..Accepted::default()

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 /// Histories that are played every time; they take seconds.
-const HISTORIES: u64 = 512;
+const HISTORIES: u64 = 256;
 /// Writes of one Service in a minute in which somebody else overwrites them.
 const PATIENT: usize = 20;
 
@@ -96,16 +96,16 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
 fn step() -> impl Strategy<Value = Step> {
     let name = 0..cluster::NAMES.len();
     prop_oneof![
-        8 => (name.clone(), shape()).prop_map(|(name, shape)| Step::Put(name, shape)),
+        12 => (name.clone(), shape()).prop_map(|(name, shape)| Step::Put(name, shape)),
         3 => name.clone().prop_map(Step::Delete),
         1 => name.clone().prop_map(Step::Recreate),
         2 => (name.clone(), any::<bool>()).prop_map(|(name, empties)| Step::Overwrite(name, empties)),
         1 => name.clone().prop_map(Step::Deny),
-        2 => (name.clone(), shape()).prop_map(|(name, shape)| Step::Leave(name, shape)),
+        3 => (name.clone(), shape()).prop_map(|(name, shape)| Step::Leave(name, shape)),
         1 => Just(Step::Allow),
         2 => any::<usize>().prop_map(Step::Land),
         2 => prop_oneof![Just(10_u64), Just(1_000), Just(5_000), Just(70_000)].prop_map(Step::Pass),
-        3 => prop::collection::vec(0..cluster::POOLS, 0..5).prop_map(Step::Pools),
+        4 => prop::collection::vec(0..cluster::POOLS, 0..5).prop_map(Step::Pools),
         8 => (0..2_usize, 1..6_usize).prop_map(|(replica, count)| Step::See(replica, count)),
         12 => any::<usize>().prop_map(Step::Work),
         8 => (any::<usize>(), fate()).prop_map(|(pick, fate)| Step::Finish(pick, fate)),
@@ -118,7 +118,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A fight takes longer than all the rest, so there is one in few histories.
 fn history() -> impl Strategy<Value = Vec<Step>> {
-    let steps = prop::collection::vec(step(), 1..80);
+    let steps = prop::collection::vec(step(), 1..120);
     let fight = prop_oneof![9 => Just(None), 1 => (0..cluster::NAMES.len()).prop_map(Some)];
     (steps, fight, any::<prop::sample::Index>()).prop_map(|(mut steps, fight, place)| {
         if let Some(name) = fight {

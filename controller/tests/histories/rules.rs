@@ -158,9 +158,10 @@ pub(crate) fn check_settled(cluster: &mut Cluster) {
     cluster.touched.retain(is_open);
     cluster.outlawed.clear();
     cluster.edits.clear();
+    cluster.pool_edits = 0;
     let shares = |service: &&Service| note(service, "allow-shared-ip").is_some();
     let sharers = cluster.services.values().filter(shares).map(ResourceExt::name_any);
-    let before = cluster.sharers.iter().filter(|name| cluster.denied.contains(*name));
+    let before = cluster.sharers.iter().filter(|_| !cluster.denied.is_empty());
     cluster.sharers = sharers.chain(before.cloned()).collect();
 }
 
@@ -176,6 +177,10 @@ fn asks_for(service: &Service) -> Option<String> {
 
 /// Whoever waited is not served after somebody who came later and asks for the same.
 fn check_turns(cluster: &Cluster) {
+    // Whoever was served by one edit, and lost that by the next before it was written, is behind those who wait.
+    if cluster.pool_edits > 1 {
+        return;
+    }
     let is_left_alone = |name: &String| !cluster.touched.contains(name) && !cluster.denied.contains(name);
     for (name, (asked, since)) in &cluster.waiting {
         let Some(service) = cluster.services.get(name).filter(|_| is_left_alone(name)) else {

@@ -132,9 +132,37 @@ impl Allocator {
             true => self.choose_among(&self.catalog.generic_with_room(request.families), key, request),
             false => self.choose_among(&self.catalog.generic(), key, request),
         };
-        self.choose_among(&self.pinned(request), key, request)
-            .or_else(generic)
-            .ok_or_else(|| Refusal::Exhausted(Vec::new()))
+        // What is in use stays, whichever pool comes first: all of it, or with a second family from its pool.
+        let home = self.at_home(key, request);
+        if let Some(home) = home.as_ref().filter(|home| is_complete(home, request)) {
+            return Ok(home.clone());
+        }
+        let found = self.choose_among(&self.pinned(request), key, request).or_else(generic);
+        // Else it makes room for a pair alone.
+        let found = match (found, home) {
+            (Some(found), _) if is_complete(&found, request) => Some(found),
+            (_, Some(home)) if request.policy == FamilyPolicy::PreferDualStack => Some(home),
+            (found, _) => found,
+        };
+        found.ok_or_else(|| Refusal::Exhausted(Vec::new()))
+    }
+
+    /// What a Service would have that keeps what it can of what it held before: that, and the second family from the same
+    /// pool.
+    fn at_home(&self, key: &Key, request: &Request) -> Option<Allocation> {
+        let may_stay = |ip: &&IpAddr| {
+            let family = Family::of(**ip);
+            request.families.includes(family) && self.check(key, request, &[**ip]).is_ok()
+        };
+        let stays = *request.prefer.iter().find(may_stay)?;
+        let pool = self.catalog.locate(stays)?.0;
+        let mut ips = vec![stays];
+        if request.families == Families::Dual {
+            ips.extend(self.pick(pool, Family::of(stays).other(), key, request));
+            ips.sort_by_key(|ip| Family::of(*ip));
+        }
+        let name = pool.name.clone();
+        Some(Allocation { pool: name, ips })
     }
 
     fn pinned<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = &'a PoolState> + Clone {
@@ -231,6 +259,11 @@ impl Allocator {
                 .collect(),
         )
     }
+}
+
+/// Tells whether this is all that a request can have.
+fn is_complete(allocation: &Allocation, request: &Request) -> bool {
+    request.families != Families::Dual || allocation.ips.len() == 2
 }
 
 impl Holder {

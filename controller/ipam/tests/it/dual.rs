@@ -1,7 +1,7 @@
 use metallb_ipam::Family;
 use metallb_ipam::FamilyPolicy::{PreferDualStack, RequireDualStack, SingleStack};
 
-use crate::world::{World, pool, svc};
+use crate::world::{World, pinned, pool, svc};
 
 fn p4() -> metallb_config::Pool {
     pool("P4", &["1.0.0.0/30"])
@@ -131,4 +131,34 @@ fn the_order_of_a_requested_pair_never_changes() {
     world.again("a");
     world.restart();
     assert_eq!((world.has("a"), world.writes.len()), ("fc02::3,2.0.0.3".into(), 1));
+}
+
+/// `p` is open to all, and `mine` comes before it for this namespace.
+fn before_mine(ranges: &[&str]) -> Vec<metallb_config::Pool> {
+    let mine = pinned(pool("mine", &["3.0.0.0/31", "fc03::/127"]), 1, &["default"]);
+    vec![pool("p", ranges), mine]
+}
+
+#[test]
+fn what_is_left_of_a_pair_stays_although_another_pool_comes_first() {
+    // CTL-119
+    let mut world = World::new(&[pool("p", &["2.0.0.0/31", "fc00::/127"])]);
+    world.put(svc("a").dual(PreferDualStack));
+    assert_eq!(world.has("a"), "2.0.0.0,fc00::");
+    let mine = pinned(pool("mine", &["3.0.0.0/31"]), 1, &["default"]);
+    world.pools(&[pool("p", &["2.0.0.0/31"]), mine]);
+    assert_eq!(world.has("a"), "2.0.0.0");
+}
+
+#[test]
+fn who_changes_between_one_family_and_two_stays_although_another_pool_comes_first() {
+    // CTL-121 CTL-122
+    let both = ["2.0.0.0/31", "fc00::/127"];
+    let mut world = World::new(&[pool("p", &both)]);
+    world.put(svc("a").dual(RequireDualStack));
+    world.pools(&before_mine(&both));
+    world.put(svc("a"));
+    assert_eq!(world.has("a"), "2.0.0.0");
+    world.put(svc("a").dual(RequireDualStack));
+    assert_eq!(world.has("a"), "2.0.0.0,fc00::");
 }
