@@ -15,12 +15,13 @@ pub(crate) const KUBERNETES_SERVICE: &str = "10.96.0.1";
 /// Who the tokens of service accounts are from.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// Those of the controller-manager that make sense without kubelets, cloud and volumes. Nodes are left out: the lab
-/// says itself when one died, and does not wait 40 s for it.
-const CONTROLLERS: [&str; 15] = [
+/// says itself when one died, and does not wait 40 s for it. Older API servers find webhooks by Endpoints.
+const CONTROLLERS: [&str; 16] = [
     "clusterrole-aggregation-controller",
     "daemonset-controller",
     "deployment-controller",
     "disruption-controller",
+    "endpoints-controller",
     "endpointslice-controller",
     "endpointslice-mirroring-controller",
     "garbage-collector-controller",
