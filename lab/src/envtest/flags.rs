@@ -18,12 +18,13 @@ const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const NODE_GRACE: &str = "6s";
 const TOLERATION_SECONDS: u8 = 2;
 /// Those of the controller-manager that make sense without kubelets, cloud and volumes. Nodes are left out: the lab
-/// says itself when one died, and does not wait 40 s for it.
-const CONTROLLERS: [&str; 15] = [
+/// says itself when one died, and does not wait 40 s for it. Older API servers find webhooks by Endpoints.
+const CONTROLLERS: [&str; 16] = [
     "clusterrole-aggregation-controller",
     "daemonset-controller",
     "deployment-controller",
     "disruption-controller",
+    "endpoints-controller",
     "endpointslice-controller",
     "endpointslice-mirroring-controller",
     "garbage-collector-controller",

@@ -159,24 +159,24 @@ fn probe(path: &str, port: u16, host: Option<&str>, (initial_delay, period): (i3
 /// Upstream's seconds between two probes.
 const PERIOD: i32 = 10;
 
-/// When readiness is asked first, and how often: users wait for it, and the API server refuses what webhooks judge until
-/// one of them is known to be ready.
-const READINESS: (i32, i32) = (1, 2);
+/// Seconds between two looks at who serves webhooks: until one is known to be ready, the API server refuses what they
+/// judge.
+const EAGER_PERIOD: i32 = 2;
 
-/// Gives the container both probes; liveness, after `delay` seconds, at upstream's times.
+/// Gives the container both probes, the first after `delay` seconds and then with upstream's times.
 pub(crate) fn probed(container: Container, port: u16, host: Option<&str>, delay: i32) -> Container {
     Container {
         liveness_probe: Some(probe("/healthz", port, host, (delay, PERIOD))),
-        readiness_probe: Some(probe("/readyz", port, host, READINESS)),
+        readiness_probe: Some(probe("/readyz", port, host, (delay, PERIOD))),
         ..container
     }
 }
 
-/// Gives somebody else's container both probes at upstream's times.
-pub(crate) fn probed_as_upstream(container: Container, port: u16, host: Option<&str>, delay: i32) -> Container {
+/// Gives a container whose readiness is waited for both probes.
+pub(crate) fn probed_eagerly(container: Container, port: u16, delay: i32) -> Container {
     Container {
-        readiness_probe: Some(probe("/readyz", port, host, (delay, PERIOD))),
-        ..probed(container, port, host, delay)
+        readiness_probe: Some(probe("/readyz", port, None, (delay, EAGER_PERIOD))),
+        ..probed(container, port, None, delay)
     }
 }
 

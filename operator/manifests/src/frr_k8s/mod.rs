@@ -18,8 +18,8 @@ use crate::{
     object::meta,
     openshift,
     pod::{
-        confined, empty_volume, field_env, labels, mount, node_selector, place, port, probed_as_upstream, seccomp,
-        secret_volume, selector, template_meta,
+        confined, empty_volume, field_env, labels, mount, node_selector, place, port, probed, seccomp, secret_volume,
+        selector, template_meta,
     },
     speaker::tolerations,
     strategy,
@@ -148,7 +148,7 @@ fn container(context: &Context<'_>) -> Container {
         volume_mounts: Some(mounts),
         ..Container::default()
     };
-    probed_as_upstream(
+    probed(
         container,
         HEALTH_PORT,
         Some("127.0.0.1"),

@@ -150,6 +150,23 @@ fn no_ca_bundle_is_shipped() {
 }
 
 #[test]
+fn who_serves_webhooks_is_known_to_be_ready_within_seconds() {
+    for name in [
+        "Deployment/metallb-operator-controller-manager",
+        "Deployment/metallb-operator-webhook-server",
+    ] {
+        let container = &find(name)["spec"]["template"]["spec"]["containers"][0];
+        let probe = &container["readinessProbe"];
+        assert_eq!(
+            (&probe["initialDelaySeconds"], &probe["periodSeconds"]),
+            (&json!(1), &json!(2)),
+            "{name}"
+        );
+        assert_eq!(container["livenessProbe"]["periodSeconds"], 10, "{name}");
+    }
+}
+
+#[test]
 fn the_webhook_server_serves_webhooks_only() {
     let spec = &find("Deployment/metallb-operator-webhook-server")["spec"]["template"]["spec"];
     let container = &spec["containers"][0];
