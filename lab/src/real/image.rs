@@ -77,8 +77,8 @@ fn layer(program: &Path) -> Result<Vec<u8>> {
         // Whatever a distribution has behind links: the interpreter is called by its old place.
         let name = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with("ld-linux") && !library.starts_with("/lib64") {
-            append(&mut tar, &format!("lib64/{name}"), &fs::read(&library)?, 0o755)?;
-            append(&mut tar, &format!("lib/{name}"), &fs::read(&library)?, 0o755)?;
+            append(&mut tar, format!("lib64/{name}"), &fs::read(&library)?, 0o755)?;
+            append(&mut tar, format!("lib/{name}"), &fs::read(&library)?, 0o755)?;
         }
     }
     Ok(tar.into_inner()?)
