@@ -46,7 +46,9 @@ pub(crate) fn pin(work: &Path) -> Result<()> {
 /// # Errors
 /// When there are no sources here, or the build fails; its messages are shown.
 pub(crate) fn image() -> Result<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("/"));
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or_else(|| Path::new("/"));
     let script = workspace.join(".ci/image");
     ensure!(
         script.is_file(),
