@@ -9,7 +9,7 @@ use metallb_lab_api::ApiServer;
 
 use crate::envtest::Envtest;
 use crate::kind::{ClusterKind, NODES_VERSION};
-use crate::topology::{API_ADDRESS, LAB};
+use crate::topology::{API_ADDRESS, Families, LAB};
 
 /// A running control plane. All that the lab asks of one is here, so that another kind can take its place.
 pub(crate) enum ControlPlane {
@@ -21,13 +21,19 @@ pub(crate) enum ControlPlane {
 
 impl ControlPlane {
     /// Starts the chosen kind, with credentials for the `nodes` if these are real; `outside` is a listener of the machine.
-    pub(crate) async fn start(kind: ClusterKind, dir: &Path, outside: TcpListener, nodes: &[String]) -> Result<Self> {
-        let (version, nodes) = match kind {
+    pub(crate) async fn start(
+        kind: ClusterKind,
+        dir: &Path,
+        outside: TcpListener,
+        nodes: &[String],
+        families: Families,
+    ) -> Result<Self> {
+        let started = match kind {
             ClusterKind::Embedded => return Self::embedded(dir, outside).await,
-            ClusterKind::Envtest(version) => (version, &[][..]),
-            ClusterKind::Real(_) => (NODES_VERSION, nodes),
+            ClusterKind::Envtest(version) => Envtest::start(dir, outside, version, &[], Families::Both).await,
+            ClusterKind::Real(_) => Envtest::start(dir, outside, NODES_VERSION, nodes, families).await,
         };
-        Envtest::start(dir, outside, version, nodes).await.map(Self::Envtest)
+        started.map(Self::Envtest)
     }
 
     /// Starts the in-memory API server on the host's loopback and on the lab's bridge.

@@ -23,7 +23,7 @@ use crate::kind::ClusterKind;
 use crate::proxy;
 use crate::real::{self, Parts, Proxy, RealNodes};
 use crate::router::{Router, RouterKind};
-use crate::topology::{FAULTS_ADDRESS, Topology};
+use crate::topology::{FAULTS_ADDRESS, Families, Topology};
 use crate::workloads::{self, nodes};
 
 /// How long the pods may take to end before the kernel ends them.
@@ -46,6 +46,8 @@ pub struct Options {
     pub faults: bool,
     /// The product's image as an OCI archive, for real nodes.
     pub image: Option<PathBuf>,
+    /// The addresses of real nodes.
+    pub families: Families,
 }
 
 impl Options {
@@ -60,6 +62,7 @@ impl Options {
             cluster: ClusterKind::Embedded,
             faults: false,
             image: None,
+            families: Families::default(),
         }
     }
 }
@@ -99,9 +102,10 @@ impl Lab {
             ClusterKind::Real(proxy) => Some(proxy),
             _ => None,
         };
-        let topology = Topology::create(&dir.join("netns"), options.nodes, real.is_some()).await?;
+        let families = real.map(|_| options.families);
+        let topology = Topology::create(&dir.join("netns"), options.nodes, families).await?;
         let names: Vec<String> = topology.nodes.iter().map(|node| node.name.clone()).collect();
-        let control_plane = ControlPlane::start(options.cluster, &dir, listener, &names).await?;
+        let control_plane = ControlPlane::start(options.cluster, &dir, listener, &names, options.families).await?;
         let client = control_plane.client();
         let many_users = many_users();
         let router = Router::start(options.router, &topology.router, &dir.join("router"), many_users).await?;
@@ -152,6 +156,7 @@ impl Lab {
             dir: &self.dir,
             programs: self.control_plane.programs().context("no programs of Kubernetes")?,
             proxy,
+            families: options.families,
             product: options.image.as_deref().context("no image for real nodes")?,
             lab: &options.programs.lab,
             kubeconfig: &|who| envtest::kubeconfig_of(&self.dir, who),

@@ -37,4 +37,4 @@ pub use net::{NetError, Netns};
 pub use real::Proxy;
 pub use router::{Router, RouterKind};
 pub use steps::{Addresses, Steps, wait_for};
-pub use topology::{CLIENT, CLIENT_FAR, NodeNet, Topology};
+pub use topology::{CLIENT, CLIENT_FAR, Families, NodeNet, Topology};

@@ -9,10 +9,11 @@
 //! The client reaches layer-2 addresses (172.30.0.200-250) as a neighbour of the nodes, by its first leg,
 //! and everything else by its second, through the router.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
 use crate::net::{Links, NetError, Netns, Wire};
@@ -23,6 +24,8 @@ pub(crate) const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6443
 pub(crate) const FAULTS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6444);
 /// The lab's own address on its bridge.
 pub(crate) const LAB: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+/// The same, where nodes have IPv6.
+pub(crate) const LAB_SIX: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x172, 0x30, 0, 0, 0, 0, 1);
 /// The router, as the nodes see it.
 pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
 /// The router, as the client sees it.
@@ -60,6 +63,43 @@ pub struct NodeNet {
     pub address: Ipv4Addr,
     /// The network of its pods; the first address is the node's.
     pub pods: Ipv4Net,
+    number: u8,
+}
+
+/// The addresses of real nodes, pods and Services. Routers and clients have IPv4 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Families {
+    /// IPv4 alone.
+    #[default]
+    Four,
+    /// Both, IPv4 first.
+    Both,
+    /// IPv6 alone.
+    Six,
+}
+
+impl Families {
+    /// Whether there are addresses of IPv4.
+    #[must_use]
+    pub fn four(self) -> bool {
+        self != Self::Six
+    }
+
+    /// Whether there are addresses of IPv6.
+    #[must_use]
+    pub fn six(self) -> bool {
+        self != Self::Four
+    }
+
+    /// What belongs to the families, IPv4 first, separated by commas as Kubernetes wants it.
+    #[must_use]
+    pub fn list(self, four: impl ToString, six: impl ToString) -> String {
+        match self {
+            Self::Four => four.to_string(),
+            Self::Both => format!("{},{}", four.to_string(), six.to_string()),
+            Self::Six => six.to_string(),
+        }
+    }
 }
 
 impl Topology {
@@ -67,7 +107,7 @@ impl Topology {
     ///
     /// # Errors
     /// When the kernel lacks something, in words for the user.
-    pub async fn create(dir: &Path, nodes: u8, real: bool) -> Result<Self, NetError> {
+    pub async fn create(dir: &Path, nodes: u8, real: Option<Families>) -> Result<Self, NetError> {
         let lab = Netns::current(dir, "lab")?;
         let links = lab.links()?;
         links.up("lo").await?;
@@ -86,15 +126,18 @@ impl Topology {
         topology.wire_router_and_client(&links).await?;
         for number in 1..=nodes.min(MAX_NODES) {
             let node = topology.add_node(dir, &links, number).await?;
-            if real {
+            if real.is_some() {
                 // What asks for a way out looks for this one; nothing leaves the lab.
                 node.netns.links()?.route(default_route(), &[LAB]).await?;
             } else {
                 node.imitate().await?;
             }
+            if real.is_some_and(Families::six) {
+                node.with_six(&topology.lab).await?;
+            }
             topology.nodes.push(node);
         }
-        topology.route_between_nodes().await?;
+        topology.route_between_nodes(real.is_some_and(Families::six)).await?;
         Ok(topology)
     }
 
@@ -140,14 +183,18 @@ impl Topology {
             netns,
             address,
             pods,
+            number,
         })
     }
 
-    async fn route_between_nodes(&self) -> Result<(), NetError> {
+    async fn route_between_nodes(&self, six: bool) -> Result<(), NetError> {
         for node in &self.nodes {
             let links = node.netns.links()?;
             for other in self.nodes.iter().filter(|other| other.name != node.name) {
                 links.route(other.pods, &[other.address]).await?;
+                if six {
+                    links.route_six(other.pods_six(), other.address_six()).await?;
+                }
             }
         }
         Ok(())
@@ -155,6 +202,38 @@ impl Topology {
 }
 
 impl NodeNet {
+    /// Its address on the bridge, where it has IPv6.
+    #[must_use]
+    pub fn address_six(&self) -> Ipv6Addr {
+        let [a, b, c, ..] = LAB_SIX.segments();
+        Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0x10 + u16::from(self.number))
+    }
+
+    /// The network of its pods, where they have IPv6.
+    #[must_use]
+    pub(crate) fn pods_six(&self) -> Ipv6Net {
+        let network = Ipv6Addr::new(0xfd00, 0x10, 0x244, self.number.into(), 0, 0, 0, 0);
+        Ipv6Net::new(network, 64).unwrap_or_default()
+    }
+
+    /// Gives the node, and the lab, IPv6.
+    async fn with_six(&self, lab: &Netns) -> Result<(), NetError> {
+        let segment = |address| Ipv6Net::new(address, 64).unwrap_or_default();
+        // Nobody else has these addresses, and a second of doubt is long.
+        for (netns, link) in [(lab, BRIDGE), (&self.netns, "eth0")] {
+            netns.sysctl("ipv6/conf/all/forwarding", "1")?;
+            netns.sysctl(&format!("ipv6/conf/{link}/accept_dad"), "0")?;
+        }
+        let links = lab.links()?;
+        if self.number == 1 {
+            links.address(BRIDGE, segment(LAB_SIX)).await?;
+        }
+        links.route_six(self.pods_six(), self.address_six()).await?;
+        let own = self.netns.links()?;
+        own.address("eth0", segment(self.address_six())).await?;
+        own.route_six(Ipv6Net::default(), LAB_SIX).await
+    }
+
     /// Prepares a node for the lab's own agent and service proxy.
     async fn imitate(&self) -> Result<(), NetError> {
         let links = self.netns.links()?;

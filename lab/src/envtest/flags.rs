@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::pki::Pki;
+use crate::topology::{Families, LAB_SIX};
 
 /// Where etcd listens: the lab's loopback, which nothing else is on.
 const ETCD: &str = "http://127.0.0.1:2379";
 const ETCD_PEERS: &str = "http://127.0.0.1:2380";
-/// Both families, as clusters have them whose Services may ask for either.
-const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
-/// The first address of [`SERVICE_CIDRS`] belongs to the Service `kubernetes`.
-pub(crate) const KUBERNETES_SERVICE: &str = "10.96.0.1";
+/// The addresses of Services.
+const SERVICES: (&str, &str) = ("10.96.0.0/16", "fd00:10:96::/112");
+/// The first address of [`SERVICES`] belongs to the Service `kubernetes`.
+pub(crate) const KUBERNETES_SERVICE: (&str, &str) = ("10.96.0.1", "fd00:10:96::1");
 /// Who the tokens of service accounts are from.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// How long a node may be silent before it counts as dead, and its pods are replaced; 40 s and 5 min by default.
@@ -65,13 +66,22 @@ pub(crate) fn etcd(dir: &Path) -> Vec<String> {
     ]
 }
 
-pub(crate) fn api_server(dir: &Path, pki: &Pki, address: SocketAddr) -> Vec<String> {
+fn services(families: Families) -> String {
+    format!("--service-cluster-ip-range={}", families.list(SERVICES.0, SERVICES.1))
+}
+
+pub(crate) fn api_server(dir: &Path, pki: &Pki, address: SocketAddr, families: Families) -> Vec<String> {
+    // Of the family that the Service `kubernetes` has.
+    let advertised = match families {
+        Families::Six => LAB_SIX.into(),
+        Families::Four | Families::Both => address.ip(),
+    };
     let file = |name: &str| dir.join(name).display().to_string();
     vec![
         format!("--etcd-servers={ETCD}"),
-        "--bind-address=0.0.0.0".into(),
+        "--bind-address=::".into(),
         format!("--secure-port={}", address.port()),
-        format!("--advertise-address={}", address.ip()),
+        format!("--advertise-address={advertised}"),
         format!("--tls-cert-file={}", pki.serving.0.display()),
         format!("--tls-private-key-file={}", pki.serving.1.display()),
         format!("--client-ca-file={}", pki.ca_file.display()),
@@ -81,7 +91,7 @@ pub(crate) fn api_server(dir: &Path, pki: &Pki, address: SocketAddr) -> Vec<Stri
         format!("--service-account-issuer={ISSUER}"),
         format!("--service-account-key-file={}", pki.accounts.1.display()),
         format!("--service-account-signing-key-file={}", pki.accounts.0.display()),
-        format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
+        services(families),
         "--allow-privileged=true".into(),
         "--enable-admission-plugins=NodeRestriction".into(),
         "--kubelet-preferred-address-types=InternalIP".into(),
@@ -107,7 +117,7 @@ pub(crate) fn scheduler(kubeconfig: &Path) -> Vec<String> {
 }
 
 /// All controllers where there are nodes, and what makes their death known soon.
-pub(crate) fn controller_manager(dir: &Path, pki: &Pki, nodes: bool) -> Vec<String> {
+pub(crate) fn controller_manager(dir: &Path, pki: &Pki, nodes: bool, families: Families) -> Vec<String> {
     let controllers = if nodes { "*".into() } else { CONTROLLERS.join(",") };
     vec![
         format!(
@@ -121,7 +131,7 @@ pub(crate) fn controller_manager(dir: &Path, pki: &Pki, nodes: bool) -> Vec<Stri
         "--use-service-account-credentials=true".into(),
         format!("--service-account-private-key-file={}", pki.accounts.0.display()),
         format!("--root-ca-file={}", pki.ca_file.display()),
-        format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
+        services(families),
         "--allocate-node-cidrs=false".into(),
         // Nobody looks at its own metrics, and a lab should not wait for its throttle.
         "--secure-port=0".into(),

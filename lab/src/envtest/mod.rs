@@ -36,7 +36,7 @@ use tracing::subscriber::NoSubscriber;
 pub use assets::{Extent, Kubernetes, obstacle, prepare};
 use daemon::Daemons;
 
-use crate::topology::API_ADDRESS;
+use crate::topology::{API_ADDRESS, Families, LAB_SIX};
 
 /// The folder of all their files, in the lab's.
 const HOME: &str = "control-plane";
@@ -71,6 +71,7 @@ impl Envtest {
         outside: TcpListener,
         version: Option<Kubernetes>,
         nodes: &[String],
+        families: Families,
     ) -> Result<Self> {
         let extent = if nodes.is_empty() {
             Extent::ControlPlane
@@ -94,9 +95,9 @@ impl Envtest {
         };
         let client = client(&admin).await?;
         daemons.start("etcd", flags::etcd(&home))?;
-        daemons.start("kube-apiserver", flags::api_server(&home, &pki, API_ADDRESS))?;
+        daemons.start("kube-apiserver", flags::api_server(&home, &pki, API_ADDRESS, families))?;
         ready("kube-apiserver", serves(client.clone()), &mut ended).await?;
-        let controllers = flags::controller_manager(&home, &pki, !nodes.is_empty());
+        let controllers = flags::controller_manager(&home, &pki, !nodes.is_empty(), families);
         daemons.start("kube-controller-manager", controllers)?;
         if !nodes.is_empty() {
             daemons.start(
@@ -145,12 +146,14 @@ async fn end_with(mut ended: mpsc::UnboundedReceiver<String>) {
 
 /// What clients call the API server.
 fn names() -> Vec<String> {
-    let ip = API_ADDRESS.ip().to_string();
+    let (ip, six) = (API_ADDRESS.ip().to_string(), LAB_SIX.to_string());
     let names = [
         "localhost",
         "127.0.0.1",
         &ip,
-        flags::KUBERNETES_SERVICE,
+        &six,
+        flags::KUBERNETES_SERVICE.0,
+        flags::KUBERNETES_SERVICE.1,
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",

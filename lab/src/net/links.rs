@@ -1,10 +1,10 @@
 //! Links, addresses and routes of one namespace.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, RawFd};
 
 use futures::TryStreamExt;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use netlink_packet_route::route::{RouteAttribute, RouteProtocol, RouteScope, RouteType};
 use rtnetlink::{Error, Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder, RouteNextHopBuilder};
@@ -97,12 +97,12 @@ impl Links {
     }
 
     /// Gives a link an address.
-    pub(crate) async fn address(&self, name: &str, address: Ipv4Net) -> Result<(), NetError> {
-        let index = self.index(name).await?;
+    pub(crate) async fn address(&self, name: &str, address: impl Into<IpNet>) -> Result<(), NetError> {
+        let (index, address) = (self.index(name).await?, address.into());
         let added = self
             .handle
             .address()
-            .add(index, IpAddr::V4(address.addr()), address.prefix_len())
+            .add(index, address.addr(), address.prefix_len())
             .execute()
             .await;
         added.map_err(|source| self.refused(format!("give {name} the address {address}"), source))
@@ -127,6 +127,16 @@ impl Links {
         };
         let added = self.handle.route().add(message).replace().execute().await;
         added.map_err(|source| self.refused(format!("route {prefix} via {via:?}"), source))
+    }
+
+    /// Routes `prefix` over `via`.
+    pub(crate) async fn route_six(&self, prefix: Ipv6Net, via: Ipv6Addr) -> Result<(), NetError> {
+        let message = RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(prefix.network(), prefix.prefix_len())
+            .gateway(via)
+            .build();
+        let added = self.handle.route().add(message).replace().execute().await;
+        added.map_err(|source| self.refused(format!("route {prefix} via {via}"), source))
     }
 
     /// Takes a route away; one that is gone is fine.

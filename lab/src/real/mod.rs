@@ -17,7 +17,7 @@ mod requirements;
 mod settings;
 
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -34,7 +34,7 @@ use tokio::process::{Child, Command};
 
 use crate::entry::NODE;
 use crate::steps::wait_for;
-use crate::topology::{NodeNet, Topology};
+use crate::topology::{Families, NodeNet, Topology};
 
 pub(crate) use groups::Groups;
 pub(crate) use node::{enter, init};
@@ -66,12 +66,13 @@ pub(crate) struct NodeSpec {
     programs: PathBuf,
     /// The credentials of kubelet and kube-proxy.
     kubeconfigs: (PathBuf, PathBuf),
-    address: Ipv4Addr,
-    /// The network of its pods.
-    pods: String,
+    address: (Ipv4Addr, Ipv6Addr),
+    /// The networks of its pods.
+    pods: (String, String),
     /// Its control group, below the mounts of the machine's.
     group: String,
     proxy: Proxy,
+    families: Families,
 }
 
 impl NodeSpec {
@@ -95,6 +96,7 @@ pub(crate) struct Parts<'a> {
     pub dir: &'a Path,
     pub programs: &'a Path,
     pub proxy: Proxy,
+    pub families: Families,
     /// The product's image.
     pub product: &'a Path,
     /// The lab's own program.
@@ -120,10 +122,11 @@ impl RealNodes {
                 dir: parts.dir.join("nodes").join(&net.name),
                 programs: parts.programs.into(),
                 kubeconfigs: ((parts.kubeconfig)(&net.name), (parts.kubeconfig)("kube-proxy")),
-                address: net.address,
-                pods: net.pods.to_string(),
+                address: (net.address, net.address_six()),
+                pods: (net.pods.to_string(), net.pods_six().to_string()),
                 group: groups.of_node(&net.name),
                 proxy: parts.proxy,
+                families: parts.families,
             };
             nodes.running.push(launch(spec)?);
         }

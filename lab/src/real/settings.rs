@@ -47,11 +47,13 @@ pub(super) fn containerd(node: &NodeSpec, cni: &str) -> String {
 }
 
 pub(super) fn cni(node: &NodeSpec) -> String {
+    let range = |subnet: &str| format!(r#"[{{"subnet": "{subnet}"}}]"#);
+    let ranges = node.families.list(range(&node.pods.0), range(&node.pods.1));
+    let routes = node.families.list(r#"{"dst": "0.0.0.0/0"}"#, r#"{"dst": "::/0"}"#);
     format!(
         r#"{{"cniVersion": "1.0.0", "name": "pods", "plugins": [{{"type": "bridge", "bridge": "cni0", "isGateway": true,
-  "hairpinMode": true, "ipam": {{"type": "host-local", "ranges": [[{{"subnet": "{}"}}]], "routes": [{{"dst": "0.0.0.0/0"}}]}}}}]}}
-"#,
-        node.pods
+  "hairpinMode": true, "ipam": {{"type": "host-local", "ranges": [{ranges}], "routes": [{routes}]}}}}]}}
+"#
     )
 }
 
@@ -83,7 +85,7 @@ pub(super) fn kubelet_flags(node: &NodeSpec) -> Vec<String> {
         format!("--config={}", node.dir.join("kubelet.yaml").display()),
         format!("--kubeconfig={}", node.kubeconfigs.0.display()),
         format!("--hostname-override={}", node.name),
-        format!("--node-ip={}", node.address),
+        format!("--node-ip={}", node.families.list(node.address.0, node.address.1)),
     ]
 }
 
@@ -96,7 +98,10 @@ pub(super) fn proxy_flags(node: &NodeSpec) -> Vec<String> {
         format!("--kubeconfig={}", node.kubeconfigs.1.display()),
         format!("--hostname-override={}", node.name),
         format!("--proxy-mode={mode}"),
-        "--cluster-cidr=10.244.0.0/16".into(),
+        format!(
+            "--cluster-cidr={}",
+            node.families.list("10.244.0.0/16", "fd00:10:244::/48")
+        ),
         // These are settings of the whole machine.
         "--conntrack-max-per-core=0".into(),
         "--conntrack-tcp-timeout-established=0".into(),

@@ -1,6 +1,7 @@
 //! The product on real nodes: what only a kubelet judges, and only a real kube-proxy forwards.
 
 mod doors;
+mod families;
 mod rights;
 mod upgrade;
 
@@ -16,6 +17,18 @@ fn main() -> ExitCode {
             on: ClusterKind::NODES_BOTH,
             skip: || None,
             body: doors::plain,
+        },
+        Test {
+            name: "everything_is_reached_on_nodes_with_ipv6_alone",
+            on: ClusterKind::NODES,
+            skip: || None,
+            body: families::six,
+        },
+        Test {
+            name: "everything_is_reached_on_nodes_with_both_families",
+            on: ClusterKind::NODES_NFTABLES,
+            skip: || None,
+            body: families::both,
         },
         Test {
             name: "pods_can_do_what_they_must_and_no_more",
