@@ -122,9 +122,6 @@ impl Choices {
         if let Some(dir) = &self.bin_dir {
             products::complete(dir)?;
         }
-        if let Some(obstacle) = kind.obstacle() {
-            bail!("{obstacle}");
-        }
         kind.prepare()?;
         match (&self.image, kind) {
             (Some(image), ClusterKind::Real(_)) => Ok(Some(image.clone())),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::envtest::{self, Extent, Kubernetes};
 use crate::real::{self, Proxy};
@@ -72,7 +72,10 @@ impl ClusterKind {
         match self {
             Self::Embedded => Ok(()),
             Self::Envtest(version) => envtest::prepare(version, Extent::ControlPlane).map(drop),
-            Self::Real(_) => envtest::prepare(NODES_VERSION, Extent::Nodes).map(drop),
+            Self::Real(_) => match real::obstacle() {
+                Some(obstacle) => bail!("{obstacle}"),
+                None => envtest::prepare(NODES_VERSION, Extent::Nodes).map(drop),
+            },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The product's programs: this executable, which links them all and is whichever it is called by.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -19,22 +19,19 @@ pub(crate) fn called(name: &OsString) -> Option<ExitCode> {
     metallb_image::program(name).map(|program| program())
 }
 
-/// Pins this executable under the names of all programs in the work directory: a build that replaces the file
-/// meanwhile changes nothing. Needs mounts of our own.
+/// Keeps a copy of this executable under the names of all programs in the work directory: a build that replaces the file
+/// meanwhile changes nothing. It is in memory, in mounts of our own: a file that was replaced cannot be shown to pods, and
+/// work directories may be where nothing can be executed.
 ///
 /// # Errors
-/// When the file was replaced before this, or the kernel refuses.
+/// When there is no memory for it, or the kernel refuses.
 pub(crate) fn pin(work: &Path) -> Result<()> {
-    let (folder, path) = (
-        folder(work),
-        std::env::current_exe().context("cannot find this executable")?,
-    );
+    let folder = folder(work);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let pinned = lab(work);
-    File::create(&pinned).with_context(|| format!("cannot make {}", pinned.display()))?;
-    let none: Option<&str> = None;
-    mount(Some(&path), &pinned, none, MsFlags::MS_BIND, none)
-        .with_context(|| format!("cannot use {} (start again if it was just rebuilt)", path.display()))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), &folder, Some("tmpfs"), flags, Some("mode=0755"))
+        .with_context(|| format!("cannot mount a tmpfs at {}", folder.display()))?;
+    fs::copy("/proc/self/exe", lab(work)).context("cannot copy this executable")?;
     for name in PRODUCTS {
         symlink(OWN, folder.join(name)).with_context(|| format!("cannot make {name} in {}", folder.display()))?;
     }
@@ -63,12 +60,12 @@ pub(crate) fn image() -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// The folder of the pinned programs.
+/// The folder of the kept programs.
 pub(crate) fn folder(work: &Path) -> PathBuf {
     work.join("programs")
 }
 
-/// The pinned lab, whatever it is called by.
+/// The kept lab, whatever it is called by.
 pub(crate) fn lab(work: &Path) -> PathBuf {
     folder(work).join(OWN)
 }

@@ -93,11 +93,11 @@ impl Families {
 
     /// What belongs to the families, IPv4 first, separated by commas as Kubernetes wants it.
     #[must_use]
-    pub fn list(self, four: impl ToString, six: impl ToString) -> String {
+    pub fn list(self, four: &str, six: &str) -> String {
         match self {
-            Self::Four => four.to_string(),
-            Self::Both => format!("{},{}", four.to_string(), six.to_string()),
-            Self::Six => six.to_string(),
+            Self::Four => four.into(),
+            Self::Both => format!("{four},{six}"),
+            Self::Six => six.into(),
         }
     }
 }

@@ -17,7 +17,7 @@ mod requirements;
 mod settings;
 
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -66,7 +66,8 @@ pub(crate) struct NodeSpec {
     programs: PathBuf,
     /// The credentials of kubelet and kube-proxy.
     kubeconfigs: (PathBuf, PathBuf),
-    address: (Ipv4Addr, Ipv6Addr),
+    /// Its addresses.
+    address: (String, String),
     /// The networks of its pods.
     pods: (String, String),
     /// Its control group, below the mounts of the machine's.
@@ -122,7 +123,7 @@ impl RealNodes {
                 dir: parts.dir.join("nodes").join(&net.name),
                 programs: parts.programs.into(),
                 kubeconfigs: ((parts.kubeconfig)(&net.name), (parts.kubeconfig)("kube-proxy")),
-                address: (net.address, net.address_six()),
+                address: (net.address.to_string(), net.address_six().to_string()),
                 pods: (net.pods.to_string(), net.pods_six().to_string()),
                 group: groups.of_node(&net.name),
                 proxy: parts.proxy,

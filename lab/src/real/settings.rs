@@ -48,7 +48,7 @@ pub(super) fn containerd(node: &NodeSpec, cni: &str) -> String {
 
 pub(super) fn cni(node: &NodeSpec) -> String {
     let range = |subnet: &str| format!(r#"[{{"subnet": "{subnet}"}}]"#);
-    let ranges = node.families.list(range(&node.pods.0), range(&node.pods.1));
+    let ranges = node.families.list(&range(&node.pods.0), &range(&node.pods.1));
     let routes = node.families.list(r#"{"dst": "0.0.0.0/0"}"#, r#"{"dst": "::/0"}"#);
     format!(
         r#"{{"cniVersion": "1.0.0", "name": "pods", "plugins": [{{"type": "bridge", "bridge": "cni0", "isGateway": true,
@@ -85,7 +85,7 @@ pub(super) fn kubelet_flags(node: &NodeSpec) -> Vec<String> {
         format!("--config={}", node.dir.join("kubelet.yaml").display()),
         format!("--kubeconfig={}", node.kubeconfigs.0.display()),
         format!("--hostname-override={}", node.name),
-        format!("--node-ip={}", node.families.list(node.address.0, node.address.1)),
+        format!("--node-ip={}", node.families.list(&node.address.0, &node.address.1)),
     ]
 }
 
