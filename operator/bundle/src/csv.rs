@@ -45,7 +45,7 @@ pub(crate) fn cluster_service_version(release: &Release) -> anyhow::Result<Value
             "minKubeVersion": MIN_KUBE_VERSION,
             "provider": { "name": "MetalLB-rs", "url": REPOSITORY },
             "maintainers": [{ "name": "The MetalLB-rs developers", "email": "metallb-rs@users.noreply.github.com" }],
-            "keywords": ["metallb", "load balancer", "bare metal", "networking", "bgp", "bfd", "arp", "ndp"],
+            "keywords": ["metallb", "load balancer", "bare metal", "networking", "bgp", "arp"],
             "links": [
                 { "name": "Source", "url": REPOSITORY },
                 { "name": "Documentation", "url": format!("{REPOSITORY}/tree/main/docs") },
