@@ -46,7 +46,11 @@ impl HttpClient {
         self.get_within(address, port, PATIENCE).await
     }
 
-    pub(crate) async fn get_within(&self, address: Ipv4Addr, port: u16, patience: Duration) -> Result<Reply> {
+    /// The same, with another patience.
+    ///
+    /// # Errors
+    /// When nobody answers in time, or not as a backend of the lab.
+    pub async fn get_within(&self, address: Ipv4Addr, port: u16, patience: Duration) -> Result<Reply> {
         let to = SocketAddr::new(address.into(), port);
         let exchange = async {
             let mut stream = self.netns.connect(None, to, patience).await?;

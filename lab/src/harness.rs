@@ -198,6 +198,7 @@ impl<'a> Runner<'a> {
             let mut prepared = on.prepare();
             if let ClusterKind::Real(_) = on
                 && prepared.is_ok()
+                && image.as_os_str().is_empty()
             {
                 prepared = products::image().map(|archive| image = archive);
             }

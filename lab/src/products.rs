@@ -54,7 +54,18 @@ pub(crate) fn image() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this executable")?;
     let archive = own.with_file_name("metallb-image.tar");
     eprintln!("building the image {IMAGE}: minutes once, seconds when nothing changed");
-    let status = Command::new(&script).args([&archive, Path::new(IMAGE)]).status();
+    let mut command = Command::new(&script);
+    // What cargo tells those whom it starts makes another cargo build anew what asks for it, and all that depends on that.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
+            .iter()
+            .any(|start| text.starts_with(start))
+        {
+            command.env_remove(&name);
+        }
+    }
+    let status = command.args([&archive, Path::new(IMAGE)]).status();
     let status = status.with_context(|| format!("cannot start {}", script.display()))?;
     ensure!(status.success(), "the image could not be built; the messages are above");
     Ok(archive)

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 
 const NAMESPACE: &str = "metallb-system";
 const PATIENCE: Duration = Duration::from_secs(300);
+/// When a request counts as lost: TCP has asked three times by then.
+const LOST: Duration = Duration::from_secs(10);
 /// Between two requests.
 const PACE: Duration = Duration::from_millis(20);
 const IMAGE: &str = concat!("ghcr.io/metallb-rs/metallb:v", env!("CARGO_PKG_VERSION"));
@@ -27,7 +29,7 @@ struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
     reset: Arc<AtomicUsize>,
-    running: JoinHandle<Result<()>>,
+    running: JoinHandle<Result<Duration>>,
 }
 
 impl Load {
@@ -36,17 +38,20 @@ impl Load {
         let [sent, reset] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         let (until, count, again) = (stop.clone(), sent.clone(), reset.clone());
         let running = tokio::spawn(async move {
+            let mut slow = Duration::ZERO;
             while !until.load(Ordering::Relaxed) {
                 let number = count.fetch_add(1, Ordering::Relaxed);
-                let mut answer = client.get(address, 80).await;
+                let began = Instant::now();
+                let mut answer = client.get_within(address, 80, LOST).await;
                 if answer.as_ref().is_err_and(is_reset) {
                     again.fetch_add(1, Ordering::Relaxed);
-                    answer = client.get(address, 80).await;
+                    answer = client.get_within(address, 80, LOST).await;
                 }
                 answer.with_context(|| format!("request {number} to {address}"))?;
+                slow = slow.max(began.elapsed());
                 tokio::time::sleep(PACE).await;
             }
-            Ok(())
+            Ok(slow)
         });
         Self {
             stop,
@@ -58,9 +63,11 @@ impl Load {
 
     async fn end(self, what: &str) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        self.running.await?.with_context(|| what.to_owned())?;
+        let slow = self.running.await?.with_context(|| what.to_owned())?;
         let (sent, reset) = (self.sent.load(Ordering::Relaxed), self.reset.load(Ordering::Relaxed));
-        println!("{what}: {sent} requests, all answered, {reset} of them at the second try");
+        println!(
+            "{what}: {sent} requests, all answered, {reset} of them at the second try, the slowest within {slow:.2?}"
+        );
         Ok(())
     }
 }
