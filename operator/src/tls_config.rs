@@ -13,7 +13,7 @@ use metallb_runtime::{CancellationToken, apply, lease, watch as cluster};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// Time between two attempts to write the settings.
+/// Time between two attempts to write the settings, and between their disappearance and the repair.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Writes the settings whenever they differ, while leading, from when they are known until `stop`.
@@ -32,10 +32,20 @@ pub(crate) async fn keep(
         // Where it cannot be listed it is written all the same.
         _ = tokio::time::timeout(RETRY, watched.store.wait_until_ready()) => {}
     }
+    let mut seen = false;
     loop {
         let leading = *leader.borrow_and_update();
         let wanted = settings.borrow_and_update().as_ref().map(install::tls_config);
         let found = watched.store.state().into_iter().next();
+        let vanished = seen && found.is_none();
+        seen = found.is_some();
+        // An uninstall deletes it too, and waits until it is gone: by then we are told to stop.
+        if stop.is_cancelled() || vanished && stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+            return Ok(());
+        }
+        if vanished {
+            continue;
+        }
         let wanted = wanted.filter(|wanted| found.is_none_or(|found| found.data != wanted.data));
         let written = match wanted {
             Some(wanted) if leading => tokio::select! {
@@ -45,6 +55,7 @@ pub(crate) async fn keep(
             _ => true,
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
             changed = leader.changed() => if changed.is_err() { stop.cancelled().await },
             changed = settings.changed() => if changed.is_err() { stop.cancelled().await },
