@@ -24,17 +24,15 @@ pub enum ClusterKind {
 }
 
 impl ClusterKind {
-    /// Both kinds, the real one in the newest and the oldest version that the product serves.
+    /// The API server in memory, and the real one in the newest and the oldest version that the product serves.
     pub const ALL: &[Self] = &[
         Self::Embedded,
         Self::Envtest(Some(Kubernetes::V1_36)),
         Self::Envtest(Some(Kubernetes::V1_28)),
     ];
-    /// The API server in memory, and the real one in the newest version.
-    pub const BOTH: &[Self] = &[Self::Embedded, Self::Envtest(Some(Kubernetes::V1_36))];
-    /// The API server in memory.
+    /// The lab's own cluster.
     pub const EMBEDDED: &[Self] = &[Self::Embedded];
-    /// The real one in the newest version.
+    /// The newest control plane.
     pub const NEWEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_36))];
     /// Real nodes.
     pub const NODES: &[Self] = &[Self::Real(Proxy::Iptables)];
@@ -48,8 +46,8 @@ impl ClusterKind {
     pub const EMBEDDED_AND_NODES: &[Self] = &[Self::Embedded, Self::Real(Proxy::Iptables)];
     /// The oldest control plane.
     pub const OLDEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_28))];
-    /// The real one in the newest and the oldest version.
-    pub const REAL: &[Self] = &[
+    /// The newest and the oldest control plane.
+    pub const CONTROL_PLANES: &[Self] = &[
         Self::Envtest(Some(Kubernetes::V1_36)),
         Self::Envtest(Some(Kubernetes::V1_28)),
     ];

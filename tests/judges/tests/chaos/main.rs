@@ -20,13 +20,13 @@ fn main() -> ExitCode {
     run(&[
         Test {
             name: "random_faults_break_no_promise",
-            on: ClusterKind::BOTH,
+            on: ClusterKind::NEWEST,
             skip: || None,
             body: chaos::random_faults,
         },
         Test {
             name: "requests_are_few_and_each_fault_is_survived",
-            on: ClusterKind::BOTH,
+            on: ClusterKind::NEWEST,
             skip: || None,
             body: faults::one_by_one,
         },

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         },
         Test {
             name: "every_back_end_is_deployed_with_the_shipped_rights_and_leaves_nothing_behind",
-            on: ClusterKind::REAL,
+            on: ClusterKind::CONTROL_PLANES,
             skip: || None,
             body: operator::back_ends,
         },

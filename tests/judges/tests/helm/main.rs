@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     run(&[
         Test {
             name: "what_every_mode_renders_is_accepted",
-            on: ClusterKind::REAL,
+            on: ClusterKind::CONTROL_PLANES,
             skip: || HELM.obstacle(),
             body: server::accepts,
         },

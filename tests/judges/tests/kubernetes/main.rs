@@ -25,13 +25,13 @@ fn main() -> ExitCode {
     run(&[
         Test {
             name: "every_field_is_judged_as_tabulated",
-            on: ClusterKind::REAL,
+            on: ClusterKind::CONTROL_PLANES,
             skip: || None,
             body: schemas::fields,
         },
         Test {
             name: "the_manifests_are_accepted_without_a_warning",
-            on: ClusterKind::REAL,
+            on: ClusterKind::CONTROL_PLANES,
             skip: || None,
             body: schemas::manifests,
         },
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         },
         Test {
             name: "field_managers_leave_each_other_alone",
-            on: ClusterKind::REAL,
+            on: ClusterKind::CONTROL_PLANES,
             skip: || None,
             body: managers::leave_each_other_alone,
         },
