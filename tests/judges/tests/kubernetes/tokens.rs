@@ -1,9 +1,8 @@
 //! The tokens of the pods: bound to them, as a kubelet asks for them.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::authentication::v1::TokenReview;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -19,7 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) fn die_with_their_pods(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
-        let dir = inside.dir.clone();
         let lab = Lab::start(inside, &one_node(options)).await?;
         let steps = Steps::new(&lab);
         steps.apply_crds().await?;
@@ -31,7 +29,7 @@ pub(crate) fn die_with_their_pods(inside: Inside, options: Options) -> Outcome {
             .into_iter()
             .find(|pod| pod.name_any().starts_with("metallb-operator-controller-manager"));
         let pod = operator.context("the operator does not run")?;
-        let token = token_of(&dir, &pod).context("no token in the pod's files")?;
+        let token = token_of("/manager").context("no token in the pod's files")?;
         let status = review(&client, &token).await?;
         let extra = status["user"]["extra"]["authentication.kubernetes.io/pod-uid"][0].as_str();
         ensure!(
@@ -48,12 +46,17 @@ pub(crate) fn die_with_their_pods(inside: Inside, options: Options) -> Outcome {
     })
 }
 
-fn token_of(dir: &Path, pod: &Pod) -> Result<String> {
-    let volume = dir
-        .join("pods")
-        .join(pod.uid().unwrap_or_default())
-        .join("volumes/kube-api-access");
-    Ok(std::fs::read_to_string(volume.join("token"))?)
+/// The token that the process of that name is given, as it sees it.
+fn token_of(program: &str) -> Result<String> {
+    for entry in std::fs::read_dir("/proc")? {
+        let dir = entry?.path();
+        let line = std::fs::read(dir.join("cmdline")).unwrap_or_default();
+        if line.split(|byte| *byte == 0).next() == Some(program.as_bytes()) {
+            let file = dir.join("root/var/run/secrets/kubernetes.io/serviceaccount/token");
+            return Ok(std::fs::read_to_string(file)?);
+        }
+    }
+    bail!("{program} does not run")
 }
 
 async fn review(client: &Client, token: &str) -> Result<Value> {
