@@ -57,7 +57,10 @@ pub async fn restart(client: &Client, component: &str) -> Result<()> {
 pub async fn restart_pods(client: &Client, labels: &str) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let ours = ListParams::default().labels(labels);
-    let before: Vec<String> = pods.list(&ours).await?.iter().filter_map(ResourceExt::uid).collect();
+    let all = pods.list(&ours).await?;
+    // Those of an earlier restart may still be on their way out.
+    let staying = all.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let before: Vec<String> = staying.filter_map(ResourceExt::uid).collect();
     ensure!(!before.is_empty(), "no pod with {labels} runs");
     pods.delete_collection(&DeleteParams::default(), &ours).await?;
     wait_for(
@@ -65,9 +68,9 @@ pub async fn restart_pods(client: &Client, labels: &str) -> Result<()> {
         Duration::from_secs(120),
         async || {
             let now = pods.list(&ours).await?;
-            let fresh = now
-                .iter()
-                .filter(|pod| pod.uid().is_some_and(|uid| !before.contains(&uid)));
+            let fresh = now.iter().filter(|pod| {
+                pod.metadata.deletion_timestamp.is_none() && pod.uid().is_some_and(|uid| !before.contains(&uid))
+            });
             Ok(fresh.filter(|pod| ready(pod)).count() >= before.len())
         },
     )
