@@ -115,7 +115,7 @@ pub struct Engine {
 /// A write that succeeded.
 #[derive(Debug)]
 struct Written {
-    /// The version that it was made from: whoever still reads that reads the past.
+    /// The version that it was made from; a read of that version is out of date.
     from: String,
     /// See [`view::digest`].
     digest: u64,

@@ -17,7 +17,7 @@ use crate::entry::{INIT_PID, Inside, Launch, Role, entry, launch};
 use crate::envtest::Kubernetes;
 use crate::home::Home;
 use crate::kind::ClusterKind;
-use crate::lab::{Lab, Options};
+use crate::lab::{Lab, Options, log_files};
 use crate::real::{self, Proxy};
 use crate::router::RouterKind;
 use crate::steps::Steps;
@@ -122,6 +122,10 @@ impl Choices {
         if let Some(dir) = &self.bin_dir {
             products::complete(dir)?;
         }
+        ensure!(
+            self.bin_dir.is_none() || !matches!(kind, ClusterKind::Real(_)),
+            "--bin-dir is for imitated nodes: real ones run an image, see --image"
+        );
         kind.prepare()?;
         match (&self.image, kind) {
             (Some(image), ClusterKind::Real(_)) => Ok(Some(image.clone())),
@@ -349,11 +353,8 @@ fn detach(choices: &Choices, bare: bool) -> Result<ExitCode> {
 }
 
 fn list_logs(dir: &Path) -> Result<ExitCode> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir.join("logs"))
-        .context("no logs yet")?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    paths.sort();
+    let paths = log_files(dir);
+    ensure!(!paths.is_empty(), "no logs yet");
     paths.iter().for_each(|path| println!("{}", path.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::entry::Inside;
-use crate::lab::{Lab, Options};
+use crate::lab::{Lab, Options, log_files};
 use crate::steps::{Addresses, Steps, join};
 
 /// Where a refusal's text is cut on the progress line; the summary has it whole.
@@ -85,7 +85,7 @@ impl Narrator {
 pub(crate) async fn run(inside: Inside, options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
     let mut narrator = Narrator::default();
-    let logs = inside.dir.join("logs");
+    let dir = inside.dir.clone();
     let started = narrator
         .step("lab started", Lab::start(inside, options), |lab| {
             format!(
@@ -104,7 +104,7 @@ pub(crate) async fn run(inside: Inside, options: &Options) -> Result<ExitCode> {
     if finished.is_some() && narrator.all_seen() {
         return Ok(ExitCode::SUCCESS);
     }
-    show_logs(&logs)?;
+    show_logs(&dir)?;
     Ok(ExitCode::FAILURE)
 }
 
@@ -199,11 +199,10 @@ async fn bgp(lab: &Lab, narrator: &mut Narrator, addresses: Addresses) {
 /// The last lines of every log, which vanish with the lab.
 fn show_logs(dir: &Path) -> Result<()> {
     const LAST: usize = 15;
-    for entry in std::fs::read_dir(dir).context("cannot read the logs")? {
-        let path = entry?.path();
+    for path in log_files(dir) {
         let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
         let lines: Vec<&str> = text.lines().collect();
-        println!("\n{}", path.file_name().unwrap_or_default().to_string_lossy());
+        println!("\n{}", path.strip_prefix(dir).unwrap_or(&path).display());
         for line in lines.iter().skip(lines.len().saturating_sub(LAST)) {
             println!("  {line}");
         }

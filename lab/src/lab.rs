@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -102,6 +102,10 @@ impl Lab {
             ClusterKind::Real(proxy) => Some(proxy),
             _ => None,
         };
+        ensure!(
+            real.is_none() || !options.faults,
+            "the fault proxy is for imitated nodes: the pods of real ones do not go through it"
+        );
         let families = real.map(|_| options.families);
         let topology = Topology::create(&dir.join("netns"), options.nodes, families).await?;
         let names: Vec<String> = topology.nodes.iter().map(|node| node.name.clone()).collect();
@@ -314,6 +318,29 @@ impl Lab {
         let _ = tokio::time::timeout(STOP_WITHIN, self.tasks.wait()).await;
         self.control_plane.stop().await;
     }
+}
+
+/// The logs of the pods of the lab in `dir`, and on real nodes those of the nodes' programs.
+pub(crate) fn log_files(dir: &Path) -> Vec<PathBuf> {
+    let mut open = vec![dir.join("logs")];
+    let nodes = fs::read_dir(dir.join("nodes")).into_iter().flatten().flatten();
+    let mut found = Vec::new();
+    for node in nodes.map(|entry| entry.path()) {
+        open.push(node.join("log/pods"));
+        let programs = fs::read_dir(node).into_iter().flatten().flatten();
+        found.extend(programs.map(|entry| entry.path()).filter(|path| path.is_file()));
+    }
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                _ => found.push(entry.path()),
+            }
+        }
+    }
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "log"));
+    found.sort();
+    found
 }
 
 /// Whether more than our own user exists here: not in an unprivileged user namespace.

@@ -166,7 +166,7 @@ impl Allocator {
     }
 
     /// Gives a Service exactly these addresses, in this order; what it had before is let go.
-    /// Costs nothing if it has them already. Whoever [waits](Self::wait) on after it does so in its turn.
+    /// Costs nothing if it has them already. A Service that [waits](Self::wait) again afterwards keeps its turn.
     ///
     /// # Errors
     /// Says why not; then nothing has changed.

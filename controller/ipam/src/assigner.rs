@@ -132,7 +132,7 @@ struct Left {
 pub struct Assigner {
     allocator: Allocator,
     memory: HashMap<Key, Memory>,
-    /// What Services have left that nobody else may have yet, be it that their status is never written.
+    /// Addresses that Services have left but that are not free yet, for as long as a status may show them.
     leaving: HashMap<Key, Vec<Left>>,
     /// Services whose request is not understood: they wait for nothing, but are told of it only while there are pools.
     misunderstood: BTreeSet<Key>,
@@ -217,8 +217,8 @@ impl Assigner {
         ips
     }
 
-    /// Keeps for a Service what its status shows, or may come to show, and it has not: as long as that is so nobody else
-    /// may have it, be it that the write fails for ever. `before` says on which terms it had that.
+    /// Keeps the addresses that a Service's status shows, or may come to show, but that it does not hold any more. No other
+    /// Service may have them meanwhile, even if the write fails for ever. `before` has the requests that it held them by.
     fn linger(&mut self, service: &Service, before: &[(IpAddr, Request)]) {
         let held = self.allocator.held(&service.key).map(|held| held.ips.clone());
         let held = held.unwrap_or_default();

@@ -46,7 +46,7 @@ pub(crate) struct Waiters {
     /// Who came first is served first: a turn is kept until the Service has what it asks for.
     turns: HashMap<Key, u64>,
     last_turn: u64,
-    /// Services that are being looked at: whoever does not wait again has no turn any more.
+    /// Services that are being looked at; one that does not wait again loses its turn.
     paused: Vec<Key>,
 }
 

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::settings::{BACKEND, PAUSE};
 use crate::entry::{BACKEND as SERVE, PAUSE as WAIT};
+use crate::workloads::nodes::arch;
 
 const MEDIA: &str = "application/vnd.oci.image";
 const USER: &str = "65534:65534";
@@ -29,7 +30,7 @@ pub(super) fn pack(program: &Path, out: &Path) -> Result<()> {
     let mut manifests = Vec::new();
     for (name, stage) in [(BACKEND, SERVE), (PAUSE, WAIT)] {
         let config = json!({
-            "architecture": architecture(), "os": "linux",
+            "architecture": arch(), "os": "linux",
             "config": { "User": USER, "Entrypoint": ["/lab", stage] },
             "rootfs": { "type": "layers", "diff_ids": [layer_id] },
         });
@@ -109,15 +110,6 @@ fn digest(data: &[u8]) -> String {
     let hash = Sha256::digest(data);
     hash.iter()
         .fold(String::from("sha256:"), |text, byte| text + &format!("{byte:02x}"))
-}
-
-/// The machine's, as images name it.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ use tokio::process::{Child, Command};
 use crate::entry::NODE;
 use crate::steps::wait_for;
 use crate::topology::{Families, NodeNet, Topology};
+use crate::workloads::nodes::is_ready;
 
 pub(crate) use groups::Groups;
 pub(crate) use node::{enter, init};
@@ -222,11 +223,6 @@ async fn all_ready(client: &Client, count: usize) -> Result<()> {
         Ok((all.iter().filter(|node| is_ready(node)).count() >= count).then_some(()))
     })
     .await
-}
-
-fn is_ready(node: &Node) -> bool {
-    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Takes a node that is not ready any more out of the cluster with its pods, as an administrator does with a machine

@@ -11,7 +11,7 @@ use crate::cluster::now;
 use crate::topology::NodeNet;
 
 /// Whether the node is fit to run something.
-pub(super) fn is_ready(node: &Node) -> bool {
+pub(crate) fn is_ready(node: &Node) -> bool {
     let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
@@ -64,7 +64,8 @@ pub(crate) async fn register(client: &Client, net: &NodeNet) -> kube::Result<()>
     api.patch(&net.name, &params, &Patch::Merge(spec)).await.map(drop)
 }
 
-fn arch() -> &'static str {
+/// The machine's architecture, as Kubernetes and images name it.
+pub(crate) fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -55,7 +55,7 @@ impl Allocator {
         if let Some(sharing) = &request.sharing {
             // A group has come to a new address: others of the group may join it there.
             self.loosened.push(Topic::Sharing(Arc::clone(&sharing.key)));
-            // And whoever is refused it is told who has it now.
+            // Services that are refused it are told who has it now.
             let ips = allocation.ips.iter().map(|ip| Topic::Ip(*ip));
             self.loosened
                 .extend(ips.filter(|topic| self.waiters.on(topic).next().is_some()));
@@ -211,7 +211,7 @@ impl Allocator {
 
     /// Keeps for a waiter what it would get now, until it was looked at.
     ///
-    /// Else whoever is looked at before would take it, be it a Service that was made a moment ago.
+    /// Otherwise the next Service that is looked at would take it, even a new one.
     fn promise(&mut self, key: &Key, reason: Option<&Topic>) {
         if self.woken.is_promised(key) {
             return;
