@@ -31,6 +31,7 @@ use crate::{
     metrics::Metrics,
     olm::OperatorCondition,
     openshift::tls_profile,
+    orphan,
     plan::{Key, Plan, plan},
     reconcile::Reconciler,
     sync::Sync,
@@ -103,7 +104,8 @@ impl Engine {
         let notify = move || changed.add(key.clone());
         let (inventory, mut feeds) = Inventory::watch(&client, &namespace, notify.clone(), stop);
         let store = resources.store.clone();
-        feeds.push(Box::pin(feed(resources, queue.clone())));
+        let orphaned = orphan::Asked::default();
+        feeds.push(Box::pin(feed(resources, queue.clone(), orphaned.clone())));
         // Installations of earlier versions do not let us look.
         let own = cluster::watch_optional(
             Api::<Namespace>::all(client.clone()),
@@ -115,7 +117,7 @@ impl Engine {
         let condition = OperatorCondition::from_name(&client, &namespace, condition);
         let teller = Teller::new(client.clone(), recorder, metrics.clone(), singleton, condition);
         let sync = Sync::new(client.clone(), &namespace, inventory.clone(), metrics.clone());
-        let reconciler = Reconciler::new(client.clone(), &namespace, sync, teller, queue.clone());
+        let reconciler = Reconciler::new(client.clone(), &namespace, sync, teller, queue.clone(), orphaned);
         let engine = Self {
             resources: store,
             namespaces,
@@ -294,10 +296,13 @@ async fn overdue(stop: &CancellationToken) {
 }
 
 /// Queues a key for everything that the watch of MetalLB resources reports.
-async fn feed(mut watched: Watched<MetalLB>, queue: Queue<Key>) -> anyhow::Result<()> {
+async fn feed(mut watched: Watched<MetalLB>, queue: Queue<Key>, orphaned: orphan::Asked) -> anyhow::Result<()> {
     while let Some(change) = watched.changes.recv().await {
         match &change {
-            Change::Applied(object) | Change::Deleted(object) => queue.add(Key::of(object)),
+            Change::Applied(object) | Change::Deleted(object) => {
+                orphaned.note(object);
+                queue.add(Key::of(object));
+            }
             Change::Ready => {}
         }
     }

@@ -2,6 +2,12 @@
 //!
 //! The API server asks for it with a finalizer. The garbage collector takes the owner away from what is deployed, and
 //! drops that finalizer after that: whoever comes too late to see it still finds workloads of ours that nobody owns.
+//!
+//! A pass that is under way meanwhile makes the resource the owner again of what it writes, and the collector would take
+//! that for garbage once the resource is gone. So the operator remembers what was asked, and takes the owner away once
+//! more before it lets the resource go.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use kube::{Api, Client, Resource, ResourceExt, api::DynamicObject, core::ApiResource};
@@ -16,6 +22,25 @@ const FINALIZER: &str = "orphan";
 /// Tells whether the deletion of the resource is to leave alone what is deployed.
 pub(crate) fn is_asked(resource: &MetalLB) -> bool {
     resource.finalizers().iter().any(|it| it == FINALIZER)
+}
+
+/// Remembers the resource whose deletion was to leave alone what is deployed, by its UID; clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Asked(Arc<Mutex<Option<String>>>);
+
+impl Asked {
+    /// Takes in a state of the resource that the watch has reported.
+    pub(crate) fn note(&self, resource: &MetalLB) {
+        if is_asked(resource) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = resource.uid();
+        }
+    }
+
+    /// Tells whether that was asked of the resource at any time.
+    pub(crate) fn includes(&self, resource: &MetalLB) -> bool {
+        let uid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        uid.is_some() && *uid == resource.uid()
+    }
 }
 
 /// Tells whether what is deployed was left alone by such a deletion.

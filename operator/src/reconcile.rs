@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kube::Client;
+use kube::{Client, ResourceExt};
 use metallb_api::{BgpBackend, MetalLB, names};
 use metallb_manifests::Object;
 use metallb_runtime::work::Queue;
@@ -60,6 +60,7 @@ pub(crate) struct Reconciler {
     /// Until when the old back-end may stay; none once it is gone.
     switching: Option<Instant>,
     order: Option<Order>,
+    orphaned: orphan::Asked,
     last_good: Vec<Object>,
     failing_since: Option<Instant>,
     /// Rights that are missing, and when that was asked.
@@ -68,7 +69,14 @@ pub(crate) struct Reconciler {
 }
 
 impl Reconciler {
-    pub(crate) fn new(client: Client, namespace: &str, sync: Sync, teller: Teller, queue: Queue<Key>) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        namespace: &str,
+        sync: Sync,
+        teller: Teller,
+        queue: Queue<Key>,
+        orphaned: orphan::Asked,
+    ) -> Self {
         Self {
             client,
             namespace: namespace.to_owned(),
@@ -79,6 +87,7 @@ impl Reconciler {
             backend: None,
             switching: None,
             order: None,
+            orphaned,
             last_good: Vec::new(),
             failing_since: None,
             missing: Arc::default(),
@@ -224,7 +233,7 @@ impl Reconciler {
         self.rest();
         let going = self.order.is_some();
         if going || resource.is_some() || !self.sync.unwanted(&[]).is_empty() {
-            if !going && orphan::is_done(&self.client, &self.namespace).await? {
+            if !going && self.is_orphaned(resource).await? {
                 return self.leave(key, resource).await;
             }
             let mut order = self.order.take().unwrap_or_else(Order::begin);
@@ -243,9 +252,20 @@ impl Reconciler {
         self.part(key, resource).await
     }
 
+    /// Tells whether the deletion of the resource leaves alone what is deployed, or has done so.
+    async fn is_orphaned(&self, resource: Option<&MetalLB>) -> Result<bool, Error> {
+        if resource.is_some_and(|resource| self.orphaned.includes(resource)) {
+            return Ok(true);
+        }
+        orphan::is_done(&self.client, &self.namespace).await
+    }
+
     /// Lets the resource go and leaves everything as it is.
     pub(crate) async fn leave(&mut self, key: &Key, resource: Option<&MetalLB>) -> Result<(), Error> {
         self.rest();
+        if let Some(uid) = resource.and_then(ResourceExt::uid) {
+            self.sync.disown(&uid).await?;
+        }
         if let Some(resource) = resource.filter(|resource| finalizer::is_held(resource)) {
             let note = "what is deployed goes on, and is neither repaired nor updated any more";
             self.teller.event(resource, true, "Orphaned", note);

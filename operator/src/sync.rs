@@ -10,15 +10,15 @@ use kube::{
 };
 use metallb_api::names::field_manager;
 use metallb_manifests::Object;
-use serde_json::Value;
-use tracing::info;
+use serde_json::{Value, json};
+use tracing::{info, warn};
 
 use crate::{
     adoption,
     drift::covers,
     failure::Error,
     inventory::{self, Inventory, View},
-    kinds::kinds,
+    kinds::{Kind, kinds},
     mark,
     metrics::Metrics,
 };
@@ -273,10 +273,42 @@ impl Sync {
         Ok(removed)
     }
 
+    /// Takes the owner of this UID away from everything that has it. All are tried; fails if one should be tried again.
+    pub(crate) async fn disown(&self, owner: &str) -> Result<(), Error> {
+        let mut failure = None;
+        for (id, live) in self.inventory.ours() {
+            let Some(others) = without_owner(&live, owner) else {
+                continue;
+            };
+            match self.set_owners(&id, &live, &others).await {
+                Ok(()) => {}
+                Err(error) if error.is_passing() => failure = Some(error),
+                // A deletion must not wait for what nobody may do.
+                Err(error) => warn!(event = "ownerKept", object = id, error = error.state().summary().2),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Writes the owners of the state that was seen.
+    async fn set_owners(&self, id: &str, live: &Value, owners: &[Value]) -> Result<(), Error> {
+        let known = known(id)?;
+        let metadata = &live["metadata"];
+        let body = json!({ "metadata": {
+            "ownerReferences": owners, "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"],
+        } });
+        let api = self.api(&known.resource, known.namespaced);
+        match api.patch(name(id), &PatchParams::default(), &Patch::Merge(body)).await {
+            Ok(after) => self.inventory.put(id, inventory::kept(after)),
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(Error::api("disown", id, error)),
+        }
+        Ok(())
+    }
+
     /// Deletes the incarnation that was seen; returns whether this call did.
     async fn delete(&self, id: &str, live: &Value) -> Result<bool, Error> {
-        let found = kinds().into_iter().find(|known| known.resource.kind == kind(id));
-        let known = found.ok_or_else(|| Error::Kind(id.to_owned()))?;
+        let known = known(id)?;
         let api = self.api(&known.resource, known.namespaced);
         let preconditions = Preconditions {
             uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
@@ -325,6 +357,18 @@ fn removal_rank(id: &str) -> u8 {
         "Deployment" => 3,
         _ => 4,
     }
+}
+
+/// Lists the owners of an object but this one; none if that is not among them.
+fn without_owner(object: &Value, uid: &str) -> Option<Vec<Value>> {
+    let owners = object["metadata"]["ownerReferences"].as_array()?;
+    let others: Vec<_> = owners.iter().filter(|owner| owner["uid"] != uid).cloned().collect();
+    (others.len() < owners.len()).then_some(others)
+}
+
+fn known(id: &str) -> Result<Kind, Error> {
+    let found = kinds().into_iter().find(|known| known.resource.kind == kind(id));
+    found.ok_or_else(|| Error::Kind(id.to_owned()))
 }
 
 fn kind(id: &str) -> &str {

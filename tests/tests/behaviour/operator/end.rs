@@ -205,6 +205,70 @@ async fn what_a_deletion_orphans_goes_on_until_another_resource_takes_it_over() 
     cluster.end().await;
 }
 
+/// Everything that the operator wants, as it is in the cluster.
+async fn deployed(cluster: &Cluster, wanted: &[metallb_manifests::Object]) -> Vec<DynamicObject> {
+    let mut found = Vec::new();
+    for object in wanted.iter().filter(|object| object.is_namespaced()) {
+        let live = cluster.of(&object.api_resource()).get_opt(object.name()).await;
+        found.extend(live.unwrap());
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_pass_writes_while_a_deletion_orphans_is_left_alone_too() {
+    // OP-43
+    let cluster = Cluster::start().await;
+    let operator = cluster.operator();
+    cluster.create(json!({})).await;
+    cluster.available().await;
+    let resources = cluster.ours::<MetalLB>();
+    // A pass that would write both workloads is on its way while the owner is taken away from them.
+    operator
+        .between
+        .hold_up(|call: &Call| call.is_write() && call.path.contains("/apis/apps/"));
+    cluster.change(json!({ "logLevel": "debug" })).await;
+    wait_for("the writes to be on their way", || async {
+        let writes = operator.between.writes();
+        ["deployments/controller", "daemonsets/speaker"]
+            .iter()
+            .all(|end| writes.iter().filter(|write| write.ends_with(end)).count() == 2)
+    })
+    .await;
+    let orphan = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Orphan),
+        ..DeleteParams::default()
+    };
+    resources.delete("metallb", &orphan).await.unwrap();
+    wait_for("the garbage collector", || async {
+        cluster.resource().await.metadata.finalizers.unwrap_or_default() == [FINALIZER]
+    })
+    .await;
+    let wanted = cluster.wanted().await;
+    operator.between.let_go();
+    wait_for("the resource to go", || async {
+        resources.get_opt("metallb").await.unwrap().is_none()
+    })
+    .await;
+    // Time for the garbage collector to take what it would.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let left = deployed(&cluster, &wanted).await;
+    assert_eq!(
+        left.len(),
+        wanted.iter().filter(|object| object.is_namespaced()).count()
+    );
+    for object in left {
+        assert_eq!(
+            object.metadata.owner_references.unwrap_or_default(),
+            [],
+            "{:?}",
+            object.metadata.name
+        );
+    }
+    operator.stop().await;
+    cluster.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_of_back_ends_leaves_nothing_of_the_old_one() {
     // OP-24 OP-45
