@@ -156,27 +156,23 @@ fn probe(path: &str, port: u16, host: Option<&str>, (initial_delay, period): (i3
     }
 }
 
-/// Upstream's seconds between two probes.
-const PERIOD: i32 = 10;
+/// Upstream's seconds between two looks at whether a container lives.
+const LIVENESS_PERIOD: i32 = 10;
 
-/// Seconds between two looks at who serves webhooks: until one is known to be ready, the API server refuses what they
-/// judge.
-const EAGER_PERIOD: i32 = 2;
+/// Seconds until the first look at whether a container is ready, and between two.
+///
+/// Upstream: 10 and 10. A rollout waits for the readiness of one node after the other, and the API server refuses what
+/// webhooks judge until it knows that they are served.
+const READINESS_DELAY: i32 = 1;
+const READINESS_PERIOD: i32 = 2;
 
-/// Gives the container both probes, the first after `delay` seconds and then with upstream's times.
-pub(crate) fn probed(container: Container, port: u16, host: Option<&str>, delay: i32) -> Container {
+/// Gives the container both probes; `liveness_delay` is in seconds.
+pub(crate) fn probed(container: Container, port: u16, host: Option<&str>, liveness_delay: i32) -> Container {
+    let readiness = (READINESS_DELAY, READINESS_PERIOD);
     Container {
-        liveness_probe: Some(probe("/healthz", port, host, (delay, PERIOD))),
-        readiness_probe: Some(probe("/readyz", port, host, (delay, PERIOD))),
+        liveness_probe: Some(probe("/healthz", port, host, (liveness_delay, LIVENESS_PERIOD))),
+        readiness_probe: Some(probe("/readyz", port, host, readiness)),
         ..container
-    }
-}
-
-/// Gives a container whose readiness is waited for both probes.
-pub(crate) fn probed_eagerly(container: Container, port: u16, delay: i32) -> Container {
-    Container {
-        readiness_probe: Some(probe("/readyz", port, None, (delay, EAGER_PERIOD))),
-        ..probed(container, port, None, delay)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     controller::{CERT_VOLUME, COMMAND, GRACE_SECONDS},
     object::meta,
     pod::{
-        CERT_DIR, component_labels, confined, env, field_env, labels, mount, node_selector, port, probed_eagerly,
+        CERT_DIR, component_labels, confined, env, field_env, labels, mount, node_selector, port, probed,
         secret_volume, selector, unprivileged,
     },
     speaker::control_plane_tolerations,
@@ -71,7 +71,7 @@ fn operator_container(install: &Install) -> Container {
         volume_mounts: Some(vec![mount(CERT_VOLUME, CERT_DIR, true)]),
         ..Container::default()
     };
-    probed_eagerly(container, OPERATOR_HEALTH_PORT, PROBE_DELAY)
+    probed(container, OPERATOR_HEALTH_PORT, None, PROBE_DELAY)
 }
 
 fn operator_variables(install: &Install) -> Vec<EnvVar> {
@@ -127,7 +127,7 @@ fn webhook_container(install: &Install) -> Container {
         volume_mounts: Some(vec![mount(CERT_VOLUME, CERT_DIR, true)]),
         ..Container::default()
     };
-    probed_eagerly(container, ports.health, PROBE_DELAY)
+    probed(container, ports.health, None, PROBE_DELAY)
 }
 
 /// What either process needs at least, so that a quota which asks for requests admits its pod.

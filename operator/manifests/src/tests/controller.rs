@@ -18,8 +18,8 @@ fn the_controller_container_is_as_tabulated() {
     let probe = json!({ "httpGet": { "path": "/healthz", "port": 17472 }, "initialDelaySeconds": 10,
         "periodSeconds": 10, "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3 });
     assert_eq!(json(&container.liveness_probe), probe);
-    let probe = json!({ "httpGet": { "path": "/readyz", "port": 17472 }, "initialDelaySeconds": 10,
-        "periodSeconds": 10, "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3 });
+    let probe = json!({ "httpGet": { "path": "/readyz", "port": 17472 }, "initialDelaySeconds": 1,
+        "periodSeconds": 2, "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3 });
     assert_eq!(json(&container.readiness_probe), probe);
     assert_eq!(
         json(&container.security_context),
