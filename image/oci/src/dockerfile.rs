@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
 
 use crate::words;
 
@@ -26,6 +27,18 @@ struct Instruction {
 }
 
 impl Stage {
+    /// Says how the image is run, in the words of OCI's image configuration.
+    pub(crate) fn config(&self) -> Value {
+        let environment = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
+        json!({
+            "User": self.user,
+            "Env": environment.collect::<Vec<_>>(),
+            "Entrypoint": self.entrypoint,
+            "WorkingDir": "/",
+            "Labels": self.labels,
+        })
+    }
+
     /// Reads the last stage; `given` are build arguments, `NAME=VALUE`.
     ///
     /// # Errors

@@ -10,13 +10,13 @@
 
 mod dockerfile;
 mod layer;
-mod layout;
 mod program;
 mod words;
 
 use std::{fs, path::Path, time::Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use metallb_oci::Archive;
 
 use dockerfile::Stage;
 
@@ -47,11 +47,30 @@ fn main() -> anyhow::Result<()> {
 /// # Errors
 /// The name is not complete, the Dockerfile says what is not understood, or the root cannot be read or started.
 fn pack(name: &str, dockerfile: &str, arguments: &[String], root: &Path) -> anyhow::Result<Vec<u8>> {
-    layout::check_name(name)?;
+    check_name(name)?;
     let stage = Stage::last_of(dockerfile, arguments).context("Dockerfile")?;
     let architecture = program::architecture(root, &stage.entrypoint)?;
-    let layer = layer::of(root)?;
-    layout::archive(name, &stage, architecture, &layer)
+    let mut archive = Archive::default();
+    let layer = archive.compressed_layer(&layer::of(root)?)?;
+    archive.image(name, architecture, &stage.config(), &layer);
+    archive.finish()
+}
+
+/// Checks that a name is complete, for nothing completes it on the way into a node.
+///
+/// # Errors
+/// It lacks a registry or a tag, or is none.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let complete = name.split_once('/').is_some_and(|(registry, rest)| {
+        let registry_like = registry == "localhost" || registry.contains(['.', ':']);
+        let tag = rest.rsplit_once('/').map_or(rest, |(_, last)| last).split_once(':');
+        registry_like && tag.is_some_and(|(repository, tag)| !repository.is_empty() && !tag.is_empty())
+    });
+    ensure!(
+        complete && !name.contains(char::is_whitespace) && !name.contains('@'),
+        "the image's name must be REGISTRY/REPOSITORY:TAG, not {name:?}"
+    );
+    Ok(())
 }
 
 #[cfg(test)]

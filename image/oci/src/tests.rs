@@ -194,10 +194,10 @@ fn a_program_whose_loader_comes_along_is_none_of_those() {
 #[case("registry.example/metallb@sha256:0")]
 #[case("registry.example/metallb:v1 ")]
 fn a_name_that_something_would_have_to_complete_is_refused(#[case] name: &str) {
-    let error = layout::check_name(name).unwrap_err().to_string();
+    let error = check_name(name).unwrap_err().to_string();
     assert!(error.contains("REGISTRY/REPOSITORY:TAG"), "{error}");
-    layout::check_name("localhost/a/metallb:v1").unwrap();
-    layout::check_name("registry.example:5000/metallb:v1").unwrap();
+    check_name("localhost/a/metallb:v1").unwrap();
+    check_name("registry.example:5000/metallb:v1").unwrap();
 }
 
 /// A last stage with more lines.

@@ -3,70 +3,30 @@
 //! It is linked to libraries of the machine, which come along: those that this process has loaded.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use metallb_oci::Archive;
+use serde_json::json;
 
 use super::settings::{BACKEND, PAUSE};
 use crate::entry::{BACKEND as SERVE, PAUSE as WAIT};
 use crate::workloads::nodes::arch;
 
-const MEDIA: &str = "application/vnd.oci.image";
 const USER: &str = "65534:65534";
 
 /// Writes the archive, as `ctr images import` takes it.
 pub(super) fn pack(program: &Path, out: &Path) -> Result<()> {
     let layer = layer(program).context("cannot read the program and its libraries")?;
-    let mut archive = Archive {
-        tar: tar::Builder::new(File::create(out).with_context(|| format!("cannot write {}", out.display()))?),
-        written: BTreeSet::new(),
-    };
-    let layer_id = digest(&layer);
-    let layer = archive.blob(&layer, "layer.v1.tar")?;
-    let mut manifests = Vec::new();
+    let mut archive = Archive::default();
+    let layer = archive.layer(layer);
     for (name, stage) in [(BACKEND, SERVE), (PAUSE, WAIT)] {
-        let config = json!({
-            "architecture": arch(), "os": "linux",
-            "config": { "User": USER, "Entrypoint": ["/lab", stage] },
-            "rootfs": { "type": "layers", "diff_ids": [layer_id] },
-        });
-        let config = archive.blob(&serde_json::to_vec(&config)?, "config.v1+json")?;
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": format!("{MEDIA}.manifest.v1+json"),
-            "config": config, "layers": [layer],
-        });
-        let mut manifest = archive.blob(&serde_json::to_vec(&manifest)?, "manifest.v1+json")?;
-        manifest["annotations"] = json!({ "io.containerd.image.name": name });
-        manifests.push(manifest);
+        let config = json!({ "User": USER, "Entrypoint": ["/lab", stage] });
+        archive.image(name, arch(), &config, &layer);
     }
-    let index = json!({ "schemaVersion": 2, "manifests": manifests });
-    archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    archive.file("index.json", &serde_json::to_vec(&index)?)?;
-    Ok(archive.tar.into_inner()?.flush()?)
-}
-
-struct Archive {
-    tar: tar::Builder<File>,
-    written: BTreeSet<String>,
-}
-
-impl Archive {
-    /// Adds content under its digest; returns its descriptor.
-    fn blob(&mut self, data: &[u8], media: &str) -> Result<Value> {
-        let digest = digest(data);
-        if self.written.insert(digest.clone()) {
-            self.file(&format!("blobs/{}", digest.replace(':', "/")), data)?;
-        }
-        Ok(json!({ "mediaType": format!("{MEDIA}.{media}"), "digest": digest, "size": data.len() }))
-    }
-
-    fn file(&mut self, path: &str, data: &[u8]) -> Result<()> {
-        append(&mut self.tar, path, data, 0o644)
-    }
+    fs::write(out, archive.finish()?).with_context(|| format!("cannot write {}", out.display()))
 }
 
 /// The root file system: the program, and what it is linked to.
@@ -106,14 +66,12 @@ fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-fn digest(data: &[u8]) -> String {
-    let hash = Sha256::digest(data);
-    hash.iter()
-        .fold(String::from("sha256:"), |text, byte| text + &format!("{byte:02x}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
