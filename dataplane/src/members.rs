@@ -20,6 +20,9 @@ use tracing::Instrument;
 
 /// Larger than any datagram of ours; a longer one is cut and then refused.
 const BUFFER_LEN: usize = 2048;
+/// How long datagrams that have come in may put off the own signs of life: a flood of them must not make this node look
+/// dead.
+const HEARING: Duration = Duration::from_millis(50);
 /// After a socket error, so that a broken socket does not become a busy loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
@@ -131,6 +134,7 @@ impl Task {
         let mut buffer = [0; BUFFER_LEN];
         loop {
             let deadline = self.members.next_deadline();
+            let overdue = deadline.is_some_and(|due| due.elapsed() > HEARING);
             // Biased: what has already come in is heard before anybody is declared dead.
             tokio::select! {
                 biased;
@@ -141,7 +145,7 @@ impl Task {
                         self.feed(Event::Peers(known)).await;
                     }
                 }
-                received = self.socket.recv_from(&mut buffer) => match received {
+                received = self.socket.recv_from(&mut buffer), if !overdue => match received {
                     Ok((len, from)) => self.feed(Event::Datagram { from, bytes: buffer[..len].to_vec() }).await,
                     Err(error) => {
                         tracing::warn!(%error, "receiving membership datagrams");
@@ -155,15 +159,14 @@ impl Task {
     }
 
     async fn feed(&mut self, event: Event) {
+        let mut changed = false;
         for action in self.members.handle(Instant::now(), event) {
+            changed |= matches!(action, Action::Up(_) | Action::Down(..));
             self.perform(action).await;
         }
-        let alive = self.members.alive();
-        self.alive.send_if_modified(|current| {
-            let changed = *current != alive;
-            *current = alive;
-            changed
-        });
+        if changed {
+            self.alive.send_replace(self.members.alive());
+        }
         let settled = self.members.settled();
         self.settled
             .send_if_modified(|current| !std::mem::replace(current, settled) && settled);
@@ -219,8 +222,8 @@ impl MembersHandle {
         self.alive.clone()
     }
 
-    /// Becomes true once the alive set can be trusted after a start: another speaker was heard, or there is none,
-    /// or all were silent for three seconds. Before that a fresh speaker must not announce what others own.
+    /// Becomes true once the alive set can be trusted after a start: all other speakers were heard, or three seconds
+    /// have passed. Before that a fresh speaker must not announce what others own.
     #[must_use]
     pub fn settled(&self) -> watch::Receiver<bool> {
         self.settled.clone()

@@ -128,14 +128,17 @@ fn parse_layer2(
         );
         let nodes = selector::parse_list(&reference, "spec.nodeSelectors", &spec.node_selectors, findings);
         let services = selector::parse_list(&reference, "spec.serviceSelectors", &spec.service_selectors, findings);
-        let preferred = preferences(&reference, &spec.preferred_node_selectors, context, findings);
+        let mut preferred = preferences(&reference, &spec.preferred_node_selectors, context, findings);
         context.warn_of_no_node(&reference, &nodes, "nobody announces", findings);
         if findings.since(mark) {
             continue;
         }
+        let nodes: BTreeSet<String> = context.nodes.matching_or_all(&nodes).collect();
+        // A node that only another advertisement of the pool chooses gets no weight from this one.
+        preferred.retain(|node, _| nodes.contains(node));
         let advertisement = L2Advertisement {
             name: Some(reference.name),
-            nodes: context.nodes.matching_or_all(&nodes).collect(),
+            nodes,
             interfaces: interfaces(&spec.interfaces),
             services,
             preferred,

@@ -28,7 +28,7 @@ use wire::{Key, Kind, MAX_NAME, Message};
 pub const INTERVAL: Duration = Duration::from_millis(250);
 /// Silence after which a node counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(1);
-/// How long a fresh node waits for the first sign of another before it believes to be alone.
+/// How long a fresh node waits for signs of life of all others before it believes that those that are silent are dead.
 pub const SETTLE: Duration = Duration::from_secs(3);
 /// A leave is sent so often, because nobody repeats it when it gets lost.
 const LEAVES: usize = 2;
@@ -139,9 +139,7 @@ impl Members {
             Event::Leave => self.on_leave(&mut actions),
             Event::Tick => self.on_tick(now, &mut actions),
         }
-        self.settled |= self
-            .settle_by
-            .is_some_and(|by| by <= now || self.others_alive() || self.peers.is_empty());
+        self.settled |= self.settle_by.is_some_and(|by| by <= now || self.all_heard());
         actions
     }
 
@@ -163,15 +161,16 @@ impl Members {
             .collect()
     }
 
-    /// Says whether the alive set can be trusted after the start: another node was heard, there is none, or all were
-    /// silent for [`SETTLE`]. Stays true.
+    /// Says whether the alive set can be trusted after the start: all others were heard, or [`SETTLE`] has passed. Stays
+    /// true.
     #[must_use]
     pub fn settled(&self) -> bool {
         self.settled
     }
 
-    fn others_alive(&self) -> bool {
-        self.peers.values().any(|peer| peer.heard.is_some())
+    /// A set that lacks one that is alive would take over what that one owns.
+    fn all_heard(&self) -> bool {
+        self.peers.values().all(|peer| peer.heard.is_some())
     }
 
     fn on_peers(&mut self, now: Instant, addresses: BTreeMap<String, SocketAddr>, actions: &mut Vec<Action>) {
@@ -239,7 +238,7 @@ impl Members {
         // A recording from before our start cannot know our incarnation.
         let fresh = message.echo == self.incarnation;
         match (message.kind, fresh) {
-            (Kind::Leave, true) => self.bury(&message.from, Cause::Left, actions),
+            (Kind::Leave, true) => self.mark_dead(&message.from, Cause::Left, actions),
             (Kind::Leave, false) => {}
             (Kind::Beat, true) => self.heard(now, &message.from, actions),
             (Kind::Hello, true) => {
@@ -268,7 +267,7 @@ impl Members {
         }
     }
 
-    fn bury(&mut self, name: &str, cause: Cause, actions: &mut Vec<Action>) {
+    fn mark_dead(&mut self, name: &str, cause: Cause, actions: &mut Vec<Action>) {
         if let Some(peer) = self.peers.get_mut(name)
             && peer.heard.take().is_some()
         {
@@ -294,7 +293,7 @@ impl Members {
             .map(|(name, _)| name.clone())
             .collect();
         for name in dead {
-            self.bury(&name, Cause::Silent, actions);
+            self.mark_dead(&name, Cause::Silent, actions);
         }
         if let Some(due) = self.next_beat.filter(|due| *due <= now) {
             self.send_to_all(

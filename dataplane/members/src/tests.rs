@@ -215,6 +215,29 @@ fn a_fresh_node_that_hears_nobody_settles_after_three_seconds() {
     assert!(lab.nodes["a"].core.settled());
 }
 
+// L2-36
+#[test]
+fn a_fresh_node_settles_once_it_has_heard_all_others() {
+    let mut lab = Lab::of(&["a", "b"]);
+    lab.run(SECOND);
+    // The third is slow to start: until it was heard, the fresh node would take over what it owns.
+    let all = ["a", "b", "c", "d"];
+    let peers: BTreeMap<_, _> = all.map(|name| (name.to_owned(), address(name))).into();
+    lab.boot("c", 1);
+    for name in ["a", "b", "c"] {
+        lab.feed(name, Event::Peers(peers.clone()));
+    }
+    lab.boot("d", 1);
+    lab.stop("d");
+    lab.run(SECOND);
+    assert_eq!(lab.alive("c"), names(&["a", "b", "c"]));
+    assert!(!lab.nodes["c"].core.settled());
+    lab.boot("d", 2);
+    lab.feed("d", Event::Peers(peers));
+    lab.run(2 * INTERVAL);
+    assert!(lab.nodes["c"].core.settled());
+}
+
 #[test]
 fn a_silent_node_is_dead_after_a_second() {
     let mut lab = Lab::of(&["a", "b", "c"]);

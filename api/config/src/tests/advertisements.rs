@@ -87,6 +87,21 @@ fn weights_of_preferences_add_up_per_node() {
     );
 }
 
+// L2-89, L2-90
+#[test]
+fn an_advertisement_prefers_among_its_own_nodes_only() {
+    let spec = json!({
+        "ipAddressPools": ["a"], "ipAddressPoolSelectors": [{}],
+        "nodeSelectors": [{ "matchLabels": { "zone": "x" } }],
+        "preferredNodeSelectors": [{ "weight": 50, "preference": {} }],
+    });
+    let parsed = two_pools().node("m", json!({})).l2("l2", spec).accepts();
+    let [l2] = &parsed.config.pools["a"].l2[..] else {
+        panic!("the pool is reached twice, by name and by selector")
+    };
+    assert_eq!(l2.preferred, BTreeMap::from([("n".to_owned(), 50)]));
+}
+
 #[rstest]
 #[case(json!({ "aggregationLength": 0 }), "spec.aggregationLength", "invalid aggregation length 0")]
 #[case(json!({ "aggregationLength": 33 }), "spec.aggregationLength", "invalid aggregation length 33 for IPv4")]
