@@ -1,6 +1,7 @@
 //! Metric families that are made when somebody asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 
 use metallb_dataplane::bgp::{Counters, MessageType, SessionState, Sessions};
 use metallb_dataplane::l2::{AddressCounters, L2Handle};
@@ -139,6 +140,8 @@ impl Collector for Layer2 {
 
 type SessionNumber = fn(&SessionState) -> u64;
 
+const SESSION_UP: &str = "session_up";
+
 fn sent(counters: &Counters, kind: MessageType) -> u64 {
     counters.sent(kind)
 }
@@ -146,7 +149,7 @@ fn sent(counters: &Counters, kind: MessageType) -> u64 {
 const BGP: [(&str, &str, MetricType, SessionNumber); 13] = {
     use MetricType::{COUNTER, GAUGE};
     [
-        ("session_up", "BGP session state (1 is up, 0 is down)", GAUGE, |s| {
+        (SESSION_UP, "BGP session state (1 is up, 0 is down)", GAUGE, |s| {
             s.up as u64
         }),
         ("updates_total", "Number of BGP UPDATE messages sent", COUNTER, |s| {
@@ -240,22 +243,35 @@ impl Collector for Bgp {
         if sessions.is_empty() {
             return Vec::new();
         }
-        let one = |(desc, (_, _, kind, number)): (&Desc, &(&str, &str, MetricType, SessionNumber))| {
-            let metrics = sessions
-                .values()
-                .map(|session| metric(labels(session), *kind, number(session)));
+        let one = |(desc, (name, _, kind, number)): (&Desc, &(&str, &str, MetricType, SessionNumber))| {
+            // One of several sessions that is down must be seen.
+            let merge = if *name == SESSION_UP {
+                u64::min
+            } else {
+                u64::saturating_add
+            };
+            let mut values = BTreeMap::new();
+            for session in sessions.values() {
+                let value = number(session);
+                values
+                    .entry((session.peer, session.device.as_deref()))
+                    .and_modify(|known| *known = merge(*known, value))
+                    .or_insert(value);
+            }
+            let metrics = values
+                .into_iter()
+                .map(|((peer, device), value)| metric(labels(peer, device), *kind, value));
             family(desc, *kind, metrics.collect())
         };
         self.descs.iter().zip(&BGP).map(one).collect()
     }
 }
 
-/// Another label would make it another series, so `vrf` is there only when there is one.
-fn labels(session: &SessionState) -> Vec<LabelPair> {
-    let vrf = session.device.iter().map(|device| label("vrf", device));
-    std::iter::once(label("peer", &session.peer.to_string()))
-        .chain(vrf)
-        .collect()
+/// Upstream's labels, which tell sessions with one address apart by nothing: these share a series. Another label would
+/// make it another series, so `vrf` is there only when there is one.
+fn labels(peer: SocketAddr, device: Option<&str>) -> Vec<LabelPair> {
+    let vrf = device.map(|device| label("vrf", device));
+    std::iter::once(label("peer", &peer.to_string())).chain(vrf).collect()
 }
 
 #[cfg(test)]
@@ -296,5 +312,22 @@ mod tests {
         assert_eq!(updates.get_field_type(), MetricType::COUNTER);
         sender.send_modify(Sessions::clear);
         assert!(bgp.collect().is_empty());
+    }
+
+    // A scrape with one series twice is refused as a whole.
+    #[test]
+    fn sessions_with_one_address_share_a_series_that_is_up_if_all_are() {
+        let down = SessionState {
+            up: false,
+            ..session(None)
+        };
+        let sessions = [("a".to_owned(), session(None)), ("b".to_owned(), down)].into();
+        let (_sender, receiver) = watch::channel::<Sessions>(sessions);
+        let families = Bgp::new(receiver).unwrap().collect();
+        for family in &families {
+            assert_eq!(family.get_metric().len(), 1, "{}", family.name());
+        }
+        let up = families.iter().find(|f| f.name() == "metallb_bgp_session_up").unwrap();
+        assert_eq!(up.get_metric()[0].get_gauge().get_value(), 0.0);
     }
 }
