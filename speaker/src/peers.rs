@@ -29,6 +29,29 @@ pub(crate) fn session(peer: &Peer, node: &str) -> Option<PeerConfig> {
     })
 }
 
+/// Lists what `peer` asks for and does not get, one sentence each.
+#[must_use]
+pub(crate) fn unmet(peer: &Peer) -> Vec<String> {
+    let name = &peer.name;
+    let mut unmet = Vec::new();
+    if !matches!(peer.endpoint, Endpoint::Address(_)) {
+        unmet.push(format!(
+            "BGPPeer {name}: spec.interface: unnumbered peering is not supported yet, there is no session"
+        ));
+    }
+    if let Some(profile) = &peer.bfd_profile {
+        unmet.push(format!(
+            "BGPPeer {name}: spec.bfdProfile: BFD is not supported yet, profile {profile} has no effect"
+        ));
+    }
+    if peer.graceful_restart {
+        unmet.push(format!(
+            "BGPPeer {name}: spec.enableGracefulRestart: graceful restart is not supported yet"
+        ));
+    }
+    unmet
+}
+
 fn remote(remote: RemoteAs) -> bgp::RemoteAs {
     match remote {
         RemoteAs::Asn(asn) => bgp::RemoteAs::Asn(asn),

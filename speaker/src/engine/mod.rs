@@ -301,13 +301,11 @@ impl Engine {
         let Some(settled) = &self.config else { return };
         let mut sessions = BTreeMap::new();
         for peer in settled.config.peers.values() {
-            match crate::peers::session(peer, &self.settings.node) {
-                Some(session) => drop(sessions.insert(peer.name.clone(), session)),
-                None => warn!(
-                    event = "peerSkipped",
-                    peer = peer.name,
-                    "unnumbered peering is not supported yet"
-                ),
+            for reason in crate::peers::unmet(peer) {
+                warn!(event = "peerLimited", peer = peer.name, reason);
+            }
+            if let Some(session) = crate::peers::session(peer, &self.settings.node) {
+                sessions.insert(peer.name.clone(), session);
             }
         }
         for name in sessions.keys().filter(|name| !self.sessions.contains_key(*name)) {
@@ -420,8 +418,9 @@ impl Engine {
                 pool.name
             )
         });
+        let unmet = settled.config.peers.values().flat_map(crate::peers::unmet);
         let report = ConfigReport {
-            errors: settled.errors.iter().cloned().chain(in_use).collect(),
+            errors: settled.errors.iter().cloned().chain(unmet).chain(in_use).collect(),
         };
         if self.report.as_ref() != Some(&report) {
             effects.push(Effect::Configuration(report.clone()));

@@ -391,6 +391,35 @@ fn the_status_names_peers_that_can_carry_the_route() {
 }
 
 #[test]
+fn what_a_peer_asks_for_and_does_not_get_is_told() {
+    let mut resources = with_bgp(resources());
+    resources.bfd_profiles = vec![object("fast", &json!({}))];
+    resources.peers[0] = object(
+        "tor-a",
+        &json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.250",
+            "bfdProfile": "fast", "enableGracefulRestart": true}),
+    );
+    resources.peers.push(object(
+        "tor-c",
+        &json!({"myASN": 64500, "peerASN": 64501, "interface": "eth0"}),
+    ));
+    let (_, effects) = running(resources);
+    let errors = errors(&effects).unwrap();
+    for (peer, words) in [
+        ("tor-a", "profile fast has no effect"),
+        ("tor-a", "graceful restart"),
+        ("tor-c", "unnumbered"),
+    ] {
+        let told = errors.iter().any(|error| error.contains(peer) && error.contains(words));
+        assert!(told, "{peer} {words}: {errors:?}");
+    }
+    // The session without BFD is better than none.
+    assert!(statuses(&effects).iter().any(|(protocol, content)| {
+        *protocol == Protocol::Bgp && *content == Some(StatusContent::Peers(vec!["tor-a".into()]))
+    }));
+}
+
+#[test]
 fn peers_reach_the_data_plane_before_services_are_known() {
     let mut engine = engine();
     let effects = engine.handle(Event::Resources(Box::new(with_bgp(resources()))));
