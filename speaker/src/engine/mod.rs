@@ -276,18 +276,13 @@ impl Engine {
             .collect()
     }
 
-    /// Remembers the pools of announced Services that `after` would leave without.
+    /// Remembers the pools of Services that `after` would leave without, whoever announces them now: another node may
+    /// have to.
     ///
     /// Upstream: refuses the whole configuration until the controller has taken the address away.
     fn keep_pools(&mut self, after: &Config) {
         let Some(before) = &self.config else { return };
-        for key in self
-            .announced
-            .iter()
-            .filter(|(_, a)| a.is_announcing())
-            .map(|(key, _)| key)
-        {
-            let Some(facts) = self.services.get(key) else { continue };
+        for (key, facts) in self.services.iter().filter(|(_, facts)| facts.view.load_balancer) {
             if fitting_pool(after, &facts.view).is_none()
                 && let Some(pool) = fitting_pool(&before.config, &facts.view)
             {

@@ -503,6 +503,21 @@ fn an_address_whose_pool_vanishes_stays_announced_until_it_changes() {
     assert_eq!(errors(&effects), Some(vec![]));
 }
 
+#[test]
+fn an_address_whose_pool_vanished_moves_to_another_node_when_its_owner_dies() {
+    let (mut engine, _) = running(resources());
+    engine.handle(Event::Members(names(&[NODE, "node-b"])));
+    let lost = (1..20).map(|n| format!("192.0.2.{n}")).find(|ip| {
+        engine.handle(service("web", &[ip]));
+        engine.layer2.is_empty()
+    });
+    let mut gone = resources();
+    gone.pools = vec![object("other", &json!({"addresses": ["198.51.100.0/24"]}))];
+    assert_eq!(layer2(&engine.handle(Event::Resources(Box::new(gone)))), None);
+    let effects = engine.handle(Event::Members(names(&[NODE])));
+    assert_eq!(layer2(&effects), Some(vec![lost.unwrap()]));
+}
+
 // BGP-28
 #[test]
 fn a_service_that_cannot_be_announced_delays_no_other() {
