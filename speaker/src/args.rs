@@ -1,4 +1,4 @@
-//! Flags and environment: upstream's names and meaning (`spec/layer2.md` §1.1).
+//! Flags and environment: upstream's names and meaning.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What `/metrics` shows (`spec/layer2.md` §5.3, `spec/bgp.md` §7.1).
+//! What `/metrics` shows.
 //!
 //! Counters of the data plane are read when somebody asks; nothing is copied in between.
 

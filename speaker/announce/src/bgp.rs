@@ -1,4 +1,4 @@
-//! Which routes this node announces for a service (`spec/bgp.md` §1.2 to §1.5).
+//! Which routes this node announces for a service.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -71,7 +71,7 @@ pub fn decide(inputs: &Inputs<'_>, service: &ServiceView, endpoints: &Endpoints)
     }
 }
 
-/// The tests of `spec/bgp.md` §1.1, in order.
+/// What rules a service out before any advertisement is looked at, in upstream's order.
 fn gate<'a>(inputs: &Inputs<'a>, service: &ServiceView) -> Result<(&'a Pool, Vec<IpAddr>), Reason> {
     if !service.load_balancer {
         return Err(Reason::NotLoadBalancer);

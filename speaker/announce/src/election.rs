@@ -1,4 +1,4 @@
-//! The order in which nodes are asked to answer for an address (`spec/layer2.md` §1.7).
+//! The order in which nodes are asked to answer for an address.
 //!
 //! Rendezvous hashing: removing a node that does not own an address never moves it, adding one moves only what it wins.
 //! The order is upstream's to the byte, so that a cluster half upgraded still has one owner for each address.

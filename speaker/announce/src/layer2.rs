@@ -1,4 +1,4 @@
-//! Who answers ARP and NDP for a service (`spec/layer2.md` §1.6, §1.8).
+//! Who answers ARP and NDP for a service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

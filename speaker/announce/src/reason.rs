@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a service is not announced from this node; the text is upstream's (`spec/bgp.md` §1.1, §1.2, `spec/layer2.md` §1.6).
+/// Why a service is not announced from this node; the text is upstream's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The Service object is gone.

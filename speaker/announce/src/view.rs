@@ -103,7 +103,7 @@ impl Endpoints {
 }
 
 /// A terminating endpoint that still serves counts, and so does a ready one that says it does not serve
-/// (`spec/bgp.md` §1.2).
+///.
 fn can_serve(endpoint: &Endpoint) -> bool {
     let conditions = endpoint.conditions.as_ref();
     let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
