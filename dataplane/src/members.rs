@@ -10,11 +10,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use metallb_members::{Action, Cause, Event, Members};
-use tokio::{net::UdpSocket, sync::watch, time};
+use tokio::{
+    net::UdpSocket,
+    sync::{Notify, watch},
+    time,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -70,6 +75,7 @@ pub struct MembersHandle {
     peers: watch::Sender<Peers>,
     alive: watch::Receiver<BTreeSet<String>>,
     settled: watch::Receiver<bool>,
+    returned: Arc<Notify>,
     local: SocketAddr,
 }
 
@@ -91,17 +97,20 @@ pub fn spawn(config: Config, stop: CancellationToken) -> Result<MembersHandle, E
     let (peers, peers_reader) = watch::channel(None);
     let (alive_writer, alive) = watch::channel(members.alive());
     let (settled_writer, settled) = watch::channel(false);
+    let returned = Arc::<Notify>::default();
     let task = Task {
         socket,
         members,
         alive: alive_writer,
         settled: settled_writer,
+        returned: Arc::clone(&returned),
     };
     tokio::spawn(task.run(peers_reader, stop).instrument(tracing::info_span!("members")));
     Ok(MembersHandle {
         peers,
         alive,
         settled,
+        returned,
         local,
     })
 }
@@ -126,6 +135,7 @@ struct Task {
     members: Members,
     alive: watch::Sender<BTreeSet<String>>,
     settled: watch::Sender<bool>,
+    returned: Arc<Notify>,
 }
 
 impl Task {
@@ -159,13 +169,17 @@ impl Task {
     }
 
     async fn feed(&mut self, event: Event) {
-        let mut changed = false;
+        let (mut changed, mut returned) = (false, false);
         for action in self.members.handle(Instant::now(), event) {
             changed |= matches!(action, Action::Up(_) | Action::Down(..));
+            returned |= matches!(action, Action::Returned(_));
             self.perform(action).await;
         }
         if changed {
             self.alive.send_replace(self.members.alive());
+        }
+        if returned {
+            self.returned.notify_one();
         }
         let settled = self.members.settled();
         self.settled
@@ -181,6 +195,7 @@ impl Task {
                 }
             }
             Action::Up(node) => tracing::info!(event = "memberJoined", node, "speaker is alive"),
+            Action::Returned(node) => tracing::info!(event = "memberReturned", node, "speaker was cut off"),
             Action::Down(node, cause) => {
                 tracing::info!(event = "memberLeft", node, reason = reason(cause), "speaker is gone");
             }
@@ -227,6 +242,12 @@ impl MembersHandle {
     #[must_use]
     pub fn settled(&self) -> watch::Receiver<bool> {
         self.settled.clone()
+    }
+
+    /// Waits until a speaker that was cut off is alive again: both sides may have announced the same addresses. By then
+    /// it is among [`Self::alive`]. For one waiter; cancel-safe.
+    pub async fn returned(&self) {
+        self.returned.notified().await;
     }
 
     /// The address it listens on (tells the port if port 0 was asked for).

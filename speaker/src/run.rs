@@ -262,17 +262,25 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
     let mut interfaces = data_plane.l2.interfaces();
     let mut members = Alive::new(data_plane.members);
     loop {
+        let mut returned = false;
         // Every arm is cancel-safe.
         let events = tokio::select! {
             news = inputs.next() => match news {
                 Some(news) => digest(news, &shell, &members),
                 None => return Ok(()),
             },
-            event = members.changed() => vec![event],
+            (event, after_return) = members.changed() => {
+                returned = after_return;
+                vec![event]
+            }
             Ok(()) = interfaces.changed() => vec![Event::Interfaces(interfaces.borrow_and_update().clone())],
         };
         shell.metrics.updated(events.len());
         shell.perform(engine.handle_all(events));
+        if returned {
+            // What is another's again has been given up by now.
+            shell.l2.reannounce();
+        }
     }
 }
 
@@ -300,22 +308,28 @@ impl Alive {
         Self { handle, alive, settled }
     }
 
-    /// Waits for a change that counts; forever without membership. Cancel-safe.
-    async fn changed(&mut self) -> Event {
-        let (Some(alive), Some(settled)) = (&mut self.alive, &mut self.settled) else {
+    /// Waits for a change that counts, forever without membership; tells whether a member that was cut off has returned.
+    /// Cancel-safe.
+    async fn changed(&mut self) -> (Event, bool) {
+        let (Some(handle), Some(alive), Some(settled)) = (&self.handle, &mut self.alive, &mut self.settled) else {
             return std::future::pending().await;
         };
         loop {
+            let mut returned = false;
             let ended = tokio::select! {
                 changed = alive.changed() => changed.is_err(),
                 changed = settled.changed() => changed.is_err(),
+                () = handle.returned() => {
+                    returned = true;
+                    false
+                }
             };
             if ended {
                 // The end of the membership is seen elsewhere.
                 return std::future::pending().await;
             }
             if *settled.borrow() {
-                return Event::Members(alive.borrow_and_update().clone());
+                return (Event::Members(alive.borrow_and_update().clone()), returned);
             }
         }
     }

@@ -74,6 +74,9 @@ pub enum Action {
     },
     /// A node is alive from now on.
     Up(String),
+    /// The node that has just come up was silent before without having left. Both sides may have announced meanwhile,
+    /// so that whoever owns an address now should say so again.
+    Returned(String),
     /// A node is no longer alive.
     Down(String, Cause),
     /// A datagram was not accepted.
@@ -92,6 +95,8 @@ struct Peer {
     last: (u64, u64),
     /// When it was heard last, while it is alive.
     heard: Option<Instant>,
+    /// Whether it was dead for its silence when it was heard last.
+    lost: bool,
 }
 
 /// The membership as this node sees it.
@@ -214,6 +219,7 @@ impl Members {
                     address,
                     last: (0, 0),
                     heard: None,
+                    lost: false,
                 },
             )),
         }
@@ -264,6 +270,9 @@ impl Members {
             && peer.heard.replace(now).is_none()
         {
             actions.push(Action::Up(name.to_owned()));
+            if std::mem::take(&mut peer.lost) {
+                actions.push(Action::Returned(name.to_owned()));
+            }
         }
     }
 
@@ -271,6 +280,7 @@ impl Members {
         if let Some(peer) = self.peers.get_mut(name)
             && peer.heard.take().is_some()
         {
+            peer.lost = cause == Cause::Silent;
             actions.push(Action::Down(name.to_owned(), cause));
         }
     }

@@ -250,6 +250,33 @@ fn a_silent_node_is_dead_after_a_second() {
     assert_eq!(lab.log("a").last(), Some(&Action::Down("b".into(), Cause::Silent)));
 }
 
+// Whoever was cut off may have answered for addresses of others, and others for its own.
+#[test]
+fn a_node_that_was_cut_off_is_told_from_one_that_has_left() {
+    let returned = |lab: &Lab| {
+        lab.log("a")
+            .iter()
+            .filter(|action| matches!(action, Action::Returned(_)))
+            .count()
+    };
+    let mut lab = Lab::of(&["a", "b"]);
+    lab.run(SECOND);
+    lab.stop("b");
+    lab.run(2 * DEAD_AFTER);
+    assert_eq!(lab.alive("a"), names(&["a"]));
+    lab.nodes.get_mut("b").unwrap().running = true;
+    lab.run(SECOND);
+    assert_eq!(lab.alive("a"), names(&["a", "b"]));
+    assert_eq!(returned(&lab), 1);
+    lab.feed("b", Event::Leave);
+    lab.run(SECOND);
+    lab.boot("b", 2);
+    lab.introduce(&["a", "b"]);
+    lab.run(SECOND);
+    assert_eq!(lab.alive("a"), names(&["a", "b"]));
+    assert_eq!(returned(&lab), 1);
+}
+
 // L2-72
 #[test]
 fn a_leaving_node_is_gone_at_once_and_stays_gone() {
