@@ -275,6 +275,30 @@ pub(crate) fn a_part_can_be_left_out() {
     assert!(objects.pod(SPEAKER)["tolerations"].is_null());
 }
 
+/// An frr-k8s that is missing where a speaker is would announce nothing there.
+pub(crate) fn frr_k8s_runs_where_the_speakers_do_unless_told_otherwise() {
+    const SPEAKER: &str = "DaemonSet/metallb-speaker";
+    let speakers = "frrk8s.enabled=true,speaker.nodeSelector.role=edge,speaker.priorityClassName=system-node-critical,\
+                    speaker.tolerations[0].key=edge,speaker.tolerations[0].operator=Exists,speaker.tolerateMaster=false";
+    let objects = rendered(speakers);
+    for workload in ["DaemonSet/metallb-frr-k8s", "Deployment/metallb-frr-k8s-statuscleaner"] {
+        for field in ["nodeSelector", "tolerations", "priorityClassName"] {
+            let speaker = &objects.pod(SPEAKER)[field];
+            assert!(!speaker.is_null());
+            assert_eq!(&objects.pod(workload)[field], speaker, "{workload}: {field}");
+        }
+    }
+    let own = "frr-k8s.frrk8s.nodeSelector.role=router,frr-k8s.frrk8s.priorityClassName=high,\
+               frr-k8s.frrk8s.tolerations[0].operator=Exists";
+    let objects = rendered(&format!("{speakers},{own}"));
+    for workload in ["DaemonSet/metallb-frr-k8s", "Deployment/metallb-frr-k8s-statuscleaner"] {
+        let pod = objects.pod(workload);
+        assert_eq!(pod["nodeSelector"]["role"], "router");
+        assert_eq!(pod["priorityClassName"], "high");
+        assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]));
+    }
+}
+
 // OP-78
 pub(crate) fn values_of_frr_k8s_are_passed_on() {
     let objects = rendered(
