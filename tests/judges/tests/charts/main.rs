@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
 mod alerts;
+mod frr_k8s;
 mod helm;
 mod installer;
 mod names;
@@ -63,10 +64,10 @@ fn main() -> ExitCode {
         values::upstreams_default_images_are_ours_and_pinned_ones_stay,
         values::excluded_interfaces_can_be_added_to_and_replaced,
         values::a_part_can_be_left_out,
-        values::values_of_frr_k8s_are_passed_on,
-        values::frr_k8s_runs_where_the_speakers_do_unless_told_otherwise,
+        frr_k8s::values_of_frr_k8s_are_passed_on,
+        frr_k8s::frr_k8s_runs_where_the_speakers_do_unless_told_otherwise,
         values::pods_run_where_there_is_an_image_for_and_where_their_affinity_says,
-        values::the_speaker_may_write_frr_configurations_only_for_frr_k8s,
+        frr_k8s::the_speaker_may_write_frr_configurations_only_for_frr_k8s,
         whole::a_values_file_of_upstream_renders_as_it_is,
         whole::helm_finds_nothing_wrong,
         whole::no_object_is_rendered_twice,
