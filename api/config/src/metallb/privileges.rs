@@ -102,14 +102,15 @@ pub const CONTAINERS: [&str; 7] = [
 /// Their init containers.
 pub const INIT_CONTAINERS: [&str; 4] = ["cp-frr-files", "cp-frr-status", "cp-metrics", "cp-reloader"];
 
-/// Whose annotations give a pod devices, mounts or containers, or take its confinement: domains.
-const POWERFUL_DOMAINS: [&str; 11] = [
+/// Whose annotations give a pod devices, mounts, containers or images, or take its confinement: domains.
+const POWERFUL_DOMAINS: [&str; 12] = [
     "cdi.k8s.io",
     "config.alpha.linkerd.io",
     "config.linkerd.io",
     "cri-o.io",
     "dapr.io",
     "hashicorp.com",
+    "image.openshift.io",
     "istio.io",
     "nri.io",
     "opentelemetry.io",
@@ -146,16 +147,21 @@ pub fn refused(change: &Override) -> Vec<String> {
     if allowed == WORKLOAD {
         strangers(&patch, "containers", &CONTAINERS, &mut found);
         strangers(&patch, "initContainers", &INIT_CONTAINERS, &mut found);
-        let annotations = patch
-            .get("spec")
-            .map(|spec| &spec["template"]["metadata"]["annotations"]);
-        let names = annotations.and_then(Value::as_object).into_iter().flat_map(Map::keys);
-        found.extend(names.filter_map(|name| {
-            let reason = annotation(name)?;
-            Some(format!("spec.template.metadata.annotations has {reason}"))
-        }));
+        let pods = patch.get("spec").map(|spec| &spec["template"]["metadata"]);
+        obeyed(patch.get("metadata"), "metadata", &mut found);
+        obeyed(pods, "spec.template.metadata", &mut found);
     }
     found
+}
+
+/// Finds annotations that others obey, of a workload or of its pods.
+fn obeyed(metadata: Option<&Value>, path: &str, found: &mut Vec<String>) {
+    let annotations = metadata.and_then(|metadata| metadata["annotations"].as_object());
+    let reasons = annotations
+        .into_iter()
+        .flat_map(Map::keys)
+        .filter_map(|name| annotation(name));
+    found.extend(reasons.map(|reason| format!("{path}.annotations has {reason}")));
 }
 
 /// Refuses annotations of pods that whoever runs them would obey.
@@ -164,7 +170,7 @@ pub(super) fn annotations<'a>(field: &str, names: impl Iterator<Item = &'a Strin
     faults.extend(reasons.map(|reason| Fault::new(Rule::K16, field, format!("has {reason}"))));
 }
 
-/// Says what an annotation of a pod could do.
+/// Says what an annotation of a pod or workload could do.
 fn annotation(name: &str) -> Option<String> {
     let domain = name.split('/').next().unwrap_or_default();
     let within = |parent: &&str| {
@@ -175,7 +181,7 @@ fn annotation(name: &str) -> Option<String> {
     let powerful = POWERFUL_DOMAINS.iter().any(&within) || starts(name, &POWERFUL_PREFIXES);
     (powerful && !starts(name, &HARMLESS)).then(|| {
         format!(
-            "{name}, by which a container runtime or another admission webhook could give the pods more rights; remove it"
+            "{name}, which a container runtime or another controller could obey and give the pods more rights; remove it"
         )
     })
 }

@@ -135,6 +135,17 @@ fn annotations_that_runtimes_and_injectors_obey_are_refused_wherever_they_come_f
     }
 }
 
+// OpenShift puts the image that this annotation of a workload names into its pods.
+#[test]
+fn annotations_of_workloads_are_judged_as_those_of_their_pods() {
+    for name in ["image.openshift.io/triggers", "sidecar.istio.io/proxyImage"] {
+        let patch = json!({ "metadata": { "annotations": { name: "" } } });
+        let told = overriding("Deployment", "controller", &patch);
+        let wanted = format!("K-16 spec.overrides[0].patch: metadata.annotations has {name}");
+        assert!(told.len() == 1 && told[0].starts_with(&wanted), "{told:?}");
+    }
+}
+
 #[test]
 fn a_refusal_says_where_else_the_same_can_be_said() {
     let told = overriding("DaemonSet", "speaker", &of_pods(&of_container(json!({ "env": [] }))));
