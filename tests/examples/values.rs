@@ -158,12 +158,13 @@ fn group_schema(entries: &[(String, Entry)]) -> Result<Value> {
         };
         properties.insert(name.clone(), schema);
     }
-    let names: Vec<&String> = properties.keys().collect();
-    // Twice the same: editors know the one, and the other's message lists what would be right.
+    // What Helm says of an unknown value: `at '/speaker/x': value must be 'nothing, …'`. Were it `propertyNames` that lists
+    // what exists, Helm 3.22 would name a value at random instead; `false` would list nothing.
+    let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+    let refusal = format!("nothing, for there is no such value; there are {}", names.join(", "));
     Ok(json!({
         "type": "object",
-        "additionalProperties": false,
-        "propertyNames": {"enum": names},
+        "additionalProperties": {"const": refusal},
         "properties": properties,
     }))
 }

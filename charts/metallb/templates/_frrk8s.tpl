@@ -42,9 +42,13 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* Where the pods run, of DaemonSet and cleaner alike. */}}
+{{/* Where the pods run, of DaemonSet and cleaner alike: unless told otherwise, where the speakers do. */}}
 {{- define "metallb.frrk8s.place" -}}
-{{- $values := (index .Values "frr-k8s").frrk8s -}}
+{{- $values := deepCopy (index .Values "frr-k8s").frrk8s -}}
+{{- range $field := list "nodeSelector" "tolerations" "priorityClassName" -}}
+{{- $_ := set $values $field (index $values $field | default (index $.Values.speaker $field)) -}}
+{{- end -}}
+{{- $_ := set $values "tolerateMaster" (and $values.tolerateMaster .Values.speaker.tolerateMaster) -}}
 serviceAccountName: {{ include "metallb.frrk8s.account" . }}
 hostNetwork: true
 terminationGracePeriodSeconds: 10

@@ -3,11 +3,24 @@
 {{- if kindIs "string" . -}}{{ . }}{{- else -}}{{ printf "%ds" (int .) }}{{- end -}}
 {{- end -}}
 
-{{/* What endpoints of all monitors have in common: (dict "monitor" … "tlsConfig" … "relabel" true). */}}
+{{/* What endpoints of all monitors have in common: (dict "root" . "monitor" … "tlsConfig" … "relabel" true).
+
+     Token and authority are named as objects: a Prometheus that scrapes for users, as the one of OpenShift, refuses
+     monitors that name files in its own pod. */}}
 {{- define "metallb.scrape" -}}
+path: /metrics
 honorLabels: true
 scheme: https
-{{- with .tlsConfig }}
+authorization:
+  credentials:
+    name: {{ include "metallb.fullname" .root }}-metrics-token
+    key: token
+{{- /* Helm adds the default to a map of the user, who did not mean it when he names an authority. */}}
+{{- $tls := .tlsConfig | default dict }}
+{{- if or $tls.ca $tls.caFile }}
+{{- $tls = omit $tls "insecureSkipVerify" }}
+{{- end }}
+{{- with $tls }}
 tlsConfig: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .monitor.interval }}
@@ -23,8 +36,15 @@ relabelings: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{- define "metallb.bearerToken" -}}
-bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token
+{{/* The annotations of a Service that a monitor selects: (dict "root" . "own" …). */}}
+{{- define "metallb.scrapedService" -}}
+{{- $all := dict -}}
+{{- if .root.Values.prometheus.scrapeAnnotations -}}
+{{- $all = dict "prometheus.io/scrape" "true" "prometheus.io/scheme" "https" -}}
+{{- end -}}
+{{- with merge (dict) .own $all -}}
+{{- toYaml . -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Ports of a component that Prometheus scrapes: name → number. */}}

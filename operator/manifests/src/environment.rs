@@ -31,7 +31,7 @@ pub struct Environment {
     pub alerts: bool,
     /// Not `DISABLE_NETWORK_POLICIES`: whether the traffic of our pods is narrowed.
     pub network_policies: bool,
-    /// `KUBERNETES_API_PORTS`: where API servers listen, for those policies. Upstream: 6443.
+    /// `KUBERNETES_API_PORTS`: where API servers listen, for those policies; any port if empty. Upstream: 6443.
     pub api_server_ports: Vec<u16>,
     /// `DEPLOY_FRRK8S_FROM_CNO`: the network operator of OpenShift deploys frr-k8s.
     pub frr_k8s_from_network_operator: bool,
@@ -54,9 +54,6 @@ pub enum Monitors {
     /// By ServiceMonitors, each with a Service.
     Services,
 }
-
-/// Where API servers listen: behind the Service, and on control-plane nodes, which is what most policies see.
-pub(crate) const API_SERVER_PORTS: [u16; 2] = [443, 6443];
 
 /// What W-12 is about: upstream documents the variable, and nothing reads it.
 const BGP_TYPE_IGNORED: &str =
@@ -206,8 +203,7 @@ impl Environment {
             monitors: monitors(is_true("DEPLOY_PODMONITORS"), is_true("DEPLOY_SERVICEMONITORS"))?,
             alerts: is_true("DEPLOY_PROMETHEUSRULES"),
             network_policies: !is_true("DISABLE_NETWORK_POLICIES"),
-            api_server_ports: text("KUBERNETES_API_PORTS")
-                .map_or_else(|| Ok(API_SERVER_PORTS.to_vec()), parse_ports)?,
+            api_server_ports: text("KUBERNETES_API_PORTS").map_or_else(|| Ok(vec![]), parse_ports)?,
             frr_k8s_from_network_operator: from_network_operator,
             network_operator_min_version: min_version(text("CNO_MIN_FRRK8S_VERSION"), from_network_operator)?,
             warnings: text("METALLB_BGP_TYPE").map(|_| BGP_TYPE_IGNORED).into_iter().collect(),

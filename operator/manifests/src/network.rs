@@ -31,16 +31,23 @@ pub(crate) fn controller(context: &Context<'_>) -> NetworkPolicy {
 
 /// Narrows the traffic of pods to TCP: anybody to the `ingress` ports, and they to anybody's `egress` ports.
 ///
-/// Ports are numbers, for API servers have no pods that could name theirs.
+/// Without `egress` that is any port: what a policy sees is the port of an API server's endpoint, which every
+/// distribution chooses for itself. Ports are numbers, for API servers have no pods that could name theirs.
+///
+/// Upstream: 6443 only.
 pub(crate) fn policy(name: &str, pods: BTreeMap<String, String>, ingress: &[u16], egress: &[u16]) -> NetworkPolicy {
-    let ports = |numbers: &[u16]| Some(numbers.iter().map(|number| port(*number)).collect::<Vec<_>>());
+    let ports = |numbers: &[u16]| Some(numbers.iter().map(|number| port(Some(*number))).collect::<Vec<_>>());
     let incoming = NetworkPolicyIngressRule {
         from: None,
         ports: ports(ingress),
     };
     let outgoing = NetworkPolicyEgressRule {
         to: None,
-        ports: ports(egress),
+        ports: if egress.is_empty() {
+            Some(vec![port(None)])
+        } else {
+            ports(egress)
+        },
     };
     NetworkPolicy {
         metadata: meta(name, pods.clone()),
@@ -49,14 +56,14 @@ pub(crate) fn policy(name: &str, pods: BTreeMap<String, String>, ingress: &[u16]
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             // A rule without ports would allow all of them.
             ingress: (!ingress.is_empty()).then(|| vec![incoming]),
-            egress: (!egress.is_empty()).then(|| vec![outgoing]),
+            egress: Some(vec![outgoing]),
         }),
     }
 }
 
-fn port(number: u16) -> NetworkPolicyPort {
+fn port(number: Option<u16>) -> NetworkPolicyPort {
     NetworkPolicyPort {
-        port: Some(IntOrString::Int(number.into())),
+        port: number.map(|number| IntOrString::Int(number.into())),
         protocol: Some("TCP".to_owned()),
         end_port: None,
     }

@@ -12,6 +12,9 @@ pub(crate) const REQUIRED_SCC: (&str, &str) = ("openshift.io/required-scc", name
 /// On a Service: asks OpenShift for a certificate in the Secret of this name.
 pub(crate) const SERVING_CERT: &str = "service.beta.openshift.io/serving-cert-secret-name";
 
+/// The ConfigMap that OpenShift puts into every namespace with the authority of such certificates, and its key.
+pub(crate) const SERVING_AUTHORITY: (&str, &str) = ("openshift-service-ca.crt", "service-ca.crt");
+
 /// On a webhook configuration: asks OpenShift for the authority of such certificates.
 pub(crate) const INJECT_CA: (&str, &str) = ("service.beta.openshift.io/inject-cabundle", "true");
 

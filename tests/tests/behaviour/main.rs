@@ -11,5 +11,6 @@ mod docs;
 mod examples;
 mod operator;
 mod rotation;
+mod security;
 mod served;
 mod validation;

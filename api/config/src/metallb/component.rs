@@ -6,7 +6,7 @@ use metallb_api::{
     names,
 };
 
-use super::Fault;
+use super::{Fault, privileges};
 use crate::Rule;
 
 /// Flags that the operator sets; most end the start when they are given twice.
@@ -28,6 +28,9 @@ const OWN_FLAGS: [&str; 15] = [
     "metrics-cert-dir",
 ];
 
+/// Flags that send a component, with its token, to another API server: by a file that somebody else may have made.
+const STRAY_FLAGS: [&str; 1] = ["kubeconfig"];
+
 /// Variables that the operator sets.
 const OWN_VARIABLES: [&str; 12] = [
     "FRR_CONFIG_FILE",
@@ -44,6 +47,9 @@ const OWN_VARIABLES: [&str; 12] = [
     "METALLB_POD_NAME",
 ];
 
+/// Variables that do as [`STRAY_FLAGS`], or bring foreign code into a program: their beginnings.
+const STRAY_VARIABLES: [&str; 3] = ["KUBECONFIG", "KUBERNETES_", "LD_"];
+
 pub(super) fn check(spec: &MetalLBSpec, faults: &mut Vec<Fault>) {
     for (name, config) in [
         ("controllerConfig", &spec.controller_config),
@@ -52,6 +58,7 @@ pub(super) fn check(spec: &MetalLBSpec, faults: &mut Vec<Fault>) {
         if let Some(config) = config {
             let at = |field: &str| format!("spec.{name}.{field}");
             process(config, &at, faults);
+            privileges::annotations(&at("annotations"), config.annotations.keys(), faults);
             ranges(config, &at, faults);
         }
     }
@@ -121,6 +128,11 @@ fn bad_flag(argument: &str) -> Option<String> {
         return Some(format!("{argument:?} must be one flag, such as --name=value"));
     };
     let name = flag.split_once('=').map_or(flag, |(name, _)| name);
+    if STRAY_FLAGS.contains(&name) {
+        return Some(format!(
+            "--{name} cannot be set: components talk to the API server of their cluster"
+        ));
+    }
     OWN_FLAGS
         .contains(&name)
         .then(|| format!("the operator sets --{name} itself"))
@@ -130,6 +142,11 @@ fn bad_variable(name: &str) -> Option<String> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         return Some(format!("{name:?} is not the name of a variable"));
+    }
+    if STRAY_VARIABLES.iter().any(|start| name.starts_with(start)) {
+        return Some(format!(
+            "{name} cannot be set: components run our code, for the API server of their cluster"
+        ));
     }
     OWN_VARIABLES
         .contains(&name)

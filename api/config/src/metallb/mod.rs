@@ -1,8 +1,9 @@
-//! What upstream's MetalLB resource cannot say: rules K-1 to K-15.
+//! What upstream's MetalLB resource cannot say: rules K-1 to K-16.
 
 mod component;
 mod network;
 pub mod overrides;
+pub mod privileges;
 
 use metallb_api::{BgpBackend, GoDuration, MetalLBSpec};
 
@@ -85,3 +86,6 @@ pub fn warnings(spec: &MetalLBSpec, backend: BgpBackend) -> Vec<Fault> {
     );
     faults
 }
+
+#[cfg(test)]
+mod tests;

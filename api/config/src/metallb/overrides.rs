@@ -1,4 +1,4 @@
-//! Patches of deployed objects: rules K-5 and K-15.
+//! Patches of deployed objects: rules K-5, K-15 and K-16.
 
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
@@ -10,7 +10,7 @@ use metallb_api::metallb::{OverriddenKind, Override};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::Fault;
+use super::{Fault, privileges};
 use crate::Rule;
 
 pub(super) fn check(overrides: &[Override], faults: &mut Vec<Fault>) {
@@ -22,6 +22,9 @@ pub(super) fn check(overrides: &[Override], faults: &mut Vec<Fault>) {
         } else if let Err(error) = fits(change) {
             let reason = format!("does not fit {}/{}: {error}", change.kind.name(), change.name);
             faults.push(Fault::new(Rule::K15, field(), reason));
+        } else {
+            let reasons = privileges::refused(change).into_iter();
+            faults.extend(reasons.map(|reason| Fault::new(Rule::K16, field(), reason)));
         }
     }
 }

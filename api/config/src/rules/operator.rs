@@ -196,4 +196,11 @@ pub(super) const RULES: &[&Entry] = &[
         "{overrides: [{kind: Deployment, name: controller, patch: {spec: {replicas: 2}}}]}",
         "does not fit Deployment/controller: unknown field spec.replicsa",
     ),
+    &metallb(
+        Rule::K16,
+        "overrides what could give a pod, or by it whoever edits the resource, more rights than MetalLB needs; or sets a pod annotation that could",
+        "{overrides: [{kind: DaemonSet, name: speaker, patch: {spec: {template: {spec: {hostPID: true}}}}}]}",
+        "{overrides: [{kind: DaemonSet, name: speaker, patch: {spec: {template: {spec: {priorityClassName: high}}}}}]}",
+        "spec.template.spec.hostPID cannot be overridden",
+    ),
 ];

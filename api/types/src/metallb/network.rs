@@ -39,7 +39,7 @@ pub struct Memberlist {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bind_address: Option<String>,
 
-    /// Whether the nodes are far from each other.
+    /// Whether the nodes are far from each other. Has no effect: the membership is the same then.
     #[serde(default, skip_serializing_if = "is_false")]
     pub wan: bool,
 }
@@ -52,7 +52,7 @@ pub struct NetworkPolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 
-    /// The ports of the API servers; 443 and 6443 when unset.
+    /// The ports of the API servers, as their endpoints have them; any when unset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(range(min = 1, max = 65535)))]
     pub api_server_ports: Vec<i32>,

@@ -20,7 +20,9 @@ pub struct Override {
     pub name: String,
 
     /// What to merge into the object, as a strategic merge patch: lists of named items by their names, maps by their
-    /// keys, all else is replaced. Nothing can be removed. Name, namespace and selector cannot be changed.
+    /// keys, all else is replaced. Nothing can be removed. Name, namespace and selector cannot be changed,
+    /// nor what could give a pod more rights, such as its image, volumes, security context or variables; for the rest
+    /// see docs/security.md.
     #[schemars(schema_with = "any_object")]
     pub patch: BTreeMap<String, Value>,
 }

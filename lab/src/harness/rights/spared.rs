@@ -78,7 +78,7 @@ pub(super) const SPARED: &[Spared] = &[
     Spared::new(
         OPERATOR,
         &["serviceaccounts"],
-        "made for PodMonitors; the others come with the installation",
+        "made for monitors; the others come with the installation",
     )
     .verbs(&["create"]),
     Spared::new(

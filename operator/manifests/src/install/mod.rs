@@ -19,7 +19,6 @@ use metallb_api::names;
 use crate::{
     Image, Object, Ports, TlsSettings, architecture,
     config::service_account,
-    environment::API_SERVER_PORTS,
     network,
     object::meta,
     openshift,
@@ -93,18 +92,12 @@ pub fn components(install: &Install) -> Vec<Object> {
         tls_config(&TlsSettings::default()).into(),
         webhooks::service(names::WEBHOOK_SERVER).into(),
         webhooks::operator_service().into(),
-        network::policy(
-            "operator",
-            labels([OPERATOR_LABEL]),
-            &[names::WEBHOOK_PORT],
-            &API_SERVER_PORTS,
-        )
-        .into(),
+        network::policy("operator", labels([OPERATOR_LABEL]), &[names::WEBHOOK_PORT], &[]).into(),
         network::policy(
             "webhook-service",
             component_labels(names::WEBHOOK_SERVER),
             &[names::WEBHOOK_PORT, Ports::default().metrics],
-            &API_SERVER_PORTS,
+            &[],
         )
         .into(),
         workloads::operator(install).into(),

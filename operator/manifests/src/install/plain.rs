@@ -9,7 +9,6 @@ use super::{Install, in_namespace, namespace, rbac, secret, webhooks};
 use crate::{
     Environment, Monitors, Object, Platform, Ports, TlsSettings,
     context::{Context, Door},
-    environment::API_SERVER_PORTS,
     network, operands,
     pod::component_labels,
 };
@@ -43,6 +42,7 @@ pub fn objects(install: &Install, backend: BgpBackend, prometheus: bool) -> Vec<
     objects.extend(rbac::operands(&install.namespace, backend, context.memberlist_secret()));
     if prometheus {
         objects.extend(rbac::prometheus(MONITORING));
+        objects.extend(rbac::metrics_reader(&install.namespace));
     }
     let labels = component_labels(names::CONTROLLER);
     objects.push(secret(names::WEBHOOK_SECRET, labels).into());
@@ -79,7 +79,7 @@ fn environment(install: &Install, prometheus: bool) -> Environment {
         monitors: if prometheus { Monitors::Services } else { Monitors::None },
         alerts: prometheus,
         network_policies: false,
-        api_server_ports: API_SERVER_PORTS.to_vec(),
+        api_server_ports: vec![],
         frr_k8s_from_network_operator: false,
         network_operator_min_version: None,
         warnings: vec![],

@@ -81,8 +81,8 @@ pub(super) fn prometheus(monitoring: &str) -> [Object; 2] {
     ]
 }
 
-/// Whoever scrapes through PodMonitors; the account exists only where there are any.
-fn metrics_reader(namespace: &str) -> [Object; 2] {
+/// Whoever scrapes through monitors; the account exists only where there are any.
+pub(super) fn metrics_reader(namespace: &str) -> [Object; 2] {
     let name = names::METRICS_READER;
     [
         cluster_role(name, APP, rights::metrics_reader()),

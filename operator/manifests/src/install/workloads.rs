@@ -110,7 +110,7 @@ fn webhook_container(install: &Install) -> Container {
     let ports = Ports::default();
     let mut variables: Vec<_> = TLS_VARIABLES.into_iter().map(tls_variable).collect();
     variables.push(field_env("METALLB_POD_NAME", "metadata.name"));
-    // The back-end decides what admission refuses. Native is the default; it does all that the others do.
+    // The back-end decides what admission refuses. Native is the default, and the one that announces.
     variables.push(env("METALLB_BGP_TYPE", "native"));
     let container = Container {
         name: names::WEBHOOK_SERVER.to_owned(),

@@ -35,9 +35,6 @@ const POD_MONITOR: Kind = kind("PodMonitor", "podmonitors");
 const SERVICE_MONITOR: Kind = kind("ServiceMonitor", "servicemonitors");
 const PROMETHEUS_RULE: Kind = kind("PrometheusRule", "prometheusrules");
 
-/// Where Prometheus finds its own token.
-const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-
 /// What is scraped.
 struct Target {
     /// `controller`, `speaker` or `frr-k8s`.
@@ -52,14 +49,23 @@ struct Target {
 
 /// Lists what monitors need and the monitors themselves, in the order of application.
 pub(crate) fn objects(context: &Context<'_>) -> Vec<Object> {
-    let mut objects = match context.monitors() {
+    let targets = targets(context);
+    let monitors: Vec<Object> = match context.monitors() {
         Monitors::None => vec![],
-        Monitors::Services => targets(context)
+        Monitors::Services => targets
             .iter()
             .flat_map(|target| [service(context, target).into(), service_monitor(context, target).into()])
             .collect(),
-        Monitors::Pods => pod_monitors(context),
+        Monitors::Pods => targets
+            .iter()
+            .map(|target| pod_monitor(context, target).into())
+            .collect(),
     };
+    let mut objects: Vec<Object> = vec![];
+    if !monitors.is_empty() {
+        objects.extend([reader().into(), token().into()]);
+    }
+    objects.extend(monitors);
     if context.wants_alerts() && context.environment.platform.prometheus_rules {
         let body = json!({ "spec": { "groups": [{ "name": "metallb.rules", "rules": alerts::rules(context) }] } });
         objects.push(Custom::new(PROMETHEUS_RULE, metadata(context, names::APP), body).into());
@@ -144,17 +150,7 @@ fn service(context: &Context<'_>, target: &Target) -> Service {
 }
 
 fn service_monitor(context: &Context<'_>, target: &Target) -> Custom {
-    let endpoint = |(port, _): &(&str, u16)| {
-        let mut endpoint = json!({
-            "port": port,
-            "honorLabels": true,
-            "scheme": "https",
-            "bearerTokenFile": TOKEN_FILE,
-            "tlsConfig": tls_config(context, target),
-        });
-        finish_endpoint(context, target, &mut endpoint);
-        endpoint
-    };
+    let endpoint = |(port, _): &(&str, u16)| endpoint(context, target, port, &tls_config(context, target));
     let body = json!({ "spec": {
         "endpoints": target.ports.iter().map(endpoint).collect::<Vec<_>>(),
         "jobLabel": match context.door {
@@ -168,22 +164,32 @@ fn service_monitor(context: &Context<'_>, target: &Target) -> Custom {
     Custom::new(SERVICE_MONITOR, metadata(context, &name), body)
 }
 
-/// Certificates of ours sign themselves; those of OpenShift can be checked.
+/// Certificates of OpenShift can be checked. Ours cannot: where no Secret brings one, each process makes a certificate when
+/// it starts and keeps it in memory, so there is no authority that a monitor could name. The token goes only to who
+/// answers on the ports of our pods.
 fn tls_config(context: &Context<'_>, target: &Target) -> Value {
-    if !context.is_openshift() {
+    if !context.has_metrics_certificate() {
         return json!({ "insecureSkipVerify": true });
     }
-    let client = "/etc/prometheus/secrets/metrics-client-certs";
+    let (name, key) = openshift::SERVING_AUTHORITY;
     json!({
-        "caFile": "/etc/prometheus/configmaps/serving-certs-ca-bundle/service-ca.crt",
-        "certFile": format!("{client}/tls.crt"),
-        "keyFile": format!("{client}/tls.key"),
+        "ca": { "configMap": { "name": name, "key": key } },
         "serverName": format!("{}.{}.svc", service_name(target), context.environment.namespace),
         "insecureSkipVerify": false,
     })
 }
 
-fn finish_endpoint(context: &Context<'_>, target: &Target, endpoint: &mut Value) {
+/// What is scraped at a port. Token and authority are named as objects: a Prometheus that scrapes for users, as the one of
+/// OpenShift, refuses monitors that name files in its own pod.
+fn endpoint(context: &Context<'_>, target: &Target, port: &str, tls_config: &Value) -> Value {
+    let mut endpoint = json!({
+        "port": port,
+        "path": "/metrics",
+        "scheme": "https",
+        "honorLabels": true,
+        "authorization": { "credentials": { "name": names::METRICS_TOKEN_SECRET, "key": "token" } },
+        "tlsConfig": tls_config,
+    });
     if let Some(interval) = context.spec.metrics.as_ref().and_then(|it| it.interval.as_ref()) {
         endpoint["interval"] = json!(interval);
     }
@@ -198,36 +204,23 @@ fn finish_endpoint(context: &Context<'_>, target: &Target, endpoint: &mut Value)
         };
         endpoint["metricRelabelings"] = json!([rename("bgp"), rename("bfd")]);
     }
+    endpoint
 }
 
 /// Upstream: these select labels that pods of the operator do not carry, and need rights that it does not have.
-fn pod_monitors(context: &Context<'_>) -> Vec<Object> {
-    let mut objects = vec![reader().into(), token().into()];
-    for target in targets(context) {
-        let endpoint = |(port, _): &(&str, u16)| {
-            let mut endpoint = json!({
-                "port": port,
-                "path": "/metrics",
-                "scheme": "https",
-                "honorLabels": true,
-                "authorization": { "credentials": { "name": names::METRICS_TOKEN_SECRET, "key": "token" } },
-                "tlsConfig": { "insecureSkipVerify": true },
-            });
-            finish_endpoint(context, &target, &mut endpoint);
-            endpoint
-        };
-        let body = json!({ "spec": {
-            "jobLabel": names::LABEL_COMPONENT,
-            "namespaceSelector": { "matchNames": [context.environment.namespace] },
-            "selector": { "matchLabels": target.pods },
-            "podMetricsEndpoints": target.ports.iter().map(endpoint).collect::<Vec<_>>(),
-        } });
-        objects.push(Custom::new(POD_MONITOR, metadata(context, target.component), body).into());
-    }
-    objects
+fn pod_monitor(context: &Context<'_>, target: &Target) -> Custom {
+    let unchecked = json!({ "insecureSkipVerify": true });
+    let endpoint = |(port, _): &(&str, u16)| endpoint(context, target, port, &unchecked);
+    let body = json!({ "spec": {
+        "jobLabel": names::LABEL_COMPONENT,
+        "namespaceSelector": { "matchNames": [context.environment.namespace] },
+        "selector": { "matchLabels": target.pods },
+        "podMetricsEndpoints": target.ports.iter().map(endpoint).collect::<Vec<_>>(),
+    } });
+    Custom::new(POD_MONITOR, metadata(context, target.component), body)
 }
 
-/// The account that PodMonitors scrape as; the installer lets it read metrics and nothing else.
+/// The account that monitors scrape as; the installer lets it read metrics and nothing else.
 fn reader() -> ServiceAccount {
     ServiceAccount {
         metadata: meta(names::METRICS_READER, labels([(names::LABEL_APP, names::APP)])),

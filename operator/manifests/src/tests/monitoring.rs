@@ -43,7 +43,7 @@ fn service_monitors_select_services_that_select_real_pods() {
 
 // OP-29
 #[test]
-fn pod_monitors_select_real_pods_and_bring_their_token() {
+fn pod_monitors_select_real_pods() {
     let objects = monitored(Monitors::Pods, json!({}), false);
     for (component, workload) in [
         ("controller", "Deployment/controller"),
@@ -52,7 +52,36 @@ fn pod_monitors_select_real_pods_and_bring_their_token() {
         let monitor = find(&objects, &format!("PodMonitor/{component}"));
         let pods = &find(&objects, workload)["spec"]["template"]["metadata"]["labels"];
         assert_eq!(&monitor["spec"]["selector"]["matchLabels"], pods);
-        let credentials = &monitor["spec"]["podMetricsEndpoints"][0]["authorization"]["credentials"];
+    }
+}
+
+/// The endpoints of all monitors, of which there must be some.
+fn endpoints(objects: &[Object]) -> Vec<Value> {
+    let monitors = objects
+        .iter()
+        .filter(|it| it.to_string().contains("Monitor/"))
+        .map(json);
+    let lists = monitors.flat_map(|it| ["endpoints", "podMetricsEndpoints"].map(|list| it["spec"][list].clone()));
+    let all: Vec<_> = lists.filter_map(|list| list.as_array().cloned()).flatten().collect();
+    assert!(!all.is_empty(), "no monitors");
+    all
+}
+
+// A Prometheus for what users run refuses whatever names a file of its own.
+#[rstest]
+fn monitors_bring_their_token_and_name_no_file_of_prometheus(
+    #[values(SERVICES, Monitors::Pods)] monitors: Monitors,
+    #[values("native", "frr", "frr-k8s")] backend: &str,
+    #[values(false, true)] openshift: bool,
+) {
+    let spec = json!({ "bgpBackend": backend });
+    let objects = monitored(monitors, spec, openshift);
+    for endpoint in endpoints(&objects) {
+        let text = endpoint.to_string();
+        for file in ["bearerTokenFile", "caFile", "certFile", "keyFile"] {
+            assert!(!text.contains(file), "{text}");
+        }
+        let credentials = &endpoint["authorization"]["credentials"];
         let secret = find(&objects, &format!("Secret/{}", credentials["name"].as_str().unwrap()));
         let account = &secret["metadata"]["annotations"]["kubernetes.io/service-account.name"];
         find(&objects, &format!("ServiceAccount/{}", account.as_str().unwrap()));
@@ -112,6 +141,8 @@ fn on_openshift_certificates_of_the_platform_are_used_and_checked() {
         (&tls["insecureSkipVerify"], &tls["serverName"]),
         (&json!(false), &json!("speaker-monitor-service.metallb-system.svc"))
     );
+    let authority = json!({ "configMap": { "name": "openshift-service-ca.crt", "key": "service-ca.crt" } });
+    assert_eq!(tls["ca"], authority);
     for (workload, name) in [
         ("Deployment/controller", "controller"),
         ("DaemonSet/speaker", "speaker"),

@@ -4,9 +4,13 @@ fn policy(spec: Value) -> Value {
     find(&rendered(spec, &environment()), "NetworkPolicy/controller")
 }
 
+/// The ports of a rule: 0 is any.
 fn ports(rule: &Value) -> Vec<u64> {
     let ports = rule[0]["ports"].as_array().into_iter().flatten();
-    ports.filter_map(|it| it["port"].as_u64()).collect()
+    ports
+        .inspect(|it| assert_eq!(it["protocol"], "TCP"))
+        .map(|it| it["port"].as_u64().unwrap_or(0))
+        .collect()
 }
 
 // OP-59
@@ -22,8 +26,25 @@ fn the_policy_selects_the_controllers_pods_only() {
     assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
     assert_eq!(
         (ports(&policy["spec"]["ingress"]), ports(&policy["spec"]["egress"])),
-        (vec![9120], vec![443, 6443])
+        (vec![9120], vec![0])
     );
+}
+
+// A policy sees the port of the API server's endpoint: 6443 with kubeadm, 16443 on MicroK8s, 8443 on minikube.
+#[test]
+fn no_installation_names_the_port_of_api_servers() {
+    let install = crate::install::Install::release("metallb-system");
+    let mut objects = crate::install::objects(&install);
+    objects.extend(crate::install::plain::network_policies(&install));
+    let policies: Vec<_> = objects
+        .iter()
+        .filter(|it| it.to_string().starts_with("NetworkPolicy/"))
+        .map(json)
+        .collect();
+    assert_eq!(policies.len(), 3);
+    for policy in policies {
+        assert_eq!(ports(&policy["spec"]["egress"]), [0], "{policy}");
+    }
 }
 
 #[test]

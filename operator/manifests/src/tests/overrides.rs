@@ -1,3 +1,7 @@
+use std::collections::BTreeSet;
+
+use metallb_config::metallb::privileges::{CONTAINERS, INIT_CONTAINERS};
+
 use super::*;
 
 fn overridden(kind: &str, name: &str, patch: &Value) -> Result<Vec<Object>, Refusal> {
@@ -9,16 +13,52 @@ fn overridden(kind: &str, name: &str, patch: &Value) -> Result<Vec<Object>, Refu
 #[test]
 fn a_patch_is_merged_by_the_names_of_list_items() {
     let patch = json!({ "spec": { "template": { "spec": { "containers": [
-        { "name": "speaker", "imagePullPolicy": "Never" }, { "name": "sidecar", "image": "x:1" } ] } } } });
+        { "name": "speaker", "imagePullPolicy": "Never" } ] } } } });
     let objects = overridden("DaemonSet", "speaker", &patch).unwrap();
     let speaker = find(&objects, "DaemonSet/speaker");
     let pod = pod(&speaker);
-    assert_eq!(names_in(&pod["containers"]), ["speaker", "sidecar"]);
+    assert_eq!(names_in(&pod["containers"]), ["speaker"]);
     let speaker = container(pod, "speaker");
     assert_eq!(
         (&speaker["imagePullPolicy"], &speaker["image"]),
         (&json!("Never"), &json!("host:5000/speaker:1"))
     );
+}
+
+#[test]
+fn a_patch_of_a_container_of_another_back_end_waits() {
+    let patch = json!({ "spec": { "template": { "spec": {
+        "containers": [{ "name": "frr", "imagePullPolicy": "Never" }],
+        "initContainers": [{ "name": "cp-metrics", "imagePullPolicy": "Never" }] } } } });
+    let objects = overridden("DaemonSet", "speaker", &patch).unwrap();
+    assert_eq!(objects, rendered(json!({}), &environment()));
+    let override_ = json!({ "kind": "DaemonSet", "name": "speaker", "patch": patch });
+    let objects = rendered(json!({ "bgpBackend": "frr", "overrides": [override_] }), &environment());
+    let speaker = find(&objects, "DaemonSet/speaker");
+    for name in ["frr", "cp-metrics"] {
+        assert_eq!(container(pod(&speaker), name)["imagePullPolicy"], "Never", "{name}");
+    }
+}
+
+#[test]
+fn exactly_the_containers_of_all_back_ends_can_be_named() {
+    let (mut containers, mut inits) = (BTreeSet::new(), BTreeSet::new());
+    for backend in ["native", "frr", "frr-k8s", "frr-k8s-external"] {
+        let spec = json!({ "bgpBackend": backend, "frrk8sConfig": { "namespace": "frr-k8s-system" } });
+        for object in rendered(spec, &environment()) {
+            let object = json(&object);
+            let names = |list: &str| {
+                names_in(&pod(&object)[list])
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            containers.extend(names("containers"));
+            inits.extend(names("initContainers"));
+        }
+    }
+    assert_eq!(containers, CONTAINERS.map(str::to_owned).into());
+    assert_eq!(inits, INIT_CONTAINERS.map(str::to_owned).into());
 }
 
 #[test]
@@ -33,15 +73,13 @@ fn an_empty_patch_changes_nothing() {
     }
 }
 
-#[test]
-fn names_and_selectors_stay_whatever_a_patch_says() {
-    let patch = json!({ "metadata": { "name": "x", "labels": { "team": "net" } },
-        "spec": { "selector": { "matchLabels": { "app": "x" } } } });
-    let objects = overridden("Deployment", "controller", &patch).unwrap();
-    let controller = find(&objects, "Deployment/controller");
-    assert_eq!(controller["metadata"]["labels"]["team"], "net");
-    let selector = json!({ "matchLabels": { "app": "metallb", "component": "controller" } });
-    assert_eq!(controller["spec"]["selector"], selector);
+#[rstest]
+#[case(json!({ "metadata": { "name": "x" } }), "metadata.name")]
+#[case(json!({ "spec": { "selector": { "matchLabels": { "app": "x" } } } }), "spec.selector")]
+#[case(json!({ "spec": { "template": { "spec": { "hostPID": true } } } }), "spec.template.spec.hostPID")]
+fn names_selectors_and_rights_stay_though_admission_was_passed_by(#[case] patch: Value, #[case] path: &str) {
+    let refusal = overridden("Deployment", "controller", &patch).unwrap_err().to_string();
+    assert!(refusal.contains(&format!("{path} cannot be overridden")), "{refusal}");
 }
 
 #[test]

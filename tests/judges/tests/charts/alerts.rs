@@ -162,7 +162,7 @@ pub(crate) fn service_monitors_select_headless_services_with_the_metrics_ports()
         assert_eq!(scraped, ports);
         let service = objects.get(&format!("Service/{name}"));
         assert_eq!(service["metadata"]["labels"]["name"], name.as_str());
-        assert_eq!(service["metadata"]["annotations"]["prometheus.io/scheme"], "https");
+        assert!(service["metadata"]["annotations"].is_null());
         assert_eq!(service["spec"]["clusterIP"], "None");
         assert_eq!(names(&service["spec"]["ports"]), ports);
     }
@@ -184,6 +184,79 @@ pub(crate) fn annotations_for_scraping_name_the_scheme() {
             expected
         );
     }
+    let monitors = "prometheus.serviceMonitor.enabled=true,frrk8s.enabled=true,frr-k8s.prometheus.serviceMonitor.enabled=true,\
+                    prometheus.serviceMonitor.speaker.annotations.mine=a";
+    for (wanted, scrape) in [(true, json!("true")), (false, Value::Null)] {
+        let chart = metallb();
+        let chart = chart.set(monitors).set(PROMETHEUS);
+        let objects = chart.set(&format!("prometheus.scrapeAnnotations={wanted}")).objects();
+        for service in [
+            "metallb-controller-monitor-service",
+            "metallb-speaker-monitor-service",
+            "metallb-frr-k8s-frr-k8s-monitor-service",
+        ] {
+            let annotations = &objects.get(&format!("Service/{service}"))["metadata"]["annotations"];
+            assert_eq!(annotations["prometheus.io/scrape"], scrape, "{service}");
+        }
+        let speaker = objects.get("Service/metallb-speaker-monitor-service");
+        assert_eq!(speaker["metadata"]["annotations"]["mine"], "a");
+    }
+}
+
+// A Prometheus for what users run refuses whatever names a file of its own.
+pub(crate) fn service_monitors_bring_their_token_and_name_no_file() {
+    let both =
+        "prometheus.serviceMonitor.enabled=true,frrk8s.enabled=true,frr-k8s.prometheus.serviceMonitor.enabled=true";
+    for values in [
+        both,
+        "frrk8s.enabled=true,frr-k8s.prometheus.serviceMonitor.enabled=true",
+    ] {
+        let chart = metallb();
+        let objects = chart.set(values).set(PROMETHEUS).objects();
+        let monitors: Vec<_> = objects.0.iter().filter(|it| it["kind"] == "ServiceMonitor").collect();
+        assert_eq!(monitors.len(), if values == both { 3 } else { 1 });
+        for endpoint in monitors
+            .iter()
+            .flat_map(|it| it["spec"]["endpoints"].as_array().unwrap())
+        {
+            let token = json!({"name": "metallb-metrics-token", "key": "token"});
+            assert_eq!(endpoint["authorization"]["credentials"], token);
+            assert!(!endpoint.to_string().contains("File"), "{endpoint}");
+        }
+        for object in [
+            "ServiceAccount/metallb-metrics-reader",
+            "Secret/metallb-metrics-token",
+            "ClusterRole/metallb-metrics-reader",
+            "ClusterRoleBinding/metallb-metrics-reader",
+        ] {
+            objects.get(object);
+        }
+    }
+    let chart = metallb();
+    assert!(!chart.objects().keys().iter().any(|key| key.contains("metrics-reader")));
+}
+
+/// Helm adds the defaults to a map of the user: without a word from him the certificate would stay unchecked.
+pub(crate) fn a_certificate_is_checked_once_its_authority_is_named() {
+    let chart = metallb();
+    let own = "{\"ca\": {\"secret\": {\"name\": \"c\", \"key\": \"ca.crt\"}}, \"serverName\": \"metallb\"}";
+    let chart = chart
+        .set("prometheus.serviceMonitor.enabled=true,tls.speakerMetricsTLSSecret=c,tls.controllerMetricsTLSSecret=c")
+        .set(PROMETHEUS)
+        .json(&format!("prometheus.serviceMonitor.speaker.tlsConfig={own}"));
+    let objects = chart.objects();
+    let tls = |component: &str| {
+        let monitor = objects.get(&format!("ServiceMonitor/metallb-{component}-monitor"));
+        monitor["spec"]["endpoints"][0]["tlsConfig"].clone()
+    };
+    let wanted: Value = json!({"ca": {"secret": {"name": "c", "key": "ca.crt"}}, "serverName": "metallb"});
+    assert_eq!(tls("speaker"), wanted);
+    assert_eq!(tls("controller"), json!({"insecureSkipVerify": true}));
+    let chart = metallb();
+    let chart = chart.set("prometheus.podMonitor.enabled=true").set(PROMETHEUS);
+    let objects = chart.json("prometheus.podMonitor.tlsConfig=null").objects();
+    let endpoint = &objects.get("PodMonitor/metallb-speaker")["spec"]["podMetricsEndpoints"][0];
+    assert!(endpoint["tlsConfig"].is_null(), "{endpoint}");
 }
 
 // OP-70, OP-59, W-17
@@ -207,6 +280,8 @@ pub(crate) fn policies_select_our_own_pods_and_ports_by_name() {
         .set("networkpolicies.enabled=true,controller.webhookMode=disabled")
         .objects();
     assert!(!objects.keys().contains("NetworkPolicy/default-deny"));
-    let ports = &objects.get("NetworkPolicy/controller")["spec"]["ingress"][0]["ports"];
-    assert_eq!(ports.as_array().unwrap().len(), 1);
+    let policy = &objects.get("NetworkPolicy/controller")["spec"];
+    assert_eq!(policy["ingress"][0]["ports"].as_array().unwrap().len(), 1);
+    // What a policy sees is the port of the API server's endpoint, which every distribution chooses for itself.
+    assert_eq!(policy["egress"], json!([{"ports": [{"protocol": "TCP"}]}]));
 }

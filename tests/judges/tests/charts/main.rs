@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
 mod alerts;
+mod frr_k8s;
 mod helm;
 mod installer;
 mod names;
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         alerts::an_alert_can_be_left_out_and_others_added,
         alerts::pod_monitors_scrape_with_a_token_of_their_own,
         alerts::service_monitors_select_headless_services_with_the_metrics_ports,
+        alerts::service_monitors_bring_their_token_and_name_no_file,
+        alerts::a_certificate_is_checked_once_its_authority_is_named,
         alerts::annotations_for_scraping_name_the_scheme,
         alerts::policies_select_our_own_pods_and_ports_by_name,
         installer::the_operators_chart_installs_what_its_manifest_does,
@@ -61,9 +64,10 @@ fn main() -> ExitCode {
         values::upstreams_default_images_are_ours_and_pinned_ones_stay,
         values::excluded_interfaces_can_be_added_to_and_replaced,
         values::a_part_can_be_left_out,
-        values::values_of_frr_k8s_are_passed_on,
+        frr_k8s::values_of_frr_k8s_are_passed_on,
+        frr_k8s::frr_k8s_runs_where_the_speakers_do_unless_told_otherwise,
         values::pods_run_where_there_is_an_image_for_and_where_their_affinity_says,
-        values::the_speaker_may_write_frr_configurations_only_for_frr_k8s,
+        frr_k8s::the_speaker_may_write_frr_configurations_only_for_frr_k8s,
         whole::a_values_file_of_upstream_renders_as_it_is,
         whole::helm_finds_nothing_wrong,
         whole::no_object_is_rendered_twice,

@@ -83,6 +83,14 @@ async fn a_wrong_spec_keeps_the_last_good_state_and_goes_on_repairing_it() {
     cluster
         .degraded("InvalidSpec", "native, frr, frr-k8s, frr-k8s-external")
         .await;
+    let patch = json!({ "spec": { "template": { "spec": { "hostPID": true } } } });
+    let overrides = json!([{ "kind": "DaemonSet", "name": "speaker", "patch": patch }]);
+    cluster
+        .change(json!({ "bgpBackend": null, "overrides": overrides }))
+        .await;
+    cluster
+        .degraded("InvalidSpec", "spec.template.spec.hostPID cannot be overridden")
+        .await;
     let kept = cluster.ours::<DaemonSet>().get("speaker").await.unwrap().metadata;
     assert_eq!((kept.uid, kept.generation), (speaker.uid, speaker.generation));
     let maps = cluster.ours::<ConfigMap>();
@@ -97,7 +105,7 @@ async fn a_wrong_spec_keeps_the_last_good_state_and_goes_on_repairing_it() {
         cluster.resource().await.status.unwrap().bgp_backend.as_deref(),
         Some("native")
     );
-    cluster.change(json!({ "bgpBackend": null })).await;
+    cluster.change(json!({ "overrides": null })).await;
     cluster.available().await;
     operator.stop().await;
     cluster.end().await;
