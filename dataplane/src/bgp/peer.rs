@@ -80,7 +80,11 @@ impl Peer {
                     self.dialling = None;
                     self.handle(now, Event::ConnectFailed(error.to_string()));
                 }
-                Wake::Ready(ready) => self.transfer(now, ready, &mut buffer),
+                Wake::Ready(ready) => {
+                    self.transfer(now, ready, &mut buffer);
+                    // Reading by readiness is not counted: a peer that never stops sending would keep the thread.
+                    tokio::task::yield_now().await;
+                }
                 Wake::RoutesChanged => self.batch = self.batch.or(Some(now + BATCH)),
                 Wake::Deadline => self.on_deadline(now, &mut buffer),
             }

@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     run(tests![
         shell::routes_reach_the_router_and_counters_say_so,
+        shell::a_peer_that_never_stops_sending_leaves_others_their_turn,
         shell::ipv6_peer_is_dialled,
         shell::link_local_peer_is_dialled_on_its_interface,
         shell::device_of_the_peer_is_used,

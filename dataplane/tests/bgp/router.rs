@@ -2,7 +2,13 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
 };
 
 use metallb_bgp::{
@@ -105,6 +111,17 @@ impl Line {
             .write_all(&self.codec.encode(message).unwrap())
             .await
             .unwrap();
+    }
+
+    /// Sends KEEPALIVEs from a thread, as fast as they are taken, until `over`.
+    pub(crate) fn flood(self, over: &Arc<AtomicBool>) -> JoinHandle<()> {
+        let mut stream = self.stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        let (over, messages) = (
+            Arc::clone(over),
+            self.codec.encode(&Message::Keepalive).unwrap().repeat(1000),
+        );
+        thread::spawn(move || while !over.load(Ordering::Relaxed) && stream.write_all(&messages).is_ok() {})
     }
 
     /// Reads the next message; `None` at the end of the connection.

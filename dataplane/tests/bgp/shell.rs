@@ -3,6 +3,12 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use metallb_bgp::{
@@ -36,6 +42,37 @@ pub(crate) async fn routes_reach_the_router_and_counters_say_so() {
     assert_eq!(state.counters.sent(MessageType::Update), 1);
     assert_eq!(state.counters.received(MessageType::Open), 1);
     assert_eq!(state.reason, None);
+}
+
+/// All tasks share one thread, so that one that never yields stops the others.
+pub(crate) fn a_peer_that_never_stops_sending_leaves_others_their_turn() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (turns, over) = (Arc::<AtomicU32>::default(), Arc::<AtomicBool>::default());
+    // The flood ends whatever happens: a runtime that is held up could not end it.
+    let watch = thread::spawn({
+        let (turns, over) = (Arc::clone(&turns), Arc::clone(&over));
+        move || {
+            thread::sleep(Duration::from_secs(2));
+            over.store(true, Ordering::Relaxed);
+            turns.load(Ordering::Relaxed)
+        }
+    });
+    runtime.unwrap().block_on(async {
+        let router = Router::listen().await;
+        let handle = speaker(router.peer("r"), vec![]);
+        let flood = router.establish().await.flood(&over);
+        while !over.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
+        // Who reads no more would leave the thread writing.
+        drop(handle);
+        tokio::task::spawn_blocking(move || flood.join().unwrap())
+            .await
+            .unwrap();
+    });
+    let turns = watch.join().unwrap();
+    assert!(turns > 20, "others had {turns} turns in two seconds");
 }
 
 // BGP-41
@@ -162,7 +199,7 @@ pub(crate) async fn only_differences_are_sent() {
     handle.set_routes(host_routes(10).into_iter().rev().collect());
     let mut changed = host_routes(10);
     changed[3].route.communities.insert(7);
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     handle.set_routes(changed);
     let update = line.update().await;
     assert_eq!(
