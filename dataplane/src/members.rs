@@ -25,9 +25,8 @@ use tracing::Instrument;
 
 /// Larger than any datagram of ours; a longer one is cut and then refused.
 const BUFFER_LEN: usize = 2048;
-/// How long datagrams that have come in may put off the own signs of life: a flood of them must not make this node look
-/// dead.
-const HEARING: Duration = Duration::from_millis(50);
+/// How many datagrams are heard before what is due at the latest: a flood of them must not make this node look dead.
+const HEARD_FIRST: u32 = 1024;
 /// After a socket error, so that a broken socket does not become a busy loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
@@ -142,9 +141,15 @@ impl Task {
     /// Runs until `stop`, then says goodbye. Every arm is cancel-safe.
     async fn run(mut self, mut peers: watch::Receiver<Peers>, stop: CancellationToken) {
         let mut buffer = [0; BUFFER_LEN];
+        // Since the deadline.
+        let mut heard = 0;
         loop {
             let deadline = self.members.next_deadline();
-            let overdue = deadline.is_some_and(|due| due.elapsed() > HEARING);
+            heard = if deadline.is_some_and(|due| due <= Instant::now()) {
+                heard + 1
+            } else {
+                0
+            };
             // Biased: what has already come in is heard before anybody is declared dead.
             tokio::select! {
                 biased;
@@ -155,7 +160,7 @@ impl Task {
                         self.feed(Event::Peers(known)).await;
                     }
                 }
-                received = self.socket.recv_from(&mut buffer), if !overdue => match received {
+                received = self.socket.recv_from(&mut buffer), if heard <= HEARD_FIRST => match received {
                     Ok((len, from)) => self.feed(Event::Datagram { from, bytes: buffer[..len].to_vec() }).await,
                     Err(error) => {
                         tracing::warn!(%error, "receiving membership datagrams");

@@ -74,8 +74,8 @@ pub enum Action {
     },
     /// A node is alive from now on.
     Up(String),
-    /// The node that has just come up was silent before without having left. Both sides may have announced meanwhile,
-    /// so that whoever owns an address now should say so again.
+    /// The node, which may be this one, was silent for a while without having left. Both sides may have announced
+    /// meanwhile, so that whoever owns an address now should say so again.
     Returned(String),
     /// A node is no longer alive.
     Down(String, Cause),
@@ -294,7 +294,7 @@ impl Members {
     }
 
     fn on_tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.forgive_pause(now);
+        self.forgive_pause(now, actions);
         let silent = |peer: &Peer| peer.heard.is_some_and(|heard| heard + DEAD_AFTER <= now);
         let dead: Vec<String> = self
             .peers
@@ -315,15 +315,20 @@ impl Members {
         }
     }
 
-    /// Whoever was stopped himself must not take the silence of that time for the death of others.
-    fn forgive_pause(&mut self, now: Instant) {
+    /// Whoever was stopped himself must not take the silence of that time for the death of others. They may well have
+    /// taken ours for our death.
+    fn forgive_pause(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let late = self
             .next_beat
             .map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
-        if late > INTERVAL {
-            for heard in self.peers.values_mut().filter_map(|peer| peer.heard.as_mut()) {
-                *heard = (*heard + late).min(now);
-            }
+        if late <= INTERVAL {
+            return;
+        }
+        for heard in self.peers.values_mut().filter_map(|peer| peer.heard.as_mut()) {
+            *heard = (*heard + late).min(now);
+        }
+        if late + INTERVAL >= DEAD_AFTER {
+            actions.push(Action::Returned(self.node.clone()));
         }
     }
 

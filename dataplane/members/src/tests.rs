@@ -373,13 +373,17 @@ fn replay(lab: &mut Lab, to: &str, recorded: &[(SocketAddr, Vec<u8>)]) {
 }
 
 #[test]
-fn a_node_that_was_paused_does_not_bury_the_others() {
+fn a_node_that_was_paused_does_not_take_the_others_for_dead() {
     let mut lab = Lab::of(&["a", "b"]);
     lab.run(2 * SECOND);
     lab.flights.clear();
     lab.now += 20 * SECOND;
     lab.feed("a", Event::Tick);
     assert_eq!(lab.alive("a"), names(&["a", "b"]));
+    assert!(
+        lab.log("a").contains(&Action::Returned("a".into())),
+        "others took it for dead"
+    );
     lab.stop("b");
     lab.run(2 * SECOND);
     assert_eq!(lab.alive("a"), names(&["a"]), "but it notices a real death afterwards");
