@@ -70,21 +70,28 @@ frr.conf: |
     {{- include "metallb.mounts" (dict .mount (printf "/etc/%s" .volume)) | nindent 4 }}
 {{- end -}}
 
-{{/* The daemons: (dict "image" … "port" … "liveness" … "startup" …). */}}
+{{/* The daemons: (dict "image" … "port" … "liveness" … "startup" …); "tini", "start" and "security" may be given. */}}
 {{- define "metallb.frrContainer" -}}
 - name: frr
   image: {{ .image | quote }}
   {{- include "metallb.containerFields" . | nindent 2 }}
-  command: ["/bin/sh", "-c", "/sbin/tini -- /usr/lib/frr/docker-start"]
+  command:
+    - {{ .tini | default "/sbin/tini" | quote }}
+    - "--"
+    - {{ .start | default "/usr/lib/frr/docker-start" | quote }}
   env:
     - name: TINI_SUBREAPER
       value: "true"
   securityContext:
+    {{- with .security }}
+    {{- toYaml . | nindent 4 }}
+    {{- else }}
     allowPrivilegeEscalation: false
     readOnlyRootFilesystem: true
     runAsUser: 0
     capabilities:
       add: [NET_ADMIN, NET_RAW, SYS_ADMIN, NET_BIND_SERVICE]
+    {{- end }}
   volumeMounts:
     {{- include "metallb.mounts" (dict "frr-sockets" "/var/run/frr" "frr-conf" "/etc/frr" "frr-tmp" "/var/tmp/frr" "frr-lib" "/var/lib/frr") | nindent 4 }}
   {{- if .liveness.enabled }}
@@ -170,7 +177,8 @@ frr.conf: |
 {{- define "metallb.frrContainers" -}}
 {{- $values := .Values.speaker }}
 {{- $common := dict "image" (include "metallb.frrImage" .) "policy" $values.frr.image.pullPolicy "port" $values.frr.metricsPort }}
-{{- include "metallb.frrContainer" (merge (dict "resources" $values.frr.resources "liveness" $values.livenessProbe "startup" $values.startupProbe) $common) }}
+{{- $frr := dict "resources" $values.frr.resources "liveness" $values.livenessProbe "startup" $values.startupProbe "tini" $values.frr.tiniPath "start" $values.frr.dockerStartPath "security" $values.frr.securityContext }}
+{{- include "metallb.frrContainer" (merge $frr $common) }}
 {{ include "metallb.reloaderContainer" (merge (dict "resources" $values.reloader.resources) $common) }}
 {{ include "metallb.frrMetricsContainer" (merge (dict "resources" $values.frrMetrics.resources "tls" .Values.tls "secret" .Values.tls.speakerMetricsTLSSecret) $common) }}
 {{- end -}}

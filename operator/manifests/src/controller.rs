@@ -16,8 +16,8 @@ use crate::{
     object::meta,
     openshift,
     pod::{
-        CERT_DIR, component_labels, configure, confined, env, field_env, mount, node_selector, port, probed,
-        secret_volume, selector, unprivileged,
+        CERT_DIR, REVISIONS_KEPT, component_labels, configure, confined, env, field_env, mount, node_selector, port,
+        probed, secret_volume, selector, unprivileged,
     },
     strategy,
 };
@@ -42,6 +42,7 @@ pub(crate) fn deployment(context: &Context<'_>) -> Deployment {
         spec: Some(DeploymentSpec {
             replicas: context.controller().and_then(|config| config.replicas),
             selector: selector(labels.clone()),
+            revision_history_limit: Some(REVISIONS_KEPT),
             strategy: Some(strategy::deployment(context.controller())),
             template: PodTemplateSpec {
                 metadata: Some(context.pod_meta(labels, context.controller())),

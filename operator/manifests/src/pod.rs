@@ -156,15 +156,18 @@ fn probe(path: &str, port: u16, host: Option<&str>, (initial_delay, period): (i3
     }
 }
 
+/// How many old revisions of a workload are kept to roll back to: Kubernetes' default, which upstream writes out.
+pub(crate) const REVISIONS_KEPT: i32 = 10;
+
 /// Upstream's seconds between two looks at whether a container lives.
-const LIVENESS_PERIOD: i32 = 10;
+pub(crate) const LIVENESS_PERIOD: i32 = 10;
 
 /// Seconds until the first look at whether a container is ready, and between two.
 ///
 /// Upstream: 10 and 10. A rollout waits for the readiness of one node after the other, and the API server refuses what
 /// webhooks judge until it knows that they are served.
-const READINESS_DELAY: i32 = 1;
-const READINESS_PERIOD: i32 = 2;
+pub(crate) const READINESS_DELAY: i32 = 1;
+pub(crate) const READINESS_PERIOD: i32 = 2;
 
 /// Gives the container both probes; `liveness_delay` is in seconds.
 pub(crate) fn probed(container: Container, port: u16, host: Option<&str>, liveness_delay: i32) -> Container {

@@ -14,8 +14,8 @@ use crate::{
     object::meta,
     openshift,
     pod::{
-        READABLE, component_labels, config_map_volume, configure, confined, env, field_env, late_secret_volume, mount,
-        node_selector, port, probed, seccomp, secret_volume, selector,
+        READABLE, REVISIONS_KEPT, component_labels, config_map_volume, configure, confined, env, field_env,
+        late_secret_volume, mount, node_selector, port, probed, seccomp, secret_volume, selector,
     },
     strategy,
 };
@@ -50,6 +50,7 @@ pub(crate) fn daemon_set(context: &Context<'_>) -> DaemonSet {
         metadata: meta(names::SPEAKER, labels.clone()),
         spec: Some(DaemonSetSpec {
             selector: selector(labels),
+            revision_history_limit: Some(REVISIONS_KEPT),
             update_strategy: Some(strategy::daemon_set(context.speaker())),
             template: PodTemplateSpec {
                 metadata: Some(template),

@@ -149,7 +149,9 @@ impl Stack<'_> {
     }
 
     fn frr(&self) -> Container {
-        let command = shell("/sbin/tini -- /usr/lib/frr/docker-start".to_owned());
+        let command = ["/sbin/tini", "--", "/usr/lib/frr/docker-start"]
+            .map(str::to_owned)
+            .into();
         let resources = self.context.sidecar(|config| config.frr.as_ref());
         let container = Container {
             env: Some(vec![env("TINI_SUBREAPER", "true")]),

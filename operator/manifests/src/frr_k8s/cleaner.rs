@@ -12,11 +12,11 @@ use metallb_api::names;
 use super::GRACE_SECONDS;
 use crate::{
     context::Context,
-    controller::{CERT_VOLUME, log_level, security_context},
+    controller::{CERT_VOLUME, PROBE_DELAY, log_level, security_context},
     object::meta,
     pod::{
-        CERT_DIR, confined, field_env, labels, mount, node_selector, place, port, secret_volume, selector,
-        template_meta,
+        CERT_DIR, LIVENESS_PERIOD, READINESS_DELAY, READINESS_PERIOD, confined, field_env, labels, mount,
+        node_selector, place, port, secret_volume, selector, template_meta,
     },
     speaker::tolerations,
 };
@@ -89,8 +89,8 @@ fn container(context: &Context<'_>) -> Container {
             ..port("webhook", PORT, "TCP")
         }]),
         security_context: Some(confined(&[])),
-        liveness_probe: Some(probe()),
-        readiness_probe: Some(probe()),
+        liveness_probe: Some(probe(PROBE_DELAY, LIVENESS_PERIOD)),
+        readiness_probe: Some(probe(READINESS_DELAY, READINESS_PERIOD)),
         volume_mounts: Some(vec![mount(CERT_VOLUME, CERT_DIR, true)]),
         ..Container::default()
     }
@@ -113,7 +113,7 @@ fn args(context: &Context<'_>) -> Vec<String> {
     args
 }
 
-fn probe() -> Probe {
+fn probe(delay: i32, period: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some("/healthz".to_owned()),
@@ -121,8 +121,8 @@ fn probe() -> Probe {
             scheme: Some("HTTPS".to_owned()),
             ..HTTPGetAction::default()
         }),
-        initial_delay_seconds: Some(10),
-        period_seconds: Some(10),
+        initial_delay_seconds: Some(delay),
+        period_seconds: Some(period),
         failure_threshold: Some(3),
         ..Probe::default()
     }

@@ -62,10 +62,7 @@ fn frrs_containers_have_their_commands_mounts_and_rights() {
     let user = json!({ "runAsNonRoot": true, "runAsUser": 100, "runAsGroup": 101 });
     assert_eq!(container(pod, "cp-frr-files")["securityContext"], user);
     let frr = container(pod, "frr");
-    assert_eq!(
-        frr["command"],
-        json!(["/bin/sh", "-c", "/sbin/tini -- /usr/lib/frr/docker-start"])
-    );
+    assert_eq!(frr["command"], json!(["/sbin/tini", "--", "/usr/lib/frr/docker-start"]));
     assert_eq!(
         frr["securityContext"],
         json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "runAsUser": 0,

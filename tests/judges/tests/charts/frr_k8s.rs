@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::helm::strings;
+use crate::helm::{Objects, metallb, strings};
 use crate::values::{SPEAKER, args, rendered};
 
 /// An frr-k8s that is missing where a speaker is would announce nothing there.
@@ -101,4 +101,21 @@ pub(crate) fn the_speaker_may_write_frr_configurations_only_for_frr_k8s() {
             .contains("frrk8s")
     );
     assert!(!objects.keys().iter().any(|key| key.contains("frr-k8s")));
+}
+
+// OP-102
+pub(crate) fn frr_is_started_without_a_shell_as_the_values_say() {
+    let frr = |objects: &Objects| {
+        let frr = objects.container(SPEAKER, "frr");
+        (frr["command"].clone(), frr["securityContext"].clone())
+    };
+    let (command, security) = frr(&rendered("speaker.frr.enabled=true"));
+    assert_eq!(command, json!(["/sbin/tini", "--", "/usr/lib/frr/docker-start"]));
+    assert_eq!(security["capabilities"]["add"].as_array().unwrap().len(), 4);
+
+    let own = r#"{"enabled": true, "tiniPath": "/opt/a tini", "dockerStartPath": "/start\"; reboot",
+        "securityContext": {"privileged": true}}"#;
+    let (command, security) = frr(&metallb().json(&format!("speaker.frr={own}")).objects());
+    assert_eq!(command, json!(["/opt/a tini", "--", "/start\"; reboot"]));
+    assert_eq!(security, json!({"privileged": true}));
 }

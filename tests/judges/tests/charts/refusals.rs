@@ -107,7 +107,7 @@ pub(crate) fn an_unknown_value_is_refused_with_those_that_exist() {
 
 // OP-67
 pub(crate) fn a_value_of_the_wrong_kind_is_refused_by_its_name() {
-    let cases: [(&str, &str); 15] = [
+    let cases: [(&str, &str); 17] = [
         (r#"speaker.logLevel="trace""#, "/speaker/logLevel"),
         (r#"controller.image.pullPolicy="Often""#, "/controller/image/pullPolicy"),
         (
@@ -134,6 +134,11 @@ pub(crate) fn a_value_of_the_wrong_kind_is_refused_by_its_name() {
         ("controller.strategy={\"type\": null}", "/controller/strategy"),
         ("controller.enabled=\"yes\"", "/controller/enabled"),
         ("controller.replicas=-1", "/controller/replicas"),
+        ("speaker.revisionHistoryLimit=-1", "/speaker/revisionHistoryLimit"),
+        (
+            r#"controller.revisionHistoryLimit="few""#,
+            "/controller/revisionHistoryLimit",
+        ),
         ("imagePullSecrets=[\"name\"]", "/imagePullSecrets/0"),
     ];
     for (value, place) in cases {

@@ -219,6 +219,15 @@ pub(crate) fn rollouts_happen_as_told() {
     );
 }
 
+// OP-101
+pub(crate) fn as_many_old_revisions_are_kept_as_told() {
+    let set = "controller.revisionHistoryLimit=0,speaker.revisionHistoryLimit=3";
+    for (objects, kept) in [(rendered("controller.replicas=1"), [10, 10]), (rendered(set), [0, 3])] {
+        let limits = [CONTROLLER, SPEAKER].map(|key| objects.get(key)["spec"]["revisionHistoryLimit"].clone());
+        assert_eq!(limits, kept);
+    }
+}
+
 /// Values files made from upstream's defaults name upstream's images without a tag: they mean the chart's own.
 pub(crate) fn upstreams_default_images_are_ours_and_pinned_ones_stay() {
     let objects = rendered(
