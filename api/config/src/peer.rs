@@ -26,6 +26,10 @@ const MAX_SECONDS: u64 = 65_535;
 const MAX_INTERFACE_NAME: usize = 15;
 /// Longest TCP MD5 key in Linux.
 const MAX_PASSWORD: usize = 80;
+/// The type of a Secret with a password.
+const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
+/// The type of a Secret that names none.
+const UNTYPED: &str = "Opaque";
 
 /// A peer that is right by itself.
 #[derive(Debug)]
@@ -118,6 +122,16 @@ impl Reader<'_> {
         let vrf = spec.vrf.clone().filter(|name| !name.is_empty());
         self.interface_name("vrf", vrf.as_deref());
         let password = self.password();
+        let secret = self.secret_ref();
+        for (field, name) in [
+            ("spec.bfdProfile", spec.bfd_profile.as_deref()),
+            (
+                "spec.passwordSecret.name",
+                secret.as_ref().map(|secret| secret.name.as_str()),
+            ),
+        ] {
+            self.context.check_name(&self.object, field, name, &mut self.findings);
+        }
         self.bfd_profile(profiles);
         if spec.ebgp_multi_hop && (spec.peer_asn == Some(spec.my_asn) || spec.dynamic_asn == Some(DynamicAsn::Internal))
         {
@@ -149,7 +163,7 @@ impl Reader<'_> {
             router_id,
             nodes,
             password,
-            password_secret: self.secret_ref(),
+            password_secret: secret,
             bfd_profile: spec.bfd_profile.clone().filter(|name| !name.is_empty()),
             graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
             ebgp_multihop: spec.ebgp_multi_hop,
@@ -407,9 +421,9 @@ impl Reader<'_> {
                 self.warn_of_unknown_secret(&secret.name);
                 return None;
             }
-            (None, Some(secret)) => self.password_of(&secret.name)?,
+            (None, Some(secret)) => return self.password_of(&secret.name).map(Into::into),
         };
-        self.check_password(&password);
+        self.check_password(&password, "password", "password");
         Some(password.into())
     }
 
@@ -428,37 +442,64 @@ impl Reader<'_> {
         let resources = self.context.resources;
         let peer = self.object.name.clone();
         let namespace = resources.namespace.as_str();
-        let problem = match self
-            .context
-            .objects
-            .ours(|all| &all.secrets)
-            .find(|secret| secret.name_any() == name)
-        {
-            None => format!("secret ref not found for peer config \"{namespace}\"/\"{peer}\""),
-            Some(secret) if secret.type_.as_deref() != Some("kubernetes.io/basic-auth") => format!(
-                "secret type mismatch on \"{namespace}\"/\"{name}\", type \"kubernetes.io/basic-auth\" is expected "
-            ),
-            Some(secret) => match secret.data.as_ref().and_then(|data| data.get("password")) {
-                None => format!("password not specified in the secret \"{namespace}\"/\"{name}\""),
+        let mut secrets = self.context.objects.ours(|all| &all.secrets);
+        let secret = secrets.find(|secret| secret.name_any() == name);
+        let type_ = secret.map(|secret| secret.type_.as_deref().unwrap_or(UNTYPED));
+        let (reason, words) = match (secret, type_) {
+            (Some(secret), Some(BASIC_AUTH)) => match secret.data.as_ref().and_then(|data| data.get("password")) {
                 Some(bytes) => match std::str::from_utf8(&bytes.0) {
-                    // An editor's final newline is no part of a password (W-29).
-                    Ok(text) => return Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-                    Err(_) => format!("password in the secret \"{namespace}\"/\"{name}\" is not UTF-8"),
+                    Ok(text) => return Some(self.without_line_break(name, text)),
+                    Err(_) => (
+                        None,
+                        format!("password in the secret \"{namespace}\"/\"{name}\" is not UTF-8"),
+                    ),
                 },
+                None => (
+                    None,
+                    format!("password not specified in the secret \"{namespace}\"/\"{name}\""),
+                ),
             },
+            (_, Some(found)) => (
+                Some(format!(
+                    "Secret \"{name}\" is of type {found}, must be of type {BASIC_AUTH}"
+                )),
+                format!("secret type mismatch on \"{namespace}\"/\"{name}\", type \"{BASIC_AUTH}\" is expected "),
+            ),
+            (_, None) => (
+                None,
+                format!("secret ref not found for peer config \"{namespace}\"/\"{peer}\""),
+            ),
         };
-        let reason = format!("parsing peer {peer} {problem}\nfailed to parse peer {peer} password secret");
-        self.findings
-            .refuse_verbatim(Rule::B10, &self.object, "spec.passwordSecret", reason);
+        let words = format!("parsing peer {peer} {words}\nfailed to parse peer {peer} password secret");
+        let reason = reason.unwrap_or_else(|| words.clone());
+        self.refuse(Rule::B10, "passwordSecret", reason);
+        self.findings.in_upstreams_words(words);
         None
     }
 
-    fn check_password(&mut self, password: &str) {
+    /// Cuts off what an editor or `kubectl --from-file` leaves (W-29), says so, and checks the rest.
+    fn without_line_break(&mut self, secret: &str, text: &str) -> String {
+        let line = text.strip_suffix('\n');
+        let password = line.map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+        if line.is_some() {
+            let reason = format!("the line break at the end of the password in Secret \"{secret}\" is not used");
+            self.findings
+                .warn(Rule::W29, &self.object, "spec.passwordSecret", reason);
+        }
+        self.check_password(
+            password,
+            "passwordSecret",
+            &format!("the password in Secret \"{secret}\""),
+        );
+        password.to_owned()
+    }
+
+    fn check_password(&mut self, password: &str, field: &str, what: &str) {
         let blanks = self.context.options.backend.is_frr() && password.contains(char::is_whitespace);
         if password.is_empty() || password.len() > MAX_PASSWORD || password.contains(char::is_control) || blanks {
             let also = if blanks { ", and no blanks because of FRR" } else { "" };
-            let reason = format!("invalid password: 1 to {MAX_PASSWORD} bytes, no control characters{also}");
-            self.refuse(Rule::W26, "password", reason);
+            let reason = format!("{what} must have 1 to {MAX_PASSWORD} bytes, no control characters{also}");
+            self.refuse(Rule::W26, field, reason);
         }
     }
 

@@ -5,8 +5,8 @@
 //! object stays as it was. After a restart there is no old version, and it is left out.
 
 use kube::ResourceExt;
-use metallb_config::{Config, ObjectRef, Options, Parsed, Resources, parse};
-use tracing::error;
+use metallb_config::{Config, ObjectRef, Options, Parsed, Resources, Warning, parse};
+use tracing::{error, warn};
 
 /// A configuration in effect.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub(super) struct Settled {
     pub(super) config: Config,
     /// What is wrong with the resources as they are now.
     pub(super) errors: Vec<String>,
+    /// What is odd with them.
+    warnings: Vec<Warning>,
     /// The resources in their last usable versions.
     usable: Resources,
     /// Objects that never had one.
@@ -29,10 +31,16 @@ pub(super) fn settle(resources: &Resources, before: Option<&Settled>, options: &
             error!(event = "configRefused", object = %refused.object, field = refused.field, reason = refused.reason);
         }
     }
+    let known = |warning| before.is_some_and(|before| before.warnings.contains(warning));
+    for warning in parsed.warnings.iter().filter(|warning| !known(warning)) {
+        warn!(event = "configDoubtful", object = %warning.object, field = warning.field, reason = warning.reason);
+    }
+    let warnings = parsed.warnings.clone();
     let blamed = objects(&parsed);
     let as_written = |parsed: Parsed, errors, unusable| Settled {
         config: parsed.config,
         errors,
+        warnings: parsed.warnings,
         usable: resources.clone(),
         unusable,
     };
@@ -54,6 +62,7 @@ pub(super) fn settle(resources: &Resources, before: Option<&Settled>, options: &
     Settled {
         config: again.config,
         errors,
+        warnings,
         usable,
         unusable,
     }
