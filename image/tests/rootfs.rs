@@ -235,7 +235,28 @@ fn name_server() {
     });
 }
 
-/// The first line that a program of the image sends to the API server at this name.
+/// Asserts that a process runs as the Dockerfile's user, in no other group, on a root that is read-only.
+fn is_confined(pid: u32) {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let (user, status) = (instruction("USER"), read("status"));
+    let ids = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (uid, gid) = user.split_once(':').unwrap();
+    assert_eq!(
+        (ids("Uid:"), ids("Gid:")),
+        (vec![uid.to_owned(); 4], vec![gid.to_owned(); 4])
+    );
+    assert!(ids("Groups:").iter().all(|group| group == gid), "{status}");
+    let mounts = read("mountinfo");
+    // proc_pid_mountinfo(5): the fifth field is the mount point, seen from the root of the process; options follow.
+    let root = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let root = root.into_iter().find(|fields| fields[4] == "/").unwrap();
+    assert!(root[5].split(',').any(|option| option == "ro"), "{mounts}");
+}
+
+/// The first line that a program of the image sends to the API server at this name; it is confined as it does.
 fn request(root: &Path, program: &str, host: &str) -> String {
     let server = TcpListener::bind((HERE, 0)).unwrap();
     let port = server.local_addr().unwrap().port();
@@ -268,6 +289,7 @@ fn request(root: &Path, program: &str, host: &str) -> String {
             ),
         }
     };
+    is_confined(started.id());
     connection.set_nonblocking(false).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut buffer = [0; 1024];
