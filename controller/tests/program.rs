@@ -12,6 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::PostParams;
 use kube::{Api, Client};
 use metallb_api::IPAddressPool;
+use metallb_runtime::listen;
 use metallb_test_runner::{main as run, skip, tests};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -279,7 +280,7 @@ async fn with_webhooks_alone_no_service_is_touched() {
     // CTL-138 CTL-139
     needs_curl();
     // It cannot be chosen, so another program may have it.
-    if TcpListener::bind(("::", WEBHOOK_PORT)).is_err() {
+    if listen::bind(listen::everywhere(WEBHOOK_PORT)).is_err() {
         skip("somebody has the port of the webhooks");
     }
     let cluster = Cluster::start().await;
