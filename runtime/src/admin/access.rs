@@ -10,6 +10,7 @@ use k8s_openapi::api::authorization::v1::{NonResourceAttributes, SubjectAccessRe
 use kube::api::PostParams;
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::cause::explain;
@@ -17,6 +18,10 @@ use crate::cause::explain;
 /// Upstream caches a good token for a minute, a refusal for 30 s.
 const ALLOWED_TTL: Duration = Duration::from_secs(60);
 const DENIED_TTL: Duration = Duration::from_secs(30);
+/// Upstream asks about an unknown token each time.
+const UNKNOWN_TTL: Duration = Duration::from_secs(10);
+/// Questions at the same time: whoever tries tokens need not keep the API server busy.
+const QUESTIONS: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Scrapers are few; more answers than this are somebody trying.
 const CACHE_LIMIT: usize = 256;
@@ -41,6 +46,7 @@ pub enum Access {
 pub struct Authorizer {
     client: Client,
     cache: Arc<Mutex<HashMap<Question, (Access, Instant)>>>,
+    questions: Arc<Semaphore>,
 }
 
 /// What an answer is good for: a hash, so that no token stays in memory.
@@ -69,6 +75,7 @@ impl Authorizer {
         Self {
             client,
             cache: Arc::default(),
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
         }
     }
 
@@ -94,6 +101,8 @@ impl Authorizer {
     }
 
     async fn ask(&self, token: &str, path: &str) -> Result<Access, kube::Error> {
+        // Nobody closes it.
+        let _place = self.questions.acquire().await;
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: Some(token.to_owned()),
@@ -128,7 +137,8 @@ impl Authorizer {
         let ttl = match access {
             Access::Allowed => ALLOWED_TTL,
             Access::Denied => DENIED_TTL,
-            Access::Unauthenticated | Access::Failed => return,
+            Access::Unauthenticated => UNKNOWN_TTL,
+            Access::Failed => return,
         };
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -204,6 +214,19 @@ mod tests {
             authorizer(false, true).0.judge(Some("Bearer t"), "/metrics").await,
             Access::Unauthenticated
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_token_is_remembered_for_ten_seconds() {
+        let (authorizer, calls) = authorizer(false, true);
+        for (pause, asked) in [(0, 1), (9, 1), (1, 2)] {
+            tokio::time::advance(Duration::from_secs(pause)).await;
+            assert_eq!(
+                authorizer.judge(Some("Bearer t"), "/metrics").await,
+                Access::Unauthenticated
+            );
+            assert_eq!(calls.all().len(), asked);
+        }
     }
 
     #[tokio::test]
