@@ -228,7 +228,7 @@ pub struct TlsSettings {
 /// Waits for the first certificate before it listens, so that nobody meets a half-ready server.
 ///
 /// # Errors
-/// When the address cannot be bound, or the first certificate cannot be used.
+/// When the address cannot be bound.
 pub async fn serve(
     address: SocketAddr,
     settings: TlsSettings,
@@ -237,17 +237,9 @@ pub async fn serve(
     ready: &Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let provided = async {
-        let pair = certificate.wait_for(Option::is_some).await;
-        Ok(pair.context("nobody provides a certificate any more")?.clone())
-    };
-    let Some(first) = unless_stopped(&stop, provided).await?.flatten() else {
+    let Some(config) = unless_stopped(&stop, first(&settings, &mut certificate)).await? else {
         return Ok(());
     };
-    let config = settings
-        .options
-        .server_config(&first, settings.http2)
-        .context("cannot use the serving certificate")?;
     let (config, tls) = watch::channel(Arc::new(config));
     let serving = serve::Settings {
         tls: Some(tls),
@@ -268,6 +260,25 @@ pub async fn serve(
             served.with_context(|| format!("webhook server on {address}"))
         }
         () = helper => Ok(()),
+    }
+}
+
+/// Waits for a certificate that can be used: files may be half written when they are first seen.
+async fn first(
+    settings: &TlsSettings,
+    certificate: &mut watch::Receiver<Option<tls::KeyPair>>,
+) -> anyhow::Result<ServerConfig> {
+    loop {
+        let pair = certificate.borrow_and_update().clone();
+        match pair.map(|pair| settings.options.server_config(&pair, settings.http2)) {
+            Some(Ok(config)) => return Ok(config),
+            Some(Err(error)) => warn!(error = explain(&error), "cannot use the serving certificate yet"),
+            None => {}
+        }
+        certificate
+            .changed()
+            .await
+            .context("nobody provides a certificate any more")?;
     }
 }
 

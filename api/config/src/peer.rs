@@ -1,5 +1,7 @@
 //! BGP peers.
 
+mod password;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use metallb_api::{BGPPeer, BGPPeerSpec, DynamicAsn, GoDuration};
 use crate::age::Age;
 use crate::error::{Findings, ObjectRef};
 use crate::meeting;
-use crate::model::{BfdProfile, Endpoint, Peer, RemoteAs, SecretRef, SecretString};
+use crate::model::{BfdProfile, Endpoint, Peer, RemoteAs};
 use crate::parse::Context;
 use crate::range::parse_ip;
 use crate::rule::Rule;
@@ -24,12 +26,6 @@ const MIN_HOLD: Duration = Duration::from_secs(3);
 const MAX_SECONDS: u64 = 65_535;
 /// Longest name of a network interface in Linux, without the final zero byte.
 const MAX_INTERFACE_NAME: usize = 15;
-/// Longest TCP MD5 key in Linux.
-const MAX_PASSWORD: usize = 80;
-/// The type of a Secret with a password.
-const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
-/// The type of a Secret that names none.
-const UNTYPED: &str = "Opaque";
 
 /// A peer that is right by itself.
 #[derive(Debug)]
@@ -397,110 +393,6 @@ impl Reader<'_> {
             );
         }
         Some(time)
-    }
-
-    fn secret_ref(&self) -> Option<SecretRef> {
-        let secret = self.spec.password_secret.as_ref()?;
-        let name = secret.name.clone().filter(|name| !name.is_empty())?;
-        Some(SecretRef {
-            name,
-            namespace: secret.namespace.clone().unwrap_or_default(),
-        })
-    }
-
-    fn password(&mut self) -> Option<SecretString> {
-        let clear = self.spec.password.as_ref().filter(|password| !password.is_empty());
-        let password = match (clear, self.secret_ref()) {
-            (None, None) => return None,
-            (Some(_), Some(_)) => {
-                self.refuse(Rule::B9, "passwordSecret", "both password and passwordSecret are set");
-                return None;
-            }
-            (Some(clear), None) => clear.reveal().to_owned(),
-            (None, Some(secret)) if self.context.options.strict() => {
-                self.warn_of_unknown_secret(&secret.name);
-                return None;
-            }
-            (None, Some(secret)) => return self.password_of(&secret.name).map(Into::into),
-        };
-        self.check_password(&password, "password", "password");
-        Some(password.into())
-    }
-
-    /// Admission may not be told of Secrets; with none given nothing is known.
-    fn warn_of_unknown_secret(&mut self, name: &str) {
-        let secrets = &self.context.resources.secrets;
-        if !secrets.is_empty() && !secrets.iter().any(|secret| secret.name_any() == name) {
-            let reason = format!("there is no Secret \"{name}\" in the namespace of MetalLB");
-            self.findings
-                .warn(Rule::B10, &self.object, "spec.passwordSecret", reason);
-        }
-    }
-
-    /// Looks into the Secret, with the words of upstream for what is wrong with it.
-    fn password_of(&mut self, name: &str) -> Option<String> {
-        let resources = self.context.resources;
-        let peer = self.object.name.clone();
-        let namespace = resources.namespace.as_str();
-        let mut secrets = self.context.objects.ours(|all| &all.secrets);
-        let secret = secrets.find(|secret| secret.name_any() == name);
-        let type_ = secret.map(|secret| secret.type_.as_deref().unwrap_or(UNTYPED));
-        let (reason, words) = match (secret, type_) {
-            (Some(secret), Some(BASIC_AUTH)) => match secret.data.as_ref().and_then(|data| data.get("password")) {
-                Some(bytes) => match std::str::from_utf8(&bytes.0) {
-                    Ok(text) => return Some(self.without_line_break(name, text)),
-                    Err(_) => (
-                        None,
-                        format!("password in the secret \"{namespace}\"/\"{name}\" is not UTF-8"),
-                    ),
-                },
-                None => (
-                    None,
-                    format!("password not specified in the secret \"{namespace}\"/\"{name}\""),
-                ),
-            },
-            (_, Some(found)) => (
-                Some(format!(
-                    "Secret \"{name}\" is of type {found}, must be of type {BASIC_AUTH}"
-                )),
-                format!("secret type mismatch on \"{namespace}\"/\"{name}\", type \"{BASIC_AUTH}\" is expected "),
-            ),
-            (_, None) => (
-                None,
-                format!("secret ref not found for peer config \"{namespace}\"/\"{peer}\""),
-            ),
-        };
-        let words = format!("parsing peer {peer} {words}\nfailed to parse peer {peer} password secret");
-        let reason = reason.unwrap_or_else(|| words.clone());
-        self.refuse(Rule::B10, "passwordSecret", reason);
-        self.findings.in_upstreams_words(words);
-        None
-    }
-
-    /// Cuts off what an editor or `kubectl --from-file` leaves (W-29), says so, and checks the rest.
-    fn without_line_break(&mut self, secret: &str, text: &str) -> String {
-        let line = text.strip_suffix('\n');
-        let password = line.map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-        if line.is_some() {
-            let reason = format!("the line break at the end of the password in Secret \"{secret}\" is not used");
-            self.findings
-                .warn(Rule::W29, &self.object, "spec.passwordSecret", reason);
-        }
-        self.check_password(
-            password,
-            "passwordSecret",
-            &format!("the password in Secret \"{secret}\""),
-        );
-        password.to_owned()
-    }
-
-    fn check_password(&mut self, password: &str, field: &str, what: &str) {
-        let blanks = self.context.options.backend.is_frr() && password.contains(char::is_whitespace);
-        if password.is_empty() || password.len() > MAX_PASSWORD || password.contains(char::is_control) || blanks {
-            let also = if blanks { ", and no blanks because of FRR" } else { "" };
-            let reason = format!("{what} must have 1 to {MAX_PASSWORD} bytes, no control characters{also}");
-            self.refuse(Rule::W26, field, reason);
-        }
     }
 
     fn bfd_profile(&mut self, profiles: &BTreeMap<String, BfdProfile>) {
