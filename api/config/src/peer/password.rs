@@ -66,7 +66,7 @@ impl Reader<'_> {
         if found != BASIC_AUTH {
             let reason = format!("Secret \"{name}\" is of type {found}, must be of type {BASIC_AUTH}");
             let problem = format!("secret type mismatch on {place}, type \"{BASIC_AUTH}\" is expected ");
-            return self.unusable(Some(reason), &problem);
+            return self.unusable(Some(&reason), &problem);
         }
         let Some(bytes) = secret.data.as_ref().and_then(|data| data.get("password")) else {
             return self.unusable(None, &format!("password not specified in the secret {place}"));
@@ -78,10 +78,10 @@ impl Reader<'_> {
     }
 
     /// Refuses the Secret, summed up in the words of upstream, which leave out what it is.
-    fn unusable(&mut self, reason: Option<String>, problem: &str) -> Option<String> {
+    fn unusable(&mut self, reason: Option<&str>, problem: &str) -> Option<String> {
         let peer = &self.object.name;
         let words = format!("parsing peer {peer} {problem}\nfailed to parse peer {peer} password secret");
-        self.refuse(Rule::B10, "passwordSecret", reason.as_deref().unwrap_or(&words));
+        self.refuse(Rule::B10, "passwordSecret", reason.unwrap_or(&words));
         self.findings.in_upstreams_words(words);
         None
     }
