@@ -150,6 +150,36 @@ async fn a_connection_is_kept_between_requests() {
 }
 
 #[tokio::test]
+async fn http_2_is_spoken_and_its_connections_end_in_time() {
+    use hyper_util::client::legacy::Client;
+    let server = Server::start(quick(), None);
+    let client = || {
+        Client::builder(TokioExecutor::new())
+            .http2_only(true)
+            .build_http::<Body>()
+    };
+    let ask = async |client: Client<_, Body>, path: &str| {
+        let uri = format!("http://{}{path}", server.address).parse().unwrap();
+        timeout(SOON, client.get(uri)).await.expect("it ends")
+    };
+    let kept = client();
+    let (first, second) = tokio::join!(ask(kept.clone(), "/hello"), ask(kept.clone(), "/hello"));
+    for answer in [first, second] {
+        let answer = answer.unwrap();
+        assert_eq!(
+            (answer.version(), answer.status()),
+            (http::Version::HTTP_2, http::StatusCode::OK)
+        );
+    }
+    assert!(ask(client(), "/never").await.is_err(), "it had its time");
+    assert!(
+        ask(kept, "/hello").await.is_ok(),
+        "one that was idle for too long is replaced"
+    );
+    server.end().await;
+}
+
+#[tokio::test]
 async fn many_silent_connections_keep_nobody_out() {
     let limits = Limits {
         connections: 16,
