@@ -11,7 +11,7 @@ use std::{
     io::Read,
     net::{Ipv4Addr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Output},
+    process::{Child, Command, ExitCode, Output},
     thread,
     time::{Duration, Instant},
 };
@@ -235,6 +235,16 @@ fn name_server() {
     });
 }
 
+/// A program that ends with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Asserts that a process runs as the Dockerfile's user, in no other group, on a root that is read-only.
 fn is_confined(pid: u32) {
     let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
@@ -271,11 +281,13 @@ fn request(root: &Path, program: &str, host: &str) -> String {
     fs::write(root.join("ca.crt"), authority.pem()).unwrap();
     let path = root.join("log");
     let log = fs::File::create(&path).unwrap();
-    let mut started = command(root, "KUBECONFIG=/kubeconfig", program)
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+    let mut started = Running(
+        command(root, "KUBECONFIG=/kubeconfig", program)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap(),
+    );
     server.set_nonblocking(true).unwrap();
     let began = Instant::now();
     let mut connection = loop {
@@ -284,18 +296,17 @@ fn request(root: &Path, program: &str, host: &str) -> String {
             Err(_) if began.elapsed() < Duration::from_secs(60) => thread::sleep(Duration::from_millis(20)),
             Err(error) => panic!(
                 "{program} does not reach {host}: {error}, {:?}: {}",
-                started.try_wait(),
+                started.0.try_wait(),
                 fs::read_to_string(path).unwrap()
             ),
         }
     };
-    is_confined(started.id());
+    is_confined(started.0.id());
     connection.set_nonblocking(false).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut buffer = [0; 1024];
     let length = connection.read(&mut buffer).unwrap();
-    started.kill().unwrap();
-    started.wait().unwrap();
+    drop(started);
     let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
     text.lines().next().unwrap_or_default().to_owned()
 }
