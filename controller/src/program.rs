@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use metallb_runtime::cause::explain;
 use metallb_runtime::{shutdown, telemetry, tls};
 use tracing::error;
 
@@ -21,7 +22,7 @@ pub async fn main() -> ExitCode {
     match start(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!(op = "run", error = format!("{error:#}"), "metallb-controller failed");
+            error!(op = "run", error = explain(error.as_ref()), "metallb-controller failed");
             ExitCode::FAILURE
         }
     }

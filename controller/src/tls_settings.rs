@@ -6,6 +6,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use metallb_api::names;
+use metallb_runtime::cause::explain;
 use metallb_runtime::{CancellationToken, tls, watch as cluster};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -28,7 +29,7 @@ pub(crate) fn follow(
             };
             let options = options(&map);
             if let Err(error) = options.check() {
-                warn!(event = "tlsSettingsUnusable", %error);
+                warn!(event = "tlsSettingsUnusable", error = explain(&error));
             } else if sender.send_if_modified(|known| std::mem::replace(known, options.clone()) != options) {
                 info!(event = "tlsSettingsChanged", min_version = options.min_version);
             }

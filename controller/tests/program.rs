@@ -6,16 +6,19 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use metallb_api::IPAddressPool;
+use metallb_runtime::listen;
 use metallb_test_runner::{main as run, skip, tests};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "metallb-system";
+const WEBHOOK_PORT: u16 = metallb_api::names::WEBHOOK_PORT;
 
 fn main() -> ExitCode {
     run(tests![
@@ -70,6 +73,12 @@ impl Cluster {
         command.env("KUBECONFIG", self.api.kubeconfig_path());
         command.args(["--namespace=metallb-system", "--pod-name=c"]).args(flags);
         Program(command.spawn().unwrap())
+    }
+
+    /// The version of the Service, which every write changes.
+    async fn version(&self) -> Option<String> {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), "default");
+        services.get("web").await.unwrap().metadata.resource_version
     }
 
     async fn ip(&self) -> Option<String> {
@@ -269,21 +278,62 @@ async fn without_an_api_server_the_program_lives_and_is_not_ready() {
 
 async fn with_webhooks_alone_no_service_is_touched() {
     // CTL-138 CTL-139
+    needs_curl();
+    // It cannot be chosen, so another program may have it.
+    if listen::bind(listen::everywhere(WEBHOOK_PORT)).is_err() {
+        skip("somebody has the port of the webhooks");
+    }
     let cluster = Cluster::start().await;
+    let folder = cluster.dir.path().join("webhook-certs");
+    std::fs::create_dir(&folder).unwrap();
+    let pair = metallb_runtime::tls::self_signed().unwrap();
+    std::fs::write(folder.join("tls.crt"), &pair.certificate).unwrap();
+    std::fs::write(folder.join("tls.key"), &pair.key).unwrap();
+    let before = cluster.version().await;
     let health = free_port();
-    let port = format!("--health-probe-port={health}");
-    let program = cluster.run(&["--webhook-mode=onlywebhook", "--port=0", &port]);
-    wait_for("the health port", async || plain(health, "/healthz").await.is_some()).await;
-    let answered = async || {
-        let answer = plain(health, "/readyz").await.unwrap_or_default();
-        // Another program may have the webhooks' port, which cannot be chosen; then it says so for ever.
-        answer.ends_with("ok") || answer.contains("waiting for: webhooks")
-    };
-    wait_for("an answer", answered).await;
+    let program = cluster.run(&[
+        "--webhook-mode=onlywebhook",
+        "--port=0",
+        "--disable-cert-rotation=true",
+        &format!("--cert-dir={}", folder.display()),
+        &format!("--health-probe-port={health}"),
+    ]);
+    let ready = async || plain(health, "/readyz").await.unwrap_or_default().ends_with("ok");
+    wait_for("readiness", ready).await;
+    assert_eq!(
+        listening(program.0.id()),
+        sorted([health, WEBHOOK_PORT]),
+        "nothing else is served"
+    );
+    let refusal = review("192.0.2.0/30");
+    assert!(refusal.contains("overlaps with already defined CIDR"), "{refusal}");
+    // A controller that assigns would have taken less than a second for it.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(cluster.ip().await, None);
+    assert_eq!(cluster.version().await, before, "the Service was written");
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    assert!(
+        leases.list(&Default::default()).await.unwrap().items.is_empty(),
+        "nobody is elected"
+    );
     drop(program);
     cluster.api.shutdown().await;
+}
+
+/// What the webhooks say of a new pool with this range.
+fn review(range: &str) -> String {
+    let object = json!({ "metadata": { "name": "new", "namespace": NAMESPACE }, "spec": { "addresses": [range] } });
+    let request = json!({ "uid": "u", "operation": "CREATE", "namespace": NAMESPACE, "object": object });
+    let review = json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request });
+    let url = format!("https://127.0.0.1:{WEBHOOK_PORT}/validate-metallb-io-v1beta1-ipaddresspool");
+    let mut command = Command::new("curl");
+    command.args(["-sk", "--max-time", "20", "-H", "Content-Type: application/json"]);
+    let output = command.args(["-d", &review.to_string(), &url]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn sorted<const N: usize>(mut ports: [u16; N]) -> [u16; N] {
+    ports.sort_unstable();
+    ports
 }
 
 async fn metrics_are_served_over_https_to_those_who_may_and_on_both_families() {

@@ -10,6 +10,7 @@ use kube::{
 };
 use metallb_api::{MetalLB, names};
 use metallb_manifests::{Environment, Platform, TlsSettings};
+use metallb_runtime::cause::explain;
 use metallb_runtime::{
     CancellationToken,
     admin::Health,
@@ -201,7 +202,7 @@ impl Engine {
         self.openshift = loop {
             match self.client.list_api_groups().await {
                 Ok(list) => break list.groups.iter().any(|group| group.name == OPENSHIFT),
-                Err(error) => warn!(event = "discoveryFailed", %error),
+                Err(error) => warn!(event = "discoveryFailed", error = explain(&error)),
             }
             tokio::time::sleep(DISCOVERY).await;
         };

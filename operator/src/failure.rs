@@ -1,5 +1,7 @@
 //! What can go wrong between plan and cluster, and what it means for the resource.
 
+use metallb_runtime::cause::explain;
+
 use crate::conditions::State;
 
 /// A request that failed.
@@ -56,7 +58,7 @@ impl Error {
         };
         let (reason, cause) = match source.as_ref() {
             kube::Error::Api(status) => (reason(verb, status.code, &status.message), status.message.clone()),
-            other => ("ApiUnreachable", other.to_string()),
+            other => ("ApiUnreachable", explain(other)),
         };
         State::degraded(reason, format!("{self}: {cause}"))
     }

@@ -20,6 +20,7 @@ use kube::{
 use metallb_api::names;
 use metallb_manifests::MANAGED_BY;
 use metallb_runtime::CancellationToken;
+use metallb_runtime::cause::explain;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -224,7 +225,7 @@ impl<N: Fn()> Follower<N> {
                         self.lose(view);
                         return Some(view);
                     }
-                    warn!(event = "watchFailed", kind = self.key.1, error = %error);
+                    warn!(event = "watchFailed", kind = self.key.1, error = explain(&error));
                 }
             }
         }

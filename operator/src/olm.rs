@@ -7,6 +7,7 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 use metallb_api::names::field_manager;
+use metallb_runtime::cause::explain;
 use serde_json::json;
 use tracing::warn;
 
@@ -43,7 +44,11 @@ impl OperatorCondition {
         let params = PatchParams::apply(field_manager::OPERATOR).force();
         match self.api.patch(&self.name, &params, &Patch::Apply(body)).await {
             Ok(_) => self.told = Some(told),
-            Err(error) => warn!(event = "operatorConditionFailed", name = self.name, %error),
+            Err(error) => warn!(
+                event = "operatorConditionFailed",
+                name = self.name,
+                error = explain(&error)
+            ),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use metallb_runtime::cause::explain;
 use metallb_runtime::{shutdown, telemetry, tls};
 use tracing::error;
 
@@ -14,7 +15,7 @@ pub async fn main() -> ExitCode {
     match start(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!(event = "exit", error = format!("{error:#}"));
+            error!(event = "exit", error = explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

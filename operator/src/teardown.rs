@@ -9,6 +9,7 @@ use kube::{
     core::ApiResource,
 };
 use metallb_api::names;
+use metallb_runtime::cause::explain;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -107,7 +108,7 @@ async fn pods(client: &Client, namespace: &str, component: &str) -> usize {
     match api.list_metadata(&ListParams::default().labels(&labels)).await {
         Ok(list) => list.items.iter().filter(|pod| !pod.name_any().is_empty()).count(),
         Err(error) => {
-            warn!(event = "podsNotListed", component, %error);
+            warn!(event = "podsNotListed", component, error = explain(&error));
             0
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{Api, Client};
 use metallb_api::{BgpBackend, MetalLB, MetalLBStatus, names::field_manager};
+use metallb_runtime::cause::explain;
 use metallb_runtime::{
     apply,
     events::{EventType, Recorder},
@@ -163,7 +164,7 @@ impl Teller {
         match self.state(key, resource, state, report).await {
             Ok(()) => true,
             Err(failure) => {
-                warn!(event = "statusFailed", resource = %key, error = format!("{:#}", anyhow::Error::new(failure)));
+                warn!(event = "statusFailed", resource = %key, error = explain(&failure));
                 false
             }
         }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use metallb_api::names::{self, field_manager};
 use metallb_manifests::{TlsSettings, install};
+use metallb_runtime::cause::explain;
 use metallb_runtime::{CancellationToken, apply, lease, watch as cluster};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -74,10 +75,7 @@ async fn write(api: &Api<ConfigMap>, wanted: &ConfigMap) -> bool {
             true
         }
         Err(error) => {
-            warn!(
-                event = "tlsSettingsFailed",
-                error = format!("{:#}", anyhow::Error::new(error))
-            );
+            warn!(event = "tlsSettingsFailed", error = explain(&error));
             false
         }
     }

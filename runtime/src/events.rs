@@ -19,6 +19,8 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::cause::explain;
+
 pub use kube::runtime::events::EventType;
 
 /// An event repeated within this time is counted on the first one (as client-go and kube do).
@@ -102,7 +104,12 @@ impl Recorder {
             let _place = place;
             let _turn = recorder.in_flight.acquire().await;
             if let Err(error) = recorder.publish(&object, type_, &reason, &action, &note).await {
-                warn!(event = "eventFailed", reason, name = object.name, %error);
+                warn!(
+                    event = "eventFailed",
+                    reason,
+                    name = object.name,
+                    error = explain(&error)
+                );
             }
         });
     }

@@ -16,6 +16,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use crate::cause::explain;
+
 /// Writes of the lease in one attempt, should others write it at the same time.
 const WRITES: usize = 3;
 
@@ -174,7 +176,7 @@ impl Candidate {
                     self.tell(&leading, held);
                 }
                 Ok(Ok(None)) => debug!(event = "leaseConflict", lease = self.name),
-                Ok(Err(error)) => warn!(event = "leaseFailed", lease = self.name, %error),
+                Ok(Err(error)) => warn!(event = "leaseFailed", lease = self.name, error = explain(&error)),
                 Err(_) => warn!(event = "leaseFailed", lease = self.name, error = "timed out"),
             }
             if *leading.borrow() && renewed.elapsed() >= self.timing.deadline {
@@ -279,7 +281,7 @@ impl Candidate {
 
     async fn release(&self) {
         if let Err(error) = self.try_release().await {
-            warn!(event = "leaseReleaseFailed", lease = self.name, %error);
+            warn!(event = "leaseReleaseFailed", lease = self.name, error = explain(&error));
         }
     }
 

@@ -24,12 +24,15 @@
 
 pub mod admin;
 pub mod apply;
+pub mod cause;
+pub mod cert_files;
 pub mod client;
 pub mod events;
 pub mod flags;
 pub mod lease;
 pub mod listen;
 pub mod namespace;
+pub mod serve;
 pub mod shutdown;
 pub mod start;
 pub mod tasks;

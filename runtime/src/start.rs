@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use crate::cause::explain;
+
 /// Between two attempts.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -19,7 +21,7 @@ where
     let mut said = String::new();
     loop {
         let error = match ask().await {
-            Err(error) if is_passing(&error) => error.to_string(),
+            Err(error) if is_passing(&error) => explain(&error),
             answer => return answer,
         };
         if error == said {

@@ -28,6 +28,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::cause::explain;
+
 pub use kube::runtime::watcher::Config;
 
 /// How long one watch call lasts, in seconds; a silently dropped connection is noticed five seconds later.
@@ -235,24 +237,6 @@ fn backoff() -> impl Backoff {
     ResetTimerBackoff::new(ExponentialBackoff::from(waits), Duration::from_secs(120))
 }
 
-/// An error with its causes; kube's own texts leave the interesting part to `source()`.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut text = self.0.to_string();
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            let cause_text = cause.to_string();
-            if !text.contains(&cause_text) {
-                text = format!("{text}: {cause_text}");
-            }
-            next = cause.source();
-        }
-        f.write_str(&text)
-    }
-}
-
 /// What a failure means.
 #[derive(PartialEq, Eq)]
 enum Verdict {
@@ -310,7 +294,7 @@ where
     /// Warns about a new trouble, and of an old one now and then: an API server that is away need not fill the log.
     fn fail(&mut self, error: &watcher::Error) -> Verdict {
         let kind = K::kind(&());
-        let text = Chain(error).to_string();
+        let text = explain(error);
         if self.optional && self.is_out_of_reach(error) {
             debug!(event = "kindUnavailable", %kind, error = text);
             self.tell_ready();
@@ -357,7 +341,7 @@ where
             }
             Err(broken) => {
                 let (name, namespace) = (broken.metadata.name.as_deref(), broken.metadata.namespace.as_deref());
-                warn!(event = "illegibleObject", kind = %K::kind(&()), ?namespace, ?name, error = %broken.error);
+                warn!(event = "illegibleObject", kind = %K::kind(&()), namespace, name, error = broken.error);
                 self.store.get(&key_of(&broken.metadata)).map(|last| (*last).clone())
             }
         }

@@ -43,8 +43,8 @@ const SLICES: &str = "endpointslices";
 const NODES: &str = "nodes";
 const PODS: &str = "pods";
 
-/// Passwords of BGP peers; other Secrets are none of our business.
-const PASSWORDS: &str = "type=kubernetes.io/basic-auth";
+/// The type of the Secrets that hold passwords of BGP peers.
+const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
 
 /// News that came in.
 #[derive(Debug)]
@@ -236,7 +236,7 @@ impl Own<'_> {
     }
 
     fn passwords(&self, news: &mut SelectAll<BoxStream<'static, Input>>) -> Store<Secret> {
-        let watched = watch(self.api(), Config::default().fields(PASSWORDS), self.stop.clone());
+        let watched = watch_pruned(self.api(), Config::default(), prune_secret, self.stop.clone());
         Self::follow(watched, "secrets", news)
     }
 
@@ -262,6 +262,14 @@ impl Own<'_> {
             listed: false,
         }
     }
+}
+
+/// Of a Secret of another type its type is enough, to say that it is the wrong one; the rest is none of our business.
+fn prune_secret(secret: &mut Secret) {
+    if secret.type_.as_deref() != Some(BASIC_AUTH) {
+        secret.data = None;
+    }
+    secret.metadata.annotations = None;
 }
 
 /// What a watched kind must be able to do.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use metallb_runtime::{shutdown, telemetry, tls};
+use metallb_runtime::{cause, shutdown, telemetry, tls};
 use tracing::error;
 
 use crate::{args::Args, run};
@@ -24,12 +24,12 @@ pub async fn main() -> ExitCode {
     tls::install_crypto_provider();
     let result = match shutdown::signal() {
         Ok(stop) => run(args, stop).await,
-        Err(cause) => Err(cause.into()),
+        Err(error) => Err(error.into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(cause) => {
-            error!(event = "failed", error = %format!("{cause:#}"));
+        Err(error) => {
+            error!(event = "failed", error = cause::explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,8 @@
 //! Carries out what the engine wants.
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+use metallb_api::BGPPeer;
 use metallb_api::names::event_reason;
 use metallb_dataplane::bgp::BgpHandle;
 use metallb_dataplane::l2::L2Handle;
@@ -18,8 +20,12 @@ pub(crate) const FIRST_DECISIONS: &str = "first decisions";
 
 /// Reason of the event on Services whose BGP advertisements contradict each other; not upstream's.
 const CONFLICTING: &str = "conflictingAdvertisements";
-/// The action that all events are about.
+/// Reason of the event on BGPPeers of which something is not used as it is written.
+const DOUBTFUL: &str = "ConfigDoubtful";
+/// The action that events on Services are about.
 const ACTION: &str = "Announce";
+/// The action that events on the configuration are about.
+const READ: &str = "ReadConfiguration";
 
 /// All hands of the engine.
 #[derive(Debug)]
@@ -73,6 +79,10 @@ impl Shell {
                 self.recorder
                     .emit(&reference(&service, uid), type_, reason, ACTION, &note);
             }
+            Effect::Doubtful { peer, uid, note } => {
+                let peer = peer_reference(&peer, uid);
+                self.recorder.emit(&peer, EventType::Warning, DOUBTFUL, READ, &note);
+            }
             Effect::Configuration(report) => {
                 self.metrics.configured(!report.errors.is_empty());
                 if !report.errors.is_empty() {
@@ -96,6 +106,14 @@ fn reason(kind: EventKind) -> (EventType, &'static str) {
         EventKind::NodeAssigned => (EventType::Normal, event_reason::NODE_ASSIGNED),
         EventKind::AnnounceFailed => (EventType::Warning, event_reason::ANNOUNCE_FAILED),
         EventKind::ConflictingAdvertisements => (EventType::Warning, CONFLICTING),
+    }
+}
+
+fn peer_reference(peer: &ServiceKey, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(BGPPeer::api_version(&()).into_owned()),
+        kind: Some(BGPPeer::kind(&()).into_owned()),
+        ..reference(peer, uid)
     }
 }
 

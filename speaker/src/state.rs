@@ -6,6 +6,7 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use metallb_api::names::{self, field_manager};
 use metallb_api::{ConfigurationResult, ConfigurationState, ConfigurationStateStatus};
+use metallb_runtime::cause::explain;
 use metallb_runtime::work::{Backoff, Outcome, Queue};
 use metallb_runtime::{CancellationToken, apply, watch};
 use tokio::sync::watch::Receiver;
@@ -68,7 +69,7 @@ impl Writer {
         match self.try_converge(report).await {
             Ok(()) => Outcome::Ok,
             Err(error) => {
-                warn!(event = "configurationStateFailed", error = %format!("{:#}", anyhow::Error::from(error)));
+                warn!(event = "configurationStateFailed", error = explain(&error));
                 Outcome::Retry
             }
         }

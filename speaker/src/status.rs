@@ -15,6 +15,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use metallb_api::names::{self, field_manager};
+use metallb_runtime::cause::explain;
 use metallb_runtime::work::{Backoff, Outcome, Queue};
 use metallb_runtime::{CancellationToken, apply, watch};
 use sha2::{Digest, Sha256};
@@ -159,7 +160,7 @@ impl<K: StatusKind> Writer<K> {
             let outcome = match self.converge(&key).await {
                 Ok(()) => Outcome::Ok,
                 Err(error) => {
-                    warn!(event = "statusFailed", kind = %K::kind(&()), service = %key, error = %format!("{error:#}"));
+                    warn!(event = "statusFailed", kind = %K::kind(&()), service = %key, error = explain(error.as_ref()));
                     Outcome::Retry
                 }
             };

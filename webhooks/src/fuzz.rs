@@ -30,6 +30,7 @@ pub fn review(body: &[u8]) {
         );
     }
     if let Ok(answer) = answer_conversion(body) {
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("an answer is JSON");
         assert!(answer["response"]["result"]["status"].is_string());
     }
 }

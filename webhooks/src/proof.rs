@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 use metallb_runtime::CancellationToken;
+use metallb_runtime::cause::explain;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ async fn ask(address: SocketAddr, kind: Kind, trust: &Trust) -> Result<(), Strin
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(review.to_string().into_bytes())
         .map_err(|error| error.to_string())?;
-    let answer: Value = client.request(request).await.map_err(|error| chain(&error))?;
+    let answer: Value = client.request(request).await.map_err(|error| explain(&error))?;
     let response = &answer["response"];
     match (response["uid"] == uid, response["allowed"].as_bool()) {
         (true, Some(true)) => Ok(()),
@@ -112,20 +113,7 @@ fn client(address: SocketAddr, trust: &Trust) -> Result<Client, String> {
             config.root_cert = Some(Vec::new());
         }
     }
-    Client::try_from(config).map_err(|error| chain(&error))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
+    Client::try_from(config).map_err(|error| explain(&error))
 }
 
 #[cfg(test)]

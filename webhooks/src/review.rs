@@ -2,6 +2,8 @@
 //!
 //! Only what is needed is read, and the version of the review is echoed, so that `v1` and `v1beta1` both work.
 
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -36,10 +38,41 @@ pub enum ReviewError {
     NoRequest,
 }
 
+/// A review whose request is still text: as values it would take many times as much memory.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sealed<'a> {
+    api_version: Option<String>,
+    kind: Option<String>,
+    #[serde(borrow)]
+    request: Option<&'a RawValue>,
+}
+
+impl<'a> Sealed<'a> {
+    /// Returns the version of the review, and its request.
+    fn open<R: Deserialize<'a>>(body: &'a [u8], kind: &'static str, group: &str) -> Result<(String, R), ReviewError> {
+        let review: Self = serde_json::from_slice(body).map_err(|error| ReviewError::Json(error.to_string()))?;
+        let named = review.kind.as_deref() == Some(kind);
+        let api_version = review.api_version.filter(|_| named).unwrap_or_default();
+        let version = api_version.strip_prefix(group).and_then(|rest| rest.strip_prefix('/'));
+        let version = version.ok_or(ReviewError::Kind(kind))?;
+        if !VERSIONS.contains(&version) {
+            let version = version.to_owned();
+            return Err(ReviewError::Version { kind, version });
+        }
+        let request = review.request.ok_or(ReviewError::NoRequest)?;
+        let request = serde_json::from_str(request.get()).map_err(|error| match error.is_data() {
+            true => ReviewError::NoRequest,
+            false => ReviewError::Json(error.to_string()),
+        })?;
+        Ok((api_version, request))
+    }
+}
+
 /// A decoded review: what to answer with besides the answer.
 #[derive(Clone, Debug)]
 pub struct Envelope {
-    api_version: Value,
+    api_version: String,
     kind: &'static str,
     uid: Value,
     request: Map<String, Value>,
@@ -47,24 +80,7 @@ pub struct Envelope {
 
 impl Envelope {
     fn open(body: &[u8], kind: &'static str, group: &str) -> Result<Self, ReviewError> {
-        let review: Value = serde_json::from_slice(body).map_err(|error| ReviewError::Json(error.to_string()))?;
-        let Value::Object(mut review) = review else {
-            return Err(ReviewError::Kind(kind));
-        };
-        let api_version = review.remove("apiVersion").unwrap_or_default();
-        let version = api_version
-            .as_str()
-            .and_then(|text| text.strip_prefix(group)?.strip_prefix('/'));
-        let Some(version) = version.filter(|_| review.get("kind").and_then(Value::as_str) == Some(kind)) else {
-            return Err(ReviewError::Kind(kind));
-        };
-        if !VERSIONS.contains(&version) {
-            let version = version.to_owned();
-            return Err(ReviewError::Version { kind, version });
-        }
-        let Some(Value::Object(request)) = review.remove("request") else {
-            return Err(ReviewError::NoRequest);
-        };
+        let (api_version, request) = Sealed::open::<Map<String, Value>>(body, kind, group)?;
         let uid = request
             .get("uid")
             .filter(|uid| uid.is_string())
@@ -153,32 +169,67 @@ pub fn seal_failure(envelope: Envelope, message: &str) -> Value {
     envelope.seal(json!({ "allowed": false, "status": status }))
 }
 
-/// Answers a ConversionReview. One object that cannot be converted fails the whole batch, as the protocol demands.
+/// The question of a ConversionReview.
+#[derive(Deserialize)]
+struct Conversion<'a> {
+    uid: String,
+    #[serde(rename = "desiredAPIVersion")]
+    to: Option<String>,
+    #[serde(borrow)]
+    objects: Option<Vec<&'a RawValue>>,
+}
+
+/// A ConversionReview with its answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Converted {
+    api_version: String,
+    kind: &'static str,
+    response: ConversionResponse,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConversionResponse {
+    uid: String,
+    converted_objects: Vec<Box<RawValue>>,
+    result: Value,
+}
+
+/// Answers a ConversionReview, with one object at a time in memory. One that cannot be converted fails the whole batch,
+/// as the protocol demands.
 ///
 /// # Errors
 /// When the body is none.
-pub fn answer_conversion(body: &[u8]) -> Result<Value, ReviewError> {
-    let mut envelope = Envelope::open(body, "ConversionReview", "apiextensions.k8s.io")?;
-    let to = envelope
-        .request
-        .get("desiredAPIVersion")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
-    let objects = envelope.request.remove("objects").unwrap_or_default();
-    let objects = objects.as_array().map(Vec::as_slice).unwrap_or_default();
-    let converted: Result<Vec<Value>, String> = objects.iter().map(|object| convert_named(object, &to)).collect();
-    let response = match converted {
-        Ok(objects) => json!({ "convertedObjects": objects, "result": { "status": "Success" } }),
-        Err(message) => json!({ "convertedObjects": [], "result": { "status": "Failure", "message": message } }),
+pub fn answer_conversion(body: &[u8]) -> Result<String, ReviewError> {
+    let kind = "ConversionReview";
+    let (api_version, asked) = Sealed::open::<Conversion<'_>>(body, kind, "apiextensions.k8s.io")?;
+    let to = asked.to.unwrap_or_default();
+    let objects = asked.objects.unwrap_or_default();
+    let converted: Result<Vec<_>, String> = objects.into_iter().map(|object| convert_named(object, &to)).collect();
+    let (converted_objects, result) = match converted {
+        Ok(objects) => (objects, json!({ "status": "Success" })),
+        Err(message) => (Vec::new(), json!({ "status": "Failure", "message": message })),
     };
-    Ok(envelope.seal(response))
+    let response = ConversionResponse {
+        uid: asked.uid,
+        converted_objects,
+        result,
+    };
+    let answer = Converted {
+        api_version,
+        kind,
+        response,
+    };
+    serde_json::to_string(&answer).map_err(|error| ReviewError::Json(error.to_string()))
 }
 
-fn convert_named(object: &Value, to: &str) -> Result<Value, String> {
+fn convert_named(object: &RawValue, to: &str) -> Result<Box<RawValue>, String> {
+    let object: Value = serde_json::from_str(object.get()).map_err(|error| error.to_string())?;
     let name = object
         .pointer("/metadata/name")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    convert(object, to).map_err(|error| format!("{name}: {error}"))
+    let converted = convert(&object, to).map_err(|error| format!("{name}: {error}"))?;
+    to_raw_value(&converted).map_err(|error| format!("{name}: {error}"))
 }

@@ -1,28 +1,26 @@
 //! The routes, and how they are served.
 //!
 //! ```text
-//! API server ──TLS──► axum-server ──► router ──► review ──► verdict / convert
-//!                        ▲                         ▲
-//!          certificate (watch channel)     Reader, Rules (watch channel)
+//! API server ──TLS──► serve ──► router ──► review ──► verdict / convert
+//!                      ▲                     ▲
+//!        certificate (watch channel)  Reader, Rules (watch channel)
 //! ```
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router, middleware};
-use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::RustlsConfig;
 use metallb_api::names;
+use metallb_runtime::cause::explain;
+use metallb_runtime::serve::{self, Bodies};
 use metallb_runtime::tasks::unless_stopped;
 use metallb_runtime::{CancellationToken, listen, tls};
+use rustls::ServerConfig;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
@@ -32,17 +30,19 @@ use crate::readiness::Readiness;
 use crate::review::{self, ReviewError};
 use crate::verdict::{Existing, Kind, Request, Rules, Verdict, judge};
 
-/// The largest request body, as large as an API server accepts objects.
-pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// The largest admission request: an API server accepts objects of 3 MiB, and sends the old one with the new one. A MiB is
+/// left for who asks, and how.
+pub const BODY_LIMIT: usize = 7 * 1024 * 1024;
 
-/// The largest conversion request: the API server sends whole pages of lists.
-pub const CONVERSION_BODY_LIMIT: usize = 64 * 1024 * 1024;
+/// The largest conversion request, which may carry a whole list. A BGPPeer takes 2 KiB with its managed fields: this is
+/// room for 8,000 of them in a list without pages, and for pages of 500 with 32 KiB each.
+pub const CONVERSION_BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// How many decisions are made at the same time.
 const SLOTS: usize = 4;
 
-/// How long open requests may take after the stop signal.
-const GRACE: Duration = Duration::from_secs(5);
+/// How many conversions are made at the same time: they take a processor and nothing else.
+const CONVERSIONS: usize = 1;
 
 /// What the routes work with.
 #[derive(Clone)]
@@ -51,6 +51,9 @@ pub struct Judge {
     rules: watch::Receiver<Rules>,
     /// A burst costs time, not memory: each decision holds a parsed configuration while it lasts.
     slots: Arc<Semaphore>,
+    conversions: Arc<Semaphore>,
+    /// Of admission and of conversion.
+    bodies: [Bodies; 2],
     metrics: Option<Metrics>,
 }
 
@@ -62,6 +65,8 @@ impl Judge {
             reader,
             rules,
             slots: Arc::new(Semaphore::new(SLOTS)),
+            conversions: Arc::new(Semaphore::new(CONVERSIONS)),
+            bodies: [BODY_LIMIT, CONVERSION_BODY_LIMIT].map(Bodies::up_to),
             metrics: None,
         }
     }
@@ -103,34 +108,35 @@ impl Judge {
 /// What is read for warnings only must not stand in the way.
 fn or_nothing<T>(read: Result<Vec<T>, ReadError>) -> Vec<T> {
     read.unwrap_or_else(|error| {
-        warn!(%error, "cannot tell who is concerned");
+        warn!(error = explain(&error), "cannot tell who is concerned");
         Vec::new()
     })
 }
 
 /// Builds the routes of all kinds, and of conversion.
 pub fn router(judge: Judge) -> Router {
-    let validate = |kind: Option<Kind>| {
-        move |state: State<Judge>, headers: HeaderMap, body: Bytes| admission(kind, state, headers, body)
-    };
+    let validate =
+        |kind: Option<Kind>| move |state: State<Judge>, request: HttpRequest| admission(kind, state, request);
     let deletions = Router::new().route(names::DELETION_PATH, post(validate(None)));
     let routes = Kind::ALL.into_iter().fold(deletions, |router, kind| {
         router.route(kind.path(), post(validate(Some(kind))))
     });
-    let conversion = post(conversion).layer(DefaultBodyLimit::max(CONVERSION_BODY_LIMIT));
     let measured = middleware::from_fn_with_state(judge.metrics.clone(), metrics::measure);
     routes
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .route(names::CONVERSION_PATH, conversion)
+        .route(names::CONVERSION_PATH, post(conversion))
         .route_layer(measured)
         .with_state(judge)
 }
 
-async fn admission(kind: Option<Kind>, State(judge): State<Judge>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(refusal) = check_content_type(&headers) {
+async fn admission(kind: Option<Kind>, State(judge): State<Judge>, request: HttpRequest) -> Response {
+    if let Err(refusal) = check_content_type(request.headers()) {
         return refusal;
     }
-    let (envelope, request) = match review::open_admission(&body, kind) {
+    let body = match judge.bodies[0].read(request).await {
+        Ok(body) => body,
+        Err(refused) => return refused.into_response(),
+    };
+    let (envelope, request) = match review::open_admission(&body.bytes, kind) {
         Ok(opened) => opened,
         Err(error) => return bad_request(&error),
     };
@@ -152,23 +158,39 @@ async fn admission(kind: Option<Kind>, State(judge): State<Judge>, headers: Head
             review::seal_admission(envelope, &verdict)
         }
         Err(error) => {
-            let source = std::error::Error::source(&error)
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            warn!(?kind, ?operation, %error, %source, "cannot judge");
-            review::seal_failure(envelope, &format!("{error}: {source}"))
+            let error = explain(&error);
+            warn!(
+                kind = kind.as_str(),
+                operation = operation.as_str(),
+                error,
+                "cannot judge"
+            );
+            review::seal_failure(envelope, &error)
         }
     };
     Json(answer).into_response()
 }
 
-async fn conversion(headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(refusal) = check_content_type(&headers) {
+async fn conversion(State(judge): State<Judge>, request: HttpRequest) -> Response {
+    if let Err(refusal) = check_content_type(request.headers()) {
         return refusal;
     }
-    match review::answer_conversion(&body) {
-        Ok(answer) => Json(answer).into_response(),
-        Err(error) => bad_request(&error),
+    let body = match judge.bodies[1].read(request).await {
+        Ok(body) => body,
+        Err(refused) => return refused.into_response(),
+    };
+    // Nobody closes it.
+    let slot = judge.conversions.clone().acquire_owned().await;
+    // Whoever else runs here must not wait for a large list.
+    let converted = tokio::task::spawn_blocking(move || {
+        let answer = review::answer_conversion(&body.bytes);
+        drop((body, slot));
+        answer
+    });
+    match converted.await {
+        Ok(Ok(answer)) => ([(header::CONTENT_TYPE, "application/json")], answer).into_response(),
+        Ok(Err(error)) => bad_request(&error),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
@@ -206,7 +228,7 @@ pub struct TlsSettings {
 /// Waits for the first certificate before it listens, so that nobody meets a half-ready server.
 ///
 /// # Errors
-/// When the address cannot be bound, or the first certificate cannot be used.
+/// When the address cannot be bound.
 pub async fn serve(
     address: SocketAddr,
     settings: TlsSettings,
@@ -215,47 +237,53 @@ pub async fn serve(
     ready: &Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let provided = async {
-        let pair = certificate.wait_for(Option::is_some).await;
-        Ok(pair.context("nobody provides a certificate any more")?.clone())
-    };
-    let Some(first) = unless_stopped(&stop, provided).await?.flatten() else {
+    let Some(config) = unless_stopped(&stop, first(&settings, &mut certificate)).await? else {
         return Ok(());
     };
-    let config = settings
-        .options
-        .server_config(&first, settings.http2)
-        .context("cannot use the serving certificate")?;
-    let config = RustlsConfig::from_config(Arc::new(config));
-    let handle = Handle::new();
-    let swap = swap_certificates(config.clone(), settings, certificate, stop.clone());
-    let end = shut_down(handle.clone(), stop);
+    let (config, tls) = watch::channel(Arc::new(config));
+    let serving = serve::Settings {
+        tls: Some(tls),
+        http2: settings.http2,
+        ..serve::Settings::default()
+    };
+    let swap = swap_certificates(config, settings, certificate, stop.clone());
     let listener = listen::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     ready.listens();
     info!(%address, "serving webhooks");
-    // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.
-    let server = axum_server::from_tcp_rustls(listener, config)?
-        .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
-        .handle(handle)
-        .serve(routes.into_make_service());
-    // Neither helper ends the server; both end with it.
-    let helpers = async {
-        tokio::join!(swap, end);
+    // The helper does not end the server, and ends with it.
+    let helper = async {
+        swap.await;
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        served = server => served.with_context(|| format!("webhook server on {address}")),
-        () = helpers => Ok(()),
+        served = serve::serve(listener, serving, routes, stop) => {
+            served.with_context(|| format!("webhook server on {address}"))
+        }
+        () = helper => Ok(()),
     }
 }
 
-async fn shut_down(handle: Handle<SocketAddr>, stop: CancellationToken) {
-    stop.cancelled().await;
-    handle.graceful_shutdown(Some(GRACE));
+/// Waits for a certificate that can be used: files may be half written when they are first seen.
+async fn first(
+    settings: &TlsSettings,
+    certificate: &mut watch::Receiver<Option<tls::KeyPair>>,
+) -> anyhow::Result<ServerConfig> {
+    loop {
+        let pair = certificate.borrow_and_update().clone();
+        match pair.map(|pair| settings.options.server_config(&pair, settings.http2)) {
+            Some(Ok(config)) => return Ok(config),
+            Some(Err(error)) => warn!(error = explain(&error), "cannot use the serving certificate yet"),
+            None => {}
+        }
+        certificate
+            .changed()
+            .await
+            .context("nobody provides a certificate any more")?;
+    }
 }
 
 async fn swap_certificates(
-    config: RustlsConfig,
+    config: watch::Sender<Arc<ServerConfig>>,
     mut settings: TlsSettings,
     mut certificate: watch::Receiver<Option<tls::KeyPair>>,
     stop: CancellationToken,
@@ -272,11 +300,11 @@ async fn swap_certificates(
         };
         match settings.options.server_config(&pair, settings.http2) {
             Ok(new) => {
-                config.reload_from_config(Arc::new(new));
+                config.send_replace(Arc::new(new));
                 info!("serving certificate or TLS settings replaced");
             }
             // The old one serves on: better than none.
-            Err(error) => warn!(%error, "cannot use the new serving certificate"),
+            Err(error) => warn!(error = explain(&error), "cannot use the new serving certificate"),
         }
     }
 }

@@ -29,7 +29,7 @@ impl PoolChoice {
         object: &ObjectRef,
         names: &[String],
         selectors: &[LabelSelector],
-        pools: &[Candidate<'_>],
+        (context, pools): (&Context<'_>, &[Candidate<'_>]),
         findings: &mut Findings,
     ) -> Self {
         let rule = if object.kind == "L2Advertisement" {
@@ -38,6 +38,7 @@ impl PoolChoice {
             Rule::A6
         };
         refuse_duplicates(rule, object, "ipAddressPools", names, findings);
+        context.check_names(object, "spec.ipAddressPools", names, findings);
         for (place, name) in names.iter().enumerate() {
             if find(pools, name, PoolKind::IpAddressPool).is_none() {
                 let reason = format!("there is no usable IPAddressPool \"{name}\"");
@@ -123,11 +124,12 @@ fn parse_layer2(
             &reference,
             &spec.ip_address_pools,
             &spec.ip_address_pool_selectors,
-            pools,
+            (context, pools),
             findings,
         );
         let nodes = selector::parse_list(&reference, "spec.nodeSelectors", &spec.node_selectors, findings);
         let services = selector::parse_list(&reference, "spec.serviceSelectors", &spec.service_selectors, findings);
+        findings.refuse_control_characters_in(&reference, "spec.interfaces", &spec.interfaces);
         let mut preferred = preferences(&reference, &spec.preferred_node_selectors, context, findings);
         context.warn_of_no_node(&reference, &nodes, "nobody announces", findings);
         if findings.since(mark) {

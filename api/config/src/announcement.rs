@@ -50,12 +50,13 @@ pub(crate) fn parse(
             &reference,
             &spec.ip_address_pools,
             &spec.ip_address_pool_selectors,
-            pools,
+            (context, pools),
             &mut found,
         );
         let selectors = selector::parse_list(&reference, "spec.nodeSelectors", &spec.node_selectors, &mut found);
         let services = selector::parse_list(&reference, "spec.serviceSelectors", &spec.service_selectors, &mut found);
         refuse_duplicates(Rule::A6, &reference, "peers", &spec.peers, &mut found);
+        context.check_names(&reference, "spec.peers", &spec.peers, &mut found);
         warn_of_unknown_peers(&reference, &spec.peers, context, &mut found);
         let attributes = Attributes {
             aggregation_v4: spec.aggregation_length,

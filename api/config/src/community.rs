@@ -101,6 +101,11 @@ impl Aliases {
                     findings.refuse_with(Rule::C2, &reference, field("name"), reason, involves);
                     continue;
                 }
+                let mark = findings.refused.len();
+                findings.refuse_control_characters(&reference, field("name"), &alias.name);
+                if findings.since(mark) {
+                    continue;
+                }
                 owners.insert(&alias.name, reference.clone());
                 warn_of_odd_name(&alias.name, &reference, field("name"), findings);
                 match Community::parse(&alias.value) {

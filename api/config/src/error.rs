@@ -41,8 +41,8 @@ pub struct Refused {
     pub reason: String,
     /// The rule that it is wrong by.
     pub rule: Rule,
-    /// Whether the reason reads alone, object and all, in the words of upstream that others compare.
-    pub standalone: bool,
+    /// The whole in the words of upstream that others compare, object and all.
+    pub verbatim: Option<String>,
     /// The other objects that take part.
     pub involves: Vec<ObjectRef>,
 }
@@ -57,11 +57,7 @@ impl Refused {
     /// The text for the summary of a ConfigurationState, without the leading `configuration error: `.
     #[must_use]
     pub fn summary(&self) -> String {
-        if self.standalone {
-            self.reason.clone()
-        } else {
-            self.to_string()
-        }
+        self.verbatim.clone().unwrap_or_else(|| self.to_string())
     }
 }
 
@@ -127,16 +123,36 @@ impl Findings {
             field: field.into(),
             reason: reason.to_string(),
             rule,
-            standalone: false,
+            verbatim: None,
             involves: involves.into_iter().collect(),
         });
     }
 
+    /// Has the last refusal summed up in the words of upstream.
+    pub(crate) fn in_upstreams_words(&mut self, words: String) {
+        if let Some(last) = self.refused.last_mut() {
+            last.verbatim = Some(words);
+        }
+    }
+
     /// Refuses in the words of upstream.
     pub(crate) fn refuse_verbatim(&mut self, rule: Rule, object: &ObjectRef, field: impl Into<String>, reason: String) {
-        self.refuse(rule, object, field, reason);
-        if let Some(last) = self.refused.last_mut() {
-            last.standalone = true;
+        self.refuse(rule, object, field, &reason);
+        self.in_upstreams_words(reason);
+    }
+
+    /// Refuses a text that would break lines wherever it is printed; the reason shows it escaped.
+    pub(crate) fn refuse_control_characters(&mut self, object: &ObjectRef, field: impl Into<String>, text: &str) {
+        if text.contains(char::is_control) {
+            let reason = format!("{text:?} must not contain control characters");
+            self.refuse(Rule::M3, object, field, reason);
+        }
+    }
+
+    /// The same of a list.
+    pub(crate) fn refuse_control_characters_in(&mut self, object: &ObjectRef, field: &str, list: &[String]) {
+        for (place, text) in list.iter().enumerate() {
+            self.refuse_control_characters(object, format!("{field}[{place}]"), text);
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) fn exclude(mut candidates: Vec<Candidate>, options: &Options, finding
     for verdict in settle(&ages, &mut out, serious, options.strict()) {
         let (loser, winner) = (&candidates[verdict.loser], &candidates[verdict.winner]);
         let (field, reason) = verdict.about.describe(loser, winner, options);
+        let words = reason.clone();
         findings.refuse_with(
             verdict.about.rule(),
             &loser.object,
@@ -41,11 +42,8 @@ pub(crate) fn exclude(mut candidates: Vec<Candidate>, options: &Options, finding
             reason,
             [winner.object.clone()],
         );
-        if verdict.about == Dispute::Address
-            && options.backend.is_frr()
-            && let Some(last) = findings.refused.last_mut()
-        {
-            last.standalone = true;
+        if verdict.about == Dispute::Address && options.backend.is_frr() {
+            findings.in_upstreams_words(words);
         }
     }
     for verdict in settle(&ages, &mut out.clone(), odd, false) {

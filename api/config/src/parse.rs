@@ -80,6 +80,23 @@ impl Context<'_> {
     }
 }
 
+impl Context<'_> {
+    /// Refuses to admit names that no object can have (M-3). Whoever is stored with one works on: the name leads nowhere,
+    /// and its neighbours in the list do.
+    pub(crate) fn check_names(&self, object: &ObjectRef, field: &str, names: &[String], findings: &mut Findings) {
+        if self.options.strict() {
+            findings.refuse_control_characters_in(object, field, names);
+        }
+    }
+
+    /// The same of a single name.
+    pub(crate) fn check_name(&self, object: &ObjectRef, field: &str, name: Option<&str>, findings: &mut Findings) {
+        if self.options.strict() {
+            findings.refuse_control_characters(object, field, name.unwrap_or_default());
+        }
+    }
+}
+
 /// Parses all resources into the usable configuration and the list of what was refused.
 ///
 /// One bad object never disables the others. Of two objects that exclude each other the older one stays (creation

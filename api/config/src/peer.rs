@@ -1,5 +1,7 @@
 //! BGP peers.
 
+mod password;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use metallb_api::{BGPPeer, BGPPeerSpec, DynamicAsn, GoDuration};
 use crate::age::Age;
 use crate::error::{Findings, ObjectRef};
 use crate::meeting;
-use crate::model::{BfdProfile, Endpoint, Peer, RemoteAs, SecretRef, SecretString};
+use crate::model::{BfdProfile, Endpoint, Peer, RemoteAs};
 use crate::parse::Context;
 use crate::range::parse_ip;
 use crate::rule::Rule;
@@ -24,8 +26,6 @@ const MIN_HOLD: Duration = Duration::from_secs(3);
 const MAX_SECONDS: u64 = 65_535;
 /// Longest name of a network interface in Linux, without the final zero byte.
 const MAX_INTERFACE_NAME: usize = 15;
-/// Longest TCP MD5 key in Linux.
-const MAX_PASSWORD: usize = 80;
 
 /// A peer that is right by itself.
 #[derive(Debug)]
@@ -118,6 +118,16 @@ impl Reader<'_> {
         let vrf = spec.vrf.clone().filter(|name| !name.is_empty());
         self.interface_name("vrf", vrf.as_deref());
         let password = self.password();
+        let secret = self.secret_ref();
+        for (field, name) in [
+            ("spec.bfdProfile", spec.bfd_profile.as_deref()),
+            (
+                "spec.passwordSecret.name",
+                secret.as_ref().map(|secret| secret.name.as_str()),
+            ),
+        ] {
+            self.context.check_name(&self.object, field, name, &mut self.findings);
+        }
         self.bfd_profile(profiles);
         if spec.ebgp_multi_hop && (spec.peer_asn == Some(spec.my_asn) || spec.dynamic_asn == Some(DynamicAsn::Internal))
         {
@@ -149,7 +159,7 @@ impl Reader<'_> {
             router_id,
             nodes,
             password,
-            password_secret: self.secret_ref(),
+            password_secret: secret,
             bfd_profile: spec.bfd_profile.clone().filter(|name| !name.is_empty()),
             graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
             ebgp_multihop: spec.ebgp_multi_hop,
@@ -383,83 +393,6 @@ impl Reader<'_> {
             );
         }
         Some(time)
-    }
-
-    fn secret_ref(&self) -> Option<SecretRef> {
-        let secret = self.spec.password_secret.as_ref()?;
-        let name = secret.name.clone().filter(|name| !name.is_empty())?;
-        Some(SecretRef {
-            name,
-            namespace: secret.namespace.clone().unwrap_or_default(),
-        })
-    }
-
-    fn password(&mut self) -> Option<SecretString> {
-        let clear = self.spec.password.as_ref().filter(|password| !password.is_empty());
-        let password = match (clear, self.secret_ref()) {
-            (None, None) => return None,
-            (Some(_), Some(_)) => {
-                self.refuse(Rule::B9, "passwordSecret", "both password and passwordSecret are set");
-                return None;
-            }
-            (Some(clear), None) => clear.reveal().to_owned(),
-            (None, Some(secret)) if self.context.options.strict() => {
-                self.warn_of_unknown_secret(&secret.name);
-                return None;
-            }
-            (None, Some(secret)) => self.password_of(&secret.name)?,
-        };
-        self.check_password(&password);
-        Some(password.into())
-    }
-
-    /// Admission may not be told of Secrets; with none given nothing is known.
-    fn warn_of_unknown_secret(&mut self, name: &str) {
-        let secrets = &self.context.resources.secrets;
-        if !secrets.is_empty() && !secrets.iter().any(|secret| secret.name_any() == name) {
-            let reason = format!("there is no Secret \"{name}\" in the namespace of MetalLB");
-            self.findings
-                .warn(Rule::B10, &self.object, "spec.passwordSecret", reason);
-        }
-    }
-
-    /// Looks into the Secret, with the words of upstream for what is wrong with it.
-    fn password_of(&mut self, name: &str) -> Option<String> {
-        let resources = self.context.resources;
-        let peer = self.object.name.clone();
-        let namespace = resources.namespace.as_str();
-        let problem = match self
-            .context
-            .objects
-            .ours(|all| &all.secrets)
-            .find(|secret| secret.name_any() == name)
-        {
-            None => format!("secret ref not found for peer config \"{namespace}\"/\"{peer}\""),
-            Some(secret) if secret.type_.as_deref() != Some("kubernetes.io/basic-auth") => format!(
-                "secret type mismatch on \"{namespace}\"/\"{name}\", type \"kubernetes.io/basic-auth\" is expected "
-            ),
-            Some(secret) => match secret.data.as_ref().and_then(|data| data.get("password")) {
-                None => format!("password not specified in the secret \"{namespace}\"/\"{name}\""),
-                Some(bytes) => match std::str::from_utf8(&bytes.0) {
-                    // An editor's final newline is no part of a password (W-29).
-                    Ok(text) => return Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-                    Err(_) => format!("password in the secret \"{namespace}\"/\"{name}\" is not UTF-8"),
-                },
-            },
-        };
-        let reason = format!("parsing peer {peer} {problem}\nfailed to parse peer {peer} password secret");
-        self.findings
-            .refuse_verbatim(Rule::B10, &self.object, "spec.passwordSecret", reason);
-        None
-    }
-
-    fn check_password(&mut self, password: &str) {
-        let blanks = self.context.options.backend.is_frr() && password.contains(char::is_whitespace);
-        if password.is_empty() || password.len() > MAX_PASSWORD || password.contains(char::is_control) || blanks {
-            let also = if blanks { ", and no blanks because of FRR" } else { "" };
-            let reason = format!("invalid password: 1 to {MAX_PASSWORD} bytes, no control characters{also}");
-            self.refuse(Rule::W26, "password", reason);
-        }
     }
 
     fn bfd_profile(&mut self, profiles: &BTreeMap<String, BfdProfile>) {

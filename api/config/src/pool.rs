@@ -204,6 +204,7 @@ fn allocation(
             format!("duplicate definition of namespace \"{name}\""),
         );
     }
+    context.check_names(object, &format!("{FIELD}.namespaces"), &from.namespaces, findings);
     let by_label = selector::parse_list(
         object,
         &format!("{FIELD}.namespaceSelectors"),

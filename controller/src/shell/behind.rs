@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::api::ListParams;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt};
+use metallb_runtime::cause::explain;
 use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
@@ -54,7 +55,7 @@ where
         if nothing(&error) {
             return;
         }
-        warn!(event = "listFailed", kind = %K::kind(&()), %error);
+        warn!(event = "listFailed", kind = %K::kind(&()), error = explain(&error));
         tokio::time::sleep(RETRY).await;
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::{Api, ResourceExt};
 use metallb_api::{IPAddressPool, IPAddressPoolStatus, names};
 use metallb_ipam::Counters;
+use metallb_runtime::cause::explain;
 use metallb_runtime::{CancellationToken, apply};
 use tracing::warn;
 
@@ -58,8 +59,12 @@ async fn write_all(term: &Term, past: &mut Past) -> bool {
         match apply::status(&api, &name, &status, names::field_manager::CONTROLLER).await {
             Ok(_) => drop(past.insert(name, step)),
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                warn!(op = "updatePoolStatus", pool = name, %error, cause, "failed to update the status of a pool");
+                warn!(
+                    op = "updatePoolStatus",
+                    pool = name,
+                    error = explain(&error),
+                    "failed to update the status of a pool"
+                );
                 good = false;
             }
         }

@@ -4,6 +4,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::ObjectReference;
 use metallb_ipam::{EventKind, Key, Level};
 use metallb_runtime::CancellationToken;
+use metallb_runtime::cause::explain;
 use metallb_runtime::events::{EventType, Recorder};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
@@ -79,7 +80,12 @@ async fn publish(recorder: &Recorder, note: Note) {
         .publish(&note.about, kind, note.reason, note.reason, &note.message)
         .await;
     if let Err(error) = sent {
-        warn!(event = "eventFailed", reason = note.reason, name = note.about.name, %error);
+        warn!(
+            event = "eventFailed",
+            reason = note.reason,
+            name = note.about.name,
+            error = explain(&error)
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Owne
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Resource, ResourceExt};
 use metallb_api::{ConfigurationResult, ConfigurationState, ConfigurationStateStatus, names};
+use metallb_runtime::cause::explain;
 use metallb_runtime::watch::{Config, watch};
 use metallb_runtime::{CancellationToken, apply};
 use tracing::warn;
@@ -43,8 +44,11 @@ pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
         };
         past = done.is_ok().then_some(step);
         if let Err(error) = &done {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            warn!(op = "updateConfigurationState", %error, cause, "failed to update the configuration state");
+            warn!(
+                op = "updateConfigurationState",
+                error = explain(error),
+                "failed to update the configuration state"
+            );
         }
         tokio::select! {
             () = end.cancelled() => return,
@@ -167,7 +171,7 @@ mod tests {
             field: "spec.addresses".into(),
             reason: "parsing address pool p: pool has no prefixes defined".into(),
             rule: Rule::P1,
-            standalone: true,
+            verbatim: Some("parsing address pool p: pool has no prefixes defined".into()),
             involves: Vec::new(),
         };
         Verdict {

@@ -14,6 +14,7 @@ use kube::{Api, ResourceExt};
 use metallb_api::names::{self, event_reason};
 use metallb_ipam::{EventKind, Key};
 use metallb_runtime::CancellationToken;
+use metallb_runtime::cause::explain;
 use metallb_runtime::tasks::unless_stopped;
 use metallb_runtime::work::Outcome;
 use tokio::sync::watch;
@@ -232,7 +233,7 @@ impl Term {
                 Outcome::Retry
             }
             Some(Err(error)) => {
-                error!(op = "updateServiceStatus", service = %key, error = format!("{error:#}"), "failed to update service");
+                error!(op = "updateServiceStatus", service = %key, error = explain(error.as_ref()), "failed to update service");
                 metrics.update_errors.inc();
                 self.settle(silent(actions));
                 Outcome::Retry

@@ -9,14 +9,24 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInf
 use k8s_openapi::api::authorization::v1::{NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
+
+use crate::cause::explain;
 
 /// Upstream caches a good token for a minute, a refusal for 30 s.
 const ALLOWED_TTL: Duration = Duration::from_secs(60);
 const DENIED_TTL: Duration = Duration::from_secs(30);
+/// Upstream asks about an unknown token each time.
+const UNKNOWN_TTL: Duration = Duration::from_secs(10);
+/// Questions at the same time: whoever tries tokens need not keep the API server busy.
+const QUESTIONS: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Scrapers are few; more tokens than this are somebody trying.
+/// Scrapers are few; more answers than this are somebody trying.
 const CACHE_LIMIT: usize = 256;
+/// The one thing that is done with a path.
+const VERB: &str = "get";
 
 /// Verdict on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +45,21 @@ pub enum Access {
 #[derive(Clone)]
 pub struct Authorizer {
     client: Client,
-    cache: Arc<Mutex<HashMap<String, (Access, Instant)>>>,
+    cache: Arc<Mutex<HashMap<Question, (Access, Instant)>>>,
+    questions: Arc<Semaphore>,
+}
+
+/// What an answer is good for: a hash, so that no token stays in memory.
+type Question = [u8; 32];
+
+/// Who asks for what. Lengths are part of it, so that no two questions read the same.
+fn question(token: &str, verb: &str, path: &str) -> Question {
+    let mut hash = Sha256::new();
+    for part in [token, verb, path] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
 }
 
 impl std::fmt::Debug for Authorizer {
@@ -51,6 +75,7 @@ impl Authorizer {
         Self {
             client,
             cache: Arc::default(),
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
         }
     }
 
@@ -59,22 +84,25 @@ impl Authorizer {
         let Some(token) = authorization.and_then(bearer) else {
             return Access::Unauthenticated;
         };
-        if let Some(known) = self.recall(token) {
+        let question = question(token, VERB, path);
+        if let Some(known) = self.recall(&question) {
             return known;
         }
         let access = match timeout(TIMEOUT, self.ask(token, path)).await {
             Ok(Ok(access)) => access,
             Ok(Err(error)) => {
-                tracing::warn!(event = "metricsAccess", %error, "cannot check a token");
+                tracing::warn!(event = "metricsAccess", error = explain(&error), "cannot check a token");
                 Access::Failed
             }
             Err(_) => Access::Failed,
         };
-        self.remember(token, access);
+        self.remember(question, access);
         access
     }
 
     async fn ask(&self, token: &str, path: &str) -> Result<Access, kube::Error> {
+        // Nobody closes it.
+        let _place = self.questions.acquire().await;
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: Some(token.to_owned()),
@@ -99,22 +127,34 @@ impl Authorizer {
         })
     }
 
-    fn recall(&self, token: &str) -> Option<Access> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.retain(|_, (_, until)| *until > Instant::now());
-        cache.get(token).map(|(access, _)| *access)
+    fn recall(&self, question: &Question) -> Option<Access> {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let (access, until) = cache.get(question)?;
+        (*until > Instant::now()).then_some(*access)
     }
 
-    fn remember(&self, token: &str, access: Access) {
+    fn remember(&self, question: Question, access: Access) {
         let ttl = match access {
             Access::Allowed => ALLOWED_TTL,
             Access::Denied => DENIED_TTL,
-            Access::Unauthenticated | Access::Failed => return,
+            Access::Unauthenticated => UNKNOWN_TTL,
+            Access::Failed => return,
         };
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() < CACHE_LIMIT {
-            cache.insert(token.to_owned(), (access, Instant::now() + ttl));
+        let now = Instant::now();
+        if cache.len() >= CACHE_LIMIT {
+            cache.retain(|_, (_, until)| *until > now);
         }
+        // The answer that would be forgotten first goes, so that whoever fills the cache keeps no scraper out of it.
+        if cache.len() >= CACHE_LIMIT
+            && let Some(oldest) = cache
+                .iter()
+                .min_by_key(|(_, (_, until))| *until)
+                .map(|(oldest, _)| *oldest)
+        {
+            cache.remove(&oldest);
+        }
+        cache.insert(question, (access, now + ttl));
     }
 }
 
@@ -132,7 +172,7 @@ fn may_read(user: UserInfo, path: &str) -> SubjectAccessReview {
             extra: user.extra,
             non_resource_attributes: Some(NonResourceAttributes {
                 path: Some(path.to_owned()),
-                verb: Some("get".to_owned()),
+                verb: Some(VERB.to_owned()),
             }),
             ..SubjectAccessReviewSpec::default()
         },
@@ -176,6 +216,19 @@ mod tests {
         );
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_token_is_remembered_for_ten_seconds() {
+        let (authorizer, calls) = authorizer(false, true);
+        for (pause, asked) in [(0, 1), (9, 1), (1, 2)] {
+            tokio::time::advance(Duration::from_secs(pause)).await;
+            assert_eq!(
+                authorizer.judge(Some("Bearer t"), "/metrics").await,
+                Access::Unauthenticated
+            );
+            assert_eq!(calls.all().len(), asked);
+        }
+    }
+
     #[tokio::test]
     async fn a_user_without_the_right_is_denied() {
         let (authorizer, calls) = authorizer(true, false);
@@ -198,6 +251,64 @@ mod tests {
         tokio::time::advance(ALLOWED_TTL).await;
         authorizer.judge(Some("Bearer t"), "/metrics").await;
         assert_eq!(calls.all().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn an_answer_opens_or_closes_no_other_path() {
+        let (client, calls) = client(|call| match call.path.ends_with("/tokenreviews") {
+            true => Call::ok(&json!({"metadata": {}, "spec": {}, "status": {"authenticated": true, "user": {}}})),
+            false => {
+                let allowed = call.body["spec"]["nonResourceAttributes"]["path"] == "/metrics";
+                Call::ok(&json!({"metadata": {}, "spec": {}, "status": {"allowed": allowed}}))
+            }
+        });
+        let authorizer = Authorizer::new(client);
+        for _ in 0..2 {
+            assert_eq!(authorizer.judge(Some("Bearer t"), "/metrics").await, Access::Allowed);
+            assert_eq!(authorizer.judge(Some("Bearer t"), "/debug").await, Access::Denied);
+            assert_eq!(authorizer.judge(Some("Bearer t/"), "/metrics").await, Access::Allowed);
+        }
+        assert_eq!(calls.all().len(), 6, "each is asked once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_remembered_for_half_a_minute() {
+        let (authorizer, calls) = authorizer(true, false);
+        for _ in 0..2 {
+            assert_eq!(authorizer.judge(Some("Bearer t"), "/metrics").await, Access::Denied);
+        }
+        assert_eq!(calls.all().len(), 2);
+        tokio::time::advance(DENIED_TTL).await;
+        authorizer.judge(Some("Bearer t"), "/metrics").await;
+        assert_eq!(calls.all().len(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_fills_the_cache_keeps_no_scraper_out_and_the_cache_small() {
+        let (authorizer, calls) = authorizer(true, true);
+        for number in 0..2 * CACHE_LIMIT {
+            let token = format!("Bearer {number}");
+            authorizer.judge(Some(&token), "/metrics").await;
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(authorizer.cache.lock().unwrap().len(), CACHE_LIMIT);
+        for _ in 0..2 {
+            authorizer.judge(Some("Bearer t"), "/metrics").await;
+        }
+        assert_eq!(
+            calls.all().len(),
+            2 * (2 * CACHE_LIMIT + 1),
+            "the last one is remembered"
+        );
+    }
+
+    #[tokio::test]
+    async fn no_token_is_kept() {
+        let (authorizer, _) = authorizer(true, true);
+        authorizer.judge(Some("Bearer secret-token"), "/metrics").await;
+        let kept: Vec<_> = authorizer.cache.lock().unwrap().keys().copied().collect();
+        assert_eq!(kept, [question("secret-token", "get", "/metrics")]);
+        assert_ne!(kept, [question("secret-token", "get", "/debug")]);
     }
 
     #[tokio::test]

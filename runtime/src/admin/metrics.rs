@@ -1,33 +1,32 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, Registry, TextEncoder};
+use rustls::ServerConfig;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Access, Authorizer, Error};
+use crate::cause::explain;
+use crate::cert_files::{Files, Seen};
 use crate::listen;
-use crate::tls::{self, KeyPair};
-
-/// Secret volumes are swapped by symlink, so the content is compared rather than an inode watched.
-const RELOAD: Duration = Duration::from_secs(60);
+use crate::serve::{Settings, serve};
+use crate::tls;
 
 /// How metrics are served.
 #[derive(Clone, Debug, Default)]
 pub struct MetricsOptions {
     /// TLS version, cipher suites, curves.
     pub tls: tls::Options,
-    /// Directory with `tls.crt` and `tls.key`; without both a self-signed certificate is made.
+    /// Directory with `tls.crt` and `tls.key`; as long as there are not both a self-signed certificate is served.
     pub cert_dir: Option<PathBuf>,
 }
 
@@ -44,32 +43,23 @@ pub async fn serve_metrics(
     authorizer: Authorizer,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let from_files = options.cert_dir.as_deref().and_then(read_pair);
-    let watched = from_files.is_some();
-    let pair = from_files.map_or_else(tls::self_signed, Ok)?;
-    let config = RustlsConfig::from_config(Arc::new(options.tls.server_config(&pair, false)?));
-    let handle = axum_server::Handle::new();
-    // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.
-    let acceptor = RustlsAcceptor::new(config.clone()).acceptor(NoDelayAcceptor::new());
     let failed = |source| Error::Serve { address, source };
-    let server = listen::bind(address).and_then(axum_server::from_tcp).map_err(failed)?;
-    let server = server
-        .acceptor(acceptor)
-        .handle(handle.clone())
-        .serve(router(registry, authorizer).into_make_service());
-    let reload = async {
-        match options.cert_dir.as_deref().filter(|_| watched) {
-            Some(dir) => reload(dir, &options.tls, &config, pair).await,
-            None => std::future::pending().await,
+    let pair = tls::self_signed()?;
+    let (config, tls) = watch::channel(Arc::new(options.tls.server_config(&pair, false)?));
+    let follow = async {
+        if let Some(dir) = options.cert_dir {
+            follow(&dir, &options.tls, &config).await;
         }
+        std::future::pending::<()>().await;
     };
+    let settings = Settings {
+        tls: Some(tls),
+        ..Settings::default()
+    };
+    let listener = listen::bind(address).map_err(failed)?;
     tokio::select! {
-        result = server => result.map_err(failed),
-        () = reload => Ok(()),
-        () = stop.cancelled() => {
-            handle.shutdown();
-            Ok(())
-        }
+        result = serve(listener, settings, router(registry, authorizer), stop) => result.map_err(failed),
+        () = follow => Ok(()),
     }
 }
 
@@ -85,27 +75,22 @@ pub fn register_process(registry: &Registry) -> prometheus::Result<()> {
     }
 }
 
-fn read_pair(dir: &Path) -> Option<KeyPair> {
-    let certificate = std::fs::read(dir.join("tls.crt")).ok()?;
-    let key = std::fs::read(dir.join("tls.key")).ok()?;
-    Some(KeyPair { certificate, key })
-}
-
-/// Takes a renewed certificate into use; one that does not fit its key yet is tried again later.
-async fn reload(dir: &Path, options: &tls::Options, config: &RustlsConfig, mut current: KeyPair) {
+/// Takes each new certificate into use; one that does not fit its key yet is tried again.
+async fn follow(dir: &Path, options: &tls::Options, config: &watch::Sender<Arc<ServerConfig>>) {
+    let mut files = Files::new(dir);
     loop {
-        tokio::time::sleep(RELOAD).await;
-        let Some(pair) = read_pair(dir).filter(|pair| *pair != current) else {
-            continue;
-        };
-        match options.server_config(&pair, false) {
-            Ok(server) => {
-                config.reload_from_config(Arc::new(server));
-                info!(event = "certificateReloaded");
-                current = pair;
-            }
-            Err(error) => warn!(event = "certificateReload", %error),
+        match files.look().await {
+            Seen::New(pair) => match options.server_config(&pair, false) {
+                Ok(server) => {
+                    config.send_replace(Arc::new(server));
+                    info!(event = "certificateReloaded", dir = %dir.display());
+                }
+                Err(error) => warn!(event = "certificateReload", error = explain(&error)),
+            },
+            Seen::Gone(error) => debug!(event = "certificateReload", %error, "keeping the last certificate"),
+            Seen::Same | Seen::NotYet(_) => {}
         }
+        files.pause().await;
     }
 }
 
@@ -142,8 +127,11 @@ fn exposition(registry: &Registry) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::testing::{Call, client};
+    use crate::tls::KeyPair;
     use prometheus::IntGauge;
     use rstest::rstest;
     use serde_json::json;
@@ -199,34 +187,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_renewed_certificate_is_served_within_a_minute_and_a_broken_one_never() {
+    async fn a_certificate_is_served_soon_after_it_is_there_or_renewed_and_a_broken_one_never() {
         // CTL-136
         tls::install_crypto_provider();
         let dir = std::env::temp_dir().join(format!("metallb-metrics-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
         let write = |pair: &KeyPair| {
+            std::fs::create_dir_all(&dir).unwrap();
             std::fs::write(dir.join("tls.crt"), &pair.certificate).unwrap();
             std::fs::write(dir.join("tls.key"), &pair.key).unwrap();
         };
-        let (first, second) = (tls::self_signed().unwrap(), tls::self_signed().unwrap());
-        write(&first);
+        let [made, first, second] = [(); 3].map(|()| tls::self_signed().unwrap());
         let options = tls::Options::default();
-        let config = RustlsConfig::from_config(Arc::new(options.server_config(&first, false).unwrap()));
-        let begun = config.get_inner();
-        let mut reload = std::pin::pin!(reload(&dir, &options, &config, first.clone()));
-        let mut pass = async |seconds| {
-            let _ = tokio::time::timeout(Duration::from_secs(seconds), &mut reload).await;
+        let (config, mut served) = watch::channel(Arc::new(options.server_config(&made, false).unwrap()));
+        let mut follow = std::pin::pin!(follow(&dir, &options, &config));
+        let mut changes = async |seconds| {
+            let _ = tokio::time::timeout(Duration::from_secs(seconds), &mut follow).await;
+            let changed = served.has_changed().unwrap();
+            served.mark_unchanged();
+            changed
         };
-        pass(130).await;
-        assert!(Arc::ptr_eq(&config.get_inner(), &begun), "the same files are no news");
+        assert!(!changes(130).await, "there are no files yet");
+        write(&first);
+        assert!(changes(3).await, "the files are there");
+        assert!(!changes(130).await, "the same files are no news");
         // Half of a renewal: the certificate fits no key.
         std::fs::write(dir.join("tls.crt"), &second.certificate).unwrap();
-        pass(61).await;
-        assert!(Arc::ptr_eq(&config.get_inner(), &begun));
+        assert!(!changes(130).await);
         write(&second);
-        pass(61).await;
-        assert!(!Arc::ptr_eq(&config.get_inner(), &begun));
+        assert!(changes(5).await);
         std::fs::remove_dir_all(&dir).unwrap();
+        assert!(!changes(130).await, "the last one serves on");
     }
 
     // CTL-134

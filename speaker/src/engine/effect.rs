@@ -113,4 +113,13 @@ pub enum Effect {
     },
     /// Tell the administrator about the configuration.
     Configuration(ConfigReport),
+    /// Tell whoever looks at a BGPPeer what only those see who may read Secrets.
+    Doubtful {
+        /// Namespace and name of the BGPPeer.
+        peer: ServiceKey,
+        /// Its uid.
+        uid: Option<String>,
+        /// Text.
+        note: String,
+    },
 }

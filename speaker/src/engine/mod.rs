@@ -14,8 +14,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use kube::ResourceExt;
 use metallb_announce::{Decision, Endpoints, Inputs, NodeView, Reason, ServiceView, decide};
-use metallb_config::{Config, Interfaces, Options, Pool, Resources};
+use metallb_config::{Config, Interfaces, Options, Pool, Resources, Rule, Warning};
 use metallb_dataplane::bgp::{AdvertisedRoute, PeerConfig};
 use metallb_dataplane::l2;
 use tracing::{info, warn};
@@ -236,6 +237,7 @@ impl Engine {
 
     fn take_resources(&mut self, resources: &Resources, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
         let settled = settle::settle(resources, self.config.as_ref(), &self.settings.options);
+        effects.extend(settled.news.iter().filter_map(|warning| doubtful(warning, resources)));
         if let Some(before) = &self.config {
             if before.config != settled.config {
                 dirty.services.extend(self.concerned(&before.config, &settled.config));
@@ -442,6 +444,22 @@ impl Engine {
         }
         effects
     }
+}
+
+/// Admission, which tells every other warning, knows no Secrets.
+fn doubtful(warning: &Warning, resources: &Resources) -> Option<Effect> {
+    if warning.rule != Rule::W29 {
+        return None;
+    }
+    let peer = resources
+        .peers
+        .iter()
+        .find(|peer| peer.name_any() == warning.object.name)?;
+    Some(Effect::Doubtful {
+        peer: ServiceKey::new(&resources.namespace, &warning.object.name),
+        uid: peer.uid(),
+        note: warning.reason.clone(),
+    })
 }
 
 /// The one pool that holds all addresses of a Service.

@@ -5,8 +5,8 @@
 //! object stays as it was. After a restart there is no old version, and it is left out.
 
 use kube::ResourceExt;
-use metallb_config::{Config, ObjectRef, Options, Parsed, Resources, parse};
-use tracing::error;
+use metallb_config::{Config, ObjectRef, Options, Parsed, Resources, Warning, parse};
+use tracing::{error, warn};
 
 /// A configuration in effect.
 #[derive(Clone, Debug)]
@@ -14,6 +14,10 @@ pub(super) struct Settled {
     pub(super) config: Config,
     /// What is wrong with the resources as they are now.
     pub(super) errors: Vec<String>,
+    /// What is odd with them.
+    warnings: Vec<Warning>,
+    /// What of that was not before.
+    pub(super) news: Vec<Warning>,
     /// The resources in their last usable versions.
     usable: Resources,
     /// Objects that never had one.
@@ -29,15 +33,19 @@ pub(super) fn settle(resources: &Resources, before: Option<&Settled>, options: &
             error!(event = "configRefused", object = %refused.object, field = refused.field, reason = refused.reason);
         }
     }
+    let warnings = parsed.warnings.clone();
+    let news = news(&warnings, before);
     let blamed = objects(&parsed);
-    let as_written = |parsed: Parsed, errors, unusable| Settled {
+    let as_written = |parsed: Parsed, errors, news, unusable| Settled {
         config: parsed.config,
         errors,
+        warnings: parsed.warnings,
+        news,
         usable: resources.clone(),
         unusable,
     };
     let Some(before) = before.filter(|_| !blamed.is_empty()) else {
-        return as_written(parsed, errors, blamed);
+        return as_written(parsed, errors, news, blamed);
     };
     let replaceable: Vec<ObjectRef> = blamed
         .iter()
@@ -49,14 +57,26 @@ pub(super) fn settle(resources: &Resources, before: Option<&Settled>, options: &
     let unusable = objects(&again);
     // An old version may clash with what is new elsewhere; then the new one, which is what the user sees, wins.
     if unusable.iter().any(|object| !blamed.contains(object)) {
-        return as_written(parsed, errors, blamed);
+        return as_written(parsed, errors, news, blamed);
     }
     Settled {
         config: again.config,
         errors,
+        warnings,
+        news,
         usable,
         unusable,
     }
+}
+
+/// Logs the warnings that are new, and returns them.
+fn news(warnings: &[Warning], before: Option<&Settled>) -> Vec<Warning> {
+    let known = |warning| before.is_some_and(|before| before.warnings.contains(warning));
+    let news: Vec<_> = warnings.iter().filter(|warning| !known(warning)).cloned().collect();
+    for warning in &news {
+        warn!(event = "configDoubtful", object = %warning.object, field = warning.field, reason = warning.reason);
+    }
+    news
 }
 
 fn objects(parsed: &Parsed) -> Vec<ObjectRef> {

@@ -552,3 +552,36 @@ fn a_changed_pool_touches_only_its_own_services() {
     let after = metallb_config::parse(&two, &engine.settings.options).config;
     assert_eq!(engine.concerned(&before, &after), [key("api")]);
 }
+
+#[test] // W-29
+fn what_is_cut_from_a_password_is_told_once_on_the_peer() {
+    let secret = |password: &str| {
+        serde_json::from_value(json!({
+            "metadata": {"name": "tor", "namespace": "metallb-system"}, "type": "kubernetes.io/basic-auth",
+            "data": {"password": password},
+        }))
+        .unwrap()
+    };
+    let mut resources = resources();
+    let mut peer = peer("tor-a", "192.0.2.250");
+    peer.spec.password_secret = serde_json::from_value(json!({"name": "tor"})).unwrap();
+    resources.peers = vec![peer];
+    let told = |effects: &[Effect]| {
+        let notes = effects.iter().filter_map(|effect| match effect {
+            Effect::Doubtful { peer, note, .. } => Some((peer.to_string(), note.clone())),
+            _ => None,
+        });
+        notes.collect::<Vec<_>>()
+    };
+    let mut engine = engine();
+    resources.secrets = vec![secret("aHVudGVyMg==")];
+    assert_eq!(told(&engine.handle(Event::Resources(Box::new(resources.clone())))), []);
+    resources.secrets = vec![secret("aHVudGVyMgo=")];
+    let note = "the line break at the end of the password in Secret \"tor\" is not used".to_owned();
+    let expected = [("metallb-system/tor-a".to_owned(), note)];
+    assert_eq!(
+        told(&engine.handle(Event::Resources(Box::new(resources.clone())))),
+        expected
+    );
+    assert_eq!(told(&engine.handle(Event::Resources(Box::new(resources)))), []);
+}

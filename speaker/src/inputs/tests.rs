@@ -90,3 +90,62 @@ fn speakers_are_found_by_the_address_of_their_pod() {
     assert_eq!(address(&pod("a", None, "Pending"), 7946), None);
     assert_eq!(address(&pod("a", Some("192.0.2.1"), "Failed"), 7946), None);
 }
+
+/// A client of an API server that has a Secret of the wrong type and one of the right type, and heeds field selectors.
+fn two_secrets() -> Client {
+    use kube::client::Body;
+    let secret = |name: &str, type_: &str| {
+        json!({
+            "metadata": {"name": name, "namespace": "ns", "resourceVersion": "1", "uid": name, "annotations": {"a": "b"}},
+            "type": type_, "data": {"password": "aHVudGVyMg=="},
+        })
+    };
+    let all = [secret("opaque", "Opaque"), secret("tor", "kubernetes.io/basic-auth")];
+    let answer = move |request: http::Request<Body>| {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let items: Vec<_> = all
+            .iter()
+            .filter(|secret| !query.contains("fieldSelector") || secret["type"] != "Opaque")
+            .cloned()
+            .collect();
+        let list =
+            json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {"resourceVersion": "1"}, "items": items});
+        async move {
+            if query.contains("watch=true") {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, std::io::Error>(http::Response::new(Body::from(list.to_string().into_bytes())))
+        }
+    };
+    Client::new(tower::service_fn(answer), "ns")
+}
+
+#[tokio::test] // B-10: or else the wrong type would look like no Secret at all
+async fn a_secret_of_another_type_is_seen_without_what_it_holds() {
+    let (client, stop) = (two_secrets(), CancellationToken::new());
+    let own = Own {
+        client: &client,
+        namespace: "ns",
+        stop: &stop,
+    };
+    let mut news = SelectAll::new();
+    let secrets = own.passwords(&mut news);
+    secrets.wait_until_ready().await.unwrap();
+    let mut seen: Vec<_> = secrets
+        .state()
+        .iter()
+        .map(|secret| {
+            (
+                secret.type_.clone().unwrap(),
+                secret.data.is_some(),
+                secret.annotations().len(),
+            )
+        })
+        .collect();
+    seen.sort();
+    let expected = [
+        ("Opaque".to_owned(), false, 0),
+        ("kubernetes.io/basic-auth".to_owned(), true, 0),
+    ];
+    assert_eq!(seen, expected);
+}

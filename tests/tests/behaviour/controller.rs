@@ -145,14 +145,13 @@ impl Cluster {
     }
 
     async fn ip(&self, name: &str) -> String {
-        let service = self.services().get(name).await.unwrap();
-        let status = service.status.unwrap_or_default().load_balancer.unwrap_or_default();
-        let ips = status
-            .ingress
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|entry| entry.ip);
-        ips.collect::<Vec<_>>().join(",")
+        addresses(self.services().get(name).await.unwrap()).join(",")
+    }
+
+    /// How many addresses all Services have.
+    async fn assigned(&self) -> usize {
+        let all = self.services().list(&ListParams::default()).await.unwrap();
+        all.items.into_iter().map(|service| addresses(service).len()).sum()
     }
 
     /// The reason of our condition.
@@ -267,11 +266,18 @@ async fn a_restart_writes_nothing_and_moves_nobody() {
     wait_for(|| async { cluster.reason("late").await == "NoAvailableAddresses" }).await;
     controller.stop().await;
     let before = cluster.versions().await;
-    for _ in 0..3 {
+    for round in 0..3 {
         let controller = cluster.controller("controller-1");
-        // Once the pool is counted the term has begun; a deletion proves that it works.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // One that came after the start has been answered: so have all that were there before it.
+        let mark = format!("mark-{round}");
+        cluster.service(&mark).await;
+        wait_for(|| async { cluster.reason(&mark).await == "NoAvailableAddresses" }).await;
         controller.stop().await;
+        cluster
+            .services()
+            .delete(&mark, &DeleteParams::default())
+            .await
+            .unwrap();
     }
     assert_eq!(cluster.versions().await, before);
     let controller = cluster.controller("controller-1");
@@ -339,7 +345,7 @@ async fn many_services_at_once_get_one_address_and_one_write_each() {
     cluster.gets("first", "10.1.0.0").await;
     let config = kube::runtime::watcher::Config::default();
     let watch = kube::runtime::watcher(cluster.services(), config).boxed();
-    let seen = tokio::spawn(assigned(watch, COUNT + 1));
+    let seen = tokio::spawn(assigned(watch));
     let begin = Instant::now();
     let names = futures::stream::iter((0..COUNT).map(|n| format!("s{n}")));
     let cluster_ref = &cluster;
@@ -347,50 +353,53 @@ async fn many_services_at_once_get_one_address_and_one_write_each() {
         .for_each_concurrent(8, |name| async move { cluster_ref.service(&name).await })
         .await;
     let created = begin.elapsed();
+    // What the controller has seen of its own writes by then can make it write again no more.
+    wait_for(|| async { cluster.assigned().await == COUNT + 1 }).await;
+    cluster.service(LAST).await;
     let (versions, ips) = seen.await.unwrap();
     println!(
         "{COUNT} created in {created:?}, all assigned after {:?}",
         begin.elapsed()
     );
-    assert_eq!(ips.len(), COUNT + 1);
+    assert_eq!(ips.len(), COUNT + 2);
     // The creation and one write: nobody was written twice.
     assert!(versions.values().all(|versions| *versions <= 2), "{versions:?}");
     controller.stop().await;
     cluster.api.shutdown().await;
 }
 
-/// Follows Services until so many have an address: how many versions of each were seen, and the distinct addresses.
+/// The Service that is created after all others.
+const LAST: &str = "last";
+
+/// Follows Services until the last has an address: how many versions of each were seen, and the distinct addresses.
 async fn assigned(
     mut watch: futures::stream::BoxStream<
         'static,
         kube::runtime::watcher::Result<kube::runtime::watcher::Event<Service>>,
     >,
-    count: usize,
 ) -> (BTreeMap<String, usize>, std::collections::BTreeSet<String>) {
     use futures::StreamExt;
     use kube::runtime::watcher::Event;
 
     let mut versions = BTreeMap::new();
     let mut ips = std::collections::BTreeSet::new();
-    while ips.len() < count {
+    loop {
         let Some(Ok(Event::Apply(service) | Event::InitApply(service))) = watch.next().await else {
             continue;
         };
-        *versions.entry(service.name_any()).or_default() += 1;
-        let status = service.status.unwrap_or_default().load_balancer.unwrap_or_default();
-        ips.extend(
-            status
-                .ingress
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(|entry| entry.ip),
-        );
-    }
-    // Whatever else is written would come soon.
-    while let Ok(Some(Ok(event))) = tokio::time::timeout(Duration::from_millis(300), watch.next()).await {
-        if let Event::Apply(service) = event {
-            *versions.entry(service.name_any()).or_default() += 1;
+        let name = service.name_any();
+        let found = addresses(service);
+        let ended = name == LAST && !found.is_empty();
+        *versions.entry(name).or_default() += 1;
+        ips.extend(found);
+        if ended {
+            return (versions, ips);
         }
     }
-    (versions, ips)
+}
+
+fn addresses(service: Service) -> Vec<String> {
+    let status = service.status.unwrap_or_default().load_balancer.unwrap_or_default();
+    let ingress = status.ingress.unwrap_or_default();
+    ingress.into_iter().filter_map(|entry| entry.ip).collect()
 }

@@ -206,6 +206,11 @@ async fn a_certificate_in_files_is_served_as_soon_as_it_is_there_and_so_is_each_
             .is_some_and(|missing| missing.contains("no serving certificate"))
     );
     let pair = metallb_runtime::tls::self_signed().unwrap();
+    // Half written: a certificate with the key of another one.
+    write(&folder, &metallb_runtime::tls::self_signed().unwrap());
+    std::fs::write(folder.join("tls.crt"), &pair.certificate).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!running.is_finished(), "it waits for the rest");
     write(&folder, &pair);
     tokio::time::timeout(Duration::from_secs(10), ready.wait())
         .await

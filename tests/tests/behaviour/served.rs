@@ -9,7 +9,7 @@ use kube::client::Body;
 use metallb_config::Resources;
 use metallb_runtime::CancellationToken;
 use metallb_runtime::tls::{Options, self_signed};
-use metallb_webhooks::server::BODY_LIMIT;
+use metallb_webhooks::server::{BODY_LIMIT, CONVERSION_BODY_LIMIT};
 use metallb_webhooks::verdict::Kind;
 use metallb_webhooks::{Certificates, Readiness, Rules, TlsSettings, Webhooks};
 use serde_json::{Value, json};
@@ -119,6 +119,60 @@ async fn each_bad_request_gets_its_http_error_and_the_server_serves_on() {
         );
         assert_eq!(answer["apiVersion"], format!("admission.k8s.io/{version}"));
     }
+    server.stop.cancel();
+}
+
+/// Begins a request over TLS and never ends it.
+async fn linger(address: SocketAddr, begun: &str) -> impl AsyncReadExt {
+    let mut stream = connect(address).await.unwrap();
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_slow_clients_keeps_no_review_waiting() {
+    let server = Server::start(TlsSettings::default()).await;
+    let post = |path: &str, length: usize| {
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n")
+    };
+    let (review, path) = (review("v1").to_string().into_bytes(), Kind::IpAddressPool.path());
+    let begun = [
+        "POST".to_owned(),
+        post(path, BODY_LIMIT),
+        post("/convert", CONVERSION_BODY_LIMIT),
+    ];
+    let mut crowd = Vec::new();
+    let mut silent = Vec::new();
+    for _ in 0..60 {
+        silent.push(tokio::net::TcpStream::connect(server.address).await.unwrap());
+        for begun in &begun {
+            crowd.push(linger(server.address, begun).await);
+        }
+    }
+    // As long as an API server waits, less than anybody slow may take.
+    let answer = tokio::time::timeout(Duration::from_secs(5), server.post(path, "application/json", &review));
+    assert_eq!(answer.await.expect("a good request is answered").0, 200);
+    let mut closed = Vec::new();
+    let first = crowd[0].read_to_end(&mut closed);
+    // Pushed out by the others, or late: it ends.
+    let _ = tokio::time::timeout(Duration::from_secs(5), first)
+        .await
+        .expect("the oldest is closed");
+    server.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conversion_has_its_own_limit() {
+    let server = Server::start(TlsSettings::default()).await;
+    let convert = async |size: usize| {
+        let request = json!({ "uid": "u", "desiredAPIVersion": "metallb.io/v1beta2", "objects": [] });
+        let review = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "request": request });
+        let mut body = review.to_string().into_bytes();
+        body.resize(size, b' ');
+        server.post("/convert", "application/json", &body).await.0
+    };
+    assert_eq!(convert(CONVERSION_BODY_LIMIT).await, 200);
+    assert_eq!(convert(CONVERSION_BODY_LIMIT + 1).await, 413);
     server.stop.cancel();
 }
 

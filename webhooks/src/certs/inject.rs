@@ -98,7 +98,7 @@ pub async fn inject(client: &Client, target: &Target, ca: &[u8]) -> Result<(), k
     };
     let patch = Patch::Json::<()>(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?);
     api.patch(target.name(), &params, &patch).await?;
-    info!(?target, "caBundle injected");
+    info!(object = target.name(), "caBundle injected");
     Ok(())
 }
 

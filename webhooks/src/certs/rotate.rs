@@ -21,6 +21,7 @@ use kube::api::{DynamicObject, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use metallb_runtime::CancellationToken;
+use metallb_runtime::cause::explain;
 use metallb_runtime::tls::KeyPair;
 use rustls::pki_types::UnixTime;
 use tokio::sync::watch;
@@ -109,10 +110,8 @@ pub(crate) async fn follow(
                 PERIOD
             }
             Err(error) => {
-                let source = std::error::Error::source(&error)
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                warn!(%error, %source, "webhook certificates are not ready");
+                let error = explain(&error);
+                warn!(error, "webhook certificates are not ready");
                 // Once all was well, a later failure does not make the server unready: it serves on.
                 if ready.missing().is_some() {
                     ready.certified(Err(format!("webhook certificates: {error}")));

@@ -46,6 +46,20 @@ pub(super) const RULES: &[&Entry] = &[
             "weight 101 is not from 1 to 100",
         )
     },
+    &entry(
+        Rule::M3,
+        &[
+            L2_ADVERTISEMENT,
+            COMMUNITY,
+            BGP_ADVERTISEMENT,
+            BGP_PEER,
+            IP_ADDRESS_POOL,
+        ],
+        "has a control character in the name of an interface or alias; at admission also in a name of anything else",
+        "{interfaces: [\"eth0\\n\"]}",
+        "{interfaces: [eth0]}",
+        "must not contain control characters",
+    ),
     &Entry {
         at: WARNED,
         beside: &[object(IP_ADDRESS_POOL, "gold", "{addresses: [10.0.0.0/24]}")],

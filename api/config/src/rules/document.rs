@@ -33,9 +33,13 @@ const TAIL: &str = "
   `controller_runtime_webhook_latency_seconds` and `controller_runtime_webhook_requests_in_flight` by path, as upstream, and
   `metallb_admission_reviews_total` by kind, operation and verdict (`allowed`, `warned`, `denied`, or `failed` when nothing
   could be decided).
-- **Requests** larger than 3 MiB are answered with 413 (conversions may be larger), those that are no JSON by their content
-  type with 415, those that are no review, or one of an unknown version, with 400. An object that cannot be read is denied
-  with code 400 inside the review.
+- **Requests** larger than 7 MiB (two objects as large as an API server takes them) are answered with 413, conversions,
+  which may carry a whole list, above 16 MiB. Those that are no JSON by their content type get 415, those that are no
+  review, or one of an unknown version, 400. An object that cannot be read is denied with code 400 inside the review.
+- **Patience**: 5 s for a TLS handshake, 10 s for the head of a request (then 408), 8 s for its body (408), 60 s for
+  everything, 120 s between requests. Of 128 connections none is refused: one more closes the oldest of the address that
+  has most. Bodies above 32 KiB share room for two of the largest, half of it for one address; who finds none for 5 s gets
+  503. The ports of metrics and health have the same limits on connections.
 ";
 
 /// Writes `docs/validation.md`.

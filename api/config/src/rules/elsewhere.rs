@@ -11,7 +11,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
         "A-9",
         "two equal advertisements say the same, so both are fine; in an AddressPool AP-9 refuses them",
     ),
-    ("A-11", "P-8: the native back-end announces IPv6"),
+    ("A-11", "P-8"),
     ("B-8", "S-1 to S-4"),
     ("B-12", "B-31, which compares what peers mean instead of whole objects"),
     (
@@ -36,7 +36,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
         "W-2",
         "B-9 is checked at admission; B-10 and B-11 warn only of what does not exist",
     ),
-    ("W-3", "F-3: profiles are fine in native mode"),
+    ("W-3", "F-3"),
     (
         "W-4",
         "each write is judged against the whole configuration: A-4, A-5 and F-4 hold for pools, too",
@@ -77,10 +77,6 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
         "B-31 compares parsed addresses, interface and VRF each by itself",
     ),
     ("W-28", "X-1"),
-    (
-        "W-29",
-        "the final newline of a password in a Secret is cut off, and passwords are never printed",
-    ),
     ("W-30", "about the objects made for frr-k8s, not about what users write"),
     ("W-31", "AS numbers of four octets throughout"),
     ("W-32", "namespaceSelectors that match no namespace mean nobody"),

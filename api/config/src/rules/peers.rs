@@ -12,6 +12,12 @@ const SECRET: Object = object(
     "{type: kubernetes.io/basic-auth, data: {password: aHVudGVyMg==}}",
 );
 
+const BROKEN_LINE: Object = object(
+    "Secret",
+    "line",
+    "{type: kubernetes.io/basic-auth, data: {password: aHVudGVyMgo=}}",
+);
+
 const fn peer(rule: Rule, meaning: &'static str, bad: &'static str, good: &'static str, words: &'static str) -> Entry {
     entry(rule, &[BGP_PEER], meaning, bad, good, words)
 }
@@ -146,7 +152,7 @@ pub(super) const RULES: &[&Entry] = &[
     },
     &gone(
         Rule::B20,
-        "has a bfdProfile: the native back-end speaks BFD",
+        "has a bfdProfile: it is judged as for FRR, and without effect in native mode so far",
         "{bfdProfile: fast}",
     ),
     &gone(
@@ -156,7 +162,7 @@ pub(super) const RULES: &[&Entry] = &[
     ),
     &gone(
         Rule::B22,
-        "has vrf, connectTime, enableGracefulRestart, dualStackAddressFamily, dynamicASN, interface or localASN: the native back-end has them",
+        "has vrf, connectTime, enableGracefulRestart, dualStackAddressFamily, dynamicASN, interface or localASN: the native back-end has them; enableGracefulRestart and interface are without effect so far",
         "{vrf: red, connectTime: 10s, enableGracefulRestart: true, dualStackAddressFamily: true, localASN: 64999}",
     ),
     &gone(
@@ -258,6 +264,17 @@ pub(super) const RULES: &[&Entry] = &[
         "invalid vrf name",
     ),
     &Entry {
+        at: &[(Stage::Load, Effect::Warned)],
+        beside: &[SECRET, BROKEN_LINE],
+        ..peer(
+            Rule::W29,
+            "names a Secret whose password ends with a line break, which is cut off: one, and no other control character",
+            "{passwordSecret: {name: line}}",
+            "{passwordSecret: {name: tor}}",
+            "the line break at the end of the password in Secret \"line\" is not used",
+        )
+    },
+    &Entry {
         at: STRANDED,
         beside: &[object(BGP_ADVERTISEMENT, "to-new", "{peers: [new]}")],
         ..peer(
@@ -297,7 +314,7 @@ pub(super) const RULES: &[&Entry] = &[
         ..entry(
             Rule::F3,
             &[BFD_PROFILE],
-            "exists: the native back-end speaks BFD",
+            "exists: it is judged as for FRR, and without effect in native mode so far",
             "{}",
             "{receiveInterval: 300}",
             "",

@@ -117,7 +117,7 @@ pub(super) const RULES: &[&Entry] = &[
         ..entry(
             Rule::P8,
             &[IP_ADDRESS_POOL, BGP_ADVERTISEMENT],
-            "holds IPv6 addresses that a BGPAdvertisement selects (upstream's P-8, A-11): the native back-end announces IPv6",
+            "holds IPv6 addresses that a BGPAdvertisement selects (upstream's P-8, A-11): it is judged as for FRR, and announced for IPv4 alone so far",
             "{addresses: ['fc00::/64']}",
             "{addresses: [10.0.0.0/24]}",
             "",

@@ -334,3 +334,42 @@ fn the_limit_of_communities_is_that_of_the_back_end() {
         ["A-12", "A-12"]
     );
 }
+
+#[test] // M-3
+fn control_characters_are_refused_wherever_they_would_be_printed() {
+    let new = [
+        cluster().l2("a", json!({ "interfaces": ["eth0", "eth1\u{7f}"] })),
+        cluster().community("a", json!({ "communities": [{ "name": "a\nb", "value": "1:2" }] })),
+    ];
+    let fields = ["spec.interfaces[1]", "spec.communities[0].name"];
+    for (cluster, field) in new.into_iter().zip(fields) {
+        for cluster in [cluster.clone(), cluster.admission()] {
+            let refused = cluster.parse().refused;
+            let said: Vec<_> = refused
+                .iter()
+                .map(|refused| (refused.rule.id(), refused.field.as_str()))
+                .collect();
+            assert_eq!(said, [("M-3", field)]);
+            assert!(!refused[0].reason.contains(char::is_control), "{refused:?}");
+        }
+    }
+}
+
+#[rstest] // M-3
+#[case("spec.ipAddressPools[0]", cluster().l2("a", json!({ "ipAddressPools": ["a\nb"] })))]
+#[case("spec.ipAddressPools[0]", cluster().bgp("a", json!({ "ipAddressPools": ["a\nb"] })))]
+#[case("spec.peers[0]", cluster().bgp("a", json!({ "peers": ["a\nb"] })))]
+#[case("spec.bfdProfile", cluster().peer("a", json!({ "bfdProfile": "a\nb" })))]
+#[case("spec.passwordSecret.name", cluster().peer("a", json!({ "passwordSecret": { "name": "a\nb" } })))]
+#[case(
+    "spec.serviceAllocation.namespaces[0]",
+    cluster().pool_spec("a", json!({ "addresses": ["10.0.0.0/24"], "serviceAllocation": { "namespaces": ["a\nb"] } }))
+)]
+fn names_with_control_characters_are_admitted_no_more(#[case] field: &str, #[case] cluster: Cluster) {
+    let refused = cluster.admission().parse().refused;
+    let said: Vec<_> = refused
+        .iter()
+        .map(|refused| (refused.rule.id(), refused.field.as_str()))
+        .collect();
+    assert_eq!(said, [("M-3", field)]);
+}

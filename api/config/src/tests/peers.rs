@@ -175,12 +175,49 @@ fn a_secret_that_does_not_serve_is_refused_at_load_only(#[case] cluster: Cluster
     cluster.admission().accepts();
 }
 
-#[test] // W-29
-fn a_password_is_read_from_the_secret_without_its_final_newline() {
-    let cluster = with_secret().secret("s", BASIC, json!({ "password": "aHVudGVyMgo=" }));
+fn with_password(base64: &str) -> Cluster {
+    with_secret().secret("s", BASIC, json!({ "password": base64 }))
+}
+
+#[rstest] // W-29
+#[case::none("aHVudGVyMg==", None)]
+#[case::newline("aHVudGVyMgo=", Some("W-29"))]
+#[case::windows("aHVudGVyMg0K", Some("W-29"))]
+fn a_password_is_read_from_the_secret_without_its_final_line_break_which_is_told(
+    #[case] base64: &str,
+    #[case] rule: Option<&str>,
+) {
+    let cluster = with_password(base64);
     let peer = only_peer(&cluster);
     assert_eq!(peer.password.as_ref().unwrap().expose_secret(), "hunter2");
     assert!(!format!("{peer:?}").contains("hunter2"));
+    let warnings = cluster.parse().warnings;
+    assert_eq!(warnings.first().map(|warning| warning.rule.id()), rule);
+    assert!(
+        warnings.iter().all(|warning| warning.reason.contains("Secret \"s\"")),
+        "{warnings:?}"
+    );
+}
+
+#[rstest] // bgp: the one break is all that is forgiven
+#[case::two_breaks("aHVudGVyMgoK")]
+#[case::carriage_return("aHVudGVyMg0=")]
+#[case::inside("aHVuCnRlcjI=")]
+#[case::nul("aHVudGVyMgA=")]
+#[case::nothing_else("Cg==")]
+fn other_control_characters_in_a_secret_are_refused_without_telling_the_password(#[case] base64: &str) {
+    for cluster in [with_password(base64), with_password(base64).frr()] {
+        cluster.refuses("BGPPeer p", "spec.passwordSecret", "the password in Secret \"s\"");
+        let said = cluster.refused().join("");
+        assert!(!said.contains("hun"), "{said}");
+    }
+}
+
+#[test] // B-10: the words of upstream are for those who compare them
+fn a_secret_of_another_type_is_refused_with_both_types() {
+    let cluster = with_secret().secret("s", "Opaque", json!({}));
+    let words = "Secret \"s\" is of type Opaque, must be of type kubernetes.io/basic-auth";
+    cluster.refuses("BGPPeer p", "spec.passwordSecret", words);
 }
 
 #[test] // B-11, with upstream's text
