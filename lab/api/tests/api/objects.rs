@@ -313,7 +313,7 @@ async fn gone<K>(api: &Api<K>, name: &str)
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    for _ in 0..200 {
+    for _ in 0..2000 {
         if api.get_opt(name).await.unwrap().is_none() {
             return;
         }

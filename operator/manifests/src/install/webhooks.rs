@@ -16,6 +16,7 @@ use metallb_api::names;
 
 use super::OPERATOR_LABEL;
 use crate::{
+    admission::not_being_deleted,
     object::meta,
     pod::{component_labels, labels},
 };
@@ -108,7 +109,10 @@ pub(super) fn configuration(namespace: &str) -> ValidatingWebhookConfiguration {
     let labels = component_labels(names::WEBHOOK_SERVER);
     let webhooks = WEBHOOKS
         .iter()
-        .map(|row| of_what_stays(row.validating(names::WEBHOOK_SERVICE, namespace)))
+        .map(|row| ValidatingWebhook {
+            match_conditions: Some(vec![not_being_deleted()]),
+            ..row.validating(names::WEBHOOK_SERVICE, namespace)
+        })
         .chain([profile_deletions(namespace), deletions(namespace)])
         .collect();
     ValidatingWebhookConfiguration {
@@ -134,15 +138,6 @@ fn changed_spec() -> MatchCondition {
         name: "changed-spec".to_owned(),
         expression: expression.to_owned(),
     }
-}
-
-/// Does not ask about what is being deleted: whoever takes a finalizer away must not wait for a server that is gone.
-fn of_what_stays(mut webhook: ValidatingWebhook) -> ValidatingWebhook {
-    webhook.match_conditions = Some(vec![MatchCondition {
-        name: "not-being-deleted".to_owned(),
-        expression: "!has(object.metadata.deletionTimestamp)".to_owned(),
-    }]);
-    webhook
 }
 
 /// Never in the way when there is nobody to ask: a namespace could not be deleted with the server in it.
