@@ -1,7 +1,7 @@
 //! What speakers have handed to an frr-k8s is withdrawn, and nothing that another installation or a user wrote.
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
@@ -141,6 +141,43 @@ async fn what_upstreams_speakers_handed_over_is_withdrawn_once_ours_have_taken_o
     let operator = cluster.operator();
     withdrawn(&cluster, BEFORE).await;
     cluster.available().await;
+    for others in [ROUTERS, THEIRS] {
+        assert!(is_there(&cluster, others).await, "another installation's");
+    }
+    operator.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_upstreams_speakers_wrote_is_known_to_the_next_operator_too() {
+    // OP-24 OP-47
+    let cluster = cluster().await;
+    upstreams_speakers(&cluster).await;
+    let container = json!({ "name": "speaker", "image": "x", "args": ["--frrk8s-namespace=before"],
+        "env": [{ "name": "METALLB_BGP_TYPE", "value": "frr-k8s" }] });
+    let pod = json!({ "metadata": { "name": "speaker-1", "labels": labels("speaker") },
+        "spec": { "nodeName": "node-a", "containers": [container] } });
+    let pods = cluster.ours::<Pod>();
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap())
+        .await
+        .unwrap();
+    cluster.create(json!({ "bgpBackend": "native" })).await;
+    let operator = cluster.operator();
+    wait_for("the speakers to be ours", || async {
+        let set = cluster.ours::<DaemonSet>().get("speaker").await.unwrap();
+        set.metadata.owner_references.is_some()
+    })
+    .await;
+    operator.stop().await;
+    assert!(is_there(&cluster, BEFORE).await, "its speaker still runs");
+    assert_eq!(cluster.resource().await.status.unwrap().frrk8s_namespaces, [BEFORE]);
+
+    // Neither the set nor a pod of it tells the next operator where they wrote.
+    pods.delete("speaker-1", &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
+    let operator = cluster.operator();
+    withdrawn(&cluster, BEFORE).await;
     for others in [ROUTERS, THEIRS] {
         assert!(is_there(&cluster, others).await, "another installation's");
     }
