@@ -88,7 +88,7 @@ pub struct Args {
     /// VersionTLS12 or VersionTLS13; empty means the latter.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub tls_min_version: String,
-    /// Names separated by commas, for TLS 1.2.
+    /// Names separated by commas, for TLS 1.2; no effect with VersionTLS13.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub tls_cipher_suites: String,
     /// IANA numbers separated by commas.

@@ -104,7 +104,11 @@ async fn prepare(client: &Client, namespace: &str, args: &Args) -> anyhow::Resul
 fn check(args: &Args) -> anyhow::Result<String> {
     let namespace = namespace::discover(Some(&args.namespace))?;
     ensure!(!args.pod_name.is_empty(), "--pod-name (METALLB_POD_NAME) is missing");
-    args.tls().check()?;
+    let tls = args.tls();
+    tls.check()?;
+    if let Some(note) = tls.note() {
+        tracing::info!(event = "tlsSettings", note);
+    }
     Ok(namespace)
 }
 

@@ -198,6 +198,8 @@ impl Engine {
     async fn look_around(&mut self) -> anyhow::Result<()> {
         let known = self.resources.wait_until_ready().await;
         known.context("the watch of MetalLB resources ended")?;
+        let known = self.namespaces.wait_until_ready().await;
+        known.context("the watch of our namespace ended")?;
         self.inventory.wait_until_known().await;
         self.openshift = loop {
             match self.client.list_api_groups().await {

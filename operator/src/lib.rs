@@ -24,6 +24,7 @@ mod drift;
 mod engine;
 mod failure;
 mod finalizer;
+mod handover;
 mod inventory;
 mod kinds;
 mod mark;

@@ -104,7 +104,7 @@ pub(crate) fn plan(
     match desired(spec, environment).and_then(|objects| Ok((objects, notes(spec, environment)?))) {
         Ok((objects, notes)) => Plan::Deploy(Wanted {
             backend: effective.backend,
-            objects: owned(objects, resource),
+            objects: owned(objects, resource, namespace),
             network_operator: network_operator(effective.backend, environment),
             notes,
         }),
@@ -132,11 +132,16 @@ fn misplaced(key: &Key, environment: &Environment) -> State {
     State::degraded("IncorrectMetalLBResourceName", message)
 }
 
-fn owned(mut objects: Vec<Object>, resource: &MetalLB) -> Vec<Object> {
+fn owned(mut objects: Vec<Object>, resource: &MetalLB, namespace: Option<&Namespace>) -> Vec<Object> {
     if let Some(mut owner) = resource.controller_owner_ref(&()) {
         owner.block_owner_deletion = Some(true);
         for object in &mut objects {
             object.own(owner.clone());
+        }
+    }
+    if let Some(owner) = namespace.and_then(|own| own.owner_ref(&())) {
+        for object in &mut objects {
+            object.end_with(owner.clone());
         }
     }
     objects
@@ -265,5 +270,25 @@ mod tests {
             k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
         ));
         assert_eq!(decide(&own), Plan::LetGo);
+    }
+
+    /// The operator may have no time to take it away when all goes with the namespace.
+    #[test]
+    fn what_lives_in_no_namespace_ends_with_ours() {
+        let mut own = Namespace::default();
+        own.metadata.name = Some("metallb-system".into());
+        own.metadata.uid = Some("uid of the namespace".into());
+        let mut resource = resource("metallb-system", "metallb");
+        resource.spec.bgp_backend = Some("frr-k8s".into());
+        let Plan::Deploy(wanted) = plan(&Key::of(&resource), Some(&resource), Some(&own), &environment()) else {
+            panic!()
+        };
+        let mut lasting = wanted.objects.iter().filter(|object| !object.is_namespaced());
+        let owners = lasting.next().unwrap().metadata().owner_references.clone().unwrap();
+        assert_eq!(
+            (owners[0].kind.as_str(), owners[0].uid.as_str()),
+            ("Namespace", "uid of the namespace")
+        );
+        assert!(lasting.all(|object| object.metadata().owner_references.is_some()));
     }
 }

@@ -1,6 +1,7 @@
 //! One pass over one MetalLB resource.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -11,12 +12,13 @@ use metallb_manifests::Object;
 use metallb_runtime::work::Queue;
 use semver::Version;
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::{
     conditions::State,
     diagnosis,
     failure::Error,
-    finalizer,
+    finalizer, handover,
     openshift::routing::{self, Routing},
     orphan,
     plan::{Key, Wanted},
@@ -25,7 +27,7 @@ use crate::{
     sync::Sync,
     teardown::{Order, Teardown},
     tell::{Report, Teller, VERSION},
-    withdrawal::{self, Progress},
+    withdrawal,
 };
 
 /// How soon something that is under way is looked at again; watches tell most of it sooner.
@@ -39,6 +41,9 @@ const UNTOLD: Duration = Duration::from_secs(5);
 
 /// How long the old back-end may stay while speakers of the new one start.
 const SWITCH: Duration = Duration::from_secs(60);
+
+/// How soon speakers of the old back-end are looked for again that are still there after that.
+const STRAGGLERS: Duration = Duration::from_secs(30);
 
 /// How soon the network operator of OpenShift is looked at again, should its watch keep something from us.
 const NETWORK_OPERATOR: Duration = Duration::from_secs(120);
@@ -57,6 +62,10 @@ pub(crate) struct Reconciler {
     next_look: Option<Instant>,
     /// The back-end that was deployed last.
     backend: Option<BgpBackend>,
+    /// Where the speakers that were deployed last hand their routes to frr-k8s.
+    target: Option<String>,
+    /// Where speakers have handed routes to frr-k8s that are not withdrawn yet; none until that is known.
+    handed: Option<BTreeSet<String>>,
     /// Until when the old back-end may stay; none once it is gone.
     switching: Option<Instant>,
     order: Option<Order>,
@@ -85,6 +94,8 @@ impl Reconciler {
             queue,
             next_look: None,
             backend: None,
+            target: None,
+            handed: None,
             switching: None,
             order: None,
             orphaned,
@@ -99,6 +110,7 @@ impl Reconciler {
     pub(crate) async fn begin(&mut self) {
         self.sync.begin().await;
         self.backend = None;
+        self.handed = None;
         self.order = None;
         self.asked = None;
     }
@@ -123,19 +135,22 @@ impl Reconciler {
             self.queue.add_after(key.clone(), NETWORK_OPERATOR);
             return self.refuse(key, Some(resource), state).await;
         }
-        self.note_backend(resource, backend);
+        let target = handover::planned(&objects, &self.namespace);
+        self.learn(key, Some(resource)).await?;
+        self.note_backend(resource, backend, target.as_ref());
         // A deletion must wait from the first write on.
         let hold = finalizer::hold(&self.client, resource);
         let (due, ()) = tokio::try_join!(self.sync.rehearsed(&objects), hold)?;
         let written = self.sync.perform(due).await?;
         self.teller.written(resource, &written);
-        let settled = self.prune(resource, backend, &objects).await?;
+        let settled = self.prune(resource, target.as_deref(), &objects).await?;
         self.failing_since = None;
         let (state, report) = self.judge(backend, &objects, notes).await;
         let busy = !settled || !matches!(state, State::Available { .. });
         self.last_good = objects;
         let told = self.teller.or_warn(key, resource, &state, Some(&report)).await;
         self.look_again(key, if settled { LOOK_AGAIN } else { STEP }, busy || !told);
+        self.look_again(key, STRAGGLERS, self.has_handed_elsewhere(target.as_deref()));
         self.look_for_rights(key, None);
         Ok(())
     }
@@ -154,11 +169,34 @@ impl Reconciler {
         }
     }
 
-    fn note_backend(&mut self, resource: &MetalLB, backend: BgpBackend) {
-        if self.backend == Some(backend) {
+    /// Finds out, once a term, where speakers have handed routes to, and keeps it where the next term finds it.
+    async fn learn(&mut self, key: &Key, resource: Option<&MetalLB>) -> Result<(), Error> {
+        if self.handed.is_some() {
+            return Ok(());
+        }
+        let mut handed = handover::remembered(resource);
+        let deployed = handover::deployed(&self.client, &self.namespace).await?;
+        if let Some(namespace) = deployed
+            && handed.insert(namespace)
+            && let Some(resource) = resource
+            && let Err(failure) = self.teller.remember(key, resource, &handed).await
+        {
+            warn!(event = "statusFailed", resource = %key, error = format!("{:#}", anyhow::Error::new(failure)));
+        }
+        self.handed = Some(handed);
+        Ok(())
+    }
+
+    fn note_backend(&mut self, resource: &MetalLB, backend: BgpBackend, target: Option<&String>) {
+        let hands_over_as_before = self.target.as_ref() == target;
+        self.target = target.cloned();
+        if self.backend == Some(backend) && hands_over_as_before {
             return;
         }
         self.switching = Some(Instant::now() + SWITCH);
+        if self.backend == Some(backend) {
+            return;
+        }
         match self.backend.replace(backend) {
             Some(old) => {
                 let note = format!("back-end {old} is replaced with {backend}");
@@ -173,19 +211,35 @@ impl Reconciler {
     }
 
     /// Removes what is not wanted any more; tells whether all is as it shall stay.
-    async fn prune(&mut self, resource: &MetalLB, backend: BgpBackend, objects: &[Object]) -> Result<bool, Error> {
+    async fn prune(&mut self, resource: &MetalLB, target: Option<&str>, objects: &[Object]) -> Result<bool, Error> {
         let unwanted = self.sync.unwanted(objects);
-        let hands_over = matches!(backend, BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal);
-        if let Some(until) = self.switching {
-            let gone = hands_over || withdrawal::withdraw(&self.client, &self.namespace).await? == Progress::Done;
-            if !gone && Instant::now() < until {
-                return Ok(false);
-            }
+        let withdrawn = self.withdraw(resource, target).await?;
+        if !withdrawn && self.switching.is_some_and(|until| Instant::now() < until) {
+            return Ok(false);
         }
         let removed = self.sync.remove(&unwanted).await?;
         self.teller.removed(Some(resource), &removed);
         self.switching = None;
         Ok(true)
+    }
+
+    /// Withdraws what speakers have handed to frr-k8s, but for what they write to `kept`; tells whether that is done.
+    async fn withdraw(&mut self, resource: &MetalLB, kept: Option<&str>) -> Result<bool, Error> {
+        if self.switching.is_none() && !self.has_handed_elsewhere(kept) {
+            return Ok(true);
+        }
+        let handed = self.handed.get_or_insert_default();
+        handed.extend(kept.map(ToOwned::to_owned));
+        let withdrawal = withdrawal::withdraw(&self.client, &self.namespace, handed, kept).await?;
+        handed.retain(|namespace| kept == Some(namespace) || withdrawal.written.contains(namespace));
+        let done = withdrawal.is_done();
+        self.teller.left(Some(resource), withdrawal.left);
+        Ok(done)
+    }
+
+    fn has_handed_elsewhere(&self, kept: Option<&str>) -> bool {
+        let mut handed = self.handed.iter().flatten();
+        handed.any(|namespace| kept != Some(namespace))
     }
 
     async fn judge(&self, backend: BgpBackend, objects: &[Object], mut notes: Vec<String>) -> (State, Report) {
@@ -211,7 +265,13 @@ impl Reconciler {
             }
             state => state,
         };
-        (state, Report { backend, workloads })
+        let handed = self.handed.clone().unwrap_or_default();
+        let report = Report {
+            backend,
+            workloads,
+            handed,
+        };
+        (state, report)
     }
 
     /// Says why the resource has no effect. What ran before goes on, and is kept as it was.
@@ -236,10 +296,13 @@ impl Reconciler {
             if !going && self.is_orphaned(resource).await? {
                 return self.leave(key, resource).await;
             }
-            let mut order = self.order.take().unwrap_or_else(Order::begin);
+            self.learn(key, resource).await?;
+            let handed = self.handed.clone().unwrap_or_default();
+            let mut order = self.order.take().unwrap_or_else(|| Order::begin(handed));
             let step = order.step(&self.client, &self.namespace, &mut self.sync).await;
-            let removed = std::mem::take(&mut order.removed);
+            let (removed, left) = (std::mem::take(&mut order.removed), std::mem::take(&mut order.left));
             self.teller.removed(resource, &removed);
+            self.teller.left(resource, left);
             self.order = Some(order);
             if let Teardown::Waiting(note) = step? {
                 if let Some(resource) = resource {
@@ -288,6 +351,7 @@ impl Reconciler {
     /// Ends with the resource.
     async fn part(&mut self, key: &Key, resource: Option<&MetalLB>) -> Result<(), Error> {
         self.order = None;
+        self.handed = None;
         self.failing_since = None;
         match resource {
             Some(resource) => finalizer::release(&self.client, resource).await,

@@ -93,7 +93,11 @@ fn environment(variable: impl Fn(&'static str) -> Option<String>) -> anyhow::Res
         min_version: environment.tls.min_version.clone(),
         ..told
     };
-    tls_options(&named).check_names()?;
+    let options = tls_options(&named);
+    options.check()?;
+    if let Some(note) = options.note() {
+        info!(event = "tlsSettings", note);
+    }
     Ok(environment)
 }
 

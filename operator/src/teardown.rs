@@ -1,6 +1,6 @@
 //! Takes a MetalLB down in order: speakers, then controller, then the rest.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -13,11 +13,7 @@ use metallb_runtime::cause::explain;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{
-    failure::Error,
-    sync::Sync,
-    withdrawal::{self, Progress},
-};
+use crate::{failure::Error, sync::Sync, withdrawal};
 
 /// How long the speakers may take to withdraw what they announce. After that the deletion goes on without them: a
 /// speaker on a node that is gone must not keep it for ever.
@@ -35,15 +31,21 @@ pub(crate) enum Teardown {
 /// One teardown under way.
 pub(crate) struct Order {
     since: Instant,
+    /// Where speakers have handed routes to frr-k8s.
+    handed: BTreeSet<String>,
     /// What it has taken away so far.
     pub(crate) removed: Vec<String>,
+    /// What of frr-k8s it leaves, as nothing shows that it is ours.
+    pub(crate) left: Vec<String>,
 }
 
 impl Order {
-    pub(crate) fn begin() -> Self {
+    pub(crate) fn begin(handed: BTreeSet<String>) -> Self {
         Self {
             since: Instant::now(),
+            handed,
             removed: Vec::new(),
+            left: Vec::new(),
         }
     }
 
@@ -63,7 +65,10 @@ impl Order {
                 "{speakers} speakers withdraw what they announce"
             )));
         }
-        if withdrawal::withdraw(client, namespace).await? == Progress::Waiting && self.is_patient() {
+        let withdrawal = withdrawal::withdraw(client, namespace, &mut self.handed, None).await?;
+        let is_withdrawn = withdrawal.is_done();
+        self.left = withdrawal.left;
+        if !is_withdrawn && self.is_patient() {
             return Ok(Teardown::Waiting(
                 "frr-k8s withdraws what the speakers announced".to_owned(),
             ));

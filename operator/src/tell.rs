@@ -1,6 +1,6 @@
 //! Tells people: status, events, metrics, and the Operator Lifecycle Manager.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{Api, Client};
@@ -30,6 +30,8 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) struct Report {
     pub(crate) backend: BgpBackend,
     pub(crate) workloads: Vec<Workload>,
+    /// Where speakers have handed routes to an frr-k8s.
+    pub(crate) handed: BTreeSet<String>,
 }
 
 /// Writes what has changed, and only that.
@@ -41,6 +43,8 @@ pub(crate) struct Teller {
     condition: Option<OperatorCondition>,
     /// The status that was written last, with the resource's uid.
     told: HashMap<Key, (Option<String>, MetalLBStatus)>,
+    /// The FRRConfigurations that were told last not to be withdrawn.
+    left: Vec<String>,
 }
 
 impl Teller {
@@ -58,6 +62,7 @@ impl Teller {
             singleton,
             condition,
             told: HashMap::new(),
+            left: Vec::new(),
         }
     }
 
@@ -154,6 +159,39 @@ impl Teller {
         }
     }
 
+    /// Tells once which FRRConfigurations stay that look like a speaker's.
+    pub(crate) fn left(&mut self, resource: Option<&MetalLB>, left: Vec<String>) {
+        if left.is_empty() || left == self.left {
+            return;
+        }
+        let note = format!(
+            "FRRConfigurations {} stay: nothing shows that a speaker of this MetalLB wrote them",
+            left.join(", ")
+        );
+        info!(event = "notWithdrawn", note);
+        if let Some(resource) = resource {
+            self.event(resource, false, "NotWithdrawn", &note);
+        }
+        self.left = left;
+    }
+
+    /// Writes down where speakers have handed routes to, before anything makes that hard to find out.
+    pub(crate) async fn remember(
+        &mut self,
+        key: &Key,
+        resource: &MetalLB,
+        handed: &BTreeSet<String>,
+    ) -> Result<(), apply::Error> {
+        let made = MetalLBStatus {
+            frrk8s_namespaces: handed.iter().cloned().collect(),
+            ..resource.status.clone().unwrap_or_default()
+        };
+        let api: Api<MetalLB> = Api::namespaced(self.client.clone(), &key.namespace);
+        apply::status(&api, &key.name, &made, field_manager::OPERATOR)
+            .await
+            .map(drop)
+    }
+
     pub(crate) async fn or_warn(
         &mut self,
         key: &Key,
@@ -180,6 +218,7 @@ fn status(state: &State, generation: Option<i64>, before: &MetalLBStatus, report
             version: Some(VERSION.to_owned()),
             ready: Some(readiness::total(&report.workloads)),
             components: report.workloads.iter().map(Workload::component).collect(),
+            frrk8s_namespaces: report.handed.iter().cloned().collect(),
         },
         // What runs goes on running, and that is what was said last about it.
         None => MetalLBStatus {

@@ -49,9 +49,6 @@ pub enum Error {
     /// No cipher suite has that name.
     #[error("parsing tls-cipher-suites: unknown TLS cipher suite {0:?}")]
     Cipher(String),
-    /// TLS 1.3 does not let one choose.
-    #[error("TLS cipher suites cannot be set when the minimum version is VersionTLS13")]
-    CiphersWithTls13,
     /// Not the number of a curve.
     #[error("parsing tls-curve-preferences: unknown TLS curve {0:?}")]
     Curve(String),
@@ -77,7 +74,7 @@ pub enum Error {
 pub struct Options {
     /// `VersionTLS12` or `VersionTLS13`; empty means `VersionTLS13`.
     pub min_version: String,
-    /// Comma-separated names, for TLS 1.2 only; empty means all.
+    /// Comma-separated names; empty means all. They count in TLS 1.2 only: TLS 1.3 leaves no choice.
     pub cipher_suites: String,
     /// Comma-separated IANA numbers in order of preference; empty means all.
     pub curve_preferences: String,
@@ -142,17 +139,15 @@ impl Options {
         self.versions().map(drop)
     }
 
-    /// Checks each option by itself: cipher suites may be named where they have no effect.
-    ///
-    /// # Errors
-    /// When an option names something unknown.
-    pub fn check_names(&self) -> Result<(), Error> {
-        let provider = ring::default_provider();
-        known_suites(&self.cipher_suites, &provider)?;
-        if !self.curve_preferences.is_empty() {
-            curves(&self.curve_preferences, &provider.kx_groups)?;
-        }
-        self.versions().map(drop)
+    /// Says what of the options has no effect, for the log.
+    #[must_use]
+    pub fn note(&self) -> Option<&'static str> {
+        let in_vain = !self.cipher_suites.is_empty() && !self.is_old_spoken();
+        in_vain.then_some("cipher suites have no effect: TLS 1.3, the minimum version, leaves no choice")
+    }
+
+    fn is_old_spoken(&self) -> bool {
+        self.min_version == "VersionTLS12"
     }
 
     fn versions(&self) -> Result<&'static [&'static SupportedProtocolVersion], Error> {
@@ -165,11 +160,9 @@ impl Options {
 
     fn provider(&self) -> Result<CryptoProvider, Error> {
         let mut provider = ring::default_provider();
+        // Unknown ones are refused even where they have no effect.
         let wanted = known_suites(&self.cipher_suites, &provider)?;
-        if !wanted.is_empty() {
-            if self.min_version != "VersionTLS12" {
-                return Err(Error::CiphersWithTls13);
-            }
+        if !wanted.is_empty() && self.is_old_spoken() {
             provider
                 .cipher_suites
                 .retain(|s| s.tls13().is_some() || wanted.contains(&suite_name(s).as_str()));
@@ -235,6 +228,8 @@ mod tests {
     #[case::default("", "", "")]
     #[case::tls13("VersionTLS13", "", "29,23")]
     #[case::tls12("VersionTLS12", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "")]
+    #[case::tls13_with_suites_of_tls12("VersionTLS13", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "")]
+    #[case::default_with_suites("", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_AES_128_GCM_SHA256", "")]
     #[case::not_offered("VersionTLS12", "TLS_RSA_WITH_AES_128_CBC_SHA", "29,25,4588")]
     fn known_options_make_a_server(#[case] min: &str, #[case] ciphers: &str, #[case] curves: &str) {
         let config = options(min, ciphers, curves).server_config(&self_signed().unwrap(), false);
@@ -244,13 +239,25 @@ mod tests {
     #[rstest]
     #[case::version("VersionTLS11", "", "")]
     #[case::cipher("VersionTLS12", "TLS_NULL", "")]
-    #[case::cipher_with_tls13("", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "")]
+    #[case::cipher_without_effect("VersionTLS13", "TLS_NULL", "")]
     #[case::curve("", "", "1")]
     #[case::curves_not_offered("", "", "25,4588")]
     #[case::curve_name("", "", "X25519")]
     #[case::duplicate("", "", "29,29")]
     fn unknown_options_are_refused(#[case] min: &str, #[case] ciphers: &str, #[case] curves: &str) {
         assert!(options(min, ciphers, curves).check().is_err());
+    }
+
+    // OP-104
+    #[test]
+    fn suites_narrow_tls12_and_leave_tls13_alone() {
+        let suite = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+        let offered = |min: &str, ciphers: &str| options(min, ciphers, "").provider().unwrap().cipher_suites.len();
+        assert_eq!(offered("VersionTLS13", suite), offered("VersionTLS13", ""));
+        assert!(offered("VersionTLS12", suite) < offered("VersionTLS12", ""));
+        assert!(options("", suite, "").note().unwrap().contains("no effect"));
+        assert_eq!(options("VersionTLS12", suite, "").note(), None);
+        assert_eq!(options("", "", "").note(), None);
     }
 
     #[test]

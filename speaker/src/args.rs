@@ -106,7 +106,7 @@ pub struct Args {
     /// VersionTLS12 or VersionTLS13 [default: VersionTLS13]
     #[arg(long, default_value = "", hide_default_value = true)]
     pub tls_min_version: String,
-    /// Comma-separated names, for TLS 1.2
+    /// Comma-separated names, for TLS 1.2; no effect with VersionTLS13
     #[arg(long, default_value = "", hide_default_value = true)]
     pub tls_cipher_suites: String,
     /// Comma-separated numbers
@@ -121,8 +121,8 @@ pub struct Args {
 const BGP_TYPE: &str = "METALLB_BGP_TYPE";
 /// Port of upstream's membership.
 const MEMBERS_PORT: u16 = 7946;
-/// Longest interval of gratuitous ARP that makes sense: a day.
-const GARP_LIMIT: u64 = 86_400;
+/// Longest interval of gratuitous ARP that upstream takes, in seconds.
+const GARP_LIMIT: u64 = 2_147_483_647;
 
 /// How this speaker takes part in the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl Args {
     /// How often announced addresses are repeated unasked.
     ///
     /// # Errors
-    /// When it is not a number of seconds, or more than a day.
+    /// When it is not a number of seconds, or more than upstream takes.
     pub fn garp_interval(&self) -> Result<Option<Duration>> {
         let text = self.gratuitous_arp_interval.trim();
         if text.is_empty() {
@@ -200,7 +200,7 @@ impl Args {
             .with_context(|| format!("--gratuitous-arp-interval {text:?}"))?;
         ensure!(
             seconds <= GARP_LIMIT,
-            "--gratuitous-arp-interval {seconds} is longer than a day"
+            "--gratuitous-arp-interval {seconds} is more than {GARP_LIMIT}"
         );
         Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
     }
@@ -323,7 +323,8 @@ mod tests {
     #[rstest]
     #[case("--ml-bindport=x")]
     #[case("--bgp-debounce-timeout=0")]
-    #[case("--gratuitous-arp-interval=90000")]
+    #[case("--gratuitous-arp-interval=2147483648")]
+    #[case("--gratuitous-arp-interval=1.5")]
     #[case("--gratuitous-arp-interval=-1")]
     #[case("--frrk8s-secret-passthrough")]
     #[case("--tls-min-version=VersionTLS10")]

@@ -44,6 +44,9 @@ const GOODBYE: Duration = Duration::from_millis(400);
 /// When it cannot start, or one of its tasks ends before the stop signal.
 pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     args.check()?;
+    if let Some(note) = args.tls().note() {
+        tracing::info!(event = "tlsSettings", note);
+    }
     let namespace = namespace::discover(Some(&args.namespace))?;
     let excluded = exclude::read(Path::new(exclude::FILE))?;
     let membership = args.membership()?;

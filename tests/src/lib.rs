@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod faults;
+pub mod namespace;
 pub mod path;
 pub mod rule_examples;
 pub mod schemas;

@@ -2,6 +2,7 @@
 
 mod component;
 mod frr;
+mod interval;
 mod metrics;
 mod network;
 mod overrides;
@@ -17,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    GoDuration,
     schema::{conditions, is_false},
     spec::optional_spec,
 };
@@ -147,10 +149,14 @@ pub struct MetalLBSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memberlist: Option<Memberlist>,
 
-    /// Seconds between unasked repetitions of addresses announced in layer 2; 0 or unset for none.
-    #[serde(rename = "gratuitousARPInterval", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 86400))]
-    pub gratuitous_arp_interval: Option<i32>,
+    /// Time between unasked repetitions of addresses announced in layer 2, in whole seconds such as 90s or 1m30s; 0s or
+    /// unset for none.
+    #[serde(
+        rename = "speakerGratuitousARPInterval",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub speaker_gratuitous_arp_interval: Option<GoDuration>,
 
     /// Milliseconds that the FRR back-ends wait for more changes before they apply them; 3000 when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -325,6 +331,10 @@ pub struct MetalLBStatus {
     /// The workloads, one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<ComponentStatus>,
+
+    /// The namespaces where speakers have handed routes to an frr-k8s that are not withdrawn yet.
+    #[serde(rename = "frrk8sNamespaces", default, skip_serializing_if = "Vec::is_empty")]
+    pub frrk8s_namespaces: Vec<String>,
 }
 
 /// How far one workload is.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,16 +13,46 @@ use crate::resource::Resource;
 use crate::state::{Server, Shared};
 use crate::store::{Key, Object};
 
+/// How long everything in a namespace stays after the namespace was deleted: time for who lives in it to do what must
+/// be done before, such as to give finalizers back. The namespace controller of Kubernetes waits as long.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Runs until the server stops. One pass is a walk over all objects, so passes are kept apart.
 pub(crate) async fn run(server: Shared) {
     let garbage = server.store().garbage.clone();
+    let mut farewells = Farewells::default();
     loop {
+        let next = farewells.next();
         tokio::select! {
             () = garbage.notified() => {}
+            () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() => {}
             () = server.stop.cancelled() => return,
         }
-        collect(&server);
+        collect(&server, &mut farewells);
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The namespaces that are being deleted, by their uids, and since when that is known.
+#[derive(Default)]
+struct Farewells(HashMap<String, Instant>);
+
+impl Farewells {
+    /// Takes in which namespaces are being deleted now.
+    fn update<'a>(&mut self, deleting: impl Iterator<Item = &'a str>) {
+        let known = std::mem::take(&mut self.0);
+        let since = |uid: &str| known.get(uid).copied().unwrap_or_else(Instant::now);
+        self.0 = deleting.map(|uid| (uid.to_owned(), since(uid))).collect();
+    }
+
+    fn is_over(&self, uid: &str) -> bool {
+        self.0.get(uid).is_some_and(|since| since.elapsed() >= FAREWELL)
+    }
+
+    /// Time until the next one is over.
+    fn next(&self) -> Option<Duration> {
+        let left = self.0.values().map(|since| FAREWELL.saturating_sub(since.elapsed()));
+        left.filter(|left| !left.is_zero()).min()
     }
 }
 
@@ -32,8 +62,14 @@ struct Item {
     object: Object,
 }
 
-fn collect(server: &Server) {
+fn collect(server: &Server, farewells: &mut Farewells) {
     let items = interesting(server);
+    let namespaces = items.iter().filter(|i| i.resource.is("", "namespaces"));
+    farewells.update(
+        namespaces
+            .filter(|i| meta::is_deleting(&i.object))
+            .map(|i| meta::uid(&i.object)),
+    );
     let uids: HashSet<String> = server
         .store()
         .all()
@@ -58,7 +94,7 @@ fn collect(server: &Server) {
             drop_finalizer(server, item, "foregroundDeletion");
         }
         drop_finalizer(server, item, "orphan");
-        if item.resource.is("", "namespaces") {
+        if item.resource.is("", "namespaces") && farewells.is_over(meta::uid(&item.object)) {
             end_namespace(server, item);
         }
         if crd::awaits_cleanup(&item.object) {

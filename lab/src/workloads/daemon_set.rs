@@ -12,7 +12,7 @@ use serde_json::json;
 use super::deployment::ignore_gone;
 use super::nodes;
 use super::pods::{Pods, hash_of, is_ending, is_ready, template_hash};
-use super::schedule::fits;
+use super::schedule::{Daemon, daemon};
 
 pub(super) async fn reconcile(set: &DaemonSet, pods: &mut Pods) -> kube::Result<()> {
     let Some(spec) = set.spec.as_ref().filter(|_| set.metadata.deletion_timestamp.is_none()) else {
@@ -24,11 +24,11 @@ pub(super) async fn reconcile(set: &DaemonSet, pods: &mut Pods) -> kube::Result<
     };
     let hash = template_hash(&spec.template);
     let nodes = pods.cluster.nodes.state();
-    let wanted: BTreeSet<String> = nodes
-        .iter()
-        .filter(|node| fits(node, pod_spec))
-        .map(|node| node.name_any())
-        .collect();
+    let those = |what: Daemon| -> BTreeSet<String> {
+        let chosen = nodes.iter().filter(|node| daemon(node, pod_spec) == what);
+        chosen.map(|node| node.name_any()).collect()
+    };
+    let (wanted, tolerated) = (those(Daemon::Wanted), those(Daemon::Tolerated));
     write_status(set, pods, &owned, &wanted, &hash).await?;
 
     // A pod that is still ending holds the ports of the node: its successor waits.
@@ -41,10 +41,8 @@ pub(super) async fn reconcile(set: &DaemonSet, pods: &mut Pods) -> kube::Result<
     {
         pods.make(set, &spec.template, &hash, Some(node)).await?;
     }
-    for pod in owned
-        .iter()
-        .filter(|pod| !wanted.contains(node_of(pod)) && !is_ending(pod))
-    {
+    let stays = |pod: &Pod| wanted.contains(node_of(pod)) || tolerated.contains(node_of(pod));
+    for pod in owned.iter().filter(|pod| !stays(pod) && !is_ending(pod)) {
         pods.remove(set, pod).await?;
     }
     // maxUnavailable: 1, and those that are not ready are no loss.

@@ -16,16 +16,64 @@ use crate::cluster::Cluster;
 /// Of affinity, only the required node is looked at, by which a real DaemonSet controller places its pods: nothing else
 /// in a lab is so picky that a node selector cannot say it.
 pub(super) fn fits(node: &Node, spec: &PodSpec) -> bool {
+    suits(node, spec) && taints(node).all(|taint| taint.effect == "PreferNoSchedule" || bears(spec, taint))
+}
+
+/// What a DaemonSet does about a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Daemon {
+    /// It has a pod there.
+    Wanted,
+    /// It makes none, and leaves one that is there: such a taint came later, and only keeps newcomers away.
+    Tolerated,
+    /// It has none there.
+    Unwanted,
+}
+
+/// Tells what a DaemonSet does about the node.
+pub(super) fn daemon(node: &Node, spec: &PodSpec) -> Daemon {
+    let hostile = |effect: &str| {
+        let mut taints = taints(node).filter(|taint| taint.effect == effect);
+        taints.any(|taint| !bears(spec, taint) && !every_daemon_bears(spec, taint))
+    };
+    if !suits(node, spec) || hostile("NoExecute") {
+        Daemon::Unwanted
+    } else if hostile("NoSchedule") {
+        Daemon::Tolerated
+    } else {
+        Daemon::Wanted
+    }
+}
+
+/// The taints that Kubernetes makes pods of every DaemonSet tolerate, by key and effect.
+const BORNE: [(&str, &str); 6] = [
+    ("node.kubernetes.io/not-ready", "NoExecute"),
+    ("node.kubernetes.io/unreachable", "NoExecute"),
+    ("node.kubernetes.io/disk-pressure", "NoSchedule"),
+    ("node.kubernetes.io/memory-pressure", "NoSchedule"),
+    ("node.kubernetes.io/pid-pressure", "NoSchedule"),
+    ("node.kubernetes.io/unschedulable", "NoSchedule"),
+];
+/// The same for pods with the network of their node.
+const BORNE_ON_HOST: &str = "node.kubernetes.io/network-unavailable";
+
+fn every_daemon_bears(spec: &PodSpec, taint: &Taint) -> bool {
+    let on_host = spec.host_network == Some(true) && taint.key == BORNE_ON_HOST && taint.effect == "NoSchedule";
+    on_host || BORNE.contains(&(taint.key.as_str(), taint.effect.as_str()))
+}
+
+fn taints(node: &Node) -> impl Iterator<Item = &Taint> {
+    node.spec.iter().flat_map(|spec| spec.taints.iter().flatten())
+}
+
+/// Whether the node is one that the pod asks for.
+fn suits(node: &Node, spec: &PodSpec) -> bool {
     let empty = BTreeMap::new();
     let selector = spec.node_selector.as_ref().unwrap_or(&empty);
-    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     selector
         .iter()
         .all(|(key, value)| node.labels().get(key) == Some(value))
         && required_nodes(spec).is_none_or(|names| names.contains(&node.name_any()))
-        && taints
-            .filter(|taint| taint.effect != "PreferNoSchedule")
-            .all(|taint| bears(spec, taint))
 }
 
 /// The nodes that the pod's affinity names, if it does.
@@ -126,9 +174,13 @@ mod tests {
     use k8s_openapi::api::core::v1::{NodeSpec, Toleration};
 
     fn tainted() -> Node {
+        tainted_with("k", "NoSchedule")
+    }
+
+    fn tainted_with(key: &str, effect: &str) -> Node {
         let taint = Taint {
-            key: "k".into(),
-            effect: "NoSchedule".into(),
+            key: key.into(),
+            effect: effect.into(),
             ..Taint::default()
         };
         Node {
@@ -155,6 +207,38 @@ mod tests {
                 ..PodSpec::default()
             }
         ));
+    }
+
+    #[test]
+    fn a_daemon_set_leaves_what_runs_where_it_would_not_start_it() {
+        let spec = PodSpec::default();
+        assert_eq!(daemon(&Node::default(), &spec), Daemon::Wanted);
+        for (key, effect, what) in [
+            ("k", "NoSchedule", Daemon::Tolerated),
+            ("k", "NoExecute", Daemon::Unwanted),
+            ("k", "PreferNoSchedule", Daemon::Wanted),
+            ("node.kubernetes.io/unschedulable", "NoSchedule", Daemon::Wanted),
+            ("node.kubernetes.io/unreachable", "NoExecute", Daemon::Wanted),
+            ("node.kubernetes.io/unreachable", "NoSchedule", Daemon::Tolerated),
+            (
+                "node.kubernetes.io/network-unavailable",
+                "NoSchedule",
+                Daemon::Tolerated,
+            ),
+        ] {
+            assert_eq!(daemon(&tainted_with(key, effect), &spec), what, "{key} {effect}");
+        }
+        let on_host = PodSpec {
+            host_network: Some(true),
+            ..PodSpec::default()
+        };
+        let node = tainted_with("node.kubernetes.io/network-unavailable", "NoSchedule");
+        assert_eq!(daemon(&node, &on_host), Daemon::Wanted);
+        let picky = PodSpec {
+            node_selector: Some(BTreeMap::from([("disk".to_owned(), "fast".to_owned())])),
+            ..PodSpec::default()
+        };
+        assert_eq!(daemon(&tainted(), &picky), Daemon::Unwanted);
     }
 
     #[test]

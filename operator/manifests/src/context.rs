@@ -170,9 +170,14 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn tls(&self) -> TlsSettings {
+        self.told_tls().effective()
+    }
+
+    /// What resource and environment say, whether it has an effect or not.
+    fn told_tls(&self) -> TlsSettings {
         let environment = &self.environment.tls;
         let Some(tls) = self.spec.tls.as_ref() else {
-            return environment.clone().effective();
+            return environment.clone();
         };
         let or = |text: String, other: &String| if text.is_empty() { other.clone() } else { text };
         let curves: Vec<_> = tls.curve_preferences.iter().map(ToString::to_string).collect();
@@ -182,7 +187,6 @@ impl<'a> Context<'a> {
             curve_preferences: or(curves.join(","), &environment.curve_preferences),
             min_version: or(version, &environment.min_version),
         }
-        .effective()
     }
 
     /// The resources of a container beside the component's own one.

@@ -16,6 +16,11 @@ pub fn notes(spec: &MetalLBSpec, environment: &Environment) -> Result<Vec<String
     let effective = EffectiveBackend::of(spec, environment)?;
     let mut notes: Vec<String> = environment.warnings.iter().map(|&it| it.to_owned()).collect();
     notes.extend(effective.limitation().map(|it| format!("{effective}: {it}")));
+    // Those of the environment are in the log of the operator, and not the user's business.
+    let suites = spec.tls.as_ref().is_some_and(|tls| !tls.cipher_suites.is_empty());
+    if suites && context.tls().cipher_suites.is_empty() {
+        notes.push("spec.tls.cipherSuites has no effect: TLS 1.3, the minimum version, leaves no choice".to_owned());
+    }
     let absent = |wanted: bool, served: bool, kind: &str| {
         (wanted && !served).then(|| format!("no {kind} is deployed: the cluster does not serve that kind"))
     };

@@ -128,6 +128,13 @@ impl Object {
             self.metadata_mut().owner_references = Some(vec![owner]);
         }
     }
+
+    /// Makes the object vanish with our namespace, if it does not live in one: a webhook must not outlive its server.
+    pub fn end_with(&mut self, namespace: OwnerReference) {
+        if !self.is_namespaced() {
+            self.metadata_mut().owner_references = Some(vec![namespace]);
+        }
+    }
 }
 
 impl fmt::Display for Object {

@@ -16,6 +16,8 @@ const OWN: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 const WRITE: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 /// Fields of an object that somebody else makes. To list or watch one object by its name is allowed by that name.
 const MEND: &[&str] = &["get", "list", "patch", "watch"];
+/// The same, and its owners: where OpenShift is strict, only who may delete an object may change those.
+const MEND_AND_OWN: &[&str] = &["delete", "get", "list", "patch", "watch"];
 const STATUS: &[&str] = &["get", "patch", "update"];
 
 /// The kinds that users configure MetalLB with.
@@ -131,12 +133,12 @@ fn controller_cluster_rules() -> Vec<PolicyRule> {
         // Whoever makes a BGPPeer is told which others it can meet on a node.
         rule("", &["nodes"], &["list"]),
         rule("", &["services/status"], &["update"]),
-        // Only this field is ours: the certificate authority of the webhooks.
+        // Only these fields are ours: the certificate authority of the webhooks, and our namespace as their owner.
         named(
             "admissionregistration.k8s.io",
-            "validatingwebhookconfigurations",
+            WEBHOOKS,
             &[names::WEBHOOK_CONFIGURATION],
-            MEND,
+            MEND_AND_OWN,
         ),
         named(
             "apiextensions.k8s.io",
@@ -214,7 +216,12 @@ fn shared_rules() -> Vec<PolicyRule> {
 fn operator_cluster_rules() -> Vec<PolicyRule> {
     let registration = "admissionregistration.k8s.io";
     let mut rules = vec![
-        named(registration, WEBHOOKS, &[names::OPERATOR_WEBHOOK_CONFIGURATION], MEND),
+        named(
+            registration,
+            WEBHOOKS,
+            &[names::OPERATOR_WEBHOOK_CONFIGURATION],
+            MEND_AND_OWN,
+        ),
         // Applied by name, which makes it if there is none; an apply asks for both rights.
         named(registration, WEBHOOKS, &[names::FRR_K8S_WEBHOOK_CONFIGURATION], OWN),
         // In every namespace, to tell whoever makes one elsewhere that it has no effect.

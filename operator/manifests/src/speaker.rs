@@ -133,11 +133,12 @@ fn args(context: &Context<'_>) -> Vec<String> {
     if let Some(timeout) = spec.bgp_debounce_timeout {
         args.push(format!("--bgp-debounce-timeout={timeout}"));
     }
+    // What cannot be read was refused before.
+    if let Ok(Some(seconds)) = spec.gratuitous_arp_seconds() {
+        args.push(format!("--gratuitous-arp-interval={seconds}"));
+    }
     if context.backend == BgpBackend::FrrK8sExternal {
         args.extend(external_frr_k8s(context));
-    }
-    if let Some(interval) = spec.gratuitous_arp_interval {
-        args.push(format!("--gratuitous-arp-interval={interval}"));
     }
     args.extend(tls_args(context));
     args

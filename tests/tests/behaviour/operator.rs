@@ -7,6 +7,7 @@ mod faults;
 mod install;
 mod openshift;
 mod replicas;
+mod withdrawal;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use metallb_lab::ClusterKind;
 use metallb_lab::harness::{Test, main as run};
-use metallb_tests::{faults, path, schemas};
+use metallb_tests::{faults, namespace, path, schemas};
 
 fn main() -> ExitCode {
     run(&[
@@ -33,6 +33,12 @@ fn main() -> ExitCode {
             on: ClusterKind::EMBEDDED,
             skip: || None,
             body: faults::drift,
+        },
+        Test {
+            name: "no_webhook_outlives_the_namespace_of_its_server",
+            on: ClusterKind::EMBEDDED,
+            skip: || None,
+            body: namespace::with_everything,
         },
         Test {
             name: "every_field_is_judged_as_tabulated",

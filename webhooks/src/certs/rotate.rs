@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DynamicObject, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -28,7 +29,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::bundle::{Bundle, MakeError, Plan, plan, renew};
-use super::inject::{Target, inject};
+use super::inject::{self, Target, inject};
 use crate::readiness::{Readiness, Trust};
 
 /// How often the clock is asked. Timers stand still while a machine sleeps, the wall clock does not.
@@ -98,8 +99,12 @@ pub(crate) async fn follow(
     let mut changes = changes(&client, &rotation);
     let mut pause = FIRST_PAUSE;
     let mut last = None;
+    let mut owner = None;
     loop {
-        let wait = match round(&client, &rotation, &certificate, &mut last).await {
+        if owner.is_none() {
+            owner = inject::namespace(&client, &rotation.namespace).await;
+        }
+        let wait = match round(&client, &rotation, &certificate, &mut last, owner.as_ref()).await {
             Ok(()) => {
                 let ca = last.as_ref().map(|bundle: &Bundle| bundle.ca_certificate.clone());
                 ready.certified(Ok(Trust::Authority {
@@ -141,12 +146,13 @@ async fn round(
     rotation: &Rotation,
     certificate: &watch::Sender<Option<KeyPair>>,
     last: &mut Option<Bundle>,
+    owner: Option<&OwnerReference>,
 ) -> Result<(), RotateError> {
     let bundle = secure(client, rotation, now(), last.as_ref()).await?;
     *last = Some(bundle.clone());
     for target in &rotation.targets {
         let what = || format!("inject the caBundle into {}", target.name());
-        inject(client, target, &bundle.ca_certificate)
+        inject(client, target, &bundle.ca_certificate, owner)
             .await
             .map_err(RotateError::api(what()))?;
     }

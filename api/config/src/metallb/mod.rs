@@ -45,6 +45,9 @@ pub fn check(spec: &MetalLBSpec) -> Vec<Fault> {
         let field = "spec.frrk8sConfig.statusPollInterval";
         faults.push(Fault::new(Rule::K12, field, error.to_string()));
     }
+    if let Err(reason) = spec.gratuitous_arp_seconds() {
+        faults.push(Fault::new(Rule::K12, "spec.speakerGratuitousARPInterval", reason));
+    }
     faults
 }
 

@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 
-use metallb_api::{
-    MetalLBSpec,
-    metallb::{Tls, TlsVersion},
-};
+use metallb_api::{MetalLBSpec, metallb::Tls};
 
 use super::Fault;
 use crate::Rule;
 
-/// The cipher suites of TLS 1.2 that our components know.
-const CIPHER_SUITES: [&str; 6] = [
+/// The cipher suites that our components know: those of TLS 1.3, where nobody can choose, and those of TLS 1.2.
+const CIPHER_SUITES: [&str; 9] = [
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
@@ -75,7 +75,6 @@ fn numbers(spec: &MetalLBSpec, faults: &mut Vec<Fault>) {
     };
     within("spec.metrics.port", metrics, 1, 65_535);
     within("spec.memberlist.port", memberlist, 1, 65_535);
-    within("spec.gratuitousARPInterval", spec.gratuitous_arp_interval, 0, 86_400);
     within("spec.bgpDebounceTimeout", spec.bgp_debounce_timeout, 1, 600_000);
     let policies = spec.network_policies.iter().flat_map(|it| &it.api_server_ports);
     for (place, port) in policies.enumerate() {
@@ -99,12 +98,8 @@ fn numbers(spec: &MetalLBSpec, faults: &mut Vec<Fault>) {
     }
 }
 
-/// As the components say when they start.
+/// As the components say when they start. With TLS 1.3 the suites have no effect, which is no fault.
 fn check_tls(tls: &Tls, faults: &mut Vec<Fault>) {
-    if !tls.cipher_suites.is_empty() && tls.min_version != Some(TlsVersion::VersionTLS12) {
-        let reason = "cipher suites can be chosen only if minVersion is VersionTLS12";
-        faults.push(Fault::new(Rule::K4, "spec.tls.cipherSuites", reason));
-    }
     for (place, name) in tls.cipher_suites.iter().enumerate() {
         if !CIPHER_SUITES.contains(&name.as_str()) {
             let field = format!("spec.tls.cipherSuites[{place}]");

@@ -106,9 +106,9 @@ pub(super) const RULES: &[&Entry] = &[
     &metallb(
         Rule::K4,
         "has TLS settings that the components do not know",
+        "{tls: {cipherSuites: [TLS_NULL_WITH_NULL_NULL]}}",
         "{tls: {cipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}}",
-        "{tls: {minVersion: VersionTLS12, cipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}}",
-        "cipher suites can be chosen only if minVersion is VersionTLS12",
+        "unknown cipher suite \"TLS_NULL_WITH_NULL_NULL\"",
     ),
     &metallb(
         Rule::K5,
@@ -157,17 +157,17 @@ pub(super) const RULES: &[&Entry] = &[
         ..metallb(
             Rule::K11,
             "has a number that is out of its range",
-            "{gratuitousARPInterval: 86401}",
-            "{gratuitousARPInterval: 86400}",
-            "86401 must be in the range 0-86400",
+            "{bgpDebounceTimeout: 600001}",
+            "{bgpDebounceTimeout: 600000}",
+            "600001 must be in the range 1-600000",
         )
     },
     &metallb(
         Rule::K12,
-        "has a statusPollInterval that is no duration",
-        "{frrk8sConfig: {statusPollInterval: often}}",
-        "{frrk8sConfig: {statusPollInterval: 2m}}",
-        "invalid duration",
+        "has an interval that is no duration, or that its program does not take",
+        "{speakerGratuitousARPInterval: 500ms}",
+        "{speakerGratuitousARPInterval: 1m30s}",
+        "\"500ms\" is no whole number of seconds",
     ),
     &Entry {
         at: WARNED,

@@ -66,7 +66,7 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
 
-    /// IANA names of the cipher suites of TLS 1.2; all when unset.
+    /// IANA names of the cipher suites of TLS 1.2; all when unset. They have no effect with minVersion VersionTLS13.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cipher_suites: Vec<String>,
 

@@ -130,6 +130,11 @@ async fn owned_objects_follow_their_owner_and_namespaces_take_their_contents_alo
     gone(&maps, "child").await;
     assert!(maps.get_opt("other").await.unwrap().is_some());
     namespaces.delete("x", &DeleteParams::default()).await.unwrap();
+    // Who lives there may still end in order, as in Kubernetes.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert!(maps.get_opt("other").await.unwrap().is_some());
+    let (code, _) = refusal(maps.create(&PostParams::default(), &config_map("late")).await);
+    assert_eq!(code, 403);
     gone(&namespaces, "x").await;
     assert_eq!(maps.list(&ListParams::default()).await.unwrap().items.len(), 0);
     let (code, _) = refusal(maps.create(&PostParams::default(), &config_map("late")).await);
@@ -308,7 +313,7 @@ async fn gone<K>(api: &Api<K>, name: &str)
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    for _ in 0..200 {
+    for _ in 0..2000 {
         if api.get_opt(name).await.unwrap().is_none() {
             return;
         }

@@ -13,7 +13,7 @@ use k8s_openapi::{
 use metallb_api::names;
 
 use super::cleaner::SELECTOR;
-use crate::{context::Context, object::meta, openshift, pod::labels};
+use crate::{admission::not_being_deleted, context::Context, object::meta, openshift, pod::labels};
 
 /// Empty: the server fills it. On OpenShift the platform makes it, asked by an annotation of the Service.
 pub(super) fn secret(context: &Context<'_>) -> Option<Secret> {
@@ -64,6 +64,7 @@ pub(super) fn configuration(context: &Context<'_>) -> ValidatingWebhookConfigura
             ..WebhookClientConfig::default()
         },
         failure_policy: Some("Fail".to_owned()),
+        match_conditions: Some(vec![not_being_deleted()]),
         rules: Some(vec![RuleWithOperations {
             api_groups: list(&[names::FRR_K8S_GROUP]),
             api_versions: list(&["v1beta1"]),

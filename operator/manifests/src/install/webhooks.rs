@@ -16,11 +16,18 @@ use metallb_api::names;
 
 use super::OPERATOR_LABEL;
 use crate::{
+    admission::not_being_deleted,
     object::meta,
     pod::{component_labels, labels},
 };
 
 const WRITES: &[&str] = &["CREATE", "UPDATE"];
+
+/// How long a deletion is held up by a server that does not answer, in seconds.
+const DELETION_TIMEOUT: i32 = 3;
+
+/// Judges a BFD profile, and whether it may be deleted.
+const BFD_PROFILE_PATH: &str = "/validate-metallb-io-v1beta1-bfdprofile";
 
 /// One row of the table of webhooks.
 struct Webhook {
@@ -56,10 +63,10 @@ const WEBHOOKS: [Webhook; 7] = [
         "bgppeers",
     ),
     Webhook {
-        operations: &["CREATE", "DELETE"],
+        operations: &["CREATE"],
         ..webhook(
             "bfdprofilevalidationwebhook.metallb.io",
-            "/validate-metallb-io-v1beta1-bfdprofile",
+            BFD_PROFILE_PATH,
             "v1beta1",
             "bfdprofiles",
         )
@@ -102,8 +109,11 @@ pub(super) fn configuration(namespace: &str) -> ValidatingWebhookConfiguration {
     let labels = component_labels(names::WEBHOOK_SERVER);
     let webhooks = WEBHOOKS
         .iter()
-        .map(|row| row.validating(names::WEBHOOK_SERVICE, namespace))
-        .chain([deletions(namespace)])
+        .map(|row| ValidatingWebhook {
+            match_conditions: Some(vec![not_being_deleted()]),
+            ..row.validating(names::WEBHOOK_SERVICE, namespace)
+        })
+        .chain([profile_deletions(namespace), deletions(namespace)])
         .collect();
     ValidatingWebhookConfiguration {
         metadata: meta(names::WEBHOOK_CONFIGURATION, labels),
@@ -128,6 +138,31 @@ fn changed_spec() -> MatchCondition {
         name: "changed-spec".to_owned(),
         expression: expression.to_owned(),
     }
+}
+
+/// Never in the way when there is nobody to ask: a namespace could not be deleted with the server in it.
+fn of_deletions(webhook: ValidatingWebhook) -> ValidatingWebhook {
+    ValidatingWebhook {
+        failure_policy: Some("Ignore".to_owned()),
+        timeout_seconds: Some(DELETION_TIMEOUT),
+        ..webhook
+    }
+}
+
+/// Refuses the deletion of a profile that a peer uses.
+///
+/// Upstream: has one webhook for this and for new profiles, so that none can be deleted without its server.
+fn profile_deletions(namespace: &str) -> ValidatingWebhook {
+    let row = Webhook {
+        operations: &["DELETE"],
+        ..webhook(
+            "bfdprofiledeletionwebhook.metallb.io",
+            BFD_PROFILE_PATH,
+            "v1beta1",
+            "bfdprofiles",
+        )
+    };
+    of_deletions(row.validating(names::WEBHOOK_SERVICE, namespace))
 }
 
 /// Asks for warnings of what a deletion leaves behind. It refuses nothing, so nothing is refused in its absence.
@@ -157,12 +192,8 @@ fn deletions(namespace: &str) -> ValidatingWebhook {
         peers.resources = Some(vec!["bgppeers".to_owned()]);
         current.push(peers);
     }
-    ValidatingWebhook {
-        failure_policy: Some("Ignore".to_owned()),
-        timeout_seconds: Some(3),
-        rules: Some(current),
-        ..webhook
-    }
+    webhook.rules = Some(current);
+    of_deletions(webhook)
 }
 
 impl Webhook {

@@ -87,6 +87,10 @@ fn the_cleaner_serves_the_webhook_and_is_never_there_twice_on_a_node() {
     );
     assert!(webhooks["metadata"]["namespace"].is_null());
     assert_eq!(
+        webhooks["webhooks"][0]["matchConditions"][0]["name"],
+        "not-being-deleted"
+    );
+    assert_eq!(
         webhooks["webhooks"][0]["clientConfig"]["service"]["namespace"],
         "metallb-system"
     );

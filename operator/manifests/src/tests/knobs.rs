@@ -20,7 +20,10 @@ fn speaker_args(spec: Value) -> Vec<String> {
 #[rstest]
 #[case(json!({ "ignoreExcludeLB": true }), &["--ignore-exclude-lb"])]
 #[case(json!({ "bgpDebounceTimeout": 500 }), &["--bgp-debounce-timeout=500"])]
-#[case(json!({ "gratuitousARPInterval": 0 }), &["--gratuitous-arp-interval=0"])]
+#[case(json!({ "speakerGratuitousARPInterval": "90s" }), &["--gratuitous-arp-interval=90"])]
+#[case(json!({ "speakerGratuitousARPInterval": "1m30s" }), &["--gratuitous-arp-interval=90"])]
+#[case(json!({ "speakerGratuitousARPInterval": "2147483647s" }), &["--gratuitous-arp-interval=2147483647"])]
+#[case(json!({ "speakerGratuitousARPInterval": "0s" }), &[])]
 #[case(json!({ "memberlist": { "wan": true } }), &["--ml-wan-config"])]
 #[case(json!({ "tls": { "minVersion": "VersionTLS12", "curvePreferences": [29, 23] } }),
     &["--tls-curve-preferences=29,23", "--tls-min-version=VersionTLS12"])]

@@ -165,10 +165,10 @@ pub(crate) fn the_same_intent_makes_the_same_objects() {
         ),
         (
             r#"{"memberlist": {"enabled": false}, "excludeInterfaces": {"enabled": false}, "ignoreExcludeLB": true,
-        "bgpDebounceTimeout": 1000, "imagePullSecrets": [{"name": "pull"}], "imagePullPolicy": "Always",
+        "bgpDebounceTimeout": 1000, "speakerGratuitousARPInterval": "1m30s", "imagePullSecrets": [{"name": "pull"}], "imagePullPolicy": "Always",
         "tls": {"minVersion": "VersionTLS12", "cipherSuites": ["A", "B"], "curvePreferences": [29]}}"#,
             "speaker.memberlist.enabled=false,speaker.excludeInterfaces.enabled=false,speaker.ignoreExcludeLB=true,\
-     speaker.bgpDebounceTimeout=1000,imagePullSecrets[0].name=pull,controller.image.pullPolicy=Always,\
+     speaker.bgpDebounceTimeout=1000,speaker.gratuitousARPInterval=90,imagePullSecrets[0].name=pull,controller.image.pullPolicy=Always,\
      speaker.image.pullPolicy=Always,tls.minVersion=VersionTLS12,tls.cipherSuites=A\\,B,tls.curvePreferences=29",
         ),
         (

@@ -116,6 +116,11 @@ pub(crate) fn a_value_of_the_wrong_kind_is_refused_by_its_name() {
         ),
         ("speaker.bgpDebounceTimeout=0", "/speaker/bgpDebounceTimeout"),
         (r#"speaker.bgpDebounceTimeout="3s""#, "/speaker/bgpDebounceTimeout"),
+        ("speaker.gratuitousARPInterval=-1", "/speaker/gratuitousARPInterval"),
+        (
+            r#"speaker.gratuitousARPInterval="90s""#,
+            "/speaker/gratuitousARPInterval",
+        ),
         (r#"controller.webhookMode="sometimes""#, "/controller/webhookMode"),
         (r#"tls.minVersion="TLS13""#, "/tls/minVersion"),
         ("prometheus.metricsPort=65536", "/prometheus/metricsPort"),

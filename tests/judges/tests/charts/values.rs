@@ -19,7 +19,7 @@ pub(crate) fn rendered(values: &str) -> Objects {
 pub(crate) fn flags_come_in_upstreams_order() {
     let objects = rendered(
         "loadBalancerClass=example.com/lb,speaker.wanConfig=true,speaker.ignoreExcludeLB=true,\
-         speaker.bgpDebounceTimeout=1000,frrk8s.external=true,frrk8s.namespace=frr,frrk8s.secretPassthrough=true,\
+         speaker.bgpDebounceTimeout=1000,speaker.gratuitousARPInterval=90,frrk8s.external=true,frrk8s.namespace=frr,frrk8s.secretPassthrough=true,\
          tls.cipherSuites=A\\,B,tls.curvePreferences=29,tls.minVersion=VersionTLS12,\
          tls.speakerMetricsTLSSecret=s,tls.controllerMetricsTLSSecret=c,prometheus.metricsPort=7472,\
          speaker.logLevel=debug,speaker.livenessProbe.port=1,speaker.readinessProbe.port=1",
@@ -34,6 +34,7 @@ pub(crate) fn flags_come_in_upstreams_order() {
             "--ml-wan-config",
             "--ignore-exclude-lb",
             "--bgp-debounce-timeout=1000",
+            "--gratuitous-arp-interval=90",
             "--frrk8s-namespace=frr",
             "--frrk8s-secret-passthrough",
             "--tls-cipher-suites=A,B",

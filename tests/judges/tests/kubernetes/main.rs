@@ -10,6 +10,7 @@ mod kubectl;
 mod limits;
 mod managers;
 mod migration;
+mod namespace;
 mod olm;
 mod rules;
 mod scrape;
@@ -88,6 +89,18 @@ fn main() -> ExitCode {
             on: ClusterKind::NODES,
             skip: kubectl::obstacle,
             body: deletion::of_everything,
+        },
+        Test {
+            name: "a_namespace_ends_though_nobody_serves_its_webhooks",
+            on: ClusterKind::CONTROL_PLANES,
+            skip: || None,
+            body: namespace::without_a_server,
+        },
+        Test {
+            name: "no_webhook_outlives_the_namespace_of_its_server",
+            on: ClusterKind::NEWEST,
+            skip: || None,
+            body: metallb_tests::namespace::with_everything,
         },
         Test {
             name: "metrics_are_given_to_those_who_may_read_them",

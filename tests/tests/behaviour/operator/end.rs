@@ -26,14 +26,14 @@ async fn end_pod(cluster: &Cluster, name: &str) {
     cluster.ours::<Pod>().delete(name, &now).await.unwrap();
 }
 
-/// The kind of frr-k8s, and two objects of it.
-async fn frr_k8s(cluster: &Cluster) -> Api<DynamicObject> {
+/// The kind of frr-k8s, and two objects of it in a namespace.
+async fn frr_k8s(cluster: &Cluster, namespace: &str) -> Api<DynamicObject> {
     let group = "frrk8s.metallb.io";
     cluster
         .serve(group, "v1beta1", "FRRConfiguration", "frrconfigurations", "Namespaced")
         .await;
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1beta1", "FRRConfiguration"));
-    let api = Api::namespaced_with(cluster.client.clone(), "elsewhere", &kind);
+    let api = Api::namespaced_with(cluster.client.clone(), namespace, &kind);
     for (name, node) in [("metallb-node-a", "node-a"), ("metallb-of-a-user", "node-a")] {
         let object = json!({ "apiVersion": "frrk8s.metallb.io/v1beta1", "kind": "FRRConfiguration", "metadata": { "name": name },
             "spec": { "nodeSelector": { "matchLabels": { "kubernetes.io/hostname": node } } } });
@@ -51,8 +51,9 @@ async fn a_deletion_ends_the_speakers_then_the_controller_then_the_rest() {
     // OP-43
     let cluster = Cluster::start().await;
     let operator = cluster.operator();
-    let configurations = frr_k8s(&cluster).await;
-    cluster.create(json!({})).await;
+    let configurations = frr_k8s(&cluster, "elsewhere").await;
+    let external = json!({ "bgpBackend": "frr-k8s-external", "frrk8sConfig": { "namespace": "elsewhere" } });
+    cluster.create(external).await;
     cluster.available().await;
     pod(&cluster, "speaker-1", "speaker", json!([])).await;
     pod(&cluster, "controller-1", "controller", json!([])).await;
@@ -74,15 +75,15 @@ async fn a_deletion_ends_the_speakers_then_the_controller_then_the_rest() {
         "the controller did not wait"
     );
     assert!(resources.get_opt("metallb").await.unwrap().is_some());
-    assert!(
-        configurations.get_opt("metallb-node-a").await.unwrap().is_none(),
-        "frr-k8s still announces"
-    );
     end_pod(&cluster, "speaker-1").await;
     wait_for("the controller to go", || async {
         deployments.get_opt("controller").await.unwrap().is_none()
     })
     .await;
+    assert!(
+        configurations.get_opt("metallb-node-a").await.unwrap().is_none(),
+        "frr-k8s still announces"
+    );
     assert!(
         maps.get_opt("metallb-excludel2").await.unwrap().is_some(),
         "the rest did not wait"
@@ -273,7 +274,7 @@ async fn what_a_pass_writes_while_a_deletion_orphans_is_left_alone_too() {
 async fn a_switch_of_back_ends_leaves_nothing_of_the_old_one() {
     // OP-24 OP-45
     let cluster = Cluster::start().await;
-    let configurations = frr_k8s(&cluster).await;
+    let configurations = frr_k8s(&cluster, NAMESPACE).await;
     let operator = cluster.operator();
     pod(
         &cluster,

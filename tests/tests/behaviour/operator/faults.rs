@@ -151,7 +151,7 @@ async fn a_failure_of_the_server_that_lasts_is_told() {
     cluster.end().await;
 }
 
-async fn freeze(cluster: &Cluster, status: serde_json::Value) {
+pub(super) async fn freeze(cluster: &Cluster, status: serde_json::Value) {
     let sets = cluster.ours::<DaemonSet>();
     let frozen = json!({ "metadata": { "annotations": { "frozen": "" } } });
     sets.patch("speaker", &PatchParams::default(), &Patch::Merge(frozen))

@@ -4,12 +4,18 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::DeleteParams;
+use kube::Api;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
+use kube::core::GroupVersionKind;
 use serde_json::json;
 
+use super::faults::freeze;
 use super::{Cluster, Operator, environment, wait_for};
 
 const LEASE: &str = "metallb.io.metallboperator";
+
+/// The OperatorCondition of this operator.
+const CONDITION: &str = "metallb-operator.v1";
 
 impl Cluster {
     async fn leader(&self) -> String {
@@ -119,16 +125,63 @@ async fn the_tls_settings_of_the_webhook_server_are_kept() {
     cluster.end().await;
 }
 
+/// The condition of the operator, as the Lifecycle Manager makes it: with nothing in it.
+async fn operator_condition(cluster: &Cluster) -> Api<DynamicObject> {
+    let (group, kind) = ("operators.coreos.com", "OperatorCondition");
+    cluster
+        .serve(group, "v2", kind, "operatorconditions", "Namespaced")
+        .await;
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v2", kind));
+    let api = cluster.of(&kind);
+    let empty = DynamicObject::new(CONDITION, &kind);
+    wait_for("the kind to be served", || async {
+        api.create(&PostParams::default(), &empty).await.is_ok()
+    })
+    .await;
+    api
+}
+
+/// Waits until the Lifecycle Manager is told so, and why.
+async fn upgradeable(conditions: &Api<DynamicObject>, status: &str, reason: &str, part: &str) {
+    wait_for(&format!("Upgradeable to be {status}"), || async {
+        let found = conditions.get(CONDITION).await.unwrap();
+        let told = &found.data["spec"]["conditions"];
+        let said = told[0]["message"].as_str().unwrap_or_default();
+        let right = told[0]["type"] == "Upgradeable" && told[0]["status"] == status && told[0]["reason"] == reason;
+        told.as_array().is_some_and(|all| all.len() == 1) && right && said.contains(part)
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lifecycle_manager_is_told_when_an_upgrade_is_welcome() {
     let cluster = Cluster::start().await;
-    let condition = Some("metallb-operator.v1".to_owned());
-    let operator = cluster.operator_with("operator-1", false, environment(&[]), condition);
+    let conditions = operator_condition(&cluster).await;
+    let operator = cluster.operator_with("operator-1", false, environment(&[]), Some(CONDITION.to_owned()));
     cluster.create(json!({})).await;
-    let path = "/operatorconditions/metallb-operator.v1";
-    // The kind is not there, and that keeps nothing from working.
-    wait_for("the condition", || async {
-        operator.between.calls().iter().any(|call| call.path.ends_with(path))
+    upgradeable(&conditions, "True", "Upgradeable", "").await;
+    freeze(&cluster, json!({ "numberReady": 1 })).await;
+    upgradeable(&conditions, "False", "Progressing", "1 of 2 pods are ready").await;
+    freeze(&cluster, json!({ "numberReady": 2 })).await;
+    upgradeable(&conditions, "True", "Upgradeable", "").await;
+    // What is wrong for good may be what the next version mends.
+    cluster.change(json!({ "bgpBackend": "foo" })).await;
+    cluster.degraded("InvalidSpec", "foo").await;
+    upgradeable(&conditions, "True", "Upgradeable", "").await;
+    operator.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lifecycle_manager_that_is_gone_keeps_nothing_from_working() {
+    let cluster = Cluster::start().await;
+    let operator = cluster.operator_with("operator-1", false, environment(&[]), Some(CONDITION.to_owned()));
+    cluster.create(json!({})).await;
+    wait_for("the operator to try", || async {
+        let calls = operator.between.calls();
+        calls
+            .iter()
+            .any(|call| call.method == "PATCH" && call.path.ends_with(CONDITION))
     })
     .await;
     cluster.available().await;

@@ -151,14 +151,20 @@ async fn a_missing_secret_is_an_error_and_is_not_created() {
 async fn a_round_publishes_and_injects_and_a_second_one_writes_nothing() {
     let fake = Fake::new(empty_secret());
     let (sender, receiver) = watch::channel(None);
-    round(&fake.client(), &rotation(), &sender, &mut None).await.unwrap();
+    round(&fake.client(), &rotation(), &sender, &mut None, None)
+        .await
+        .unwrap();
     assert!(receiver.borrow().is_some());
     assert!(fake.0.lock().unwrap().configuration["webhooks"][0]["clientConfig"]["caBundle"].is_string());
-    round(&fake.client(), &rotation(), &sender, &mut None).await.unwrap();
+    round(&fake.client(), &rotation(), &sender, &mut None, None)
+        .await
+        .unwrap();
     assert_eq!(fake.writes(), 2);
     // Somebody takes it away.
     fake.0.lock().unwrap().configuration["webhooks"][0]["clientConfig"] = json!({});
-    round(&fake.client(), &rotation(), &sender, &mut None).await.unwrap();
+    round(&fake.client(), &rotation(), &sender, &mut None, None)
+        .await
+        .unwrap();
     assert_eq!(fake.writes(), 3);
 }
 
