@@ -107,7 +107,7 @@ pub(crate) fn an_unknown_value_is_refused_with_those_that_exist() {
 
 // OP-67
 pub(crate) fn a_value_of_the_wrong_kind_is_refused_by_its_name() {
-    let cases: [(&str, &str); 17] = [
+    let cases: [(&str, &str); 19] = [
         (r#"speaker.logLevel="trace""#, "/speaker/logLevel"),
         (r#"controller.image.pullPolicy="Often""#, "/controller/image/pullPolicy"),
         (
