@@ -21,7 +21,12 @@ fn main() -> ExitCode {
 fn demo(args: &[&str], started: impl FnOnce(&Path)) -> String {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("metallb-lab");
-    fs::copy(env!("CARGO_BIN_EXE_metallb-lab"), &program).unwrap();
+    // Not by this process: while it writes, another test may start a child, which then keeps the file open for writing.
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_metallb-lab"))
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     let mut child = Command::new(&program)
         .args(["demo", "--router", "builtin"])
         .args(args)
