@@ -14,31 +14,31 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::Peer;
-use super::guests::household;
+use super::connections::client_network;
 
-/// Up to here a body needs no room of its own: the number of connections limits what they take together.
+/// Bodies up to this size are not counted: the limit on connections bounds what they take together.
 const SMALL: usize = 32 * 1024;
 /// For all of a body. In a cluster the largest takes a second; the API server waits 10 s for the whole answer.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Who sent what nobody is known to have sent.
-const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-/// For room.
+/// The client of a request that does not say.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// How long a body waits for memory.
 const QUEUE: Duration = Duration::from_secs(5);
 
-/// Reads bodies up to a limit, in a time, in a room that is shared; clones share the room.
+/// Reads bodies within limits of size, time and memory; clones share the memory budget.
 ///
-/// The room holds two of the largest bodies, and nobody has more than half of it: a single peer, however greedy, keeps
-/// nobody else waiting. The room is taken before a large body is read, so that no two half-read ones wait for each other.
+/// The budget is two of the largest bodies, and one client gets half of it at most, so that it cannot keep others waiting.
+/// Memory is reserved before a large body is read, so that no two half-read ones wait for each other.
 #[derive(Clone, Debug)]
 pub struct Bodies {
     limit: usize,
     pub(super) patience: Duration,
     pub(super) queue: Duration,
-    room: Arc<Room>,
+    budget: Arc<Budget>,
 }
 
 #[derive(Debug, Default)]
-struct Room {
+struct Budget {
     held: Mutex<HashMap<IpAddr, usize>>,
     freed: Notify,
 }
@@ -54,7 +54,7 @@ pub enum Refused {
     Late,
     /// 503.
     #[error("too many large requests at the same time")]
-    NoRoom,
+    Overloaded,
     /// 400.
     #[error("the body broke off")]
     Broken,
@@ -67,18 +67,18 @@ impl IntoResponse for Refused {
         match self {
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, text).into_response(),
             Self::Late => (StatusCode::REQUEST_TIMEOUT, [close], text).into_response(),
-            Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response(),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response(),
             Self::Broken => (StatusCode::BAD_REQUEST, text).into_response(),
         }
     }
 }
 
-/// A body; its room is free again when dropped.
+/// A body; its memory is given back when dropped.
 #[derive(Debug)]
 pub struct Received {
     /// All of it.
     pub bytes: Bytes,
-    _share: Option<Share>,
+    _reservation: Option<Reservation>,
 }
 
 impl Bodies {
@@ -89,7 +89,7 @@ impl Bodies {
             limit,
             patience: PATIENCE,
             queue: QUEUE,
-            room: Arc::default(),
+            budget: Arc::default(),
         }
     }
 
@@ -103,14 +103,17 @@ impl Bodies {
             return Err(Refused::TooLarge(self.limit));
         }
         let size = told.exact().and_then(|size| size.try_into().ok()).unwrap_or(self.limit);
-        let share = if size > SMALL {
-            let peer = request.extensions().get().map_or(NOBODY, |Peer(peer)| *peer);
-            Some(self.share(household(peer), size).await?)
+        let reservation = if size > SMALL {
+            let peer = request.extensions().get().map_or(UNKNOWN, |Peer(peer)| *peer);
+            Some(self.reserve(client_network(peer), size).await?)
         } else {
             None
         };
         match timeout(self.patience, to_bytes(request.into_body(), self.limit)).await {
-            Ok(Ok(bytes)) => Ok(Received { bytes, _share: share }),
+            Ok(Ok(bytes)) => Ok(Received {
+                bytes,
+                _reservation: reservation,
+            }),
             Ok(Err(error)) => Err(match error.into_inner().is::<LengthLimitError>() {
                 true => Refused::TooLarge(self.limit),
                 false => Refused::Broken,
@@ -119,27 +122,27 @@ impl Bodies {
         }
     }
 
-    async fn share(&self, peer: IpAddr, size: usize) -> Result<Share, Refused> {
+    async fn reserve(&self, peer: IpAddr, size: usize) -> Result<Reservation, Refused> {
         let free = async {
             loop {
-                let freed = self.room.freed.notified();
-                if let Some(share) = self.room.take(peer, size, self.limit) {
-                    return share;
+                let freed = self.budget.freed.notified();
+                if let Some(reservation) = self.budget.take(peer, size, self.limit) {
+                    return reservation;
                 }
                 freed.await;
             }
         };
-        timeout(self.queue, free).await.map_err(|_| Refused::NoRoom)
+        timeout(self.queue, free).await.map_err(|_| Refused::Overloaded)
     }
 }
 
-impl Room {
+impl Budget {
     fn held(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Half of the room, `half`, for each peer at most.
-    fn take(self: &Arc<Self>, peer: IpAddr, size: usize, half: usize) -> Option<Share> {
+    /// Reserves memory; one client gets `half` of the budget at most.
+    fn take(self: &Arc<Self>, peer: IpAddr, size: usize, half: usize) -> Option<Reservation> {
         let mut held = self.held();
         let own = held.get(&peer).copied().unwrap_or_default();
         let all: usize = held.values().sum();
@@ -147,21 +150,21 @@ impl Room {
             return None;
         }
         held.insert(peer, own + size);
-        let room = self.clone();
-        Some(Share { room, peer, size })
+        let budget = self.clone();
+        Some(Reservation { budget, peer, size })
     }
 }
 
 #[derive(Debug)]
-struct Share {
-    room: Arc<Room>,
+struct Reservation {
+    budget: Arc<Budget>,
     peer: IpAddr,
     size: usize,
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut held = self.room.held();
+        let mut held = self.budget.held();
         if let Some(own) = held.get_mut(&self.peer) {
             *own -= self.size.min(*own);
             if *own == 0 {
@@ -169,7 +172,7 @@ impl Drop for Share {
             }
         }
         drop(held);
-        self.room.freed.notify_waiters();
+        self.budget.freed.notify_waiters();
     }
 }
 
@@ -225,12 +228,12 @@ mod tests {
                 .await
                 .map(drop)
         };
-        assert_eq!(more().await, Err(Refused::NoRoom));
+        assert_eq!(more().await, Err(Refused::Overloaded));
         let other = bodies.read(request("10.0.0.2", vec![0; MIB].into())).await.unwrap();
         let third = bodies.read(request("10.0.0.3", vec![0; MIB].into())).await;
-        assert_eq!(third.unwrap_err(), Refused::NoRoom);
+        assert_eq!(third.unwrap_err(), Refused::Overloaded);
         let small = bodies.read(request("10.0.0.1", vec![0; SMALL].into())).await;
-        assert!(small.is_ok(), "small ones need no room");
+        assert!(small.is_ok(), "small ones are not counted");
         drop((first, other));
         assert_eq!(more().await, Ok(()));
     }

@@ -1,16 +1,16 @@
-//! Serves HTTP to whoever comes, with or without TLS, so that nobody can keep the others out.
+//! Serves HTTP, with or without TLS, so that no client can keep others from being served.
 //!
 //! ```text
-//! accept ──► Guests (who is here, who must go) ──► TLS handshake ──► Paced (bytes) ──► hyper ──► routes
-//!                       │ evicted                      │ 5 s            │ head: 408       │ Pulse: idle, head, busy
-//!                       └───────────────────────► the connection's task ends ◄───────────┘ deadline of the phase
+//! accept ──► Connections (limit) ──► TLS handshake ──► HeadTimeout (bytes) ──► hyper ──► routes
+//!                 │ closed for another    │ 5 s              │ head: 408        │ Activity: idle, head, busy
+//!                 └──────────────► the connection's task ends ◄─────────────────┘ deadline of the phase
 //! ```
 //!
-//! Nobody waits for a place: if there is none, the greediest peer loses its oldest connection.
+//! A new connection never waits: above the limit, the client with most connections loses its oldest.
 
+mod activity;
 mod bodies;
-mod guests;
-mod pulse;
+mod connections;
 
 use std::convert::Infallible;
 use std::io;
@@ -39,8 +39,8 @@ use tracing::{debug, warn};
 
 pub use bodies::{Bodies, Received, Refused};
 
-use guests::{Hall, Place};
-use pulse::{Paced, Phase, Pulse};
+use activity::{Activity, HeadTimeout, Phase};
+use connections::{Registry, Slot};
 
 /// What a request's head may take in memory; hyper's own limit is six times as much.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -122,8 +122,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let grace = settings.limits.grace;
-    let house = Arc::new(House {
-        hall: Hall::new(settings.limits.connections),
+    let shared = Arc::new(Shared {
+        registry: Registry::new(settings.limits.connections),
         settings,
         routes,
         stop,
@@ -132,7 +132,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => drop(connections.spawn(house.clone().receive(stream, peer.ip()))),
+                Ok((stream, peer)) => drop(connections.spawn(shared.clone().receive(stream, peer.ip()))),
                 // Mostly a client that is gone already; else there are too many sockets, some of which will close.
                 Err(error) => {
                     debug!(%error, "cannot accept a connection");
@@ -140,7 +140,7 @@ pub async fn serve(
                 }
             },
             Some(_) = connections.join_next() => {}
-            () = house.stop.cancelled() => break,
+            () = shared.stop.cancelled() => break,
         }
     }
     drop(listener);
@@ -151,55 +151,55 @@ pub async fn serve(
     Ok(())
 }
 
-/// What all connections share.
-struct House {
-    hall: Hall,
+/// What all connections reserve.
+struct Shared {
+    registry: Registry,
     settings: Settings,
     routes: Router,
     stop: CancellationToken,
 }
 
-impl House {
+impl Shared {
     async fn receive(self: Arc<Self>, stream: TcpStream, peer: IpAddr) {
-        let pulse = Pulse::default();
-        let place = self.hall.take(peer, pulse.clone());
+        let activity = Activity::default();
+        let slot = self.registry.take(peer, activity.clone());
         // Nagle's algorithm holds back the end of an answer until the client acknowledges the rest.
         drop(stream.set_nodelay(true));
         let Some(tls) = &self.settings.tls else {
-            return self.converse(stream, peer, pulse, place).await;
+            return self.serve_connection(stream, peer, activity, slot).await;
         };
-        let shaken = TlsAcceptor::from(tls.borrow().clone()).accept(stream);
-        let shaken = tokio::select! {
-            shaken = timeout(self.settings.limits.handshake, shaken) => shaken,
-            () = place.lost() => return,
+        let handshake = TlsAcceptor::from(tls.borrow().clone()).accept(stream);
+        let handshake = tokio::select! {
+            handshake = timeout(self.settings.limits.handshake, handshake) => handshake,
+            () = slot.lost() => return,
             () = self.stop.cancelled() => return,
         };
-        match shaken {
-            Ok(Ok(stream)) => self.converse(stream, peer, pulse, place).await,
+        match handshake {
+            Ok(Ok(stream)) => self.serve_connection(stream, peer, activity, slot).await,
             Ok(Err(error)) => debug!(%peer, %error, "no TLS handshake"),
             Err(_) => debug!(%peer, "no TLS handshake in time"),
         }
     }
 
-    async fn converse<S>(&self, stream: S, peer: IpAddr, pulse: Pulse, place: Place<'_>)
+    async fn serve_connection<S>(&self, stream: S, peer: IpAddr, activity: Activity, slot: Slot<'_>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Limits { head, grace, .. } = self.settings.limits;
         let builder = builder(self.settings.http2);
-        let io = TokioIo::new(Paced::new(stream, pulse.clone(), head));
-        let service = TowerToHyperService::new(answering(self.routes.clone(), peer, pulse.clone()));
+        let io = TokioIo::new(HeadTimeout::new(stream, activity.clone(), head));
+        let service = TowerToHyperService::new(answering(self.routes.clone(), peer, activity.clone()));
         let mut connection = pin!(builder.serve_connection(io, service));
-        let mut beats = pulse.watch();
+        let mut changes = activity.watch();
         let mut ending = None;
         loop {
-            let (phase, since) = *beats.borrow_and_update();
+            let (phase, since) = *changes.borrow_and_update();
             let deadline = ending.unwrap_or_else(|| since + self.settings.limits.of(phase));
             let end = tokio::select! {
                 // An error of the connection is the client's.
                 _ = connection.as_mut() => return,
-                () = place.lost() => return debug!(%peer, "closed for others to come in"),
-                Ok(()) = beats.changed() => continue,
+                () = slot.lost() => return debug!(%peer, "closed to stay within the limit of connections"),
+                Ok(()) = changes.changed() => continue,
                 () = sleep_until(deadline) => ending.is_some(),
                 () = self.stop.cancelled(), if ending.is_none() => false,
             };
@@ -228,11 +228,11 @@ fn builder(http2: bool) -> Builder<TokioExecutor> {
     if http2 { builder } else { builder.http1_only() }
 }
 
-/// The routes, with the peer in each request and the pulse told when one begins and ends.
+/// The routes, with the peer in each request and the activity told when one begins and ends.
 fn answering(
     routes: Router,
     peer: IpAddr,
-    pulse: Pulse,
+    activity: Activity,
 ) -> impl tower::Service<
     http::Request<Incoming>,
     Response = http::Response<Body>,
@@ -240,7 +240,7 @@ fn answering(
     Future = impl Future<Output = Result<http::Response<Body>, Infallible>> + Send,
 > + Clone {
     tower::service_fn(move |request: http::Request<Incoming>| {
-        let busy = pulse.begin();
+        let busy = activity.begin();
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         let answer = routes.clone().oneshot(request);

@@ -215,7 +215,7 @@ async fn large_and_slow_bodies_are_refused_while_others_are_served() {
     let mut status = [0; 12];
     timeout(SOON, large.read_exact(&mut status)).await.unwrap().unwrap();
     assert_eq!(&status, b"HTTP/1.1 413", "refused before it is read");
-    // One that is slow holds all that its peer may have of the room: the next of this peer gets none.
+    // One that is slow holds all that its peer may have of the budget: the next of this peer gets none.
     let mut slow = server.say(BAD, &head(MIB)).await;
     sleep(Duration::from_millis(100)).await;
     let mut next = server.say(BAD, &head(MIB)).await;

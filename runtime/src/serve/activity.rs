@@ -26,15 +26,15 @@ pub(super) enum Phase {
 
 /// The phase and when it began; clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Pulse(Arc<watch::Sender<(Phase, Instant)>>);
+pub(super) struct Activity(Arc<watch::Sender<(Phase, Instant)>>);
 
-impl Default for Pulse {
+impl Default for Activity {
     fn default() -> Self {
         Self(Arc::new(watch::Sender::new((Phase::Idle, Instant::now()))))
     }
 }
 
-impl Pulse {
+impl Activity {
     pub(super) fn watch(&self) -> watch::Receiver<(Phase, Instant)> {
         self.0.subscribe()
     }
@@ -45,15 +45,15 @@ impl Pulse {
     }
 
     /// A request begins, until what is returned is dropped.
-    pub(super) fn begin(&self) -> Busy {
-        self.beat(|phase| match phase {
+    pub(super) fn begin(&self) -> InFlight {
+        self.update(|phase| match phase {
             Phase::Busy(count) => Phase::Busy(count + 1),
             Phase::Idle | Phase::Head => Phase::Busy(1),
         });
-        Busy(self.clone())
+        InFlight(self.clone())
     }
 
-    fn beat(&self, next: impl FnOnce(Phase) -> Phase) {
+    fn update(&self, next: impl FnOnce(Phase) -> Phase) {
         self.0.send_modify(|(phase, since)| {
             *phase = next(*phase);
             *since = Instant::now();
@@ -62,9 +62,9 @@ impl Pulse {
 }
 
 /// A request that is being answered.
-pub(super) struct Busy(Pulse);
+pub(super) struct InFlight(Activity);
 
-impl Busy {
+impl InFlight {
     /// Lasts until the client has taken `body`, or has gone.
     pub(super) fn until_sent(self, body: Body) -> Body {
         Body::new(Sent {
@@ -74,9 +74,9 @@ impl Busy {
     }
 }
 
-impl Drop for Busy {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.beat(|phase| match phase {
+        self.0.update(|phase| match phase {
             Phase::Busy(count) if count > 1 => Phase::Busy(count - 1),
             _ => Phase::Idle,
         });
@@ -85,7 +85,7 @@ impl Drop for Busy {
 
 struct Sent {
     body: UnsyncBoxBody<Bytes, axum::Error>,
-    _busy: Busy,
+    _busy: InFlight,
 }
 
 impl HttpBody for Sent {
@@ -113,10 +113,10 @@ const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\nconte
 /// How every connection of HTTP/2 begins. Its pings are no heads, so the idle time alone ends such a connection.
 const HTTP2: &[u8] = b"PRI * HTTP/2";
 
-/// A stream that tells the pulse when a head begins, and ends one that takes too long.
-pub(super) struct Paced<S> {
+/// A stream that tells the activity when a head begins, and ends one that takes too long.
+pub(super) struct HeadTimeout<S> {
     stream: S,
-    pulse: Pulse,
+    activity: Activity,
     head: Duration,
     /// Runs while a head is awaited.
     timer: Option<Pin<Box<Sleep>>>,
@@ -124,11 +124,11 @@ pub(super) struct Paced<S> {
     http2: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
-    pub(super) fn new(stream: S, pulse: Pulse, head: Duration) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> HeadTimeout<S> {
+    pub(super) fn new(stream: S, activity: Activity, head: Duration) -> Self {
         Self {
             stream,
-            pulse,
+            activity,
             head,
             timer: None,
             begun: false,
@@ -144,14 +144,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             self.begun = true;
             self.http2 = bytes.starts_with(&HTTP2[..bytes.len().min(HTTP2.len())]) && bytes.len() > 1;
         }
-        if !self.http2 && self.pulse.0.borrow().0 == Phase::Idle {
-            self.pulse.beat(|_| Phase::Head);
+        if !self.http2 && self.activity.0.borrow().0 == Phase::Idle {
+            self.activity.update(|_| Phase::Head);
         }
     }
 
     /// Ends with an error when the head is late, and never if there is none.
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        if self.pulse.0.borrow().0 != Phase::Head {
+        if self.activity.0.borrow().0 != Phase::Head {
             self.timer = None;
             return Poll::Pending;
         }
@@ -164,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeadTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -180,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
