@@ -297,6 +297,11 @@ where
         let text = explain(error);
         if self.optional && self.is_out_of_reach(error) {
             debug!(event = "kindUnavailable", %kind, error = text);
+            if !self.ready {
+                // An empty list, for those who wait for the store.
+                self.writer.apply_watcher_event(&Event::Init);
+                self.writer.apply_watcher_event(&Event::InitDone);
+            }
             self.tell_ready();
             return Verdict::Absent;
         }

@@ -150,6 +150,8 @@ async fn an_optional_kind_counts_as_empty_once_it_has_been_denied_for_a_while() 
     let mut watched = watch_optional(Api::<ConfigMap>::namespaced(client, "ns"), Config::default(), stop);
     assert!(matches!(watched.changes.recv().await, Some(Change::Ready)));
     assert!(begin.elapsed() >= DENIED, "{:?}", begin.elapsed());
+    // Whoever goes by the store alone is not kept waiting either.
+    assert!(timeout(DENIED, watched.store.wait_until_ready()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,13 +56,10 @@ async fn a_missing_right_is_told_with_verb_and_resource_and_its_return_is_notice
 async fn kinds_that_may_not_be_watched_do_not_keep_it_from_starting() {
     // OP-42
     let cluster = Cluster::start().await;
-    let operator = cluster.operator();
-    operator.between.refuse(|call: &Call| {
-        let refused = call.method == "GET" && call.path.ends_with("/networkpolicies");
-        refused.then_some((
-            403,
-            "networkpolicies is forbidden: User \"x\" cannot list resource \"networkpolicies\"",
-        ))
+    let operator = cluster.operator_before(|call: &Call| {
+        let kept = ["/networkpolicies", "/api/v1/namespaces"];
+        let refused = call.method == "GET" && kept.iter().any(|end| call.path.ends_with(end));
+        refused.then_some((403, "is forbidden: User \"x\" cannot list resource"))
     });
     cluster.create(json!({})).await;
     cluster.available().await;
