@@ -4,6 +4,7 @@
 //! two together. Nothing is written when nothing differs. Objects that others delete or edit are repaired; those of an
 //! earlier Pod of this node, which the garbage collector is about to delete, are replaced.
 
+mod index;
 mod kind;
 
 use std::collections::HashMap;
@@ -12,17 +13,17 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use metallb_api::names::{self, field_manager};
 use metallb_runtime::cause::explain;
 use metallb_runtime::work::{Backoff, Outcome, Queue};
 use metallb_runtime::{CancellationToken, apply, watch};
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch as watch_channel};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use index::{Index, Seen};
 pub(crate) use kind::StatusKind;
 
 use crate::engine::{ServiceKey, StatusContent};
@@ -107,7 +108,8 @@ pub(crate) async fn write<K: StatusKind>(client: Client, owner: Owner, desired: 
         api,
         owner,
         desired,
-        store: watched.store.clone(),
+        index: Mutex::default(),
+        listed: watch_channel::channel(false).0,
         made: Mutex::default(),
     };
     let work = futures::future::join_all((0..WRITERS).map(|_| writer.work()));
@@ -130,7 +132,9 @@ struct Writer<K: StatusKind> {
     api: Api<K>,
     owner: Owner,
     desired: Desired,
-    store: Store<K>,
+    index: Mutex<Index<K::Status>>,
+    /// Whether the index holds all objects of the first list.
+    listed: watch_channel::Sender<bool>,
     made: Mutex<HashMap<ServiceKey, Made<K::Status>>>,
 }
 
@@ -152,7 +156,7 @@ struct Found<S> {
 impl<K: StatusKind> Writer<K> {
     async fn work(&self) {
         // A write before the first list would make a second object.
-        if self.store.wait_until_ready().await.is_err() {
+        if self.listed.subscribe().wait_for(|listed| *listed).await.is_err() {
             return;
         }
         loop {
@@ -169,20 +173,44 @@ impl<K: StatusKind> Writer<K> {
     }
 
     fn seen(&self, change: &watch::Change<K>) {
-        let Some(key) = change.object().and_then(|object| service_of(object.meta())) else {
-            return;
+        let concerned = match change {
+            watch::Change::Applied(object) => {
+                let service = service_of(object.meta());
+                let seen = Seen {
+                    says: object.current().cloned(),
+                    ours: object
+                        .owner_references()
+                        .iter()
+                        .any(|owner| owner.uid == self.owner.pod.uid),
+                };
+                let before = self.index().put(&object.name_any(), service.clone(), seen);
+                [service, before]
+            }
+            watch::Change::Deleted(object) => {
+                let before = self.index().remove(&object.name_any());
+                if let Some(service) = &before {
+                    let mut made = self.made();
+                    if made.get(service).is_some_and(|made| made.name == object.name_any()) {
+                        made.remove(service);
+                    }
+                }
+                [service_of(object.meta()), before]
+            }
+            watch::Change::Ready => {
+                self.listed.send_replace(true);
+                return;
+            }
         };
-        if let watch::Change::Deleted(object) = change {
-            self.made().retain(|_, made| made.name != object.name_any());
+        for service in concerned.into_iter().flatten() {
+            self.desired.shared.queue.add(service);
         }
-        self.desired.shared.queue.add(key);
     }
 
     /// Looks again at what was spared before the first decisions.
     fn review(&self) {
         let made: Vec<ServiceKey> = self.made().keys().cloned().collect();
-        let listed = self.store.state();
-        for key in listed.iter().filter_map(|object| service_of(object.meta())).chain(made) {
+        let listed: Vec<ServiceKey> = self.index().services().cloned().collect();
+        for key in listed.into_iter().chain(made) {
             self.desired.shared.queue.add(key);
         }
     }
@@ -229,24 +257,20 @@ impl<K: StatusKind> Writer<K> {
 
     /// What is there for the Service: what the watch shows, newer knowledge of our own taking precedence.
     fn found(&self, key: &ServiceKey) -> Vec<Found<K::Status>> {
-        let mut made = self.made();
-        made.retain(|_, made| made.at.elapsed() < WATCH_LAG);
-        let made = made.get(key);
-        let objects = self
-            .store
-            .state_filter(|object| service_of(object.meta()).as_ref() == Some(key));
-        let mut found: Vec<_> = objects
-            .iter()
-            .map(|object| Found {
-                name: object.name_any(),
-                says: object.current().cloned(),
-                ours: object
-                    .owner_references()
-                    .iter()
-                    .any(|owner| owner.uid == self.owner.pod.uid),
+        let made = self
+            .made()
+            .get(key)
+            .filter(|made| made.at.elapsed() < WATCH_LAG)
+            .cloned();
+        let mut found: Vec<_> = self
+            .index()
+            .of(key)
+            .map(|(name, seen)| Found {
+                name: name.clone(),
+                says: seen.says.clone(),
+                ours: seen.ours,
             })
             .collect();
-        found.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(made) = made {
             match found.iter_mut().find(|object| object.name == made.name) {
                 // Until the watch shows our write, it shows what was before.
@@ -329,6 +353,10 @@ impl<K: StatusKind> Writer<K> {
             }
         }
         Ok(())
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index<K::Status>> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<ServiceKey, Made<K::Status>>> {
