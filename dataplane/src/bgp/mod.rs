@@ -191,7 +191,7 @@ impl Supervisor {
 
     fn apply(&mut self, wanted: BTreeMap<String, PeerConfig>) {
         for (name, task) in self.tasks.extract_if(.., |name, _| !wanted.contains_key(name)) {
-            tracing::info!(event = "peerRemoved", peer = %name, "peer removed");
+            tracing::debug!(peer = %name, "ending the session");
             task.end(StopReason::Deconfigured);
             self.sessions.send_modify(|sessions| drop(sessions.remove(&name)));
         }
@@ -199,7 +199,7 @@ impl Supervisor {
             if self.tasks.get(&name).is_some_and(|task| task.config == config) {
                 continue;
             }
-            tracing::info!(event = "peerAdded", peer = %name, address = %config.address, "peer configured");
+            tracing::debug!(peer = %name, address = %config.address, "starting the session");
             let predecessor = self.tasks.remove(&name).map(|task| task.end(StopReason::ConfigChange));
             let task = self.start(config, predecessor);
             self.tasks.insert(name, task);

@@ -95,7 +95,9 @@ fn facts(link: &Link) -> LinkFacts {
 }
 
 fn log_differences(before: &Selection, after: &Selection) {
-    for link in after.links.iter().filter(|link| !before.links.contains(link)) {
+    let same = |a: &metallb_l2::Link, b: &metallb_l2::Link| (a.index, &a.name, a.mac) == (b.index, &b.name, b.mac);
+    let is_new = |link: &&metallb_l2::Link| !before.links.iter().any(|known| same(known, link));
+    for link in after.links.iter().filter(is_new) {
         tracing::info!(event = "createARPResponder", interface = link.name, mac = %link.mac, "interface announces");
     }
     let still = |name: &str| after.links.iter().any(|link| link.name == name);
