@@ -22,7 +22,7 @@ use std::{
 
 pub use counters::Counters;
 use metallb_bgp::StopReason;
-pub use metallb_bgp::{LargeCommunity, Password, PeerConfig, RemoteAs, Route, wire::MessageType};
+pub use metallb_bgp::{LargeCommunity, Offer, Password, PeerConfig, RemoteAs, Route, wire::MessageType};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
