@@ -15,15 +15,17 @@ use crate::kubectl::Kubectl;
 use metallb_tests::Outcome;
 use metallb_tests::schemas::{nodeless, one_node};
 
-/// What is applied, and by which files all of it is deleted. Where those hold less, what they do not name lives in the
-/// namespace that they do name: so neither they nor the files that were applied leave anything.
+/// What is applied, and by which files all of it is deleted. Files without monitors hold less of the same.
 const WAYS: [(&[&str], &[&str]); 5] = [
     (
         &["metallb-native-prometheus.yaml", "network-policies.yaml"],
-        &["network-policies.yaml", "metallb-native.yaml"],
+        &["network-policies.yaml", "metallb-native-prometheus.yaml"],
     ),
-    (&["metallb-frr-prometheus.yaml"], &["metallb-frr.yaml"]),
-    (&["metallb-frr-k8s-prometheus.yaml"], &["metallb-frr-k8s.yaml"]),
+    (&["metallb-frr-prometheus.yaml"], &["metallb-frr-prometheus.yaml"]),
+    (
+        &["metallb-frr-k8s-prometheus.yaml"],
+        &["metallb-frr-k8s-prometheus.yaml"],
+    ),
     (
         &["crds.yaml", "metallb-operator.yaml"],
         &["webhooks.yaml", "metallb-operator.yaml", "crds.yaml"],
