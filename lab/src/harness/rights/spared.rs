@@ -88,6 +88,12 @@ pub(super) const SPARED: &[Spared] = &[
     )
     .verbs(&["delete"]),
     Spared::new(
+        &["metallb-manager-role", "metallb-system:controller"],
+        &["validatingwebhookconfigurations.admissionregistration.k8s.io"],
+        "OpenShift's admission asks for it, of whoever makes the namespace the owner",
+    )
+    .verbs(&["delete"]),
+    Spared::new(
         OPERATOR,
         &["metallbs/finalizers.metallb.io"],
         "OpenShift's admission asks for it, of whoever makes objects that hold up the deletion of their owner",
