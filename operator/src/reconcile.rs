@@ -43,7 +43,7 @@ const UNTOLD: Duration = Duration::from_secs(5);
 const SWITCH: Duration = Duration::from_secs(60);
 
 /// How soon speakers of the old back-end are looked for again that are still there after that.
-const STRAGGLERS: Duration = Duration::from_secs(30);
+const OLD_SPEAKERS: Duration = Duration::from_secs(30);
 
 /// How soon the network operator of OpenShift is looked at again, should its watch keep something from us.
 const NETWORK_OPERATOR: Duration = Duration::from_secs(120);
@@ -150,7 +150,7 @@ impl Reconciler {
         self.last_good = objects;
         let told = self.teller.or_warn(key, resource, &state, Some(&report)).await;
         self.look_again(key, if settled { LOOK_AGAIN } else { STEP }, busy || !told);
-        self.look_again(key, STRAGGLERS, self.has_handed_elsewhere(target.as_deref()));
+        self.look_again(key, OLD_SPEAKERS, self.has_handed_elsewhere(target.as_deref()));
         self.look_for_rights(key, None);
         Ok(())
     }

@@ -98,7 +98,7 @@ pub(crate) async fn withdraw(
         match judge(object, own, handed, kept, &writers) {
             Verdict::Kept | Verdict::Written => {}
             Verdict::Foreign => withdrawal.left.push(place(object)),
-            Verdict::Deserted => delete(client, &resource, object).await?,
+            Verdict::Abandoned => delete(client, &resource, object).await?,
         }
     }
     Ok(withdrawal)
@@ -112,7 +112,7 @@ enum Verdict {
     /// Of a speaker that goes, and still runs.
     Written,
     /// Of a speaker of ours that runs no more.
-    Deserted,
+    Abandoned,
     /// Of somebody else, as far as we know.
     Foreign,
 }
@@ -131,7 +131,7 @@ fn judge(
     } else if writers.contains(&(namespace.clone(), node)) {
         Verdict::Written
     } else if handed.contains(&namespace) || (namespace == own && was_written_by_a_speaker(object)) {
-        Verdict::Deserted
+        Verdict::Abandoned
     } else {
         Verdict::Foreign
     }
@@ -231,7 +231,7 @@ mod tests {
     fn what_another_installation_wrote_stays() {
         assert_eq!(
             judged(&configuration("routers", "metallb-a", "a"), None),
-            Verdict::Deserted
+            Verdict::Abandoned
         );
         assert_eq!(
             judged(&configuration("routers", "metallb-b", "b"), None),
@@ -254,7 +254,7 @@ mod tests {
     /// A user may run an frr-k8s of their own beside us, and name a configuration after a node.
     #[test]
     fn in_our_own_namespace_it_takes_a_speaker_to_have_written_it() {
-        assert_eq!(judged(&written_by("speaker"), None), Verdict::Deserted);
+        assert_eq!(judged(&written_by("speaker"), None), Verdict::Abandoned);
         assert_eq!(judged(&written_by("kubectl-create"), None), Verdict::Foreign);
         assert_eq!(judged(&configuration("own", "metallb-a", "a"), None), Verdict::Foreign);
     }

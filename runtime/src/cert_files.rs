@@ -10,7 +10,7 @@ use crate::tls::KeyPair;
 /// a file misses it.
 const PERIOD: Duration = Duration::from_secs(2);
 /// How often they are looked for as long as there are none.
-const IMPATIENT: Duration = Duration::from_secs(1);
+const PERIOD_BEFORE_FIRST: Duration = Duration::from_secs(1);
 
 /// `tls.crt` and `tls.key` in a folder, and what was read of them last.
 #[derive(Clone, Debug)]
@@ -57,7 +57,12 @@ impl Files {
 
     /// Waits until it is time for the next look.
     pub async fn pause(&self) {
-        tokio::time::sleep(if self.last.is_some() { PERIOD } else { IMPATIENT }).await;
+        tokio::time::sleep(if self.last.is_some() {
+            PERIOD
+        } else {
+            PERIOD_BEFORE_FIRST
+        })
+        .await;
     }
 
     async fn read(&self) -> io::Result<KeyPair> {

@@ -15,29 +15,29 @@ use crate::store::{Key, Object};
 
 /// How long everything in a namespace stays after the namespace was deleted: time for who lives in it to do what must
 /// be done before, such as to give finalizers back. The namespace controller of Kubernetes waits as long.
-const FAREWELL: Duration = Duration::from_secs(5);
+const NAMESPACE_DELAY: Duration = Duration::from_secs(5);
 
 /// Runs until the server stops. One pass is a walk over all objects, so passes are kept apart.
 pub(crate) async fn run(server: Shared) {
     let garbage = server.store().garbage.clone();
-    let mut farewells = Farewells::default();
+    let mut delays = NamespaceDelays::default();
     loop {
-        let next = farewells.next();
+        let next = delays.next();
         tokio::select! {
             () = garbage.notified() => {}
             () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() => {}
             () = server.stop.cancelled() => return,
         }
-        collect(&server, &mut farewells);
+        collect(&server, &mut delays);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// The namespaces that are being deleted, by their uids, and since when that is known.
 #[derive(Default)]
-struct Farewells(HashMap<String, Instant>);
+struct NamespaceDelays(HashMap<String, Instant>);
 
-impl Farewells {
+impl NamespaceDelays {
     /// Takes in which namespaces are being deleted now.
     fn update<'a>(&mut self, deleting: impl Iterator<Item = &'a str>) {
         let known = std::mem::take(&mut self.0);
@@ -46,12 +46,15 @@ impl Farewells {
     }
 
     fn is_over(&self, uid: &str) -> bool {
-        self.0.get(uid).is_some_and(|since| since.elapsed() >= FAREWELL)
+        self.0.get(uid).is_some_and(|since| since.elapsed() >= NAMESPACE_DELAY)
     }
 
     /// Time until the next one is over.
     fn next(&self) -> Option<Duration> {
-        let left = self.0.values().map(|since| FAREWELL.saturating_sub(since.elapsed()));
+        let left = self
+            .0
+            .values()
+            .map(|since| NAMESPACE_DELAY.saturating_sub(since.elapsed()));
         left.filter(|left| !left.is_zero()).min()
     }
 }
@@ -62,10 +65,10 @@ struct Item {
     object: Object,
 }
 
-fn collect(server: &Server, farewells: &mut Farewells) {
+fn collect(server: &Server, delays: &mut NamespaceDelays) {
     let items = interesting(server);
     let namespaces = items.iter().filter(|i| i.resource.is("", "namespaces"));
-    farewells.update(
+    delays.update(
         namespaces
             .filter(|i| meta::is_deleting(&i.object))
             .map(|i| meta::uid(&i.object)),
@@ -94,7 +97,7 @@ fn collect(server: &Server, farewells: &mut Farewells) {
             drop_finalizer(server, item, "foregroundDeletion");
         }
         drop_finalizer(server, item, "orphan");
-        if item.resource.is("", "namespaces") && farewells.is_over(meta::uid(&item.object)) {
+        if item.resource.is("", "namespaces") && delays.is_over(meta::uid(&item.object)) {
             end_namespace(server, item);
         }
         if crd::awaits_cleanup(&item.object) {

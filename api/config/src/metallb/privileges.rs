@@ -145,17 +145,17 @@ pub fn refused(change: &Override) -> Vec<String> {
     let patch: Map<String, Value> = change.patch.clone().into_iter().collect();
     fields(&patch, ("", ""), allowed, &mut found);
     if allowed == WORKLOAD {
-        strangers(&patch, "containers", &CONTAINERS, &mut found);
-        strangers(&patch, "initContainers", &INIT_CONTAINERS, &mut found);
+        unknown_containers(&patch, "containers", &CONTAINERS, &mut found);
+        unknown_containers(&patch, "initContainers", &INIT_CONTAINERS, &mut found);
         let pods = patch.get("spec").map(|spec| &spec["template"]["metadata"]);
-        obeyed(patch.get("metadata"), "metadata", &mut found);
-        obeyed(pods, "spec.template.metadata", &mut found);
+        powerful_annotations(patch.get("metadata"), "metadata", &mut found);
+        powerful_annotations(pods, "spec.template.metadata", &mut found);
     }
     found
 }
 
 /// Finds annotations that others obey, of a workload or of its pods.
-fn obeyed(metadata: Option<&Value>, path: &str, found: &mut Vec<String>) {
+fn powerful_annotations(metadata: Option<&Value>, path: &str, found: &mut Vec<String>) {
     let annotations = metadata.and_then(|metadata| metadata["annotations"].as_object());
     let reasons = annotations
         .into_iter()
@@ -223,7 +223,7 @@ fn fields(object: &Map<String, Value>, (shown, listed): (&str, &str), allowed: &
 }
 
 /// Finds containers that no workload of ours has: merged, they would be added.
-fn strangers(patch: &Map<String, Value>, list: &str, known: &[&str], found: &mut Vec<String>) {
+fn unknown_containers(patch: &Map<String, Value>, list: &str, known: &[&str], found: &mut Vec<String>) {
     let containers = patch.get("spec").map(|spec| &spec["template"]["spec"][list]);
     let containers = containers.and_then(Value::as_array).into_iter().flatten();
     for (place, container) in containers.enumerate() {
