@@ -9,7 +9,7 @@ use std::{
 use kube::{Client, ResourceExt};
 use metallb_api::{BgpBackend, MetalLB, names};
 use metallb_manifests::Object;
-use metallb_runtime::work::Queue;
+use metallb_runtime::{cause::explain, work::Queue};
 use semver::Version;
 use tokio::time::Instant;
 use tracing::warn;
@@ -181,7 +181,7 @@ impl Reconciler {
             && let Some(resource) = resource
             && let Err(failure) = self.teller.remember(key, resource, &handed).await
         {
-            warn!(event = "statusFailed", resource = %key, error = format!("{:#}", anyhow::Error::new(failure)));
+            warn!(event = "statusFailed", resource = %key, error = explain(&failure));
         }
         self.handed = Some(handed);
         Ok(())
@@ -297,9 +297,9 @@ impl Reconciler {
                 return self.leave(key, resource).await;
             }
             self.learn(key, resource).await?;
-            let handed = self.handed.clone().unwrap_or_default();
-            let mut order = self.order.take().unwrap_or_else(|| Order::begin(handed));
-            let step = order.step(&self.client, &self.namespace, &mut self.sync).await;
+            let handed = self.handed.get_or_insert_default();
+            let mut order = self.order.take().unwrap_or_else(Order::begin);
+            let step = order.step(&self.client, &self.namespace, &mut self.sync, handed).await;
             let (removed, left) = (std::mem::take(&mut order.removed), std::mem::take(&mut order.left));
             self.teller.removed(resource, &removed);
             self.teller.left(resource, left);

@@ -31,8 +31,6 @@ pub(crate) enum Teardown {
 /// One teardown under way.
 pub(crate) struct Order {
     since: Instant,
-    /// Where speakers have handed routes to frr-k8s.
-    handed: BTreeSet<String>,
     /// What it has taken away so far.
     pub(crate) removed: Vec<String>,
     /// What of frr-k8s it leaves, as nothing shows that it is ours.
@@ -40,10 +38,9 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    pub(crate) fn begin(handed: BTreeSet<String>) -> Self {
+    pub(crate) fn begin() -> Self {
         Self {
             since: Instant::now(),
-            handed,
             removed: Vec::new(),
             left: Vec::new(),
         }
@@ -53,8 +50,14 @@ impl Order {
         self.since.elapsed() < PATIENCE
     }
 
-    /// Does what can be done now.
-    pub(crate) async fn step(&mut self, client: &Client, namespace: &str, sync: &mut Sync) -> Result<Teardown, Error> {
+    /// Does what can be done now; speakers have handed routes to an frr-k8s in the namespaces `handed`.
+    pub(crate) async fn step(
+        &mut self,
+        client: &Client,
+        namespace: &str,
+        sync: &mut Sync,
+        handed: &mut BTreeSet<String>,
+    ) -> Result<Teardown, Error> {
         self.remove(sync, |id| {
             id.starts_with("ValidatingWebhookConfiguration/") || id == SPEAKER
         })
@@ -65,7 +68,7 @@ impl Order {
                 "{speakers} speakers withdraw what they announce"
             )));
         }
-        let withdrawal = withdrawal::withdraw(client, namespace, &mut self.handed, None).await?;
+        let withdrawal = withdrawal::withdraw(client, namespace, handed, None).await?;
         let is_withdrawn = withdrawal.is_done();
         self.left = withdrawal.left;
         if !is_withdrawn && self.is_patient() {

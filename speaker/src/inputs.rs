@@ -43,9 +43,6 @@ const SLICES: &str = "endpointslices";
 const NODES: &str = "nodes";
 const PODS: &str = "pods";
 
-/// The type of the Secrets that hold passwords of BGP peers.
-const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
-
 /// News that came in.
 #[derive(Debug)]
 enum Input {
@@ -266,7 +263,7 @@ impl Own<'_> {
 
 /// Of a Secret of another type its type is enough, to say that it is the wrong one; the rest is none of our business.
 fn prune_secret(secret: &mut Secret) {
-    if secret.type_.as_deref() != Some(BASIC_AUTH) {
+    if secret.type_.as_deref() != Some(names::BASIC_AUTH) {
         secret.data = None;
     }
     secret.metadata.annotations = None;

@@ -52,8 +52,8 @@ pub struct Judge {
     /// A burst costs time, not memory: each decision holds a parsed configuration while it lasts.
     slots: Arc<Semaphore>,
     conversions: Arc<Semaphore>,
-    /// Of admission and of conversion.
-    bodies: [Bodies; 2],
+    admission_bodies: Bodies,
+    conversion_bodies: Bodies,
     metrics: Option<Metrics>,
 }
 
@@ -66,7 +66,8 @@ impl Judge {
             rules,
             slots: Arc::new(Semaphore::new(SLOTS)),
             conversions: Arc::new(Semaphore::new(CONVERSIONS)),
-            bodies: [BODY_LIMIT, CONVERSION_BODY_LIMIT].map(Bodies::up_to),
+            admission_bodies: Bodies::up_to(BODY_LIMIT),
+            conversion_bodies: Bodies::up_to(CONVERSION_BODY_LIMIT),
             metrics: None,
         }
     }
@@ -132,7 +133,7 @@ async fn admission(kind: Option<Kind>, State(judge): State<Judge>, request: Http
     if let Err(refusal) = check_content_type(request.headers()) {
         return refusal;
     }
-    let body = match judge.bodies[0].read(request).await {
+    let body = match judge.admission_bodies.read(request).await {
         Ok(body) => body,
         Err(refused) => return refused.into_response(),
     };
@@ -175,7 +176,7 @@ async fn conversion(State(judge): State<Judge>, request: HttpRequest) -> Respons
     if let Err(refusal) = check_content_type(request.headers()) {
         return refusal;
     }
-    let body = match judge.bodies[1].read(request).await {
+    let body = match judge.conversion_bodies.read(request).await {
         Ok(body) => body,
         Err(refused) => return refused.into_response(),
     };

@@ -78,11 +78,9 @@ impl Context<'_> {
             findings.warn(Rule::W10, object, "spec.nodeSelectors", reason);
         }
     }
-}
 
-impl Context<'_> {
-    /// Refuses to admit names that no object can have (M-3). Whoever is stored with one works on: the name leads nowhere,
-    /// and its neighbours in the list do.
+    /// Refuses to admit names that no object can have (M-3). A stored object that has one stays in use: that name matches
+    /// nothing, the others in the list do.
     pub(crate) fn check_names(&self, object: &ObjectRef, field: &str, names: &[String], findings: &mut Findings) {
         if self.options.strict() {
             findings.refuse_control_characters_in(object, field, names);

@@ -96,6 +96,8 @@ pub const FRR_K8S_WEBHOOK_CONFIGURATION: &str = "frr-k8s-validating-webhook-conf
 pub const METRICS_READER: &str = "metallb-metrics-reader";
 /// The Secret with the token of that account.
 pub const METRICS_TOKEN_SECRET: &str = "metallb-metrics-token";
+/// The type of the Secrets that hold passwords of BGP peers, under the key `password`.
+pub const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
 /// The API group of frr-k8s.
 pub const FRR_K8S_GROUP: &str = "frrk8s.metallb.io";
 /// The SecurityContextConstraints of the speaker, on OpenShift.

@@ -75,7 +75,7 @@ pub enum Action {
     /// A node is alive from now on.
     Up(String),
     /// The node, which may be this one, was silent for a while without having left. Both sides may have announced
-    /// meanwhile, so that whoever owns an address now should say so again.
+    /// meanwhile, so the owner of an address should announce it again.
     Returned(String),
     /// A node is no longer alive.
     Down(String, Cause),
@@ -315,8 +315,8 @@ impl Members {
         }
     }
 
-    /// Whoever was stopped himself must not take the silence of that time for the death of others. They may well have
-    /// taken ours for our death.
+    /// After a pause of this process, the silence of that time says nothing about the others. They may have counted this
+    /// node as dead meanwhile.
     fn forgive_pause(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let late = self
             .next_beat

@@ -250,7 +250,7 @@ fn a_silent_node_is_dead_after_a_second() {
     assert_eq!(lab.log("a").last(), Some(&Action::Down("b".into(), Cause::Silent)));
 }
 
-// Whoever was cut off may have answered for addresses of others, and others for its own.
+// A node that was cut off may have answered for addresses of others, and others for its own.
 #[test]
 fn a_node_that_was_cut_off_is_told_from_one_that_has_left() {
     let returned = |lab: &Lab| {

@@ -298,9 +298,6 @@ impl Engine {
         let Some(settled) = &self.config else { return };
         let mut sessions = BTreeMap::new();
         for peer in settled.config.peers.values() {
-            for reason in crate::peers::unmet(peer) {
-                warn!(event = "peerLimited", peer = peer.name, reason);
-            }
             if let Some(session) = crate::peers::session(peer, &self.settings.node) {
                 sessions.insert(peer.name.clone(), session);
             }
@@ -415,7 +412,15 @@ impl Engine {
                 pool.name
             )
         });
-        let unmet = settled.config.peers.values().flat_map(crate::peers::unmet);
+        let unmet: Vec<String> = settled.config.peers.values().flat_map(crate::peers::unmet).collect();
+        let is_known = |reason| {
+            self.report
+                .as_ref()
+                .is_some_and(|before| before.errors.contains(reason))
+        };
+        for reason in unmet.iter().filter(|reason| !is_known(reason)) {
+            warn!(event = "peerLimited", reason);
+        }
         let report = ConfigReport {
             errors: settled.errors.iter().cloned().chain(unmet).chain(in_use).collect(),
         };

@@ -1,6 +1,6 @@
 //! What a MetalLB resource may not say: rule K-16.
 //!
-//! Speakers have the network of their node and run as root there. Whoever could choose their image, volumes or security
+//! Speakers have the network of their node and run as root there. A user who could choose their image, volumes or security
 //! context by the resource would be root on every node, whatever rights over pods they were given.
 
 use metallb_api::metallb::{OverriddenKind, Override};
@@ -164,7 +164,7 @@ fn powerful_annotations(metadata: Option<&Value>, path: &str, found: &mut Vec<St
     found.extend(reasons.map(|reason| format!("{path}.annotations has {reason}")));
 }
 
-/// Refuses annotations of pods that whoever runs them would obey.
+/// Refuses annotations of pods that container runtimes or injectors act on.
 pub(super) fn annotations<'a>(field: &str, names: impl Iterator<Item = &'a String>, faults: &mut Vec<Fault>) {
     let reasons = names.filter_map(|name| annotation(name));
     faults.extend(reasons.map(|reason| Fault::new(Rule::K16, field, format!("has {reason}"))));

@@ -1,6 +1,7 @@
 //! The TCP MD5 password of a peer, given in clear or in a Secret.
 
 use kube::ResourceExt;
+use metallb_api::names::BASIC_AUTH;
 
 use super::Reader;
 use crate::model::{SecretRef, SecretString};
@@ -8,8 +9,6 @@ use crate::rule::Rule;
 
 /// Longest TCP MD5 key in Linux.
 const MAX_PASSWORD: usize = 80;
-/// The type of a Secret with a password.
-const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
 /// The type of a Secret that names none.
 const UNTYPED: &str = "Opaque";
 

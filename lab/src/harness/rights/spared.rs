@@ -90,7 +90,7 @@ pub(super) const SPARED: &[Spared] = &[
     Spared::new(
         &["metallb-manager-role", "metallb-system:controller"],
         &["validatingwebhookconfigurations.admissionregistration.k8s.io"],
-        "OpenShift's admission asks for it, of whoever makes the namespace the owner",
+        "OpenShift's admission asks for it before it lets the namespace become the owner",
     )
     .verbs(&["delete"]),
     Spared::new(
