@@ -347,9 +347,12 @@ async fn metrics_are_served_over_https_to_those_who_may_and_on_both_families() {
     let token = cluster.token();
     assert_eq!(https("127.0.0.1", metrics, None).0, "401");
     assert_eq!(https("127.0.0.1", metrics, Some("nobody")).0, "401");
+    // The address is in the status a moment before the controller learns that, and counts it.
     let counted = async || {
         let (code, body) = https("127.0.0.1", metrics, Some(&token));
-        code == "200" && body.contains("metallb_allocator_addresses_in_use_total{pool=\"p\"} 1\n")
+        let counts = ["addresses_in_use", "services_allocated"];
+        let counts = counts.map(|name| format!("metallb_allocator_{name}_total{{pool=\"p\"}} 1\n"));
+        code == "200" && counts.iter().all(|count| body.contains(count))
     };
     wait_for("the numbers of the pool", counted).await;
     let (_, body) = https("127.0.0.1", metrics, Some(&token));
