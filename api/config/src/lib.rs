@@ -25,6 +25,7 @@ mod resources;
 mod rule;
 pub mod rules;
 mod selector;
+mod settled;
 #[cfg(test)]
 mod tests;
 
@@ -37,3 +38,4 @@ pub use resources::{Backend, Change, MyAsnScope, Options, Resources, View};
 pub use rule::Rule;
 pub use secrecy::ExposeSecret;
 pub use selector::{Selector, SelectorError};
+pub use settled::Settled;

@@ -27,6 +27,13 @@ impl Config {
     pub fn pool_of(&self, ip: IpAddr) -> Option<&Pool> {
         self.pools.values().find(|pool| pool.contains(ip))
     }
+
+    /// Finds the pool that owns all of these addresses; there is none for no addresses.
+    #[must_use]
+    pub fn pool_holding(&self, addresses: &[IpAddr]) -> Option<&Pool> {
+        let pool = self.pool_of(*addresses.first()?)?;
+        pool.holds(addresses).then_some(pool)
+    }
 }
 
 /// Tells which custom resource a pool was made from.
@@ -76,6 +83,12 @@ impl Pool {
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.entries.iter().any(|range| range.contains(ip))
+    }
+
+    /// Tells whether the pool owns all of these addresses, of which there must be one at least.
+    #[must_use]
+    pub fn holds(&self, addresses: &[IpAddr]) -> bool {
+        !addresses.is_empty() && addresses.iter().all(|ip| self.contains(*ip))
     }
 
     /// Tells whether any range is IPv4.

@@ -2,22 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use metallb_config::{Config, Interfaces, Pool};
+use metallb_config::{Interfaces, Pool};
 
+use crate::election::{Place, Ranking};
 use crate::{Endpoints, NodeView, Reason, Route, ServiceView, bgp, layer2};
 
-/// Everything but the service itself that a decision depends on.
+/// Everything but the service and its pool that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// The accepted configuration.
-    pub config: &'a Config,
     /// The node this speaker runs on.
     pub node: &'a str,
     /// All nodes known to the API server.
-    pub nodes: &'a BTreeMap<String, NodeView>,
+    pub nodes: &'a BTreeMap<Arc<str>, NodeView>,
     /// Speakers that are alive (or suspect); `None` when membership is switched off.
-    pub members: Option<&'a BTreeSet<String>>,
+    pub members: Option<&'a BTreeSet<Arc<str>>>,
     /// `--ignore-exclude-lb`.
     pub ignore_exclude_label: bool,
     /// `--lb-class`; empty when not given.
@@ -36,10 +36,10 @@ pub struct Layer2 {
 /// What this node does for one service, for each protocol on its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// Pool that holds the addresses, if they are legal.
-    pub pool: Option<String>,
     /// Addresses answered for, or why not.
     pub layer2: Result<Layer2, Reason>,
+    /// Who is to answer, and who stands in; `None` where no other node changes the verdict.
+    pub ranking: Option<Ranking>,
     /// Routes to announce (never empty), or why not.
     pub bgp: Result<Vec<Route>, Reason>,
 }
@@ -49,58 +49,61 @@ impl Decision {
     #[must_use]
     pub fn none(reason: Reason) -> Self {
         Self {
-            pool: None,
             layer2: Err(reason),
+            ranking: None,
             bgp: Err(reason),
         }
     }
 }
 
-/// Decides what this node announces for `service`.
+/// Decides what this node announces for `service`, whose addresses are all in `pool`.
 ///
 /// Upstream: an error of BGP keeps layer 2 from being looked at; here the protocols are judged independently.
 #[must_use]
-pub fn decide(inputs: &Inputs<'_>, service: &ServiceView, endpoints: &Endpoints) -> Decision {
-    match gate(inputs, service) {
-        Err(reason) => Decision::none(reason),
-        Ok((pool, addresses)) => Decision {
-            pool: Some(pool.name.clone()),
-            layer2: layer2::decide(inputs, pool, &addresses, service, endpoints),
-            bgp: bgp::decide(inputs, pool, &addresses, service, endpoints),
-        },
+pub fn decide(inputs: &Inputs<'_>, pool: Option<&Pool>, service: &ServiceView, endpoints: &Endpoints) -> Decision {
+    let (pool, addresses) = match gate(inputs, pool, service) {
+        Ok(passed) => passed,
+        Err(reason) => return Decision::none(reason),
+    };
+    let (layer2, ranking) = layer2::decide(inputs, pool, &addresses, service, endpoints);
+    Decision {
+        layer2,
+        ranking,
+        bgp: bgp::decide(inputs, pool, &addresses, service, endpoints),
     }
+}
+
+/// Where `node` stands in the election for a service in `pool`; `None` if it does not take part.
+///
+/// With [`Ranking::admits`] it tells, at the price of one hash, whether a node that comes can change a decision.
+#[must_use]
+pub fn place(
+    inputs: &Inputs<'_>,
+    pool: &Pool,
+    service: &ServiceView,
+    endpoints: &Endpoints,
+    node: &str,
+) -> Option<Place> {
+    layer2::place(inputs, pool, service, endpoints, node)
 }
 
 /// What rules a service out before any advertisement is looked at, in upstream's order.
-fn gate<'a>(inputs: &Inputs<'a>, service: &ServiceView) -> Result<(&'a Pool, Vec<IpAddr>), Reason> {
+fn gate<'a>(
+    inputs: &Inputs<'_>,
+    pool: Option<&'a Pool>,
+    service: &ServiceView,
+) -> Result<(&'a Pool, Vec<IpAddr>), Reason> {
     if !service.load_balancer {
         return Err(Reason::NotLoadBalancer);
     }
-    if service.class.as_deref().unwrap_or_default() != inputs.class {
+    if !service.has_class(inputs.class) {
         return Err(Reason::ClassChanged);
     }
-    let addresses: Vec<IpAddr> = service
-        .ingress
-        .iter()
-        .copied()
-        .collect::<Option<_>>()
-        .ok_or(Reason::InvalidIp)?;
-    let first = addresses.first().ok_or(Reason::NoIpAllocated)?;
-    let pool = inputs
-        .config
-        .pools
-        .values()
-        .find(|pool| pool.contains(*first))
-        .ok_or(Reason::IpNotAllowed)?;
-    if !addresses.iter().all(|ip| pool.contains(*ip)) {
-        return Err(Reason::IpNotAllowed);
+    let addresses = service.addresses().ok_or(Reason::InvalidIp)?;
+    if addresses.is_empty() {
+        return Err(Reason::NoIpAllocated);
     }
-    Ok((pool, addresses))
-}
-
-/// Tells whether the service selectors of an advertisement (OR; none = all) cover `service`.
-pub(crate) fn covers(selectors: &[metallb_config::Selector], service: &ServiceView) -> bool {
-    selectors.is_empty() || selectors.iter().any(|s| s.matches(&service.labels))
+    Ok((pool.ok_or(Reason::IpNotAllowed)?, addresses))
 }
 
 #[cfg(test)]

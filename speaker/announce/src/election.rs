@@ -3,42 +3,111 @@
 //! Rendezvous hashing: removing a node that does not own an address never moves it, adding one moves only what it wins.
 //! The order is upstream's to the byte, so that a cluster half upgraded still has one owner for each address.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-/// Sorts `nodes` by descending score, then by `SHA-256(node ‖ "#" ‖ address)`; the first one owns the address.
-///
-/// Nodes absent from `scores` have score 0.
+/// How many nodes a [`Ranking`] names: the owner, and those that stand in for it.
+pub const DEPTH: usize = 3;
+
+/// Where a node stands in the order for one address; the lesser is asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    score: Reverse<i64>,
+    digest: [u8; 32],
+}
+
+/// What is elected: who answers for an address.
+#[derive(Clone, Debug)]
+pub struct Election(String);
+
+impl Election {
+    /// Names the election for `address`.
+    #[must_use]
+    pub fn new(address: IpAddr) -> Self {
+        // Upstream hashes Go's textual form, in which a v4-mapped address prints as dotted IPv4.
+        Self(address.to_canonical().to_string())
+    }
+
+    /// Places a node by descending score, then by `SHA-256(node ‖ "#" ‖ address)`.
+    #[must_use]
+    pub fn place(&self, node: &str, score: i64) -> Place {
+        let mut hash = Sha256::new();
+        hash.update(node.as_bytes());
+        hash.update(b"#");
+        hash.update(self.0.as_bytes());
+        Place {
+            score: Reverse(score),
+            digest: hash.finalize().into(),
+        }
+    }
+}
+
+/// The first nodes of the order for one address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranking {
+    nodes: Vec<Arc<str>>,
+    /// The place of the last node named, if there is no room for more.
+    last: Option<Place>,
+}
+
+impl Ranking {
+    /// Ranks candidates with their scores.
+    #[must_use]
+    pub fn new(election: &Election, candidates: impl IntoIterator<Item = (Arc<str>, i64)>) -> Self {
+        let mut first: Vec<(Place, Arc<str>)> = Vec::with_capacity(DEPTH + 1);
+        for (node, score) in candidates {
+            let candidate = (election.place(&node, score), node);
+            let at = first.partition_point(|other| *other < candidate);
+            if at < DEPTH {
+                first.insert(at, candidate);
+                first.truncate(DEPTH);
+            }
+        }
+        let last = first.get(DEPTH - 1).map(|(place, _)| *place);
+        Self {
+            nodes: first.into_iter().map(|(_, node)| node).collect(),
+            last,
+        }
+    }
+
+    /// Names at most [`DEPTH`] nodes; the first one owns the address.
+    #[must_use]
+    pub fn nodes(&self) -> &[Arc<str>] {
+        &self.nodes
+    }
+
+    /// Returns the node that owns the address.
+    #[must_use]
+    pub fn winner(&self) -> Option<&str> {
+        self.nodes.first().map(|node| &**node)
+    }
+
+    /// Tells whether a candidate more, at this place, would be among the nodes named.
+    #[must_use]
+    pub fn admits(&self, place: Place) -> bool {
+        self.last.is_none_or(|last| place <= last)
+    }
+}
+
+/// Sorts all of `nodes`; those absent from `scores` have score 0.
 #[must_use]
 pub fn order<'a>(
     nodes: impl IntoIterator<Item = &'a str>,
     address: IpAddr,
     scores: &BTreeMap<&str, i64>,
 ) -> Vec<&'a str> {
-    // Upstream hashes Go's textual form, in which a v4-mapped address prints as dotted IPv4.
-    let text = address.to_canonical().to_string();
+    let election = Election::new(address);
+    let score = |node| scores.get(node).copied().unwrap_or(0);
     let mut ranked: Vec<_> = nodes
         .into_iter()
-        .map(|node| {
-            (
-                std::cmp::Reverse(scores.get(node).copied().unwrap_or(0)),
-                digest(node, &text),
-                node,
-            )
-        })
+        .map(|node| (election.place(node, score(node)), node))
         .collect();
     ranked.sort_unstable();
-    ranked.into_iter().map(|(_, _, node)| node).collect()
-}
-
-fn digest(node: &str, address: &str) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(node.as_bytes());
-    hash.update(b"#");
-    hash.update(address.as_bytes());
-    hash.finalize().into()
+    ranked.into_iter().map(|(_, node)| node).collect()
 }
 
 #[cfg(test)]
@@ -83,11 +152,25 @@ mod tests {
     fn digests_are_upstreams() {
         let a = hex!("dd41591fe8f31f9f38e297fe9892a8eff47892ea017c4167619a62f366fb8149");
         let b6 = hex!("1aee61dde2bd8a0c8b0177a52ced9e0a52e8108284e6e3f14220d9f9d98cbc2e");
+        let digest = |node, address: &str| Election::new(address.parse().unwrap()).place(node, 0).digest;
         assert_eq!(digest("node-a", "10.0.0.1"), a);
         assert_eq!(digest("node-b", "2001:db8::1"), b6);
     }
 
     proptest! {
+        #[test]
+        fn a_ranking_is_the_start_of_the_order(seed in 0u32.., scores in prop::collection::vec(0i64..3, 0..9), more in 0i64..3) {
+            let ip = IpAddr::from(std::net::Ipv4Addr::from(seed));
+            let named: Vec<(Arc<str>, i64)> = scores.iter().enumerate().map(|(n, score)| (format!("node-{n}").into(), *score)).collect();
+            let all = named.iter().map(|(node, score)| (&**node, *score)).collect();
+            let sorted = order(named.iter().map(|(node, _)| &**node), ip, &all);
+            let ranking = Ranking::new(&Election::new(ip), named.iter().cloned());
+            let named_first: Vec<&str> = ranking.nodes().iter().map(|node| &**node).collect();
+            prop_assert_eq!(&named_first, &sorted[..sorted.len().min(DEPTH)]);
+            let with = Ranking::new(&Election::new(ip), named.into_iter().chain([("new".into(), more)]));
+            prop_assert_eq!(ranking.admits(Election::new(ip).place("new", more)), with.nodes().iter().any(|node| &**node == "new"));
+        }
+
         #[test]
         fn removing_a_loser_never_moves_the_address(seed in 0u32.., count in 2usize..8, gone in 1usize..8) {
             let names: Vec<String> = (0..count).map(|n| format!("node-{n}")).collect();

@@ -1,12 +1,16 @@
 //! Who answers ARP and NDP for a service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use metallb_config::{Interfaces, L2Advertisement, Pool};
 
-use crate::decide::covers;
-use crate::{Endpoints, Inputs, Layer2, Reason, ServiceView, election};
+use crate::election::{Election, Place, Ranking};
+use crate::{Endpoints, Inputs, Layer2, Reason, ServiceView};
+
+/// The verdict, and the ranking that it comes from if there was an election.
+pub(crate) type Verdict = (Result<Layer2, Reason>, Option<Ranking>);
 
 pub(crate) fn decide(
     inputs: &Inputs<'_>,
@@ -14,11 +18,24 @@ pub(crate) fn decide(
     addresses: &[IpAddr],
     service: &ServiceView,
     endpoints: &Endpoints,
-) -> Result<Layer2, Reason> {
+) -> Verdict {
+    match ranking(inputs, pool, addresses, service, endpoints) {
+        Ok((ads, ranking)) => (judge(inputs, addresses, &ads, &ranking), Some(ranking)),
+        Err(reason) => (Err(reason), None),
+    }
+}
+
+fn ranking<'a>(
+    inputs: &Inputs<'_>,
+    pool: &'a Pool,
+    addresses: &[IpAddr],
+    service: &ServiceView,
+    endpoints: &Endpoints,
+) -> Result<(Vec<&'a L2Advertisement>, Ranking), Reason> {
     if !endpoints.any {
         return Err(Reason::NotOwner);
     }
-    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| covers(&ad.services, service)).collect();
+    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
     if service.shared && ads.iter().any(|ad| !ad.services.is_empty()) {
         return Err(Reason::SharedIpWithServiceSelector);
     }
@@ -27,48 +44,71 @@ pub(crate) fn decide(
     }
     // The first address decides for the whole service, so that both families stay on one node.
     let first = *addresses.first().ok_or(Reason::NoIpAllocated)?;
-    let candidates = candidates(inputs, &ads, service, endpoints);
-    if election::order(candidates, first, &scores(&ads)).first() != Some(&inputs.node) {
-        return Err(Reason::NotOwner);
-    }
-    Ok(Layer2 {
-        addresses: addresses.to_vec(),
-        interfaces: interfaces(inputs.node, &ads),
-    })
+    let candidate = |name: &&Arc<str>| is_candidate(inputs, &ads, service, endpoints, name);
+    let known: Vec<&Arc<str>> = match inputs.members {
+        Some(members) => members.iter().filter(candidate).collect(),
+        None => inputs.nodes.keys().filter(candidate).collect(),
+    };
+    let ranked = known.into_iter().map(|name| (Arc::clone(name), score(&ads, name)));
+    let ranking = Ranking::new(&Election::new(first), ranked);
+    Ok((ads, ranking))
 }
 
-fn candidates<'a>(
-    inputs: &Inputs<'a>,
+fn judge(
+    inputs: &Inputs<'_>,
+    addresses: &[IpAddr],
     ads: &[&L2Advertisement],
+    ranking: &Ranking,
+) -> Result<Layer2, Reason> {
+    let own = inputs.nodes.get(inputs.node).copied().unwrap_or_default();
+    if let Some(reason) = own.excluded_by(inputs.ignore_exclude_label) {
+        return Err(reason);
+    }
+    match ranking.winner() {
+        None => Err(Reason::NoCandidate),
+        Some(winner) if winner == inputs.node => Ok(Layer2 {
+            addresses: addresses.to_vec(),
+            interfaces: interfaces(inputs.node, ads),
+        }),
+        Some(_) => Err(Reason::NotOwner),
+    }
+}
+
+/// Where `node` would stand in the election for a service, if it is a candidate at all.
+pub(crate) fn place(
+    inputs: &Inputs<'_>,
+    pool: &Pool,
     service: &ServiceView,
     endpoints: &Endpoints,
-) -> Vec<&'a str> {
-    let known: Vec<&str> = match inputs.members {
-        Some(members) => members.iter().map(String::as_str).collect(),
-        None => inputs.nodes.keys().map(String::as_str).collect(),
+    node: &str,
+) -> Option<Place> {
+    let first = (*service.ingress.first()?)?;
+    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
+    let known = match inputs.members {
+        Some(members) => members.contains(node),
+        None => inputs.nodes.contains_key(node),
     };
-    known
-        .into_iter()
-        .filter(|name| eligible(inputs, name))
-        .filter(|name| ads.iter().any(|ad| ad.nodes.contains(*name)))
-        .filter(|name| !service.local || endpoints.nodes.contains(*name))
-        .collect()
+    let stands = known && is_candidate(inputs, &ads, service, endpoints, node);
+    stands.then(|| Election::new(first).place(node, score(&ads, node)))
 }
 
 /// A member whose Node object is not known passes: membership saw it alive.
-fn eligible(inputs: &Inputs<'_>, name: &str) -> bool {
-    inputs
-        .nodes
-        .get(name)
-        .is_none_or(|node| !node.network_unavailable && (inputs.ignore_exclude_label || !node.excluded))
+fn is_candidate(
+    inputs: &Inputs<'_>,
+    ads: &[&L2Advertisement],
+    service: &ServiceView,
+    endpoints: &Endpoints,
+    name: &str,
+) -> bool {
+    let node = inputs.nodes.get(name).copied().unwrap_or_default();
+    node.excluded_by(inputs.ignore_exclude_label).is_none()
+        && ads.iter().any(|ad| ad.nodes.contains(name))
+        && (!service.local || endpoints.nodes.contains(name))
 }
 
-fn scores<'a>(ads: &[&'a L2Advertisement]) -> BTreeMap<&'a str, i64> {
-    let mut scores = BTreeMap::new();
-    for (node, weight) in ads.iter().flat_map(|ad| &ad.preferred) {
-        *scores.entry(node.as_str()).or_insert(0) += weight;
-    }
-    scores
+/// Preferences add up over advertisements; a node that none prefers has score 0.
+fn score(ads: &[&L2Advertisement], node: &str) -> i64 {
+    ads.iter().filter_map(|ad| ad.preferred.get(node)).sum()
 }
 
 /// The union over the advertisements that list this node; one without a list means all.

@@ -9,8 +9,10 @@
 //!
 //! ```
 //! use metallb_announce::{Inputs, decide};
-//! # fn run(inputs: &Inputs<'_>, service: &metallb_announce::ServiceView, endpoints: &metallb_announce::Endpoints) {
-//! let decision = decide(inputs, service, endpoints);
+//! # use metallb_announce::{Endpoints, ServiceView};
+//! # use metallb_config::Pool;
+//! # fn run(inputs: &Inputs<'_>, pool: Option<&Pool>, service: &ServiceView, endpoints: &Endpoints) {
+//! let decision = decide(inputs, pool, service, endpoints);
 //! match decision.layer2 {
 //!     Ok(l2) => println!("answer ARP for {:?} on {:?}", l2.addresses, l2.interfaces),
 //!     Err(reason) => println!("not over layer 2: {reason}"),
@@ -25,7 +27,7 @@ mod layer2;
 mod reason;
 mod view;
 
-pub use bgp::Route;
-pub use decide::{Decision, Inputs, Layer2, decide};
+pub use bgp::{Path, Route};
+pub use decide::{Decision, Inputs, Layer2, decide, place};
 pub use reason::Reason;
 pub use view::{Endpoints, NodeView, ServiceView};

@@ -19,8 +19,13 @@ pub enum Reason {
     InvalidIp,
     /// No single pool contains all addresses.
     IpNotAllowed,
-    /// Another node announces, or no eligible node exists.
+    /// Another node announces; also: no usable endpoint, or no BGPAdvertisement for this node.
     NotOwner,
+    /// No node may announce: none of those that the advertisements list is alive, not excluded, and has an endpoint
+    /// where the traffic policy asks for one.
+    ///
+    /// Upstream: `notOwner`.
+    NoCandidate,
     /// No advertisement of the pool covers this service on this node.
     NoMatchingAdvertisement,
     /// Two selected BGP advertisements disagree about the local preference.
@@ -49,6 +54,7 @@ impl Reason {
             Self::InvalidIp => "invalidIP",
             Self::IpNotAllowed => "ipNotAllowed",
             Self::NotOwner => "notOwner",
+            Self::NoCandidate => "noCandidate",
             Self::NoMatchingAdvertisement => "noMatchingAdvertisement",
             Self::ConflictingAdvertisements => "conflictingAdvertisements",
             Self::SharedIpWithServiceSelector => "sharedIPWithServiceSelector",

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
+use crate::Reason;
+
 /// Presence of this label takes a node out of every announcement unless `--ignore-exclude-lb` is given.
 const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 const SHARED_IP: [&str; 2] = ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"];
@@ -25,6 +27,20 @@ pub struct ServiceView {
     pub local: bool,
     /// A sharing annotation is present, whatever its value.
     pub shared: bool,
+}
+
+impl ServiceView {
+    /// Returns the addresses in ingress order; `None` if one of them is none.
+    #[must_use]
+    pub fn addresses(&self) -> Option<Vec<IpAddr>> {
+        self.ingress.iter().copied().collect()
+    }
+
+    /// Tells whether the Service is of this load-balancer class, empty meaning the default one.
+    #[must_use]
+    pub fn has_class(&self, class: &str) -> bool {
+        self.class.as_deref().unwrap_or_default() == class
+    }
 }
 
 impl From<&Service> for ServiceView {
@@ -62,6 +78,20 @@ pub struct NodeView {
     pub network_unavailable: bool,
     /// The label `node.kubernetes.io/exclude-from-external-load-balancers` is present.
     pub excluded: bool,
+}
+
+impl NodeView {
+    /// Returns why the node announces nothing at all, if so.
+    #[must_use]
+    pub fn excluded_by(self, ignore_label: bool) -> Option<Reason> {
+        if self.network_unavailable {
+            Some(Reason::NodeNetworkUnavailable)
+        } else if self.excluded && !ignore_label {
+            Some(Reason::NodeLabeledExcludeBalancers)
+        } else {
+            None
+        }
+    }
 }
 
 impl From<&Node> for NodeView {
@@ -102,8 +132,7 @@ impl Endpoints {
     }
 }
 
-/// A terminating endpoint that still serves counts, and so does a ready one that says it does not serve
-///.
+/// A terminating endpoint that still serves counts, and so does a ready one that says it does not serve.
 fn can_serve(endpoint: &Endpoint) -> bool {
     let conditions = endpoint.conditions.as_ref();
     let ready = conditions.and_then(|c| c.ready).unwrap_or(true);

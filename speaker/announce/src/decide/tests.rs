@@ -1,6 +1,6 @@
 use super::*;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use metallb_config::{AddressRange, BgpAdvertisement, L2Advertisement, PoolKind, Selector};
+use metallb_config::{AddressRange, Config, BgpAdvertisement, L2Advertisement, PoolKind, Selector};
 use rstest::rstest;
 
 const ME: &str = "node-b";
@@ -8,8 +8,8 @@ const ME: &str = "node-b";
 /// A cluster of three nodes and one pool announced everywhere; `node-b` owns 10.0.0.1.
 struct Cluster {
     config: Config,
-    nodes: BTreeMap<String, NodeView>,
-    members: BTreeSet<String>,
+    nodes: BTreeMap<Arc<str>, NodeView>,
+    members: BTreeSet<Arc<str>>,
     endpoints: Endpoints,
     ignore_exclude_label: bool,
 }
@@ -75,12 +75,12 @@ impl Cluster {
         let all = names(&["node-a", "node-b", "node-c"]);
         Self {
             config,
-            nodes: all.iter().map(|n| (n.clone(), NodeView::default())).collect(),
+            nodes: all.iter().map(|n| (n.as_str().into(), NodeView::default())).collect(),
             endpoints: Endpoints {
                 any: true,
                 nodes: names(&["node-a"]),
             },
-            members: all,
+            members: all.iter().map(|n| n.as_str().into()).collect(),
             ignore_exclude_label: false,
         }
     }
@@ -91,14 +91,17 @@ impl Cluster {
 
     fn decide_on(&self, node: &str, service: &ServiceView) -> Decision {
         let inputs = Inputs {
-            config: &self.config,
             node,
             nodes: &self.nodes,
             members: Some(&self.members),
             ignore_exclude_label: self.ignore_exclude_label,
             class: "",
         };
-        decide(&inputs, service, &self.endpoints)
+        decide(&inputs, self.pool_of(service), service, &self.endpoints)
+    }
+
+    fn pool_of(&self, service: &ServiceView) -> Option<&Pool> {
+        self.config.pool_holding(&service.addresses()?)
     }
 
     fn decide(&self, service: &ServiceView) -> Decision {
@@ -202,7 +205,10 @@ fn an_unavailable_or_excluded_node_steps_back() {
     let got = cluster.decide(&service(&["10.0.0.1"]));
     assert_eq!(
         (got.layer2.err(), got.bgp.err()),
-        (Some(Reason::NotOwner), Some(Reason::NodeNetworkUnavailable))
+        (
+            Some(Reason::NodeNetworkUnavailable),
+            Some(Reason::NodeNetworkUnavailable)
+        )
     );
     cluster.nodes.insert(
         ME.into(),
@@ -214,7 +220,10 @@ fn an_unavailable_or_excluded_node_steps_back() {
     let got = cluster.decide(&service(&["10.0.0.1"]));
     assert_eq!(
         (got.layer2.err(), got.bgp.err()),
-        (Some(Reason::NotOwner), Some(Reason::NodeLabeledExcludeBalancers))
+        (
+            Some(Reason::NodeLabeledExcludeBalancers),
+            Some(Reason::NodeLabeledExcludeBalancers)
+        )
     );
     cluster.ignore_exclude_label = true;
     let got = cluster.decide(&service(&["10.0.0.1"]));
@@ -227,6 +236,26 @@ fn an_unknown_node_object_does_not_keep_a_live_member_from_announcing() {
     cluster.nodes.clear();
     let got = cluster.decide(&service(&["10.0.0.1"]));
     assert!(got.layer2.is_ok() && got.bgp.is_ok());
+}
+
+#[test]
+fn defeat_exclusion_and_the_lack_of_candidates_are_told_apart() {
+    let mut cluster = Cluster::new();
+    let reason = |cluster: &Cluster, node| cluster.decide_on(node, &service(&["10.0.0.1"])).layer2.err();
+    assert_eq!(reason(&cluster, "node-a"), Some(Reason::NotOwner));
+    cluster.members.clear();
+    assert_eq!(reason(&cluster, "node-a"), Some(Reason::NoCandidate));
+    for view in cluster.nodes.values_mut() {
+        view.excluded = true;
+    }
+    assert_eq!(reason(&cluster, "node-a"), Some(Reason::NodeLabeledExcludeBalancers));
+}
+
+#[test]
+fn the_ranking_names_who_stands_in() {
+    let ranking = Cluster::new().decide(&service(&["10.0.0.1"])).ranking.unwrap();
+    let names: Vec<&str> = ranking.nodes().iter().map(|node| &**node).collect();
+    assert_eq!(names, ["node-b", "node-a", "node-c"]);
 }
 
 // BGP-10, L2-22
@@ -359,16 +388,13 @@ fn with_membership_off_all_known_nodes_are_candidates() {
     let mut cluster = Cluster::new();
     cluster.members.clear();
     let inputs = Inputs {
-        config: &cluster.config,
         node: ME,
         nodes: &cluster.nodes,
         members: None,
         ignore_exclude_label: false,
         class: "",
     };
-    assert!(
-        decide(&inputs, &service(&["10.0.0.1"]), &cluster.endpoints)
-            .layer2
-            .is_ok()
-    );
+    let service = service(&["10.0.0.1"]);
+    let got = decide(&inputs, cluster.pool_of(&service), &service, &cluster.endpoints);
+    assert!(got.layer2.is_ok());
 }

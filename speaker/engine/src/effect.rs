@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use metallb_dataplane::bgp::{AdvertisedRoute, PeerConfig};
-use metallb_dataplane::l2;
+use ipnet::IpNet;
+use metallb_announce::Path;
+use metallb_config::{BfdProfile, Interfaces, Peer};
 
 /// Namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,30 +82,48 @@ pub struct ConfigReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatusContent {
     /// Names of the interfaces, sorted; none means all.
-    Interfaces(Vec<String>),
+    Interfaces(Arc<Vec<String>>),
     /// Names of the peers, sorted.
-    Peers(Vec<String>),
+    Peers(Arc<Vec<String>>),
+}
+
+/// What is announced of a prefix from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteChange {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Everything that is told about it; nothing = it is withdrawn.
+    pub paths: Vec<Arc<Path>>,
+}
+
+/// With whom this node speaks BGP.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Peers {
+    /// The peers of this node, by name.
+    pub peers: Vec<Peer>,
+    /// All BFD profiles, by name.
+    pub bfd_profiles: Vec<BfdProfile>,
 }
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The addresses to answer for, all of them.
-    Layer2(l2::Desired),
-    /// The routes to announce, all of them.
-    Routes(Vec<AdvertisedRoute>),
-    /// The sessions to hold, all of them.
-    Peers(Vec<PeerConfig>),
-    /// The first picture was complete for this protocol.
+    /// Answer for these addresses on other interfaces than before; `None` = not any more.
+    Addresses(Vec<(IpAddr, Option<Interfaces>)>),
+    /// Announce these prefixes differently.
+    Routes(Vec<RouteChange>),
+    /// Hold these sessions and no others.
+    Peers(Peers),
+    /// The first picture was complete for this protocol, and what follows from it was told.
     Opened(Protocol),
     /// These are the addresses now announced for the Service; none = withdrawn.
-    Announced(ServiceKey, Protocol, Vec<IpAddr>),
+    Announced(Arc<ServiceKey>, Protocol, Vec<IpAddr>),
     /// What the status object should say; `None` = there should be none.
-    Status(ServiceKey, Protocol, Option<StatusContent>),
+    Status(Arc<ServiceKey>, Protocol, Option<StatusContent>),
     /// Tell the users of the Service.
     Event {
         /// The Service.
-        service: ServiceKey,
+        service: Arc<ServiceKey>,
         /// Its uid.
         uid: Option<String>,
         /// Severity and reason.

@@ -1,9 +1,14 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{Node, Service};
-use metallb_config::View;
+use metallb_announce::{Endpoints, NodeView};
+use metallb_config::{Interfaces, Options, Resources, View};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::*;
+use crate::change::Difference;
+use crate::*;
 
 const NODE: &str = "node-a";
 
@@ -58,10 +63,10 @@ fn changed_service(name: &str, service: &Value) -> Event {
     let service: Service = serde_json::from_value(service.clone()).unwrap();
     Event::Service(
         key(name),
-        Some(ServiceFacts {
+        Some(Arc::new(ServiceFacts {
             view: (&service).into(),
             uid: Some("uid-1".into()),
-        }),
+        })),
     )
 }
 
@@ -70,7 +75,15 @@ fn slice(service: &str, node: &str) -> Event {
         any: true,
         nodes: [node.to_owned()].into(),
     };
-    Event::Slice(key(&format!("{service}-x")), Some((service.to_owned(), endpoints)))
+    slice_of(&format!("{service}-x"), service, endpoints)
+}
+
+fn slice_of(name: &str, service: &str, endpoints: Endpoints) -> Event {
+    let slice = Slice {
+        service: service.to_owned(),
+        endpoints,
+    };
+    Event::Slice(key(name), Some(Arc::new(slice)))
 }
 
 fn names(of: &[&str]) -> BTreeSet<String> {
@@ -106,18 +119,35 @@ fn running(resources: Resources) -> (Engine, Vec<Effect>) {
     (engine, effects)
 }
 
+/// The changes of what is answered for; withdrawn addresses have a minus sign.
 fn layer2(effects: &[Effect]) -> Option<Vec<String>> {
-    effects.iter().rev().find_map(|effect| match effect {
-        Effect::Layer2(desired) => Some(desired.keys().map(ToString::to_string).collect()),
+    effects.iter().find_map(|effect| match effect {
+        Effect::Addresses(changes) => {
+            let text = |(ip, interfaces): &(_, Option<_>)| signed(ip, interfaces.is_some());
+            Some(changes.iter().map(text).collect())
+        }
         _ => None,
     })
 }
 
+/// The changes of what is advertised; withdrawn prefixes have a minus sign.
 fn prefixes(effects: &[Effect]) -> Option<Vec<String>> {
-    effects.iter().rev().find_map(|effect| match effect {
-        Effect::Routes(routes) => Some(routes.iter().map(|r| r.route.prefix.to_string()).collect()),
+    effects.iter().find_map(|effect| match effect {
+        Effect::Routes(changes) => {
+            let text = |change: &RouteChange| signed(&change.prefix, !change.paths.is_empty());
+            Some(changes.iter().map(text).collect())
+        }
         _ => None,
     })
+}
+
+fn signed(key: &impl ToString, announced: bool) -> String {
+    let sign = if announced { "" } else { "-" };
+    format!("{sign}{}", key.to_string())
+}
+
+fn list(items: &[&str]) -> Option<Vec<String>> {
+    Some(items.iter().map(|item| (*item).to_owned()).collect())
 }
 
 fn notes(effects: &[Effect]) -> Vec<&str> {
@@ -155,10 +185,10 @@ fn an_owned_service_is_announced_and_told_once() {
     assert_eq!(notes(&effects), [ANNOUNCING]);
     assert_eq!(
         statuses(&effects),
-        [(Protocol::Layer2, Some(StatusContent::Interfaces(vec![])))]
+        [(Protocol::Layer2, Some(StatusContent::Interfaces(vec![].into())))]
     );
     assert!(effects.contains(&Effect::Announced(
-        key("web"),
+        key("web").into(),
         Protocol::Layer2,
         vec!["192.0.2.1".parse().unwrap()]
     )));
@@ -168,7 +198,7 @@ fn an_owned_service_is_announced_and_told_once() {
 fn the_data_plane_comes_before_everything_else() {
     let (_, effects) = running(with_bgp(resources()));
     assert!(matches!(effects[0], Effect::Routes(_)));
-    assert!(matches!(effects[1], Effect::Layer2(_)));
+    assert!(matches!(effects[1], Effect::Addresses(_)));
 }
 
 // BGP-28, L2-2
@@ -236,8 +266,8 @@ fn an_endpoint_more_changes_nothing_on_the_wire() {
 fn a_changed_address_replaces_the_old_one_in_one_step() {
     let (mut engine, _) = running(with_bgp(resources()));
     let effects = engine.handle(service("web", &["192.0.2.2"]));
-    assert_eq!(layer2(&effects), Some(vec!["192.0.2.2".into()]));
-    assert_eq!(prefixes(&effects), Some(vec!["192.0.2.2/32".into()]));
+    assert_eq!(layer2(&effects), list(&["-192.0.2.1", "192.0.2.2"]));
+    assert_eq!(prefixes(&effects), list(&["-192.0.2.1/32", "192.0.2.2/32"]));
     assert_eq!(notes(&effects).len(), 2);
 }
 
@@ -246,10 +276,13 @@ fn a_changed_address_replaces_the_old_one_in_one_step() {
 fn a_service_that_is_no_load_balancer_any_more_is_withdrawn() {
     let (mut engine, _) = running(with_bgp(resources()));
     let effects = engine.handle(changed_service("web", &json!({"spec": {"type": "NodePort"}})));
-    assert_eq!((layer2(&effects), prefixes(&effects)), (Some(vec![]), Some(vec![])));
+    assert_eq!(
+        (layer2(&effects), prefixes(&effects)),
+        (list(&["-192.0.2.1"]), list(&["-192.0.2.1/32"]))
+    );
     for protocol in [Protocol::Bgp, Protocol::Layer2] {
-        assert!(effects.contains(&Effect::Announced(key("web"), protocol, vec![])));
-        assert!(effects.contains(&Effect::Status(key("web"), protocol, None)));
+        assert!(effects.contains(&Effect::Announced(Arc::new(key("web")), protocol, vec![])));
+        assert!(effects.contains(&Effect::Status(Arc::new(key("web")), protocol, None)));
     }
 }
 
@@ -264,7 +297,7 @@ fn a_service_that_loses_our_class_is_withdrawn() {
             "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
         }),
     ));
-    assert_eq!(layer2(&effects), Some(vec![]));
+    assert_eq!(layer2(&effects), list(&["-192.0.2.1"]));
 }
 
 // L2-82
@@ -272,8 +305,11 @@ fn a_service_that_loses_our_class_is_withdrawn() {
 fn a_deleted_service_leaves_nothing_behind() {
     let (mut engine, _) = running(with_bgp(resources()));
     let effects = engine.handle_all([Event::Service(key("web"), None), Event::Slice(key("web-x"), None)]);
-    assert_eq!((layer2(&effects), prefixes(&effects)), (Some(vec![]), Some(vec![])));
-    assert!(engine.announced.is_empty() && engine.endpoints.is_empty() && engine.slices.is_empty());
+    assert_eq!(
+        (layer2(&effects), prefixes(&effects)),
+        (list(&["-192.0.2.1"]), list(&["-192.0.2.1/32"]))
+    );
+    assert!(engine.services.is_empty() && engine.slices.is_empty());
 }
 
 #[test]
@@ -285,9 +321,9 @@ fn a_slice_that_changes_hands_serves_its_new_service_only() {
     };
     let effects = engine.handle_all([
         service("other", &["192.0.2.9"]),
-        Event::Slice(key("web-x"), Some(("other".into(), endpoints))),
+        slice_of("web-x", "other", endpoints),
     ]);
-    assert_eq!(layer2(&effects), Some(vec!["192.0.2.9".into()]));
+    assert_eq!(layer2(&effects), list(&["-192.0.2.1", "192.0.2.9"]));
 }
 
 // L2-13
@@ -298,7 +334,7 @@ fn the_address_moves_with_the_members() {
         .into_iter()
         .find(|ip| {
             engine.handle(service("web", &[ip]));
-            let lost = layer2(&engine.handle(Event::Members(names(&[NODE, "node-b"])))) == Some(vec![]);
+            let lost = layer2(&engine.handle(Event::Members(names(&[NODE, "node-b"])))).is_some();
             engine.handle(Event::Members(names(&[NODE])));
             lost
         });
@@ -328,11 +364,11 @@ fn absent_interfaces_are_a_failure_told_once_and_healed_when_they_appear() {
     assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));
     assert_eq!(
         statuses(&effects),
-        [(Protocol::Layer2, Some(StatusContent::Interfaces(vec!["eth9".into()])))]
+        [(Protocol::Layer2, Some(StatusContent::Interfaces(Arc::new(vec!["eth9".into()]))))]
     );
     assert_eq!(
         layer2(&engine.handle(Event::Interfaces(names(&["eth0"])))),
-        Some(vec![])
+        list(&["-192.0.2.1"])
     );
 }
 
@@ -343,10 +379,10 @@ fn other_interfaces_are_passed_on_without_a_new_event() {
     let mut changed = resources();
     changed.l2_advertisements = vec![object("l2", &json!({"interfaces": ["eth1"]}))];
     let effects = engine.handle(Event::Resources(Box::new(changed)));
-    let only = l2::Interfaces::Only(names(&["eth1"]));
+    let only = Interfaces::Only(names(&["eth1"]));
     assert_eq!(
         effects[0],
-        Effect::Layer2([("192.0.2.1".parse().unwrap(), only)].into())
+        Effect::Addresses(vec![("192.0.2.1".parse().unwrap(), Some(only))])
     );
     assert_eq!(notes(&effects), Vec::<&str>::new());
 }
@@ -360,7 +396,10 @@ fn a_shared_address_is_answered_until_its_last_service_goes() {
         None
     );
     assert_eq!(layer2(&engine.handle(Event::Service(key("web"), None))), None);
-    assert_eq!(layer2(&engine.handle(Event::Service(key("api"), None))), Some(vec![]));
+    assert_eq!(
+        layer2(&engine.handle(Event::Service(key("api"), None))),
+        list(&["-192.0.2.1"])
+    );
 }
 
 // BGP-15, BGP-16
@@ -375,14 +414,17 @@ fn an_aggregate_stays_until_its_last_service_goes() {
         None
     );
     assert_eq!(prefixes(&engine.handle(Event::Service(key("web"), None))), None);
-    assert_eq!(prefixes(&engine.handle(Event::Service(key("api"), None))), Some(vec![]));
+    assert_eq!(
+        prefixes(&engine.handle(Event::Service(key("api"), None))),
+        list(&["-192.0.2.0/24"])
+    );
 }
 
 // BGP-98
 #[test]
 fn the_status_names_peers_that_can_carry_the_route() {
     let (mut engine, effects) = running(with_bgp(resources()));
-    let peers = |names: &[&str]| StatusContent::Peers(names.iter().map(|n| (*n).to_owned()).collect());
+    let peers = |names: &[&str]| StatusContent::Peers(Arc::new(list(names).unwrap()));
     assert!(statuses(&effects).contains(&(Protocol::Bgp, Some(peers(&["tor-a"])))));
     let mut more = with_bgp(resources());
     more.peers.push(peer("tor-0", "192.0.2.251"));
@@ -415,7 +457,7 @@ fn what_a_peer_asks_for_and_does_not_get_is_told() {
     }
     // The session without BFD is better than none.
     assert!(statuses(&effects).iter().any(|(protocol, content)| {
-        *protocol == Protocol::Bgp && *content == Some(StatusContent::Peers(vec!["tor-a".into()]))
+        *protocol == Protocol::Bgp && *content == Some(StatusContent::Peers(Arc::new(vec!["tor-a".into()])))
     }));
 }
 
@@ -424,7 +466,7 @@ fn peers_reach_the_data_plane_before_services_are_known() {
     let mut engine = engine();
     let effects = engine.handle(Event::Resources(Box::new(with_bgp(resources()))));
     let names = effects.iter().find_map(|effect| match effect {
-        Effect::Peers(peers) => Some(peers.iter().map(|p| p.name.clone()).collect::<Vec<_>>()),
+        Effect::Peers(all) => Some(all.peers.iter().map(|p| p.name.clone()).collect::<Vec<_>>()),
         _ => None,
     });
     assert_eq!(names, Some(vec!["tor-a".into(), "tor-b".into()]));
@@ -446,7 +488,10 @@ fn node_condition_and_label_withdraw_and_bring_back() {
     ];
     for view in bad {
         let effects = engine.handle(Event::Node(NODE.into(), Some(view)));
-        assert_eq!((layer2(&effects), prefixes(&effects)), (Some(vec![]), Some(vec![])));
+        assert_eq!(
+        (layer2(&effects), prefixes(&effects)),
+        (list(&["-192.0.2.1"]), list(&["-192.0.2.1/32"]))
+    );
         let effects = engine.handle(Event::Node(NODE.into(), Some(NodeView::default())));
         assert!(layer2(&effects).is_some() && prefixes(&effects).is_some());
     }
@@ -499,7 +544,10 @@ fn an_address_whose_pool_vanishes_stays_announced_until_it_changes() {
     assert_eq!((layer2(&effects), prefixes(&effects)), (None, None));
     assert!(errors(&effects).unwrap()[0].contains("default/web"));
     let effects = engine.handle(service("web", &[]));
-    assert_eq!((layer2(&effects), prefixes(&effects)), (Some(vec![]), Some(vec![])));
+    assert_eq!(
+        (layer2(&effects), prefixes(&effects)),
+        (list(&["-192.0.2.1"]), list(&["-192.0.2.1/32"]))
+    );
     assert_eq!(errors(&effects), Some(vec![]));
 }
 
@@ -509,7 +557,8 @@ fn an_address_whose_pool_vanished_moves_to_another_node_when_its_owner_dies() {
     engine.handle(Event::Members(names(&[NODE, "node-b"])));
     let lost = (1..20).map(|n| format!("192.0.2.{n}")).find(|ip| {
         engine.handle(service("web", &[ip]));
-        engine.layer2.is_empty()
+        let ours = &engine.services[&key("web")].announced;
+        ours.ranking().unwrap().winner() != Some(NODE)
     });
     let mut gone = resources();
     gone.pools = vec![object("other", &json!({"addresses": ["198.51.100.0/24"]}))];
@@ -550,7 +599,10 @@ fn a_changed_pool_touches_only_its_own_services() {
     two.pools[1] = object("api", &json!({"addresses": ["198.51.100.0/24", "203.0.113.0/24"]}));
     let before = engine.config.as_ref().unwrap().config.clone();
     let after = metallb_config::parse(&two, &engine.settings.options).config;
-    assert_eq!(engine.concerned(&before, &after), [key("api")]);
+    let difference = Difference::new(&before, &after, NODE);
+    assert!(difference.nodes.is_empty());
+    let concerns = |ip: &str| difference.concerns(&before, &after, ip.parse().unwrap());
+    assert_eq!((concerns("192.0.2.1"), concerns("198.51.100.1")), (false, true));
 }
 
 #[test] // W-29
@@ -585,3 +637,5 @@ fn what_is_cut_from_a_password_is_told_once_on_the_peer() {
     );
     assert_eq!(told(&engine.handle(Event::Resources(Box::new(resources)))), []);
 }
+
+mod random;

@@ -1,0 +1,112 @@
+//! The configuration that counts: objects that became unusable are replaced by their last usable version.
+//!
+//! [`parse`] leaves out what it must refuse. For a running speaker that would mean to withdraw what was announced
+//! because somebody mistyped an edit; upstream keeps its whole old configuration then. Here only the refused object
+//! stays as it was. After a restart there is no old version, and it is left out.
+
+use kube::ResourceExt;
+
+use crate::{Config, ObjectRef, Options, Parsed, Refused, Resources, Warning, parse};
+
+/// A configuration in effect.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// What counts.
+    pub config: Config,
+    /// What is wrong with the resources as they are now.
+    pub refused: Vec<Refused>,
+    /// What is odd with them.
+    pub warnings: Vec<Warning>,
+    /// The resources in their last usable versions.
+    usable: Resources,
+    /// Objects that never had one.
+    unusable: Vec<ObjectRef>,
+}
+
+impl Settled {
+    /// Parses `resources`, falling back to what `before` knows of refused objects.
+    #[must_use]
+    pub fn new(resources: &Resources, before: Option<&Self>, options: &Options) -> Self {
+        let parsed = parse(resources, options);
+        let blamed = objects(&parsed);
+        match before.filter(|_| !blamed.is_empty()) {
+            Some(before) => Self::falling_back(resources, parsed, &blamed, before, options),
+            None => Self::as_written(resources, parsed, blamed),
+        }
+    }
+
+    fn as_written(resources: &Resources, parsed: Parsed, unusable: Vec<ObjectRef>) -> Self {
+        Self {
+            config: parsed.config,
+            refused: parsed.refused,
+            warnings: parsed.warnings,
+            usable: resources.clone(),
+            unusable,
+        }
+    }
+
+    fn falling_back(
+        resources: &Resources,
+        parsed: Parsed,
+        blamed: &[ObjectRef],
+        before: &Self,
+        options: &Options,
+    ) -> Self {
+        let replaceable: Vec<ObjectRef> = blamed
+            .iter()
+            .filter(|o| !before.unusable.contains(o))
+            .cloned()
+            .collect();
+        let usable = restore(resources, &before.usable, &replaceable);
+        let again = parse(&usable, options);
+        let unusable = objects(&again);
+        // An old version may clash with what is new elsewhere; then the new one, which is what the user sees, wins.
+        if unusable.iter().any(|object| !blamed.contains(object)) {
+            return Self::as_written(resources, parsed, blamed.to_vec());
+        }
+        Self {
+            config: again.config,
+            refused: parsed.refused,
+            warnings: parsed.warnings,
+            usable,
+            unusable,
+        }
+    }
+}
+
+fn objects(parsed: &Parsed) -> Vec<ObjectRef> {
+    parsed.refused.iter().map(|refused| refused.object.clone()).collect()
+}
+
+fn restore(now: &Resources, before: &Resources, blamed: &[ObjectRef]) -> Resources {
+    let mut usable = now.clone();
+    restore_kind("IPAddressPool", &mut usable.pools, &before.pools, blamed);
+    restore_kind("AddressPool", &mut usable.address_pools, &before.address_pools, blamed);
+    restore_kind(
+        "L2Advertisement",
+        &mut usable.l2_advertisements,
+        &before.l2_advertisements,
+        blamed,
+    );
+    restore_kind(
+        "BGPAdvertisement",
+        &mut usable.bgp_advertisements,
+        &before.bgp_advertisements,
+        blamed,
+    );
+    restore_kind("BGPPeer", &mut usable.peers, &before.peers, blamed);
+    restore_kind("BFDProfile", &mut usable.bfd_profiles, &before.bfd_profiles, blamed);
+    restore_kind("Community", &mut usable.communities, &before.communities, blamed);
+    usable
+}
+
+fn restore_kind<K: ResourceExt + Clone>(kind: &str, now: &mut [K], before: &[K], blamed: &[ObjectRef]) {
+    for object in now
+        .iter_mut()
+        .filter(|o| blamed.contains(&ObjectRef::new(kind, &o.name_any())))
+    {
+        if let Some(old) = before.iter().find(|old| old.name_any() == object.name_any()) {
+            *object = old.clone();
+        }
+    }
+}

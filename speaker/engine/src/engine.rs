@@ -1,0 +1,234 @@
+//! The state, and what each event does to it.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use metallb_announce::Endpoints;
+use metallb_config::{Options, Peer, Pool, Settled};
+use tracing::info;
+
+use crate::announced::{Announced, Announcements};
+use crate::nodes::{Movement, Nodes};
+use crate::{ConfigReport, Effect, Event, Families, Protocol, ServiceFacts, ServiceKey, Slice};
+
+/// What does not change while the speaker runs.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Name of this node.
+    pub node: String,
+    /// `--lb-class`.
+    pub class: String,
+    /// `--ignore-exclude-lb`.
+    pub ignore_exclude_label: bool,
+    /// Whether layer 2 has to wait for, and listen to, the membership.
+    pub membership: bool,
+    /// How the configuration is parsed, and who speaks BGP.
+    pub options: Options,
+}
+
+/// A Service, or endpoints of one that was not seen yet.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(crate) facts: Option<Arc<ServiceFacts>>,
+    slices: Vec<(Arc<ServiceKey>, Arc<Slice>)>,
+    pub(crate) announced: Announced,
+}
+
+impl Entry {
+    /// Nothing is known and nothing has to be undone.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.facts.is_none() && self.slices.is_empty() && self.announced == Announced::default()
+    }
+
+    pub(crate) fn endpoints(&self) -> Cow<'_, Endpoints> {
+        if let [(_, slice)] = &self.slices[..] {
+            return Cow::Borrowed(&slice.endpoints);
+        }
+        let mut all = Endpoints::default();
+        for (_, slice) in &self.slices {
+            all.any |= slice.endpoints.any;
+            all.nodes.extend(slice.endpoints.nodes.iter().cloned());
+        }
+        Cow::Owned(all)
+    }
+}
+
+/// Services to look at again.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty {
+    pub(crate) all: bool,
+    pub(crate) services: BTreeSet<Arc<ServiceKey>>,
+    pub(crate) nodes: Movement,
+}
+
+/// Decides what this node announces.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) config: Option<Settled>,
+    /// Peers that this node has a session with, or tries to.
+    pub(crate) sessions: BTreeMap<String, Peer>,
+    pub(crate) uncarried: BTreeMap<String, Families>,
+    pub(crate) services: BTreeMap<Arc<ServiceKey>, Box<Entry>>,
+    /// Which Service a slice belongs to.
+    pub(crate) slices: BTreeMap<Arc<ServiceKey>, Arc<ServiceKey>>,
+    pub(crate) nodes: Nodes,
+    pub(crate) interfaces: Option<BTreeSet<String>>,
+    pub(crate) listed: bool,
+    /// Pools that Services have addresses of although they are gone; until the address changes.
+    pub(crate) kept: BTreeMap<Arc<ServiceKey>, Arc<Pool>>,
+    pub(crate) announcements: Announcements,
+    pub(crate) report: Option<ConfigReport>,
+    pub(crate) opened: BTreeSet<Protocol>,
+}
+
+impl Engine {
+    /// Creates an engine that knows nothing and announces nothing.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let nodes = Nodes {
+            membership: settings.membership,
+            ignore_exclude_label: settings.ignore_exclude_label,
+            ..Nodes::default()
+        };
+        Self {
+            settings,
+            config: None,
+            sessions: BTreeMap::new(),
+            uncarried: BTreeMap::new(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            nodes,
+            interfaces: None,
+            listed: false,
+            kept: BTreeMap::new(),
+            announcements: Announcements::default(),
+            report: None,
+            opened: BTreeSet::new(),
+        }
+    }
+
+    /// Takes one event; returns what to do, the data plane first.
+    pub fn handle(&mut self, event: Event) -> Vec<Effect> {
+        self.handle_all([event])
+    }
+
+    /// Takes events that came together, and decides once.
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut dirty = Dirty::default();
+        for event in events {
+            self.take(event, &mut dirty, &mut effects);
+        }
+        self.open(&mut dirty, &mut effects);
+        if self.is_open(Protocol::Bgp) {
+            self.judge(dirty, &mut effects);
+        }
+        let mut all = self.data_plane();
+        all.append(&mut effects);
+        all
+    }
+
+    fn take(&mut self, event: Event, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Service(key, facts) => self.take_service(key, facts, dirty),
+            Event::Slice(slice, content) => self.take_slice(slice, content, dirty),
+            Event::Node(name, view) => {
+                let changed = self.nodes.set(&name, view, &mut dirty.nodes);
+                dirty.all |= changed && name == self.settings.node;
+            }
+            Event::Listed => self.listed = true,
+            Event::Resources(resources) => self.take_resources(&resources, dirty, effects),
+            Event::Members(members) => self.nodes.set_members(members, &mut dirty.nodes),
+            Event::Interfaces(names) => {
+                if self.interfaces.replace(names) != self.interfaces {
+                    dirty.services.extend(self.announcing(Announced::depends_on_interfaces));
+                }
+            }
+            Event::Uncarried(families) => {
+                if self.uncarried != families {
+                    self.uncarried = families;
+                    dirty.services.extend(self.announcing(Announced::has_routes));
+                }
+            }
+        }
+    }
+
+    fn take_service(&mut self, key: ServiceKey, facts: Option<Arc<ServiceFacts>>, dirty: &mut Dirty) {
+        let Some((key, entry)) = self.entry(key, facts.is_some()) else {
+            return;
+        };
+        if entry.facts != facts {
+            entry.facts = facts;
+            dirty.services.insert(key);
+        }
+    }
+
+    /// Finds what is known of a Service; makes room for it if asked to.
+    fn entry(&mut self, key: ServiceKey, create: bool) -> Option<(Arc<ServiceKey>, &mut Box<Entry>)> {
+        let key = match self.services.get_key_value(&key) {
+            Some((key, _)) => Arc::clone(key),
+            None if create => Arc::new(key),
+            None => return None,
+        };
+        let entry = self.services.entry(Arc::clone(&key)).or_default();
+        Some((key, entry))
+    }
+
+    fn take_slice(&mut self, slice: ServiceKey, content: Option<Arc<Slice>>, dirty: &mut Dirty) {
+        let slice = match self.slices.get_key_value(&slice) {
+            Some((slice, _)) => Arc::clone(slice),
+            None => Arc::new(slice),
+        };
+        let owner = content
+            .as_ref()
+            .map(|content| ServiceKey::new(&slice.namespace, &content.service));
+        if let Some(before) = self.slices.get(&slice).filter(|before| Some(&***before) != owner.as_ref()) {
+            let before = Arc::clone(before);
+            self.slices.remove(&slice);
+            if let Some(entry) = self.services.get_mut(&before) {
+                entry.slices.retain(|(name, _)| *name != slice);
+            }
+            dirty.services.insert(before);
+        }
+        let (Some(owner), Some(content)) = (owner, content) else {
+            return;
+        };
+        let Some((owner, entry)) = self.entry(owner, true) else {
+            return;
+        };
+        match entry.slices.iter_mut().find(|(name, _)| *name == slice) {
+            Some((_, known)) if *known == content => return,
+            Some((_, known)) => *known = content,
+            None => {
+                entry.slices.reserve_exact(1);
+                entry.slices.push((Arc::clone(&slice), content));
+                self.slices.insert(slice, Arc::clone(&owner));
+            }
+        }
+        dirty.services.insert(owner);
+    }
+
+    pub(crate) fn announcing(&self, which: impl Fn(&Announced) -> bool) -> Vec<Arc<ServiceKey>> {
+        let chosen = self.services.iter().filter(|(_, entry)| which(&entry.announced));
+        chosen.map(|(key, _)| Arc::clone(key)).collect()
+    }
+
+    /// Judges what became possible to judge.
+    fn open(&mut self, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
+        let bgp = self.listed && self.config.is_some();
+        let layer2 = bgp && self.interfaces.is_some() && (!self.settings.membership || self.nodes.members.is_some());
+        for (protocol, complete) in [(Protocol::Bgp, bgp), (Protocol::Layer2, layer2)] {
+            if complete && self.opened.insert(protocol) {
+                info!(event = "announcing", %protocol, "first picture of the cluster is complete");
+                dirty.all = true;
+                effects.push(Effect::Opened(protocol));
+            }
+        }
+    }
+
+    pub(crate) fn is_open(&self, protocol: Protocol) -> bool {
+        self.opened.contains(&protocol)
+    }
+}

@@ -1,0 +1,57 @@
+//! What was seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use metallb_announce::{Endpoints, NodeView, ServiceView};
+use metallb_config::Resources;
+
+use crate::ServiceKey;
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A Service is there, or gone.
+    Service(ServiceKey, Option<Arc<ServiceFacts>>),
+    /// An EndpointSlice (namespace, name) is there, or gone.
+    Slice(ServiceKey, Option<Arc<Slice>>),
+    /// A Node is there, or gone.
+    Node(String, Option<NodeView>),
+    /// Services, slices and nodes were listed completely.
+    Listed,
+    /// Everything that configuration is made of.
+    Resources(Box<Resources>),
+    /// Whose speakers are alive; to be sent first when that can be trusted.
+    Members(BTreeSet<String>),
+    /// Names of the interfaces of this node; to be sent first when they were scanned.
+    Interfaces(BTreeSet<String>),
+    /// What BGP sessions do not carry although they should, by peer; those that carry everything are left out.
+    Uncarried(BTreeMap<String, Families>),
+}
+
+/// A Service as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// What decides.
+    pub view: ServiceView,
+    /// `metadata.uid`, for events.
+    pub uid: Option<String>,
+}
+
+/// An EndpointSlice as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// Name of its Service.
+    pub service: String,
+    /// Its endpoints.
+    pub endpoints: Endpoints,
+}
+
+/// Address families.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Families {
+    /// IPv4 unicast.
+    pub ipv4: bool,
+    /// IPv6 unicast.
+    pub ipv6: bool,
+}

@@ -1,0 +1,140 @@
+//! Which Services are judged again, and what follows from the verdicts.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use metallb_announce::{Decision, Inputs, Reason, decide, place};
+use metallb_config::Pool;
+use tracing::info;
+
+use crate::announced::Context;
+use crate::engine::{Dirty, Entry};
+use crate::{Effect, Engine, Protocol, ServiceFacts, ServiceKey};
+
+impl Engine {
+    pub(crate) fn judge(&mut self, dirty: Dirty, effects: &mut Vec<Effect>) {
+        let keys: BTreeSet<Arc<ServiceKey>> = if dirty.all {
+            self.services.keys().cloned().collect()
+        } else {
+            let moved = self.moved(&dirty);
+            dirty.services.into_iter().chain(moved).collect()
+        };
+        let kept = self.kept.len();
+        for key in keys {
+            self.judge_one(&key, effects);
+        }
+        if self.kept.len() != kept {
+            self.report(effects);
+        }
+    }
+
+    /// Services of which another node may be the owner, or stand in for it, since nodes came and went.
+    fn moved(&self, dirty: &Dirty) -> Vec<Arc<ServiceKey>> {
+        let nodes = &dirty.nodes;
+        if nodes.is_empty() {
+            return Vec::new();
+        }
+        let moves = |(key, entry): &(&Arc<ServiceKey>, &Box<Entry>)| {
+            let Some(ranking) = entry.announced.ranking() else {
+                return false;
+            };
+            let gains = |node: &Arc<str>| self.place(key, entry, node).is_some_and(|place| ranking.admits(place));
+            ranking.nodes().iter().any(|node| nodes.gone.contains(node)) || nodes.came.iter().any(gains)
+        };
+        let moved = self.services.iter().filter(moves);
+        moved.map(|(key, _)| Arc::clone(key)).collect()
+    }
+
+    fn place(&self, key: &Arc<ServiceKey>, entry: &Entry, node: &str) -> Option<metallb_announce::election::Place> {
+        let view = &entry.facts.as_ref()?.view;
+        let pool = self.pool_of(key, entry.facts.as_deref()?)?;
+        place(&self.inputs(), pool, view, &entry.endpoints(), node)
+    }
+
+    fn judge_one(&mut self, key: &Arc<ServiceKey>, effects: &mut Vec<Effect>) {
+        let Some(mut entry) = self.services.remove(key) else {
+            return;
+        };
+        let facts = entry.facts.as_deref();
+        let ours = |facts: &ServiceFacts| facts.view.load_balancer && facts.view.has_class(&self.settings.class);
+        let relevant = facts.is_some_and(ours);
+        if relevant || entry.announced.is_judged() {
+            let decision = self.decide(key, &entry);
+            let addresses: Vec<IpAddr> = facts
+                .into_iter()
+                .flat_map(|f| f.view.ingress.iter().copied().flatten())
+                .collect();
+            let context = Context {
+                node: &self.settings.node,
+                service: key,
+                uid: facts.and_then(|facts| facts.uid.as_deref()),
+                addresses: &addresses,
+                interfaces: self.interfaces.as_ref(),
+                sessions: &self.sessions,
+                uncarried: &self.uncarried,
+            };
+            entry
+                .announced
+                .update(&context, decision, &mut self.announcements, effects);
+            if !relevant {
+                entry.announced.forget();
+            }
+        }
+        if facts.is_none() || !relevant {
+            self.kept.remove(key);
+        }
+        if !entry.is_empty() {
+            self.services.insert(Arc::clone(key), entry);
+        }
+    }
+
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs {
+            node: &self.settings.node,
+            nodes: &self.nodes.views,
+            members: self.nodes.members.as_ref().filter(|_| self.settings.membership),
+            ignore_exclude_label: self.settings.ignore_exclude_label,
+            class: &self.settings.class,
+        }
+    }
+
+    /// The pool that holds the addresses of a Service, or did when it got them.
+    fn pool_of(&self, key: &Arc<ServiceKey>, facts: &ServiceFacts) -> Option<&Pool> {
+        let addresses = facts.view.addresses()?;
+        let settled = self.config.as_ref()?;
+        let kept = || self.kept.get(key).map(Arc::as_ref).filter(|pool| pool.holds(&addresses));
+        settled.config.pool_holding(&addresses).or_else(kept)
+    }
+
+    fn decide(&mut self, key: &Arc<ServiceKey>, entry: &Entry) -> Decision {
+        let Some(facts) = entry.facts.as_deref() else {
+            return Decision::none(Reason::ServiceDeleted);
+        };
+        let pool = self.pool_of(key, facts);
+        let mut decision = decide(&self.inputs(), pool, &facts.view, &entry.endpoints());
+        let is_kept = |pool: &Pool| self.kept.get(key).is_some_and(|kept| std::ptr::eq(pool, &raw const **kept));
+        if !pool.is_some_and(is_kept) {
+            self.kept.remove(key);
+        }
+        if !self.is_open(Protocol::Layer2) {
+            decision.layer2 = Err(Reason::NotOwner);
+        }
+        decision
+    }
+
+    /// Returns what the data plane must change.
+    pub(crate) fn data_plane(&mut self) -> Vec<Effect> {
+        let (addresses, routes) = self.announcements.changes();
+        let mut effects = Vec::new();
+        if !routes.is_empty() {
+            let total = self.announcements.prefixes();
+            info!(event = "updatedAdvertisements", numAds = total, changed = routes.len());
+            effects.push(Effect::Routes(routes));
+        }
+        if !addresses.is_empty() {
+            effects.push(Effect::Addresses(addresses));
+        }
+        effects
+    }
+}
