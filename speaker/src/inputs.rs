@@ -22,7 +22,7 @@ use metallb_config::Resources;
 use metallb_runtime::CancellationToken;
 use metallb_runtime::watch::{Change, Config, Watched, watch, watch_optional, watch_pruned};
 
-use crate::engine::{Event, ServiceFacts, ServiceKey};
+use metallb_engine::{Event, ServiceFacts, ServiceKey, Slice};
 
 /// Everything that must be listed before anything is announced; shown by `/readyz`.
 pub(crate) const KINDS: [&str; 11] = [
@@ -328,9 +328,11 @@ impl<K: ResourceExt> Object<K> {
 }
 
 fn service_event(service: &Object<Service>) -> Vec<Input> {
-    let facts = service.present().map(|s| ServiceFacts {
-        view: ServiceView::from(s),
-        uid: s.uid(),
+    let facts = service.present().map(|s| {
+        Arc::new(ServiceFacts {
+            view: ServiceView::from(s),
+            uid: s.uid(),
+        })
     });
     vec![Input::Event(Event::Service(service.key(), facts))]
 }
@@ -339,7 +341,10 @@ fn service_event(service: &Object<Service>) -> Vec<Input> {
 fn slice_event(slice: &Object<EndpointSlice>) -> Vec<Input> {
     let content = slice.present().and_then(|s| {
         let service = s.labels().get(names::LABEL_SLICE_SERVICE)?;
-        Some((service.clone(), Endpoints::from_slices([s])))
+        Some(Arc::new(Slice {
+            service: service.clone(),
+            endpoints: Endpoints::from_slices([s]),
+        }))
     });
     vec![Input::Event(Event::Slice(slice.key(), content))]
 }

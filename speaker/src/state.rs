@@ -12,8 +12,8 @@ use metallb_runtime::{CancellationToken, apply, watch};
 use tokio::sync::watch::Receiver;
 use tracing::warn;
 
-use crate::engine::ConfigReport;
 use crate::status::Owner;
+use metallb_engine::ConfigReport;
 
 /// Longest message of a condition.
 const MESSAGE_LIMIT: usize = 32_768;

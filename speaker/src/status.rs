@@ -26,7 +26,7 @@ use tracing::{debug, warn};
 use index::{Index, Seen};
 pub(crate) use kind::StatusKind;
 
-use crate::engine::{ServiceKey, StatusContent};
+use metallb_engine::{ServiceKey, StatusContent};
 
 /// Writers per kind: a failover of many Services takes a while, and must not flood the API server.
 const WRITERS: usize = 4;
@@ -69,12 +69,12 @@ impl Default for Desired {
 
 impl Desired {
     /// Sets what the object of one Service says; `None` = there should be none.
-    pub(crate) fn set(&self, service: ServiceKey, content: Option<StatusContent>) {
+    pub(crate) fn set(&self, service: &ServiceKey, content: Option<StatusContent>) {
         match content {
             Some(content) => drop(self.state().contents.insert(service.clone(), content)),
-            None => drop(self.state().contents.remove(&service)),
+            None => drop(self.state().contents.remove(service)),
         }
-        self.shared.queue.add(service);
+        self.shared.queue.add(service.clone());
     }
 
     /// Allows to delete what is not desired.

@@ -48,7 +48,9 @@ impl Engine {
             let mut addresses = facts.view.ingress.iter().flatten();
             if addresses.any(|ip| difference.concerns(before, after, *ip)) {
                 dirty.services.insert(Arc::clone(key));
-                orphans.extend(lost_pool(&facts.view, before, after).map(|pool| (Arc::clone(key), Arc::new(pool.clone()))));
+                orphans.extend(
+                    lost_pool(&facts.view, before, after).map(|pool| (Arc::clone(key), Arc::new(pool.clone()))),
+                );
             }
         }
         for (key, pool) in orphans {
@@ -99,7 +101,11 @@ impl Engine {
         let backend = self.settings.options.backend;
         let configured = settled.config.peers.values();
         let unmet: Vec<String> = configured.flat_map(|peer| peers::unmet(peer, backend)).collect();
-        let known = |reason| self.report.as_ref().is_some_and(|report| report.errors.contains(reason));
+        let known = |reason| {
+            self.report
+                .as_ref()
+                .is_some_and(|report| report.errors.contains(reason))
+        };
         for reason in unmet.iter().filter(|reason| !known(reason)) {
             warn!(event = "peerLimited", reason);
         }

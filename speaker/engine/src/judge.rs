@@ -103,7 +103,12 @@ impl Engine {
     fn pool_of(&self, key: &Arc<ServiceKey>, facts: &ServiceFacts) -> Option<&Pool> {
         let addresses = facts.view.addresses()?;
         let settled = self.config.as_ref()?;
-        let kept = || self.kept.get(key).map(Arc::as_ref).filter(|pool| pool.holds(&addresses));
+        let kept = || {
+            self.kept
+                .get(key)
+                .map(Arc::as_ref)
+                .filter(|pool| pool.holds(&addresses))
+        };
         settled.config.pool_holding(&addresses).or_else(kept)
     }
 
@@ -113,7 +118,11 @@ impl Engine {
         };
         let pool = self.pool_of(key, facts);
         let mut decision = decide(&self.inputs(), pool, &facts.view, &entry.endpoints());
-        let is_kept = |pool: &Pool| self.kept.get(key).is_some_and(|kept| std::ptr::eq(pool, &raw const **kept));
+        let is_kept = |pool: &Pool| {
+            self.kept
+                .get(key)
+                .is_some_and(|kept| std::ptr::eq(pool, &raw const **kept))
+        };
         if !pool.is_some_and(is_kept) {
             self.kept.remove(key);
         }

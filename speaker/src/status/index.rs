@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::engine::ServiceKey;
+use metallb_engine::ServiceKey;
 
 /// What the watch has shown of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]

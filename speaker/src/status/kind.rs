@@ -7,7 +7,7 @@ use metallb_api::{ServiceBGPStatus, ServiceBGPStatusStatus, ServiceL2Status, Ser
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::engine::{ServiceKey, StatusContent};
+use metallb_engine::{ServiceKey, StatusContent};
 
 /// A kind of object that tells who announces a Service.
 pub(crate) trait StatusKind:
@@ -86,7 +86,7 @@ impl StatusKind for ServiceBGPStatus {
 
     fn says(node: &str, service: &ServiceKey, content: &StatusContent) -> Self::Status {
         let peers = match content {
-            StatusContent::Peers(names) => names.clone(),
+            StatusContent::Peers(names) => names.to_vec(),
             StatusContent::Interfaces(_) => Vec::new(),
         };
         ServiceBGPStatusStatus {

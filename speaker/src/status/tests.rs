@@ -98,7 +98,7 @@ fn key() -> ServiceKey {
 }
 
 fn all_interfaces() -> Option<StatusContent> {
-    Some(StatusContent::Interfaces(Vec::new()))
+    Some(StatusContent::Interfaces(Vec::new().into()))
 }
 
 /// Runs the writer against `server` and lets each of `steps` settle.
@@ -121,7 +121,7 @@ async fn run(server: &Server, steps: impl IntoIterator<Item = Option<StatusConte
         stop.clone(),
     ));
     for step in steps {
-        desired.set(key(), step);
+        desired.set(&key(), step);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -135,7 +135,7 @@ async fn run(server: &Server, steps: impl IntoIterator<Item = Option<StatusConte
 #[tokio::test(start_paused = true)]
 async fn an_announced_service_has_one_object_with_labels_owner_and_status() {
     let server = Server::default();
-    run(&server, [Some(StatusContent::Interfaces(vec!["eth0".into()]))]).await;
+    run(&server, [Some(StatusContent::Interfaces(vec!["eth0".into()].into()))]).await;
     let objects = server.objects.lock().unwrap();
     let [object] = &objects[..] else { panic!("{objects:?}") };
     assert_eq!(object["metadata"]["generateName"], "l2-");
