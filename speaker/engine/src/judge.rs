@@ -35,14 +35,15 @@ impl Engine {
         if nodes.is_empty() {
             return Vec::new();
         }
-        let moves = |(key, entry): &(&Arc<ServiceKey>, &Box<Entry>)| {
+        let moves = |(key, entry): &(&Arc<ServiceKey>, &Entry)| {
             let Some(ranking) = entry.announced.ranking() else {
                 return false;
             };
             let gains = |node: &Arc<str>| self.place(key, entry, node).is_some_and(|place| ranking.admits(place));
             ranking.nodes().iter().any(|node| nodes.gone.contains(node)) || nodes.came.iter().any(gains)
         };
-        let moved = self.services.iter().filter(moves);
+        let entries = self.services.iter().map(|(key, entry)| (key, &**entry));
+        let moved = entries.filter(moves);
         moved.map(|(key, _)| Arc::clone(key)).collect()
     }
 
