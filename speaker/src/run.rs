@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, ResourceExt};
@@ -29,7 +29,7 @@ use crate::exclude;
 use crate::inputs::{Inputs, KINDS, News, Speakers};
 use crate::key;
 use crate::metrics::Metrics;
-use crate::shell::{FIRST_DECISIONS, Shell};
+use crate::shell::{FIRST_DECISIONS, LastTold, Shell};
 use crate::state;
 use crate::status::{self, Owner};
 
@@ -73,7 +73,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
         return Ok(tasks.join(GRACE).await?);
     };
     let members = membership.as_ref().zip(Some(key?));
-    let data_plane = DataPlane::start(&args, excluded, members)?;
+    let data_plane = DataPlane::start(&args, excluded, members, &mut tasks)?;
     let owner = Owner {
         namespace: namespace.clone(),
         node: args.node_name.clone(),
@@ -100,6 +100,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     let (reports, report_reader) = watch::channel(None);
     let shell = Shell {
         l2: data_plane.l2.clone(),
+        layer2: LastTold::default(),
         bgp: data_plane.bgp.clone(),
         recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name),
         l2_statuses: status::Desired::default(),
@@ -195,15 +196,26 @@ impl DataPlane {
         args: &Args,
         excluded: regex::RegexSet,
         membership: Option<(&Membership, Option<Vec<u8>>)>,
+        tasks: &mut Tasks,
     ) -> Result<Self> {
         let (l2_stop, members_stop) = (CancellationToken::new(), CancellationToken::new());
         let config = l2::Config {
             exclude: Arc::new(move |name| excluded.is_match(name)),
             garp_interval: args.garp_interval()?,
         };
-        let l2 = l2::spawn(config, l2_stop.clone())?;
+        let (l2, running) = l2::start(config, l2_stop.clone())?;
+        tasks.spawn("layer 2", async move { Ok(running.await?) });
         let members = match membership {
-            Some((membership, key)) => Some(join(&args.node_name, membership.bind, key, &members_stop)?),
+            Some((membership, key)) => {
+                let config = members::Config {
+                    node: args.node_name.clone(),
+                    bind: membership.bind,
+                    key,
+                };
+                let (members, running) = members::start(config, members_stop.clone())?;
+                tasks.spawn("membership", async move { Ok(running.await?) });
+                Some(members)
+            }
             None => {
                 info!(
                     event = "memberlistDisabled",
@@ -221,25 +233,18 @@ impl DataPlane {
         })
     }
 
-    /// Watches over the shells until `stop`, then says goodbye in the order that loses least traffic: the others take
-    /// over as soon as they know that we leave, and until then we still answer.
+    /// Waits for `stop`, then says goodbye in the order that loses least traffic: the others take over as soon as they
+    /// know that we leave, and until then we still answer.
     async fn until(self, stop: CancellationToken) -> Result<()> {
-        let left = async {
-            match &self.members {
-                Some(members) => members.ended().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.l2.ended() => bail!("layer 2 has ended"),
-            () = left => bail!("membership has ended"),
-        }
+        stop.cancelled().await;
         let routes = timeout(GOODBYE, self.bgp.shutdown());
         let addresses = async {
             self.members_stop.cancel();
             if let Some(members) = &self.members {
                 let _ = timeout(GOODBYE, members.ended()).await;
+                if members.alive().borrow().len() > 1 {
+                    self.l2.hand_over(GOODBYE).await;
+                }
             }
             self.l2_stop.cancel();
         };
@@ -249,15 +254,6 @@ impl DataPlane {
         info!(event = "withdrawn", "all announcements are withdrawn");
         Ok(())
     }
-}
-
-fn join(node: &str, bind: SocketAddr, key: Option<Vec<u8>>, stop: &CancellationToken) -> Result<MembersHandle> {
-    let config = members::Config {
-        node: node.to_owned(),
-        bind,
-        key,
-    };
-    Ok(members::spawn(config, stop.clone())?)
 }
 
 /// Feeds the engine and carries out what it wants. Ends with the watches, which is after the stop signal.

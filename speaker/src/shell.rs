@@ -5,10 +5,11 @@ use kube::Resource;
 use metallb_api::BGPPeer;
 use metallb_api::names::event_reason;
 use metallb_dataplane::bgp::BgpHandle;
-use metallb_dataplane::l2::L2Handle;
+use metallb_dataplane::l2::{self, L2Handle};
 use metallb_runtime::admin::Health;
 use metallb_runtime::events::{EventType, Recorder};
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::engine::{ConfigReport, Effect, EventKind, Protocol, ServiceKey};
@@ -32,6 +33,8 @@ const READ: &str = "ReadConfiguration";
 pub(crate) struct Shell {
     /// ARP and NDP.
     pub(crate) l2: L2Handle,
+    /// What layer 2 was told last.
+    pub(crate) layer2: LastTold,
     /// BGP.
     pub(crate) bgp: BgpHandle,
     /// Events on Services.
@@ -48,6 +51,25 @@ pub(crate) struct Shell {
     pub(crate) health: Health,
 }
 
+/// Turns whole sets of addresses into what has changed.
+#[derive(Debug, Default)]
+pub(crate) struct LastTold(Mutex<l2::Desired>);
+
+impl LastTold {
+    fn changes(&self, desired: l2::Desired) -> Vec<(IpAddr, Option<l2::Interfaces>)> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = last.keys().filter(|ip| !desired.contains_key(*ip));
+        let gone = gone.map(|ip| (*ip, None));
+        let new = desired
+            .iter()
+            .filter(|(ip, interfaces)| last.get(*ip) != Some(*interfaces));
+        let new = new.map(|(ip, interfaces)| (*ip, Some(interfaces.clone())));
+        let changes = gone.chain(new).collect();
+        *last = desired;
+        changes
+    }
+}
+
 impl Shell {
     /// Carries out `effects` in order. Never waits: what takes time has a task of its own.
     pub(crate) fn perform(&self, effects: Vec<Effect>) {
@@ -58,7 +80,7 @@ impl Shell {
 
     fn perform_one(&self, effect: Effect) {
         match effect {
-            Effect::Layer2(desired) => self.l2.announce(desired),
+            Effect::Layer2(desired) => self.l2.change(self.layer2.changes(desired)),
             Effect::Routes(routes) => self.bgp.set_routes(routes),
             Effect::Peers(peers) => self.bgp.set_peers(peers),
             Effect::Opened(protocol) => {

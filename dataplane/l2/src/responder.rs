@@ -1,25 +1,23 @@
 //! Decides about each received ARP frame.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
-};
+use std::net::IpAddr;
 
 use smoltcp::wire::{ArpOperation, EthernetAddress};
 
 use crate::{
     arp::{self, Arp},
-    interfaces::{Interfaces, Link},
+    interfaces::Link,
+    table::Table,
 };
 
-/// Whom the kernel takes a frame to be for (`sll_pkttype`).
+/// How the kernel classified a frame (`sll_pkttype`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketType {
     /// For this host.
     Host,
     /// For everybody.
     Broadcast,
-    /// For others, or our own; also frames of a VLAN that has no interface here.
+    /// For others, for a multicast group, or our own; also frames of a VLAN that has no interface here.
     Other,
 }
 
@@ -67,126 +65,91 @@ impl DropReason {
     }
 }
 
-/// A reply to send on the interface on which the request came.
+/// An answer to send on the interface on which the question came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub(crate) struct Answer {
     /// The address asked for.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
     /// Who asked.
-    pub to: EthernetAddress,
+    pub(crate) to: EthernetAddress,
     /// The Ethernet frame.
-    pub frame: Vec<u8>,
+    pub(crate) frame: Vec<u8>,
 }
 
-/// What to do with a frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Answer it.
-    Reply(Reply),
-    /// Leave it.
-    Ignore(DropReason),
-}
-
-/// Another host claims an address that we announce.
+/// A frame whose sender address is announced here although its sender is not this node (RFC 5227 §2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    /// The address.
-    pub ip: IpAddr,
-    /// The interface on which it was heard, by index.
-    pub ifindex: u32,
-    /// Who claims it.
-    pub mac: EthernetAddress,
+pub(crate) struct Claim {
+    pub(crate) ip: IpAddr,
+    pub(crate) mac: EthernetAddress,
 }
 
 /// All that follows from one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Whether to answer.
-    pub verdict: Verdict,
-    /// Whether it proves a conflict.
-    pub conflict: Option<Conflict>,
+pub(crate) struct Heard {
+    pub(crate) answer: Result<Answer, DropReason>,
+    pub(crate) claim: Option<Claim>,
 }
 
-/// Answers ARP requests for the announced addresses.
-#[derive(Clone, Debug, Default)]
-pub struct Responder {
-    links: BTreeMap<u32, Link>,
-    own_macs: BTreeSet<EthernetAddress>,
-    announced: BTreeMap<Ipv4Addr, Interfaces>,
+/// Judges a frame that came in on the interface with index `ifindex`.
+pub(crate) fn judge(table: &Table, ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Heard {
+    match read(table, ifindex, packet_type, frame) {
+        Ok((link, arp)) => Heard {
+            answer: answer(table, link, &arp),
+            claim: claim(table, link, &arp),
+        },
+        Err(reason) => Heard {
+            answer: Err(reason),
+            claim: None,
+        },
+    }
 }
 
-impl Responder {
-    /// Replaces the announcing interfaces and the set of the node's own hardware addresses.
-    pub fn set_links(&mut self, links: &[Link], own_macs: BTreeSet<EthernetAddress>) {
-        self.links = links.iter().map(|link| (link.index, link.clone())).collect();
-        self.own_macs = own_macs;
+fn read<'a>(
+    table: &'a Table,
+    ifindex: u32,
+    packet_type: PacketType,
+    frame: &[u8],
+) -> Result<(&'a Link, Arp), DropReason> {
+    if packet_type == PacketType::Other {
+        return Err(DropReason::PacketType);
     }
+    let link = table.link(ifindex).ok_or(DropReason::Interface)?;
+    let arp = Arp::parse(frame).ok_or(DropReason::Malformed)?;
+    if arp.sender == link.mac {
+        return Err(DropReason::Own);
+    }
+    Ok((link, arp))
+}
 
-    /// Replaces the announced addresses; takes effect with the next frame.
-    pub fn set_announced(&mut self, announced: BTreeMap<Ipv4Addr, Interfaces>) {
-        self.announced = announced;
+fn answer(table: &Table, link: &Link, arp: &Arp) -> Result<Answer, DropReason> {
+    if arp.operation != ArpOperation::Request {
+        return Err(DropReason::ArpReply);
     }
+    if !arp.destination.is_broadcast() && arp.destination != link.mac {
+        return Err(DropReason::EthernetDestination);
+    }
+    if !arp.sender.is_unicast() || arp.sender.as_bytes() == [0; 6] {
+        return Err(DropReason::SenderAddress);
+    }
+    if arp.sender_ip == arp.target_ip {
+        return Err(DropReason::Announcement);
+    }
+    let ip = arp.target_ip.into();
+    let interfaces = table.get(ip).ok_or(DropReason::AnnounceIp)?;
+    if !interfaces.contains(&link.name) {
+        return Err(DropReason::NotMatchInterface);
+    }
+    Ok(Answer {
+        ip,
+        to: arp.sender,
+        frame: arp::reply(link.mac, arp),
+    })
+}
 
-    /// Judges a frame that came in on the interface with index `ifindex`.
-    #[must_use]
-    pub fn on_frame(&self, ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Outcome {
-        let ignore = |reason| Outcome {
-            verdict: Verdict::Ignore(reason),
-            conflict: None,
-        };
-        if packet_type == PacketType::Other {
-            return ignore(DropReason::PacketType);
-        }
-        let Some(link) = self.links.get(&ifindex) else {
-            return ignore(DropReason::Interface);
-        };
-        let Some(arp) = Arp::parse(frame) else {
-            return ignore(DropReason::Malformed);
-        };
-        if arp.sender == link.mac {
-            return ignore(DropReason::Own);
-        }
-        let verdict = self.judge(link, &arp).map_or_else(Verdict::Ignore, Verdict::Reply);
-        Outcome {
-            verdict,
-            conflict: self.conflict(link, &arp),
-        }
-    }
-
-    fn judge(&self, link: &Link, arp: &Arp) -> Result<Reply, DropReason> {
-        if arp.operation != ArpOperation::Request {
-            return Err(DropReason::ArpReply);
-        }
-        if !arp.destination.is_broadcast() && arp.destination != link.mac {
-            return Err(DropReason::EthernetDestination);
-        }
-        if !arp.sender.is_unicast() || arp.sender.as_bytes() == [0; 6] {
-            return Err(DropReason::SenderAddress);
-        }
-        if arp.sender_ip == arp.target_ip {
-            return Err(DropReason::Announcement);
-        }
-        let interfaces = self.announced.get(&arp.target_ip).ok_or(DropReason::AnnounceIp)?;
-        if !interfaces.contains(&link.name) {
-            return Err(DropReason::NotMatchInterface);
-        }
-        Ok(Reply {
-            ip: arp.target_ip.into(),
-            to: arp.sender,
-            frame: arp::reply(link.mac, arp),
-        })
-    }
-
-    /// Any ARP frame whose sender address is ours but whose sender is not (RFC 5227 §2.4).
-    fn conflict(&self, link: &Link, arp: &Arp) -> Option<Conflict> {
-        let interfaces = self.announced.get(&arp.sender_ip)?;
-        let foreign = interfaces.contains(&link.name) && !self.own_macs.contains(&arp.sender);
-        foreign.then(|| Conflict {
-            ip: arp.sender_ip.into(),
-            ifindex: link.index,
-            mac: arp.sender,
-        })
-    }
+fn claim(table: &Table, link: &Link, arp: &Arp) -> Option<Claim> {
+    let ip = arp.sender_ip.into();
+    let foreign = table.announces(ip, link) && !table.is_own(arp.sender);
+    foreign.then_some(Claim { ip, mac: arp.sender })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use metallb_l2::{LinkFacts, Selection, Unusable, select};
-use metallb_net::{Link, LinkMonitor};
+use metallb_net::LinkMonitor;
 use tokio::{sync::watch, time};
 
 /// Safety net for changes of which no message came.
@@ -57,10 +57,8 @@ impl Task {
         }
     }
 
-    fn publish(&self, links: &[Link]) {
-        let facts: Vec<LinkFacts> = links.iter().map(facts).collect();
-        let selection = select(&facts, &*self.exclude);
-        log_differences(&self.selection.borrow(), &selection);
+    fn publish(&self, links: &[LinkFacts]) {
+        let selection = select(links, &*self.exclude);
         replace(&self.known, selection.known.clone());
         replace(
             &self.usable,
@@ -78,23 +76,8 @@ fn replace<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
     });
 }
 
-fn facts(link: &Link) -> LinkFacts {
-    LinkFacts {
-        index: link.index,
-        name: link.name.clone(),
-        hardware_address: link.hardware_address.clone(),
-        up: link.up,
-        carrier: link.carrier,
-        carrier_ups: link.carrier_ups,
-        broadcast: link.broadcast,
-        no_arp: link.no_arp,
-        controller: link.controller,
-        kind: link.kind.clone(),
-        addresses: link.addresses.clone(),
-    }
-}
-
-fn log_differences(before: &Selection, after: &Selection) {
+/// Logs which interfaces announce from now on, and which no longer do.
+pub(super) fn log_differences(before: &Selection, after: &Selection) {
     let same = |a: &metallb_l2::Link, b: &metallb_l2::Link| (a.index, &a.name, a.mac) == (b.index, &b.name, b.mac);
     let is_new = |link: &&metallb_l2::Link| !before.links.iter().any(|known| same(known, link));
     for link in after.links.iter().filter(is_new) {
