@@ -1,10 +1,10 @@
-//! Layer 2: answers ARP for the announced addresses and tells the segment about them.
+//! Layer 2: answers ARP and neighbour solicitations for the announced addresses and tells the segment about them.
 //!
 //! ```text
 //!  speaker ── change(), reannounce(), hand_over() ──► channel: Command ─┐
 //!                                                                       ▼
-//!  netlink ──► links task ──────── watch: Selection ────────────► announcer task ◄──► packet socket
-//!              (lists, selects)                                   (metallb_l2::Core)  (ARP, all interfaces)
+//!  netlink ──► links task ──────── watch: Selection ────────────► announcer task ◄──► packet sockets
+//!              (lists, selects)                                   (metallb_l2::Core)  (ARP and IPv6, all interfaces)
 //! ```
 //! All decisions are in `metallb-l2`; the announcer task is the only user of its core, which needs no lock. Both tasks
 //! belong to the future that [`start`] returns, and end with it.
@@ -12,6 +12,7 @@
 mod announcer;
 mod counters;
 mod links;
+mod sockets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,7 @@ use std::{
 };
 
 use metallb_l2::{EthernetAddress, Selection};
-use metallb_net::{ETHERTYPE_ARP, LinkMonitor, OpenError, PacketSocket};
+use metallb_net::{LinkMonitor, OpenError};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
@@ -36,6 +37,7 @@ pub use metallb_l2::Interfaces;
 
 use announcer::Announcer;
 use counters::Counters;
+use sockets::Sockets;
 
 /// Conflicts that a slow reader may leave unread before it misses some.
 const CONFLICTS_KEPT: usize = 64;
@@ -117,7 +119,7 @@ pub fn start(
     config: Config,
     stop: CancellationToken,
 ) -> Result<(L2Handle, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
-    let socket = PacketSocket::open(ETHERTYPE_ARP)?;
+    let sockets = Sockets::open()?;
     let monitor = LinkMonitor::open().map_err(Error::Netlink)?;
     let (commands, inbox) = mpsc::unbounded_channel();
     let (selection, selection_reader) = watch::channel(Selection::default());
@@ -133,7 +135,7 @@ pub fn start(
         usable: usable_writer,
     };
     let links = links.run(monitor).instrument(tracing::info_span!("l2-links"));
-    let announcer = Announcer::new(socket, config.garp_interval, Arc::clone(&counters), conflicts.clone());
+    let announcer = Announcer::new(sockets, config.garp_interval, Arc::clone(&counters), conflicts.clone());
     let announcer = announcer.run(inbox, selection_reader);
     let announcer = announcer.instrument(tracing::info_span!("l2"));
     let handle = L2Handle {
@@ -172,8 +174,8 @@ async fn own(
 impl L2Handle {
     /// Announces each address on these interfaces from now on, or withdraws it (`None`); in order.
     ///
-    /// A new address is answered at once and made known by gratuitous ARP; a withdrawn one is no longer answered. IPv6
-    /// addresses are accepted, but not announced yet.
+    /// A new address is answered at once and made known unasked; a withdrawn one is no longer answered. An IPv6 address is
+    /// announced only on interfaces with a link-local address, from which neighbours are told.
     pub fn change(&self, changes: Vec<(IpAddr, Option<Interfaces>)>) {
         self.tell(Command::Change(changes));
     }

@@ -47,7 +47,7 @@ pub(crate) struct Conflicts {
 impl Conflicts {
     /// Holds a claim back for as long as it may be a move.
     pub(crate) fn suspect(&mut self, now: Instant, ifindex: u32, claim: Claim) {
-        let Claim { ip, mac } = claim;
+        let Claim { ip, mac, .. } = claim;
         let known = |suspicion: &&mut Suspicion| (suspicion.conflict.ip, suspicion.conflict.mac) == (ip, mac);
         if let Some(suspicion) = self.suspected.iter_mut().find(known) {
             suspicion.frames += 1;

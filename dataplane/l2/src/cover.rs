@@ -72,11 +72,12 @@ impl Cover {
         }
     }
 
-    /// The ranges, if they have changed since they were asked for. `addresses` are all that are announced, in the order
-    /// of their keys.
+    /// The ranges, if they have changed since they were asked for. `addresses` are all that are announced.
     pub(crate) fn news(&mut self, now: Instant, addresses: impl Iterator<Item = IpAddr>) -> Option<&[Range]> {
         if self.narrow_at.is_some_and(|at| at <= now) {
-            self.ranges = merged(addresses.map(|ip| block(key(ip))));
+            let mut blocks: Vec<Range> = addresses.map(|ip| block(key(ip))).collect();
+            blocks.sort_unstable();
+            self.ranges = merged(blocks.into_iter());
             self.narrow_at = None;
             self.withdrawn = 0;
             self.changed = true;

@@ -10,9 +10,10 @@
 //!    ▼                                    ▼
 //!   take                                take
 //! ```
-//! Membership is a binary search, so that a frame costs about log₂ n comparisons of n ranges.
+//! Membership is a binary search, so that a frame costs about log₂ n comparisons of n ranges. For neighbour discovery the
+//! last 32 bits of the target are compared, in solicitations and advertisements alike.
 
-use crate::{arp, cover::Range};
+use crate::{arp, cover::Range, ndp};
 
 /// One instruction of classic BPF, laid out as the kernel's `sock_filter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub struct Instruction {
 }
 
 const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
 const LOAD_WORD: u16 = 0x20;
 const JUMP: u16 = 0x05;
 const JUMP_EQUAL: u16 = 0x15;
@@ -38,6 +40,7 @@ const RETURN: u16 = 0x06;
 /// Offset of the EtherType.
 const ETHER_TYPE: u32 = 12;
 const ETHER_TYPE_ARP: u32 = 0x0806;
+const ETHER_TYPE_IPV6: u32 = 0x86dd;
 const OPERATION_REQUEST: u32 = 1;
 /// Take the whole frame.
 const TAKE: u32 = 0x0004_0000;
@@ -69,6 +72,30 @@ pub(crate) fn arp(ranges: &[Range]) -> Vec<Instruction> {
     ];
     program.extend(targets);
     program.extend(search(ranges, arp::SENDER_IP));
+    program.push(ret(DROP));
+    program
+}
+
+/// Builds the filter that takes solicitations and advertisements of targets in `ranges`, which are as those of [`arp`].
+pub(crate) fn ndp(ranges: &[Range]) -> Vec<Instruction> {
+    if ranges.is_empty() {
+        return vec![ret(DROP)];
+    }
+    let mut program = Vec::new();
+    for (load, wanted) in [
+        (load(LOAD_HALF, ETHER_TYPE), ETHER_TYPE_IPV6),
+        (load(LOAD_BYTE, ndp::NEXT_HEADER), ndp::NEXT_HEADER_ICMP.into()),
+        (load(LOAD_BYTE, ndp::HOP_LIMIT_AT), ndp::HOP_LIMIT.into()),
+    ] {
+        program.extend([load, branch(JUMP_EQUAL, wanted, 1, 0), ret(DROP)]);
+    }
+    program.extend([
+        load(LOAD_BYTE, ndp::TYPE),
+        branch(JUMP_EQUAL, ndp::SOLICITATION.into(), 2, 0),
+        branch(JUMP_EQUAL, ndp::ADVERTISEMENT.into(), 1, 0),
+        ret(DROP),
+    ]);
+    program.extend(search(ranges, ndp::TARGET_END));
     program.push(ret(DROP));
     program
 }

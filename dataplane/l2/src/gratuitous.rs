@@ -27,6 +27,8 @@ const FRAMES: usize = 32;
 pub(crate) struct Gratuitous {
     refresh: Refresh,
     lanes: BTreeMap<u32, Lane>,
+    /// Lanes to be thrown away bit by bit.
+    discarded: Vec<Lane>,
     pace: Pace,
 }
 
@@ -39,32 +41,32 @@ impl Gratuitous {
                 jitter: Jitter(seed),
             },
             lanes: BTreeMap::new(),
+            discarded: Vec::new(),
             pace: Pace::default(),
         }
     }
 
     /// The address is new, or has other interfaces, or is withdrawn.
-    pub(crate) fn changed(&mut self, now: Instant, ip: IpAddr, table: &Table) {
+    pub(crate) fn changed(&mut self, now: Instant, ip: IpAddr, table: &Table, actions: &mut Vec<Action>) {
         for lane in self.lanes.values_mut() {
             if table.announces(ip, &lane.link) {
-                lane.arm_if_new(now, ip);
+                lane.add(now, ip, actions);
             } else {
-                lane.forget(ip);
+                lane.forget(ip, actions);
             }
         }
     }
 
     /// The interfaces of `table` have changed. New ones get a burst of every address, and so do those with a new hardware
-    /// address or name, or a carrier that was lost meanwhile.
-    pub(crate) fn links_changed(&mut self, now: Instant, table: &Table) {
-        self.lanes.retain(|index, _| table.link(*index).is_some());
+    /// address or name, or a carrier that was lost meanwhile; one that can speak IPv6 now gets one of those addresses.
+    pub(crate) fn links_changed(&mut self, now: Instant, table: &Table, actions: &mut Vec<Action>) {
+        for (_, mut lane) in self.lanes.extract_if(.., |index, _| table.link(*index).is_none()) {
+            lane.leave_all(actions);
+            self.discarded.push(lane);
+        }
         for link in table.links() {
             match self.lanes.get_mut(&link.index) {
-                Some(lane) if lane.link.is_same_to_the_segment(link) => lane.link = link.clone(),
-                Some(lane) => {
-                    lane.link = link.clone();
-                    lane.tell_everything();
-                }
+                Some(lane) => lane.set_link(link),
                 None => drop(self.lanes.insert(link.index, Lane::new(now, self.pace, link.clone()))),
             }
         }
@@ -79,8 +81,15 @@ impl Gratuitous {
     pub(crate) fn work(&mut self, now: Instant, table: &Table, budget: usize, more: bool, actions: &mut Vec<Action>) {
         let mut budget = budget;
         for lane in self.lanes.values_mut() {
-            lane.sweep(now, table, &mut budget);
+            lane.sweep(now, table, &mut budget, actions);
             lane.queue_due(now, &mut self.refresh, &mut budget);
+        }
+        while self
+            .discarded
+            .last_mut()
+            .is_some_and(|lane| lane.dismantle(&mut budget))
+        {
+            self.discarded.pop();
         }
         // While first requests may still be found, nothing less urgent may use up the pace.
         let more = more || self.lanes.values().any(|lane| lane.is_behind(now));
@@ -93,7 +102,7 @@ impl Gratuitous {
 
     /// Says whether [`Self::work`] has stopped short of what is due.
     pub(crate) fn is_behind(&self, now: Instant) -> bool {
-        self.lanes.values().any(|lane| lane.is_behind(now))
+        !self.discarded.is_empty() || self.lanes.values().any(|lane| lane.is_behind(now))
     }
 
     /// When there is work next, if at all.
@@ -104,9 +113,11 @@ impl Gratuitous {
             .min()
     }
 
-    /// Sends nothing any more.
-    pub(crate) fn stop(&mut self) {
-        self.lanes.clear();
+    /// Says nothing any more; questions are heard as before.
+    pub(crate) fn fall_silent(&mut self, now: Instant) {
+        let pace = self.pace;
+        self.discarded
+            .extend(self.lanes.values_mut().map(|lane| lane.fall_silent(now, pace)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     filter::{self, Instruction},
     gratuitous::Gratuitous,
     interfaces::{Interfaces, Selection},
-    responder::{self, DropReason, PacketType},
+    responder::{self, DropReason, PacketType, Stage},
     table::Table,
 };
 
@@ -44,6 +44,26 @@ pub enum Event<'a> {
     HandOver,
     /// The deadline has come.
     Tick,
+}
+
+/// How the hardware address of a neighbour is found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// ARP, for IPv4 (RFC 826).
+    Arp,
+    /// Neighbour discovery, for IPv6 (RFC 4861).
+    Ndp,
+}
+
+impl Protocol {
+    /// The one that serves `ip`.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::Arp,
+            IpAddr::V6(_) => Self::Ndp,
+        }
+    }
 }
 
 /// What a frame is sent for.
@@ -91,8 +111,27 @@ pub enum Action {
         /// The Ethernet frame.
         frame: Vec<u8>,
     },
-    /// Let the kernel show the frames that this program takes, and no others. At first it must show none.
-    Filter(Vec<Instruction>),
+    /// Let the kernel show the frames of the protocol that this program takes, and no others. At first it must show none.
+    Filter {
+        /// Which.
+        protocol: Protocol,
+        /// The program.
+        program: Vec<Instruction>,
+    },
+    /// Become a member of a multicast group.
+    Join {
+        /// On the interface with this index.
+        ifindex: u32,
+        /// Which.
+        group: Ipv6Addr,
+    },
+    /// Be a member no longer. The interface may be gone already.
+    Leave {
+        /// On the interface with this index.
+        ifindex: u32,
+        /// Which.
+        group: Ipv6Addr,
+    },
     /// Tell that another host claims an announced address; at most once in ten seconds for an address and a host.
     Conflict(Conflict),
     /// Count.
@@ -109,7 +148,8 @@ pub struct Core {
     backlog: VecDeque<(IpAddr, Option<Interfaces>)>,
     gratuitous: Gratuitous,
     conflicts: Conflicts,
-    cover: Cover,
+    arp: Cover,
+    ndp: Cover,
     handing_over: bool,
     /// Set while a slice has left something undone.
     unfinished: Option<Instant>,
@@ -125,7 +165,8 @@ impl Core {
             backlog: VecDeque::new(),
             gratuitous: Gratuitous::new(refresh, seed),
             conflicts: Conflicts::default(),
-            cover: Cover::default(),
+            arp: Cover::default(),
+            ndp: Cover::default(),
             handing_over: false,
             unfinished: None,
         }
@@ -143,10 +184,10 @@ impl Core {
                 self.on_frame(now, ifindex, packet_type, bytes, &mut actions);
                 return actions;
             }
-            Event::Links(selection) => self.on_links(now, selection),
+            Event::Links(selection) => self.on_links(now, selection, &mut actions),
             Event::Changed(changes) => self.backlog.extend(changes),
             Event::Reannounce => self.gratuitous.reannounce(),
-            Event::HandOver => self.on_hand_over(now),
+            Event::HandOver => self.on_hand_over(now, &mut actions),
             Event::Tick => {}
         }
         self.work(now, &mut actions);
@@ -160,7 +201,8 @@ impl Core {
             self.unfinished,
             self.gratuitous.next_deadline(),
             self.conflicts.next_deadline(),
-            self.cover.next_deadline(),
+            self.arp.next_deadline(),
+            self.ndp.next_deadline(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -189,35 +231,36 @@ impl Core {
             }),
             Err(reason) => actions.push(Action::Count(Count::Dropped { reason, ifindex })),
         }
-        match heard.claim {
-            Some(claim) if self.handing_over => self.withdraw(now, claim.ip),
-            Some(claim) => self.conflicts.suspect(now, ifindex, claim),
-            None => {}
+        let Some(claim) = heard.claim else { return };
+        match (self.handing_over, claim.stage) {
+            (false, _) => self.conflicts.suspect(now, ifindex, claim),
+            (true, Stage::Uses) => self.withdraw(now, claim.ip, actions),
+            (true, Stage::Probes) => {}
         }
     }
 
-    fn on_links(&mut self, now: Instant, selection: Selection) {
+    fn on_links(&mut self, now: Instant, selection: Selection, actions: &mut Vec<Action>) {
         self.table.set_links(selection.links, selection.own_macs);
+        self.gratuitous.links_changed(now, &self.table, actions);
         if self.handing_over {
-            self.drop_inaudible(now);
-        } else {
-            self.gratuitous.links_changed(now, &self.table);
+            self.gratuitous.fall_silent(now);
+            self.drop_inaudible(now, actions);
         }
     }
 
-    fn on_hand_over(&mut self, now: Instant) {
+    fn on_hand_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.handing_over = true;
-        self.gratuitous.stop();
+        self.gratuitous.fall_silent(now);
         self.conflicts.forget_suspicions();
-        self.drop_inaudible(now);
+        self.drop_inaudible(now, actions);
     }
 
     /// Who takes over what is announced on no interface cannot be heard, and nobody misses an answer.
-    fn drop_inaudible(&mut self, now: Instant) {
+    fn drop_inaudible(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let addresses = self.table.addresses();
         let inaudible: Vec<IpAddr> = addresses.filter(|ip| !self.table.is_audible(*ip)).collect();
         for ip in inaudible {
-            self.withdraw(now, ip);
+            self.withdraw(now, ip, actions);
         }
     }
 
@@ -226,37 +269,59 @@ impl Core {
     fn work(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for _ in 0..SLICE {
             match self.backlog.pop_front() {
-                Some((ip, wanted)) => self.apply(now, ip.to_canonical(), wanted),
+                Some((ip, wanted)) => self.apply(now, ip.to_canonical(), wanted, actions),
                 None => break,
             }
         }
-        if let Some(ranges) = self.cover.news(now, self.table.addresses()) {
-            actions.push(Action::Filter(filter::arp(ranges)));
-        }
+        self.refilter(now, actions);
         self.conflicts.tell(now, actions);
         let more = !self.backlog.is_empty();
         self.gratuitous.work(now, &self.table, SLICE, more, actions);
         self.unfinished = (more || self.gratuitous.is_behind(now)).then_some(now);
     }
 
-    fn apply(&mut self, now: Instant, ip: IpAddr, wanted: Option<Interfaces>) {
+    fn refilter(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let ipv4 = self.table.addresses().take_while(IpAddr::is_ipv4);
+        if let Some(ranges) = self.arp.news(now, ipv4) {
+            actions.push(Action::Filter {
+                protocol: Protocol::Arp,
+                program: filter::arp(ranges),
+            });
+        }
+        let ipv6 = self.table.addresses().filter(IpAddr::is_ipv6);
+        if let Some(ranges) = self.ndp.news(now, ipv6) {
+            actions.push(Action::Filter {
+                protocol: Protocol::Ndp,
+                program: filter::ndp(ranges),
+            });
+        }
+    }
+
+    fn apply(&mut self, now: Instant, ip: IpAddr, wanted: Option<Interfaces>, actions: &mut Vec<Action>) {
         match wanted {
-            None => self.withdraw(now, ip),
+            None => self.withdraw(now, ip, actions),
             Some(_) if self.handing_over => {}
             Some(interfaces) => {
                 if self.table.announce(ip, interfaces) {
-                    self.cover.announce(ip);
+                    self.cover(ip).announce(ip);
                 }
-                self.gratuitous.changed(now, ip, &self.table);
+                self.gratuitous.changed(now, ip, &self.table, actions);
             }
         }
     }
 
-    fn withdraw(&mut self, now: Instant, ip: IpAddr) {
+    fn withdraw(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
         if self.table.withdraw(ip) {
-            self.cover.withdraw(now);
+            self.cover(ip).withdraw(now);
             self.conflicts.withdrawn(ip);
-            self.gratuitous.changed(now, ip, &self.table);
+            self.gratuitous.changed(now, ip, &self.table, actions);
+        }
+    }
+
+    fn cover(&mut self, ip: IpAddr) -> &mut Cover {
+        match Protocol::of(ip) {
+            Protocol::Arp => &mut self.arp,
+            Protocol::Ndp => &mut self.ndp,
         }
     }
 }

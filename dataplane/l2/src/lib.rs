@@ -1,4 +1,4 @@
-//! ARP responder and gratuitous ARP, sans-IO.
+//! ARP and neighbour discovery for announced addresses, sans-IO.
 //!
 //! [`Core`] decides everything about layer-2 frames: which are answered and how, when the segment is told unasked, which
 //! frames the kernel need not show us, and who else claims an announced address. [`select`] says which interfaces of the
@@ -20,6 +20,7 @@ mod filter;
 mod gratuitous;
 mod interfaces;
 mod layer2;
+mod ndp;
 mod responder;
 mod table;
 
@@ -27,6 +28,7 @@ pub use arp::{Form, gratuitous};
 pub use conflicts::Conflict;
 pub use filter::{Instruction, TAKE_ALL};
 pub use interfaces::{Interfaces, Link, LinkFacts, Selection, Unusable, select};
-pub use layer2::{Action, Core, Count, Event, Purpose};
+pub use layer2::{Action, Core, Count, Event, Protocol, Purpose};
+pub use ndp::unsolicited;
 pub use responder::{DropReason, PacketType};
 pub use smoltcp::wire::EthernetAddress;

@@ -1,4 +1,4 @@
-//! Decides about each received ARP frame.
+//! Decides about each received frame.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,7 @@ use smoltcp::wire::{ArpOperation, EthernetAddress};
 use crate::{
     arp::{self, Arp},
     interfaces::Link,
+    ndp::{self, Ndp},
     table::Table,
 };
 
@@ -17,7 +18,9 @@ pub enum PacketType {
     Host,
     /// For everybody.
     Broadcast,
-    /// For others, for a multicast group, or our own; also frames of a VLAN that has no interface here.
+    /// For a multicast group.
+    Multicast,
+    /// For others, or our own; also frames of a VLAN that has no interface here.
     Other,
 }
 
@@ -28,12 +31,14 @@ pub enum DropReason {
     PacketType,
     /// Came in on an interface that does not announce.
     Interface,
-    /// Not ARP for IPv4 over Ethernet, or cut short.
+    /// Neither ARP for IPv4 over Ethernet nor valid neighbour discovery, or cut short.
     Malformed,
     /// Sent by the interface's own hardware address.
     Own,
-    /// Not a request.
+    /// Not an ARP request.
     ArpReply,
+    /// Not a neighbour solicitation.
+    MessageType,
     /// Sent to the hardware address of somebody else.
     EthernetDestination,
     /// The sender's hardware address is not that of a host.
@@ -56,6 +61,7 @@ impl DropReason {
             Self::Malformed => "malformed",
             Self::Own => "own",
             Self::ArpReply => "arpReply",
+            Self::MessageType => "messageType",
             Self::EthernetDestination => "ethernetDestination",
             Self::SenderAddress => "senderAddress",
             Self::Announcement => "announcement",
@@ -76,11 +82,21 @@ pub(crate) struct Answer {
     pub(crate) frame: Vec<u8>,
 }
 
-/// A frame whose sender address is announced here although its sender is not this node (RFC 5227 §2.4).
+/// A frame in which another host claims an address that is announced here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) ip: IpAddr,
     pub(crate) mac: EthernetAddress,
+    pub(crate) stage: Stage,
+}
+
+/// How far the other host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It asks whether the address is free (RFC 4862 §5.4).
+    Probes,
+    /// It says that the address is its own (RFC 5227 §2.4, RFC 4861 §4.4).
+    Uses,
 }
 
 /// All that follows from one frame.
@@ -90,55 +106,54 @@ pub(crate) struct Heard {
     pub(crate) claim: Option<Claim>,
 }
 
-/// Judges a frame that came in on the interface with index `ifindex`.
-pub(crate) fn judge(table: &Table, ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Heard {
-    match read(table, ifindex, packet_type, frame) {
-        Ok((link, arp)) => Heard {
-            answer: answer(table, link, &arp),
-            claim: claim(table, link, &arp),
-        },
-        Err(reason) => Heard {
+impl From<DropReason> for Heard {
+    fn from(reason: DropReason) -> Self {
+        Self {
             answer: Err(reason),
             claim: None,
-        },
+        }
     }
 }
 
-fn read<'a>(
-    table: &'a Table,
-    ifindex: u32,
-    packet_type: PacketType,
-    frame: &[u8],
-) -> Result<(&'a Link, Arp), DropReason> {
+/// Judges a frame that came in on the interface with index `ifindex`.
+pub(crate) fn judge(table: &Table, ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Heard {
     if packet_type == PacketType::Other {
-        return Err(DropReason::PacketType);
+        return DropReason::PacketType.into();
     }
-    let link = table.link(ifindex).ok_or(DropReason::Interface)?;
-    let arp = Arp::parse(frame).ok_or(DropReason::Malformed)?;
-    if arp.sender == link.mac {
-        return Err(DropReason::Own);
-    }
-    Ok((link, arp))
+    let Some(link) = table.link(ifindex) else {
+        return DropReason::Interface.into();
+    };
+    let heard = Arp::parse(frame).map(|arp| judge_arp(table, link, packet_type, &arp));
+    let heard = heard.or_else(|| Ndp::parse(frame).map(|message| judge_ndp(table, link, &message)));
+    heard.unwrap_or_else(|| DropReason::Malformed.into())
 }
 
-fn answer(table: &Table, link: &Link, arp: &Arp) -> Result<Answer, DropReason> {
+fn judge_arp(table: &Table, link: &Link, packet_type: PacketType, arp: &Arp) -> Heard {
+    if packet_type == PacketType::Multicast {
+        return DropReason::PacketType.into();
+    }
+    if arp.sender == link.mac {
+        return DropReason::Own.into();
+    }
+    Heard {
+        answer: answer_arp(table, link, arp),
+        claim: claim(table, link, arp.sender_ip.into(), arp.sender, Stage::Uses),
+    }
+}
+
+fn answer_arp(table: &Table, link: &Link, arp: &Arp) -> Result<Answer, DropReason> {
     if arp.operation != ArpOperation::Request {
         return Err(DropReason::ArpReply);
     }
     if !arp.destination.is_broadcast() && arp.destination != link.mac {
         return Err(DropReason::EthernetDestination);
     }
-    if !arp.sender.is_unicast() || arp.sender.as_bytes() == [0; 6] {
-        return Err(DropReason::SenderAddress);
-    }
+    check_sender(arp.sender)?;
     if arp.sender_ip == arp.target_ip {
         return Err(DropReason::Announcement);
     }
     let ip = arp.target_ip.into();
-    let interfaces = table.get(ip).ok_or(DropReason::AnnounceIp)?;
-    if !interfaces.contains(&link.name) {
-        return Err(DropReason::NotMatchInterface);
-    }
+    check_announced(table, link, ip)?;
     Ok(Answer {
         ip,
         to: arp.sender,
@@ -146,10 +161,57 @@ fn answer(table: &Table, link: &Link, arp: &Arp) -> Result<Answer, DropReason> {
     })
 }
 
-fn claim(table: &Table, link: &Link, arp: &Arp) -> Option<Claim> {
-    let ip = arp.sender_ip.into();
-    let foreign = table.announces(ip, link) && !table.is_own(arp.sender);
-    foreign.then_some(Claim { ip, mac: arp.sender })
+fn judge_ndp(table: &Table, link: &Link, message: &Ndp) -> Heard {
+    if message.sender == link.mac {
+        return DropReason::Own.into();
+    }
+    let stage = match message.kind {
+        ndp::Kind::Advertisement => Some(Stage::Uses),
+        ndp::Kind::Solicitation => message.is_probe().then_some(Stage::Probes),
+    };
+    let target = message.target.into();
+    Heard {
+        answer: answer_ndp(table, link, message),
+        claim: stage.and_then(|stage| claim(table, link, target, message.sender, stage)),
+    }
+}
+
+fn answer_ndp(table: &Table, link: &Link, message: &Ndp) -> Result<Answer, DropReason> {
+    if message.kind != ndp::Kind::Solicitation {
+        return Err(DropReason::MessageType);
+    }
+    if message.destination.is_unicast() && message.destination != link.mac {
+        return Err(DropReason::EthernetDestination);
+    }
+    check_sender(message.sender)?;
+    let ip = message.target.into();
+    check_announced(table, link, ip)?;
+    let from = link.link_local.ok_or(DropReason::NotMatchInterface)?;
+    Ok(Answer {
+        ip,
+        to: message.sender,
+        frame: ndp::answer(link.mac, from, message),
+    })
+}
+
+fn check_sender(sender: EthernetAddress) -> Result<(), DropReason> {
+    let is_host = sender.is_unicast() && sender.as_bytes() != [0; 6];
+    is_host.then_some(()).ok_or(DropReason::SenderAddress)
+}
+
+fn check_announced(table: &Table, link: &Link, ip: IpAddr) -> Result<(), DropReason> {
+    if table.announces(ip, link) {
+        Ok(())
+    } else if table.get(ip).is_some() {
+        Err(DropReason::NotMatchInterface)
+    } else {
+        Err(DropReason::AnnounceIp)
+    }
+}
+
+fn claim(table: &Table, link: &Link, ip: IpAddr, mac: EthernetAddress, stage: Stage) -> Option<Claim> {
+    let foreign = table.announces(ip, link) && !table.is_own(mac);
+    foreign.then_some(Claim { ip, mac, stage })
 }
 
 #[cfg(test)]

@@ -51,9 +51,10 @@ impl Table {
         self.addresses.get(&ip)
     }
 
-    /// Says whether `ip` is announced on `link`.
+    /// Says whether `ip` is announced on `link`, which for IPv6 needs an address to speak from.
     pub(crate) fn announces(&self, ip: IpAddr, link: &Link) -> bool {
-        self.get(ip).is_some_and(|interfaces| interfaces.contains(&link.name))
+        let can_speak = ip.is_ipv4() || link.link_local.is_some();
+        can_speak && self.get(ip).is_some_and(|interfaces| interfaces.contains(&link.name))
     }
 
     /// Says whether `ip` is announced on any interface that there is.

@@ -12,4 +12,4 @@ mod packet_socket;
 pub use links::{LinkMonitor, ListError};
 pub use md5::{MD5_KEY_MAX, set_tcp_md5};
 pub use metallb_l2::{Instruction, LinkFacts, PacketType};
-pub use packet_socket::{ETHERTYPE_ARP, OpenError, PacketSocket, Received};
+pub use packet_socket::{ETHERTYPE_ARP, ETHERTYPE_IPV6, OpenError, PacketSocket, Received};

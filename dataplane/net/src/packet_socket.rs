@@ -9,6 +9,8 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// EtherType of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// Takes nothing.
 const DROP_ALL: Instruction = Instruction {
@@ -167,6 +169,7 @@ fn packet_type(kernel: u8) -> PacketType {
     match kernel {
         libc::PACKET_HOST => PacketType::Host,
         libc::PACKET_BROADCAST => PacketType::Broadcast,
+        libc::PACKET_MULTICAST => PacketType::Multicast,
         _ => PacketType::Other,
     }
 }

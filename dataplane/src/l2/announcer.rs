@@ -1,57 +1,57 @@
-//! The task between the packet socket and the layer-2 core.
+//! The task between the sockets and the layer-2 core.
 
 use std::{
     collections::BTreeMap,
-    io,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use metallb_l2::{Action, Core, Count, Event, Instruction, Interfaces, Purpose, Selection, TAKE_ALL};
-use metallb_net::{PacketSocket, Received};
+use metallb_l2::{Action, Core, Count, EthernetAddress, Event, Protocol, Purpose, Selection};
+use metallb_net::Received;
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task, time,
 };
 
-use super::{Command, counters::Counters, links::log_differences};
+use super::{
+    Command,
+    counters::Counters,
+    links::log_differences,
+    sockets::{Buffers, Sockets},
+};
 
-/// An ARP frame has 60 bytes; what follows does not matter.
-const BUFFER_LEN: usize = 128;
 /// After a socket error, so that a broken socket does not become a busy loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// So many frames are judged before what else there is to do; a flood of them must delay neither a withdrawal nor a burst.
 const FRAMES_AT_A_TIME: usize = 64;
 
-/// Owns the socket and the core; the only one who sends.
+/// Owns the sockets and the core; the only one who sends.
 pub(super) struct Announcer {
-    socket: PacketSocket,
+    sockets: Sockets,
     core: Core,
     selection: Selection,
     names: BTreeMap<u32, String>,
     counters: Arc<Counters>,
     conflicts: broadcast::Sender<super::Conflict>,
     handing_over: Option<oneshot::Sender<()>>,
-    ipv6_warned: bool,
 }
 
 impl Announcer {
     pub(super) fn new(
-        socket: PacketSocket,
+        sockets: Sockets,
         refresh: Option<Duration>,
         counters: Arc<Counters>,
         conflicts: broadcast::Sender<super::Conflict>,
     ) -> Self {
         Self {
-            socket,
+            sockets,
             core: Core::new(refresh, seed()),
             selection: Selection::default(),
             names: BTreeMap::new(),
             counters,
             conflicts,
             handing_over: None,
-            ipv6_warned: false,
         }
     }
 
@@ -61,19 +61,19 @@ impl Announcer {
         mut commands: mpsc::UnboundedReceiver<Command>,
         mut selection: watch::Receiver<Selection>,
     ) {
-        let mut buffer = [0; BUFFER_LEN];
+        let mut buffers = Buffers::default();
         let mut heard = 0;
         loop {
             let deadline = self.core.next_deadline();
             // Biased: a request is answered between two slices of a long change.
             tokio::select! {
                 biased;
-                received = self.socket.receive(&mut buffer), if heard < FRAMES_AT_A_TIME => {
+                received = self.sockets.receive(&mut buffers), if heard < FRAMES_AT_A_TIME => {
                     heard += 1;
                     match received {
-                        Ok(received) => self.on_frame(received, &buffer[..received.len]),
+                        Ok((received, frame)) => self.on_frame(received, frame),
                         Err(error) => {
-                            tracing::warn!(%error, "receiving ARP frames");
+                            tracing::warn!(%error, "receiving frames");
                             time::sleep(ERROR_PAUSE).await;
                         }
                     }
@@ -95,24 +95,12 @@ impl Announcer {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Change(mut changes) => {
-                self.leave_out_ipv6(&mut changes);
-                self.feed(Event::Changed(changes));
-            }
+            Command::Change(changes) => self.feed(Event::Changed(changes)),
             Command::Reannounce => self.feed(Event::Reannounce),
             Command::HandOver(done) => {
                 self.handing_over = Some(done);
                 self.feed(Event::HandOver);
             }
-        }
-    }
-
-    fn leave_out_ipv6(&mut self, changes: &mut Vec<(IpAddr, Option<Interfaces>)>) {
-        let all = changes.len();
-        changes.retain(|(ip, _)| ip.to_canonical().is_ipv4());
-        if changes.len() < all && !self.ipv6_warned {
-            self.ipv6_warned = true;
-            tracing::warn!("IPv6 addresses are not announced on layer 2 yet");
         }
     }
 
@@ -147,52 +135,53 @@ impl Announcer {
         }
     }
 
-    fn perform(&self, action: Action) {
+    fn perform(&mut self, action: Action) {
         match action {
             Action::Send {
                 ifindex,
                 ip,
-                purpose: Purpose::Answer { to },
+                purpose,
                 frame,
-            } => {
-                let iface = self.name(ifindex);
-                tracing::debug!(%ip, iface, sender_mac = %to, "got ARP request for service IP, sending response");
-                self.counters.count(ip, |counters| counters.requests_received += 1);
-                match self.socket.send(ifindex, &frame) {
-                    Ok(()) => self.counters.count(ip, |counters| counters.responses_sent += 1),
-                    Err(error) => tracing::warn!(%ip, iface, %error, "sending ARP reply"),
-                }
-            }
-            Action::Send {
-                ifindex,
-                ip,
-                purpose: Purpose::Gratuitous,
-                frame,
-            } => match self.socket.send(ifindex, &frame) {
-                Ok(()) => self.counters.count(ip, |counters| counters.gratuitous_sent += 1),
-                Err(error) => tracing::debug!(%ip, iface = self.name(ifindex), %error, "sending gratuitous ARP"),
+            } => match purpose {
+                Purpose::Answer { to } => self.answer(ifindex, ip, to, &frame),
+                Purpose::Gratuitous => self.announce(ifindex, ip, &frame),
             },
-            Action::Filter(program) => self.set_filter(&program),
+            Action::Filter { protocol, program } => self.sockets.set_filter(protocol, &program),
+            Action::Join { ifindex, group } => self.sockets.join(ifindex, group),
+            Action::Leave { ifindex, group } => self.sockets.leave(ifindex, group),
             Action::Conflict(conflict) => self.tell(conflict),
             Action::Count(Count::Claims { ip, frames }) => {
                 self.counters.count(ip, |counters| counters.conflicts += frames);
             }
             Action::Count(Count::Dropped { reason, ifindex }) => {
                 let (reason, iface) = (reason.as_str(), self.name(ifindex));
-                tracing::trace!(reason, iface, "ARP frame ignored");
+                tracing::trace!(reason, iface, "frame ignored");
                 self.counters.dropped(reason, iface);
             }
         }
     }
 
-    /// Small values of `net.core.optmem_max` refuse a long program; seeing all ARP frames then costs only time.
-    fn set_filter(&self, program: &[Instruction]) {
-        let fallback = |error: io::Error| {
-            tracing::warn!(%error, instructions = program.len(), "exact ARP filter refused, taking all ARP frames");
-            self.socket.set_filter(&TAKE_ALL)
-        };
-        if let Err(error) = self.socket.set_filter(program).or_else(fallback) {
-            tracing::error!(%error, "cannot set the ARP filter, requests may stay unanswered");
+    fn answer(&self, ifindex: u32, ip: IpAddr, to: EthernetAddress, frame: &[u8]) {
+        let (iface, protocol) = (self.name(ifindex), Protocol::of(ip));
+        match protocol {
+            Protocol::Arp => {
+                tracing::debug!(%ip, iface, sender_mac = %to, "got ARP request for service IP, sending response");
+            }
+            Protocol::Ndp => {
+                tracing::debug!(%ip, iface, sender_mac = %to, "got NDP request for service IP, sending response");
+            }
+        }
+        self.counters.count(ip, |counters| counters.requests_received += 1);
+        match self.sockets.send(protocol, ifindex, frame) {
+            Ok(()) => self.counters.count(ip, |counters| counters.responses_sent += 1),
+            Err(error) => tracing::warn!(%ip, iface, %error, "sending a response"),
+        }
+    }
+
+    fn announce(&self, ifindex: u32, ip: IpAddr, frame: &[u8]) {
+        match self.sockets.send(Protocol::of(ip), ifindex, frame) {
+            Ok(()) => self.counters.count(ip, |counters| counters.gratuitous_sent += 1),
+            Err(error) => tracing::debug!(%ip, iface = self.name(ifindex), %error, "sending a gratuitous frame"),
         }
     }
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod ipv6;
 mod segment;
 
 use std::{collections::BTreeSet, net::IpAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -42,6 +43,11 @@ fn main() -> ExitCode {
         an_address_is_answered_until_another_host_claims_it,
         handing_over_ends_at_its_limit_and_the_address_is_still_answered,
         a_missing_capability_is_named,
+        ipv6::a_client_resolves_an_ipv6_address_and_keeps_it,
+        ipv6::a_withdrawn_ipv6_address_is_not_answered_and_its_group_is_left,
+        ipv6::gaining_an_ipv6_address_corrects_an_entry_of_the_client,
+        ipv6::a_host_that_takes_an_announced_ipv6_address_fails_and_is_reported,
+        ipv6::ten_thousand_ipv6_addresses_are_answered_too,
     ])
 }
 

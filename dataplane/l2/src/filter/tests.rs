@@ -4,7 +4,10 @@ use proptest::{collection::vec, prelude::*};
 use smoltcp::wire::EthernetAddress;
 
 use super::*;
-use crate::arp::{Form, gratuitous};
+use crate::{
+    arp::{Form, gratuitous},
+    ndp::tests::Message,
+};
 
 /// The kernel refuses longer programs (BPF_MAXINSNS).
 const MAX_INSTRUCTIONS: usize = 4096;
@@ -19,6 +22,10 @@ pub(crate) fn run(program: &[Instruction], frame: &[u8]) -> bool {
         let offset = k as usize;
         let branch = |taken: bool| usize::from(if taken { jt } else { jf });
         match code {
+            LOAD_BYTE => match frame.get(offset) {
+                Some(byte) => accumulator = u32::from(*byte),
+                None => return false,
+            },
             LOAD_HALF => match frame.get(offset..offset + 2) {
                 Some(bytes) => accumulator = u32::from(u16::from_be_bytes(bytes.try_into().unwrap())),
                 None => return false,
@@ -129,10 +136,36 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn the_filter_for_neighbour_discovery_takes_exactly_what_is_wanted(
+        ranges in ranges(60),
+        target in near(),
+        kind in prop_oneof![4 => Just(135_u8), 4 => Just(136), 1 => any::<u8>()],
+        hop_limit in prop_oneof![4 => Just(255_u8), 1 => any::<u8>()],
+        next_header in prop_oneof![4 => Just(58_u8), 1 => any::<u8>()],
+        length in 0_usize..=86,
+    ) {
+        let program = ndp(&ranges);
+        check_as_the_kernel_does(&program);
+        let target_end = target.to_bits();
+        let target = (0x2001_0db8_u128 << 96 | u128::from(target_end)).into();
+        let mut frame = Message { target, kind, hop_limit, ..Message::default() }.frame();
+        frame[20] = next_header;
+        let taken = ranges.iter().any(|(first, last)| (*first..=*last).contains(&target_end));
+        let wanted = taken && matches!(kind, 135 | 136) && hop_limit == 255 && next_header == 58;
+        prop_assert_eq!(run(&program, &frame), wanted);
+        prop_assert_eq!(run(&program, &frame[..length]), wanted && length >= 78);
+        frame[12..14].copy_from_slice(&[0x08, 0]);
+        prop_assert!(!run(&program, &frame));
+    }
+}
+
 #[test]
 fn without_ranges_nothing_is_taken() {
     let any = Ipv4Addr::UNSPECIFIED;
     assert!(!run(&arp(&[]), &frame(0x0806, 1, any, any)));
+    assert!(!run(&ndp(&[]), &Message::default().frame()));
 }
 
 #[test]

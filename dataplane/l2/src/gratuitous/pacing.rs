@@ -88,6 +88,12 @@ impl Queue {
         }
     }
 
+    /// Drops any frame; says whether there was one.
+    pub(super) fn drop_one(&mut self) -> bool {
+        self.numbers.pop_first();
+        self.order.pop_first().is_some()
+    }
+
     /// Takes out what may leave now, at most `limit` frames and none after `last` in rank.
     pub(super) fn pop(&mut self, now: Instant, pace: Pace, last: Rank, limit: usize) -> Vec<(Rank, IpAddr)> {
         let rested = now.saturating_duration_since(self.filled).as_secs_f64();

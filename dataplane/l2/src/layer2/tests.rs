@@ -1,13 +1,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     sync::LazyLock,
 };
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{Form, Link, arp::gratuitous, filter::tests::run};
+use crate::{
+    Form, Link,
+    arp::gratuitous,
+    filter::tests::run,
+    ndp::{
+        self,
+        tests::{Message, OURS},
+    },
+};
 
 #[expect(
     clippy::disallowed_methods,
@@ -45,11 +53,13 @@ fn only(names: &[&str]) -> Option<Interfaces> {
     Some(Interfaces::Only(names.iter().map(|name| (*name).to_owned()).collect()))
 }
 
-/// A core with its clock and the filter that the kernel has.
+/// A core with its clock, and what the kernel has: filters and groups.
 struct Bench {
     core: Core,
     now: Instant,
-    filter: Option<Vec<Instruction>>,
+    filters: BTreeMap<Protocol, Vec<Instruction>>,
+    groups: BTreeSet<(u32, Ipv6Addr)>,
+    told: Vec<Conflict>,
     sent: Vec<(u32, IpAddr, Purpose)>,
     largest: usize,
 }
@@ -59,7 +69,9 @@ impl Bench {
         let mut bench = Self {
             core: Core::new(None, 1),
             now: *START,
-            filter: None,
+            filters: BTreeMap::new(),
+            groups: BTreeSet::new(),
+            told: Vec::new(),
             sent: Vec::new(),
             largest: 0,
         };
@@ -72,16 +84,19 @@ impl Bench {
         self.largest = self.largest.max(actions.len());
         for action in actions {
             match action {
-                Action::Filter(program) => self.filter = Some(program),
+                Action::Filter { protocol, program } => drop(self.filters.insert(protocol, program)),
+                Action::Join { ifindex, group } => assert!(self.groups.insert((ifindex, group)), "joined twice"),
+                Action::Leave { ifindex, group } => assert!(self.groups.remove(&(ifindex, group)), "left twice"),
                 Action::Send {
                     ifindex, ip, purpose, ..
                 } => self.sent.push((ifindex, ip, purpose)),
-                Action::Count(_) | Action::Conflict(_) => {}
+                Action::Conflict(conflict) => self.told.push(conflict),
+                Action::Count(_) => {}
             }
         }
     }
 
-    fn change(&mut self, ip: Ipv4Addr, wanted: Option<Interfaces>) {
+    fn change(&mut self, ip: impl Into<IpAddr>, wanted: Option<Interfaces>) {
         self.feed(Event::Changed(vec![(ip.into(), wanted)]));
     }
 
@@ -93,24 +108,57 @@ impl Bench {
     }
 
     /// Which hardware address is told to a client that asks, if any.
-    fn ask(&mut self, ifindex: u32, ip: Ipv4Addr) -> Option<EthernetAddress> {
-        let mut request = gratuitous(Form::Request, CLIENT, ip);
-        request[28..32].copy_from_slice(&CLIENT_IP.octets());
-        if !self.filter.as_ref().is_some_and(|program| run(program, &request)) {
+    fn ask(&mut self, ifindex: u32, ip: impl Into<IpAddr>) -> Option<EthernetAddress> {
+        let ip = ip.into();
+        let question = match ip {
+            IpAddr::V4(v4) => {
+                let mut request = gratuitous(Form::Request, CLIENT, v4);
+                request[28..32].copy_from_slice(&CLIENT_IP.octets());
+                request
+            }
+            IpAddr::V6(target) => Message {
+                to: ndp::solicited_node(target),
+                target,
+                ..Message::default()
+            }
+            .frame(),
+        };
+        let answer = self.hear(ifindex, &question)?;
+        Some(EthernetAddress::from_bytes(&answer[6..12]))
+    }
+
+    /// What is answered to a frame that the filter lets pass.
+    fn hear(&mut self, ifindex: u32, bytes: &[u8]) -> Option<Vec<u8>> {
+        if !self.filters.values().any(|program| run(program, bytes)) {
             return None;
         }
+        let packet_type = PacketType::Multicast;
+        let packet_type = if bytes[0] == 0xff {
+            PacketType::Broadcast
+        } else {
+            packet_type
+        };
         let frame = Event::Frame {
             ifindex,
-            packet_type: PacketType::Broadcast,
-            bytes: &request,
+            packet_type,
+            bytes,
         };
         self.core
             .handle(self.now, frame)
             .into_iter()
             .find_map(|action| match action {
-                Action::Send { frame, .. } => Some(EthernetAddress::from_bytes(&frame[6..12])),
+                Action::Send { frame, .. } => Some(frame),
                 _ => None,
             })
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(due) = self.core.next_deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.feed(Event::Tick);
+        }
+        self.now = end;
     }
 
     fn hear_claim(&mut self, ip: Ipv4Addr, mac: EthernetAddress) {
@@ -160,12 +208,15 @@ fn one_change_among_ten_thousand_addresses_sends_and_compiles_only_for_itself() 
     }
     bench.now += Duration::from_secs(1);
     bench.sent.clear();
-    bench.filter = None;
+    bench.filters.clear();
     bench.change(Ipv4Addr::from(0x0A00_0000 + 9_990), Some(Interfaces::All));
     assert_eq!(bench.bursts(), 2);
-    assert_eq!(bench.filter, None, "its neighbours have brought it into the filter");
+    assert!(
+        bench.filters.is_empty(),
+        "its neighbours have brought it into the filter"
+    );
     bench.change(Ipv4Addr::from(0xC0A8_0001), Some(Interfaces::All));
-    let program = bench.filter.as_ref().unwrap();
+    let program = &bench.filters[&Protocol::Arp];
     assert!(program.len() < 100, "{} instructions", program.len());
 }
 
@@ -241,6 +292,150 @@ fn without_addresses_all_is_handed_over_at_once() {
     assert!(bench.core.is_handed_over());
 }
 
+fn vip6(n: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100 + u16::from(n))
+}
+
+fn speaking(index: u32, mac: u8) -> Link {
+    Link {
+        link_local: Some(OURS),
+        ..link(index, mac)
+    }
+}
+
+const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0x100);
+
+// L2-52
+#[test]
+fn the_group_of_an_address_is_joined_once_and_left_with_the_last_address() {
+    let twin: Ipv6Addr = "2001:db8:7::100".parse().unwrap();
+    let mut bench = Bench::new(vec![speaking(1, 1)]);
+    bench.change(vip6(0), Some(Interfaces::All));
+    bench.change(twin, Some(Interfaces::All));
+    assert_eq!(bench.groups, [(1, GROUP)].into());
+    bench.change(vip6(0), None);
+    assert_eq!(bench.groups, [(1, GROUP)].into());
+    bench.change(twin, None);
+    assert_eq!(bench.groups, [].into());
+}
+
+// L2-53
+#[test]
+fn an_interface_that_appears_joins_every_group_and_bursts_and_one_that_goes_leaves_them() {
+    let mut bench = Bench::new(vec![speaking(1, 1)]);
+    bench.change(vip6(0), Some(Interfaces::All));
+    bench.run(Duration::from_secs(60));
+    bench.sent.clear();
+    bench.feed(Event::Links(selection(vec![speaking(1, 1), speaking(2, 2)])));
+    bench.run(Duration::from_secs(60));
+    assert_eq!(bench.groups, [(1, GROUP), (2, GROUP)].into());
+    assert_eq!(bench.sent, [(2, vip6(0).into(), Purpose::Gratuitous); 5]);
+    bench.feed(Event::Links(selection(vec![speaking(2, 2)])));
+    assert_eq!(bench.groups, [(2, GROUP)].into());
+}
+
+// L2-54
+#[test]
+fn a_gain_is_told_by_five_advertisements() {
+    let mut bench = Bench::new(vec![speaking(1, 1)]);
+    bench.change(vip6(0), Some(Interfaces::All));
+    assert_eq!(bench.sent, [(1, vip6(0).into(), Purpose::Gratuitous)]);
+    bench.run(Duration::from_secs(60));
+    assert_eq!(bench.sent.len(), 5);
+}
+
+// L2-56
+#[test]
+fn a_unicast_solicitation_is_answered() {
+    let mut bench = Bench::new(vec![speaking(1, 1)]);
+    bench.change(vip6(0), Some(Interfaces::All));
+    let message = Message {
+        destination: EthernetAddress([2, 0, 0, 0, 0, 1]),
+        from: "fe80::50".parse().unwrap(),
+        to: vip6(0),
+        options: Vec::new(),
+        ..Message::default()
+    };
+    assert!(bench.hear(1, &message.frame()).is_some());
+    let to_another = Message {
+        destination: SUCCESSOR,
+        ..message
+    };
+    assert!(bench.hear(1, &to_another.frame()).is_none());
+}
+
+// L2-59
+#[test]
+fn a_probe_by_another_host_is_answered_to_all_nodes_and_is_a_conflict() {
+    let mut bench = Bench::new(vec![speaking(1, 1)]);
+    bench.change(vip6(0), Some(Interfaces::All));
+    let answer = bench.hear(1, &Message::probe().frame()).unwrap();
+    assert_eq!(answer[..6], [0x33, 0x33, 0, 0, 0, 1]);
+    bench.run(Duration::from_secs(2));
+    let ip = vip6(0).into();
+    assert_eq!(
+        bench.told,
+        [Conflict {
+            ip,
+            ifindex: 1,
+            mac: CLIENT
+        }]
+    );
+}
+
+fn advertisement_of_a_successor() -> Vec<u8> {
+    ndp::unsolicited(SUCCESSOR, OURS, vip6(0))
+}
+
+#[test]
+fn an_advertisement_by_another_host_is_a_conflict() {
+    let mut bench = Bench::new(vec![speaking(1, 1)]);
+    bench.change(vip6(0), Some(Interfaces::All));
+    assert_eq!(bench.hear(1, &advertisement_of_a_successor()), None);
+    bench.run(Duration::from_secs(2));
+    assert_eq!(bench.told.len(), 1);
+}
+
+#[test]
+fn an_ipv6_address_is_handed_over_to_who_uses_it_not_to_who_probes_for_it() {
+    let mut bench = Bench::new(vec![speaking(1, 1)]);
+    bench.change(vip6(0), Some(Interfaces::All));
+    bench.feed(Event::HandOver);
+    assert_eq!(bench.groups, [(1, GROUP)].into());
+    assert!(bench.hear(1, &Message::probe().frame()).is_some());
+    assert!(!bench.core.is_handed_over());
+    bench.hear(1, &advertisement_of_a_successor());
+    assert!(bench.core.is_handed_over());
+    bench.feed(Event::Tick);
+}
+
+// L2-60
+#[test]
+fn without_a_link_local_address_ipv6_waits_for_one_and_ipv4_does_not_mind() {
+    let mut bench = Bench::new(vec![link(1, 1)]);
+    bench.change(vip6(0), Some(Interfaces::All));
+    bench.change(vip(1), Some(Interfaces::All));
+    bench.run(Duration::from_secs(60));
+    assert_eq!((bench.ask(1, vip6(0)), bench.groups.len()), (None, 0));
+    assert_eq!(bench.sent.len(), 10);
+    bench.sent.clear();
+    bench.feed(Event::Links(selection(vec![speaking(1, 1)])));
+    bench.run(Duration::from_secs(60));
+    assert_eq!(bench.sent, [(1, vip6(0).into(), Purpose::Gratuitous); 5]);
+    assert!(bench.ask(1, vip6(0)).is_some());
+    bench.feed(Event::Links(selection(vec![link(1, 1)])));
+    assert_eq!((bench.ask(1, vip6(0)), bench.groups.len()), (None, 0));
+}
+
+/// Both families, by number.
+fn address(n: u8) -> IpAddr {
+    if n.is_multiple_of(2) {
+        vip(n).into()
+    } else {
+        vip6(n / 4).into()
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Change(Vec<(u8, Option<Interfaces>)>),
@@ -260,9 +455,13 @@ fn interfaces() -> impl Strategy<Value = Option<Interfaces>> {
 
 fn links() -> impl Strategy<Value = Vec<Link>> {
     let index = proptest::sample::subsequence(vec![1_u32, 2, 3], 0..=3);
-    (index, 1_u8..4).prop_map(|(indexes, mac)| {
+    (index, 1_u8..4, vec(any::<bool>(), 4)).prop_map(|(indexes, mac, speaks)| {
         let mac = |index: u32| mac * 16 + u8::try_from(index).unwrap();
-        indexes.into_iter().map(|index| link(index, mac(index))).collect()
+        let link = |index: u32| Link {
+            link_local: speaks[index as usize].then_some(OURS),
+            ..link(index, mac(index))
+        };
+        indexes.into_iter().map(link).collect()
     })
 }
 
@@ -280,7 +479,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// What should be answered, said plainly.
 #[derive(Default)]
 struct Model {
-    announced: BTreeMap<u8, Interfaces>,
+    announced: BTreeMap<IpAddr, Interfaces>,
     links: Vec<Link>,
 }
 
@@ -290,8 +489,8 @@ impl Model {
             Step::Change(changes) => {
                 for (n, wanted) in changes {
                     match wanted {
-                        Some(interfaces) => drop(self.announced.insert(*n, interfaces.clone())),
-                        None => drop(self.announced.remove(n)),
+                        Some(interfaces) => drop(self.announced.insert(address(*n), interfaces.clone())),
+                        None => drop(self.announced.remove(&address(*n))),
                     }
                 }
             }
@@ -300,20 +499,27 @@ impl Model {
         }
     }
 
-    fn answer(&self, n: u8, ifindex: u32) -> Option<EthernetAddress> {
+    fn answer(&self, ip: IpAddr, ifindex: u32) -> Option<EthernetAddress> {
         let link = self.links.iter().find(|link| link.index == ifindex)?;
-        let interfaces = self.announced.get(&n)?;
-        interfaces.contains(&link.name).then_some(link.mac)
+        let interfaces = self.announced.get(&ip)?;
+        let here = interfaces.contains(&link.name) && (ip.is_ipv4() || link.link_local.is_some());
+        here.then_some(link.mac)
     }
 
     fn pairs(&self) -> BTreeSet<(u32, IpAddr)> {
         let all = self
             .links
             .iter()
-            .flat_map(|link| (0..=u8::MAX).map(|n| (link.index, n)));
-        all.filter(|(index, n)| self.answer(*n, *index).is_some())
-            .map(|(index, n)| (index, vip(n).into()))
-            .collect()
+            .flat_map(|link| self.announced.keys().map(|ip| (link.index, *ip)));
+        all.filter(|(index, ip)| self.answer(*ip, *index).is_some()).collect()
+    }
+
+    fn groups(&self) -> BTreeSet<(u32, Ipv6Addr)> {
+        let group = |(index, ip)| match ip {
+            IpAddr::V6(ip) => Some((index, ndp::solicited_node(ip))),
+            IpAddr::V4(_) => None,
+        };
+        self.pairs().into_iter().filter_map(group).collect()
     }
 }
 
@@ -327,7 +533,7 @@ proptest! {
             model.take(&step);
             match step {
                 Step::Change(changes) => {
-                    let changes = changes.into_iter().map(|(n, wanted)| (vip(n).into(), wanted)).collect();
+                    let changes = changes.into_iter().map(|(n, wanted)| (address(n), wanted)).collect();
                     bench.feed(Event::Changed(changes));
                 }
                 Step::Links(links) => bench.feed(Event::Links(selection(links))),
@@ -342,9 +548,11 @@ proptest! {
         bench.settle();
         for n in 0..=u8::MAX {
             for ifindex in 1..=3 {
-                prop_assert_eq!(bench.ask(ifindex, vip(n)), model.answer(n, ifindex), "{} on {}", n, ifindex);
+                let ip = address(n);
+                prop_assert_eq!(bench.ask(ifindex, ip), model.answer(ip, ifindex), "{} on {}", ip, ifindex);
             }
         }
+        prop_assert_eq!(&bench.groups, &model.groups());
         bench.sent.clear();
         bench.feed(Event::Reannounce);
         while let Some(due) = bench.core.next_deadline() {

@@ -206,6 +206,7 @@ fn a_foreign_claim_of_an_announced_address_is_noticed(#[case] request: Request, 
     let expected = Claim {
         ip: VIP.into(),
         mac: CLIENT,
+        stage: Stage::Uses,
     };
     assert_eq!(heard.claim, claim.then_some(expected));
 }
