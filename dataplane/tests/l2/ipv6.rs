@@ -107,5 +107,7 @@ pub(crate) fn ten_thousand_ipv6_addresses_are_answered_too() {
         node.announce(&[VIP]);
         segment.client_resolves(VIP, NODE_MAC).await;
         segment.client_resolves(many[9_999], NODE_MAC).await;
+        let groups = segment.node("ip maddr show dev node0").matches("ff02::1:ff").count();
+        assert!(groups > 10_000, "member of {groups} groups");
     });
 }
