@@ -29,8 +29,6 @@ pub(crate) enum Bgp {
     Native {
         /// Controls them.
         handle: BgpHandle,
-        /// All routes.
-        routes: crate::interim::Routes,
         /// Name of this node.
         node: String,
     },
@@ -47,10 +45,9 @@ impl Bgp {
     ) -> Result<(Self, impl Future<Output = Result<()>> + Send + 'static + use<>)> {
         match backend {
             Backend::Native => {
-                let handle = bgp::spawn(tokio_util::sync::CancellationToken::new());
+                let (handle, work) = bgp::start();
                 let node = node.to_owned();
-                let routes = crate::interim::Routes::default();
-                Ok((Self::Native { handle, routes, node }, std::future::pending()))
+                Ok((Self::Native { handle, node }, async { Ok(work.await?) }))
             }
             Backend::Frr => bail!("METALLB_BGP_TYPE=frr is not supported yet: only native is"),
             Backend::FrrK8s => bail!("METALLB_BGP_TYPE=frr-k8s is not supported yet: only native is"),
@@ -59,14 +56,14 @@ impl Bgp {
 
     /// Takes in what is desired; never waits.
     pub(crate) fn apply(&self, change: Change) {
-        let Self::Native { handle, routes, node } = self;
+        let Self::Native { handle, node } = self;
         match change {
             Change::Peers(all) => {
                 let sessions = all.peers.iter().filter_map(|peer| native::session(peer, node));
                 handle.set_peers(sessions.collect());
             }
-            Change::Routes(changes) => routes.change(handle, native::routes(changes)),
-            Change::Known => {}
+            Change::Routes(changes) => handle.change_routes(native::routes(changes)),
+            Change::Known => handle.routes_known(),
         }
     }
 
@@ -85,6 +82,10 @@ impl Bgp {
 
 /// What sessions do not carry although they should, by peer.
 pub(crate) fn uncarried(sessions: &Sessions) -> BTreeMap<String, Families> {
-    let _ = sessions;
-    BTreeMap::new()
+    let lacking = |state: &bgp::SessionState| Families {
+        ipv4: state.lacking.contains(&bgp::Family::IPV4_UNICAST),
+        ipv6: state.lacking.contains(&bgp::Family::IPV6_UNICAST),
+    };
+    let all = sessions.iter().map(|(name, state)| (name.clone(), lacking(state)));
+    all.filter(|(_, families)| *families != Families::default()).collect()
 }

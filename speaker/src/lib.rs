@@ -12,7 +12,6 @@ pub mod args;
 mod backend;
 mod exclude;
 mod inputs;
-mod interim;
 mod key;
 mod metrics;
 mod native;

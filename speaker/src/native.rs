@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use metallb_config::{Community, Endpoint, ExposeSecret, Interfaces, Peer, RemoteAs};
-use metallb_dataplane::bgp::{self, LargeCommunity, Offer, Password, PeerConfig};
+use metallb_dataplane::bgp::{self, Attributes, LargeCommunity, Offer, Password, PeerConfig};
 use metallb_dataplane::l2;
 use metallb_engine::RouteChange;
 
@@ -20,32 +20,36 @@ pub(crate) fn addresses(changes: Vec<(IpAddr, Option<Interfaces>)>) -> Vec<(IpAd
 }
 
 /// What to advertise.
-pub(crate) fn routes(changes: Vec<RouteChange>) -> Vec<(ipnet::IpNet, Vec<bgp::AdvertisedRoute>)> {
-    let route = |prefix, path: &metallb_announce::Path| {
-        let mut route = bgp::Route::new(prefix);
-        route.local_pref = path.local_pref;
-        for community in &path.communities {
-            match *community {
-                Community::Standard(value) => drop(route.communities.insert(value)),
-                Community::Large { global, data1, data2 } => {
-                    route.large_communities.insert(LargeCommunity { global, data1, data2 });
-                }
+pub(crate) fn routes(changes: Vec<RouteChange>) -> Vec<bgp::RouteChange> {
+    changes.into_iter().map(route).collect()
+}
+
+fn route(change: RouteChange) -> bgp::RouteChange {
+    let path = |path: &metallb_announce::Path| bgp::Path {
+        peers: path.peers.clone(),
+        attributes: attributes(path).into(),
+    };
+    bgp::RouteChange {
+        prefix: change.prefix,
+        paths: change.paths.iter().map(|shared| path(shared)).collect(),
+    }
+}
+
+fn attributes(path: &metallb_announce::Path) -> Attributes {
+    let mut attributes = Attributes {
+        local_pref: path.local_pref,
+        ..Attributes::default()
+    };
+    for community in &path.communities {
+        match *community {
+            Community::Standard(value) => drop(attributes.communities.insert(value)),
+            Community::Large { global, data1, data2 } => {
+                let community = LargeCommunity { global, data1, data2 };
+                attributes.large_communities.insert(community);
             }
         }
-        bgp::AdvertisedRoute {
-            route,
-            peers: path.peers.clone(),
-        }
-    };
-    changes
-        .into_iter()
-        .map(|change| {
-            (
-                change.prefix,
-                change.paths.iter().map(|path| route(change.prefix, path)).collect(),
-            )
-        })
-        .collect()
+    }
+    attributes
 }
 
 /// Describes the session with `peer` from `node`; `None` for a peer without an address, which the engine has reported.

@@ -103,7 +103,6 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     let (reports, report_reader) = watch::channel(None);
     let shell = Shell {
         l2: data_plane.l2.clone(),
-        addresses: crate::interim::Addresses::default(),
         bgp: data_plane.bgp.clone(),
         recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name),
         l2_statuses: status::Desired::default(),
@@ -210,7 +209,8 @@ impl DataPlane {
             exclude: Arc::new(move |name| excluded.is_match(name)),
             garp_interval: args.garp_interval()?,
         };
-        let l2 = l2::spawn(config, l2_stop.clone())?;
+        let (l2, work) = l2::start(config, l2_stop.clone())?;
+        tasks.spawn("layer 2", async { Ok(work.await?) });
         let members = match membership {
             Some((membership, key)) => {
                 let config = members::Config {
@@ -218,7 +218,9 @@ impl DataPlane {
                     bind: membership.bind,
                     key,
                 };
-                Some(members::spawn(config, members_stop.clone())?)
+                let (members, work) = members::start(config, members_stop.clone())?;
+                tasks.spawn("membership", async { Ok(work.await?) });
+                Some(members)
             }
             None => {
                 info!(
@@ -243,16 +245,13 @@ impl DataPlane {
         stop.cancelled().await;
         let routes = timeout(GOODBYE, self.bgp.shutdown());
         let addresses = async {
-            let successors = self
-                .members
-                .as_ref()
-                .is_some_and(|members| members.alive().borrow().len() > 1);
+            let successors = self.members.as_ref().is_some_and(|members| members.alive().borrow().len() > 1);
             self.members_stop.cancel();
             if let Some(members) = &self.members {
                 let _ = timeout(GOODBYE, members.ended()).await;
             }
             if successors {
-                let _ = HAND_OVER;
+                self.l2.hand_over(HAND_OVER).await;
             }
             self.l2_stop.cancel();
         };

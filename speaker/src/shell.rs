@@ -32,8 +32,6 @@ const READ: &str = "ReadConfiguration";
 pub(crate) struct Shell {
     /// ARP and NDP.
     pub(crate) l2: L2Handle,
-    /// All addresses.
-    pub(crate) addresses: crate::interim::Addresses,
     /// BGP.
     pub(crate) bgp: Bgp,
     /// Events on Services.
@@ -60,7 +58,7 @@ impl Shell {
 
     fn perform_one(&self, effect: Effect) {
         match effect {
-            Effect::Addresses(changes) => self.addresses.change(&self.l2, native::addresses(changes)),
+            Effect::Addresses(changes) => self.l2.change(native::addresses(changes)),
             Effect::Routes(changes) => self.bgp.apply(Change::Routes(changes)),
             Effect::Peers(peers) => self.bgp.apply(Change::Peers(peers)),
             Effect::Opened(protocol) => {
