@@ -9,6 +9,7 @@
 //! cannot be reached brings no news, and so changes nothing.
 
 pub mod args;
+mod deltas;
 pub mod engine;
 mod exclude;
 mod inputs;

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::args::{Args, Membership};
+use crate::deltas::Deltas;
 use crate::engine::{Engine, Event, Settings};
 use crate::exclude;
 use crate::inputs::{Inputs, KINDS, News, Speakers};
@@ -73,7 +74,9 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
         return Ok(tasks.join(GRACE).await?);
     };
     let members = membership.as_ref().zip(Some(key?));
-    let data_plane = DataPlane::start(&args, excluded, members)?;
+    let (bgp, sessions) = bgp::start(CancellationToken::new());
+    tasks.spawn("BGP", async move { Ok(sessions.await?) });
+    let data_plane = DataPlane::start(&args, excluded, bgp, members)?;
     let owner = Owner {
         namespace: namespace.clone(),
         node: args.node_name.clone(),
@@ -101,6 +104,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     let shell = Shell {
         l2: data_plane.l2.clone(),
         bgp: data_plane.bgp.clone(),
+        routes: Deltas::default(),
         recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name),
         l2_statuses: status::Desired::default(),
         bgp_statuses: status::Desired::default(),
@@ -194,6 +198,7 @@ impl DataPlane {
     fn start(
         args: &Args,
         excluded: regex::RegexSet,
+        bgp: BgpHandle,
         membership: Option<(&Membership, Option<Vec<u8>>)>,
     ) -> Result<Self> {
         let (l2_stop, members_stop) = (CancellationToken::new(), CancellationToken::new());
@@ -215,7 +220,7 @@ impl DataPlane {
         Ok(Self {
             l2,
             l2_stop,
-            bgp: bgp::spawn(CancellationToken::new()),
+            bgp,
             members,
             members_stop,
         })

@@ -11,6 +11,7 @@ use metallb_runtime::events::{EventType, Recorder};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+use crate::deltas::Deltas;
 use crate::engine::{ConfigReport, Effect, EventKind, Protocol, ServiceKey};
 use crate::metrics::Metrics;
 use crate::status;
@@ -34,6 +35,8 @@ pub(crate) struct Shell {
     pub(crate) l2: L2Handle,
     /// BGP.
     pub(crate) bgp: BgpHandle,
+    /// What BGP was given last.
+    pub(crate) routes: Deltas,
     /// Events on Services.
     pub(crate) recorder: Recorder,
     /// ServiceL2Status objects.
@@ -51,15 +54,20 @@ pub(crate) struct Shell {
 impl Shell {
     /// Carries out `effects` in order. Never waits: what takes time has a task of its own.
     pub(crate) fn perform(&self, effects: Vec<Effect>) {
+        let bgp_opened = effects.contains(&Effect::Opened(Protocol::Bgp));
         for effect in effects {
             self.perform_one(effect);
+        }
+        // The routes of the first picture come with it.
+        if bgp_opened {
+            self.bgp.routes_known();
         }
     }
 
     fn perform_one(&self, effect: Effect) {
         match effect {
             Effect::Layer2(desired) => self.l2.announce(desired),
-            Effect::Routes(routes) => self.bgp.set_routes(routes),
+            Effect::Routes(routes) => self.bgp.change_routes(self.routes.to(&routes)),
             Effect::Peers(peers) => self.bgp.set_peers(peers),
             Effect::Opened(protocol) => {
                 self.statuses(protocol).open();

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use metallb_announce::{Decision, Layer2, Reason, Route};
-use metallb_config::{Community, Interfaces};
-use metallb_dataplane::bgp::{self, AdvertisedRoute, LargeCommunity, PeerConfig};
+use metallb_config::Interfaces;
+use metallb_dataplane::bgp::PeerConfig;
 use metallb_dataplane::l2;
 use tracing::{debug, error, info, warn};
 
@@ -240,26 +240,7 @@ pub(super) fn layer2<'a>(all: impl Iterator<Item = &'a Announced>) -> l2::Desire
 }
 
 /// All routes, each once.
-pub(super) fn routes<'a>(all: impl Iterator<Item = &'a Announced>) -> Vec<AdvertisedRoute> {
+pub(super) fn routes<'a>(all: impl Iterator<Item = &'a Announced>) -> Vec<Route> {
     let unique: BTreeSet<&Route> = all.flat_map(|announced| &announced.routes).collect();
-    unique.into_iter().map(advertised).collect()
-}
-
-fn advertised(from: &Route) -> AdvertisedRoute {
-    let mut route = bgp::Route::new(from.prefix);
-    route.local_pref = from.local_pref;
-    for community in &from.communities {
-        match *community {
-            Community::Standard(value) => {
-                route.communities.insert(value);
-            }
-            Community::Large { global, data1, data2 } => {
-                route.large_communities.insert(LargeCommunity { global, data1, data2 });
-            }
-        }
-    }
-    AdvertisedRoute {
-        route,
-        peers: from.peers.clone(),
-    }
+    unique.into_iter().cloned().collect()
 }

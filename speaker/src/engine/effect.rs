@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use metallb_dataplane::bgp::{AdvertisedRoute, PeerConfig};
+use metallb_announce::Route;
+use metallb_dataplane::bgp::PeerConfig;
 use metallb_dataplane::l2;
 
 /// Namespace and name.
@@ -91,7 +92,7 @@ pub enum Effect {
     /// The addresses to answer for, all of them.
     Layer2(l2::Desired),
     /// The routes to announce, all of them.
-    Routes(Vec<AdvertisedRoute>),
+    Routes(Vec<Route>),
     /// The sessions to hold, all of them.
     Peers(Vec<PeerConfig>),
     /// The first picture was complete for this protocol.

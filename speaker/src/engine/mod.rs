@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use kube::ResourceExt;
-use metallb_announce::{Decision, Endpoints, Inputs, NodeView, Reason, ServiceView, decide};
+use metallb_announce::{Decision, Endpoints, Inputs, NodeView, Reason, Route, ServiceView, decide};
 use metallb_config::{Config, Interfaces, Options, Pool, Resources, Rule, Warning};
-use metallb_dataplane::bgp::{AdvertisedRoute, PeerConfig};
+use metallb_dataplane::bgp::PeerConfig;
 use metallb_dataplane::l2;
 use tracing::{info, warn};
 
@@ -96,7 +96,7 @@ pub struct Engine {
     /// An announcement changed since the data plane was told.
     moved: bool,
     layer2: l2::Desired,
-    routes: Vec<AdvertisedRoute>,
+    routes: Vec<Route>,
     report: Option<ConfigReport>,
     opened: BTreeSet<Protocol>,
 }

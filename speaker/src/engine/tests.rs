@@ -115,7 +115,7 @@ fn layer2(effects: &[Effect]) -> Option<Vec<String>> {
 
 fn prefixes(effects: &[Effect]) -> Option<Vec<String>> {
     effects.iter().rev().find_map(|effect| match effect {
-        Effect::Routes(routes) => Some(routes.iter().map(|r| r.route.prefix.to_string()).collect()),
+        Effect::Routes(routes) => Some(routes.iter().map(|r| r.prefix.to_string()).collect()),
         _ => None,
     })
 }
