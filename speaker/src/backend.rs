@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use metallb_config::Backend;
 use metallb_dataplane::bgp::{self, BgpHandle, Sessions};
 use metallb_engine::{Families, Peers, RouteChange};
+use metallb_runtime::CancellationToken;
 use tokio::sync::watch;
 
 use crate::native;
@@ -45,7 +46,7 @@ impl Bgp {
     ) -> Result<(Self, impl Future<Output = Result<()>> + Send + 'static + use<>)> {
         match backend {
             Backend::Native => {
-                let (handle, work) = bgp::start();
+                let (handle, work) = bgp::start(CancellationToken::new());
                 let node = node.to_owned();
                 Ok((Self::Native { handle, node }, async { Ok(work.await?) }))
             }

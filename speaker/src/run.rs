@@ -245,7 +245,10 @@ impl DataPlane {
         stop.cancelled().await;
         let routes = timeout(GOODBYE, self.bgp.shutdown());
         let addresses = async {
-            let successors = self.members.as_ref().is_some_and(|members| members.alive().borrow().len() > 1);
+            let successors = self
+                .members
+                .as_ref()
+                .is_some_and(|members| members.alive().borrow().len() > 1);
             self.members_stop.cancel();
             if let Some(members) = &self.members {
                 let _ = timeout(GOODBYE, members.ended()).await;

@@ -51,7 +51,10 @@ fn resources(nodes: usize) -> Resources {
         pools: vec![object("pool", &json!({"addresses": ["10.0.0.0/16"]}))],
         l2_advertisements: vec![object("l2", &json!({}))],
         bgp_advertisements: vec![object("bgp", &json!({}))],
-        peers: vec![object("tor", &json!({"myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1"}))],
+        peers: vec![object(
+            "tor",
+            &json!({"myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1"}),
+        )],
         nodes: (0..nodes).map(labelled).collect(),
         ..Resources::default()
     }
@@ -128,13 +131,18 @@ fn main() {
     let mut row = 0;
     let mut print = |time: Duration| {
         let ((name, before), now) = (BEFORE[row], time.as_secs_f64() * 1e3);
-        println!("{name:<35} {now:>10.3} ms   before {before:>10.3} ms   ratio {:.4}", now / before);
+        println!(
+            "{name:<35} {now:>10.3} ms   before {before:>10.3} ms   ratio {:.4}",
+            now / before
+        );
         row += 1;
     };
     print(timed(&mut engine, present()));
     let more = |engine: &mut Engine, n| timed(engine, service(SERVICES + n).into());
     print(median((0..200).map(|n| more(&mut engine, n)).collect()));
-    print(median((0..200).map(|n| timed(&mut engine, service(n).into())).collect()));
+    print(median(
+        (0..200).map(|n| timed(&mut engine, service(n).into())).collect(),
+    ));
     let (mut goes, mut comes) = (Vec::new(), Vec::new());
     for _ in 0..10 {
         goes.push(timed(&mut engine, vec![members(NODES - 1)]));

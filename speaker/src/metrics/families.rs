@@ -203,7 +203,7 @@ fn sent(counters: &Counters, kind: MessageType) -> u64 {
     counters.sent(kind)
 }
 
-const BGP: [(&str, &str, MetricType, SessionNumber); 13] = {
+const BGP: [(&str, &str, MetricType, SessionNumber); 15] = {
     use MetricType::{COUNTER, GAUGE};
     [
         (SESSION_UP, "BGP session state (1 is up, 0 is down)", GAUGE, |s| {
@@ -223,6 +223,18 @@ const BGP: [(&str, &str, MetricType, SessionNumber); 13] = {
             "Number of prefixes that should be advertised on the BGP session",
             GAUGE,
             |s| s.counters.desired(),
+        ),
+        (
+            "unsendable_prefixes",
+            "Number of prefixes that should be advertised on the BGP session and cannot be: the peer does not offer their address family, there is no next hop, or their attributes fit no message",
+            GAUGE,
+            |s| s.counters.unsendable(),
+        ),
+        (
+            "session_failures_total",
+            "Number of times the task of the BGP session failed and was started anew",
+            COUNTER,
+            |s| s.counters.panics(),
         ),
         ("opens_sent", "Number of BGP open messages sent", COUNTER, |s| {
             sent(&s.counters, MessageType::Open)
@@ -342,6 +354,8 @@ mod tests {
             device: device.map(ToOwned::to_owned),
             up: true,
             reason: None,
+            carries: vec![],
+            lacking: vec![],
             counters: Arc::default(),
         }
     }
