@@ -63,7 +63,7 @@ impl Bgp {
                 let sessions = all.peers.iter().filter_map(|peer| native::session(peer, node));
                 handle.set_peers(sessions.collect());
             }
-            Change::Routes(changes) => handle.change_routes(native::routes(changes)),
+            Change::Routes(changes) => handle.change_routes(native::routes(&changes)),
             Change::Known => handle.routes_known(),
         }
     }

@@ -20,11 +20,11 @@ pub(crate) fn addresses(changes: Vec<(IpAddr, Option<Interfaces>)>) -> Vec<(IpAd
 }
 
 /// What to advertise.
-pub(crate) fn routes(changes: Vec<RouteChange>) -> Vec<bgp::RouteChange> {
-    changes.into_iter().map(route).collect()
+pub(crate) fn routes(changes: &[RouteChange]) -> Vec<bgp::RouteChange> {
+    changes.iter().map(route).collect()
 }
 
-fn route(change: RouteChange) -> bgp::RouteChange {
+fn route(change: &RouteChange) -> bgp::RouteChange {
     let path = |path: &metallb_announce::Path| bgp::Path {
         peers: path.peers.clone(),
         attributes: attributes(path).into(),

@@ -57,12 +57,14 @@ const ANNOUNCED: (&str, &str) = (
     "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
 );
 
+type AnnouncedAddresses = BTreeMap<(Arc<ServiceKey>, Protocol), Vec<IpAddr>>;
+
 /// What is announced: a series for each Service, protocol and address, made when somebody asks.
 #[derive(Clone, Debug)]
 pub(super) struct Announced {
     desc: Desc,
     node: Arc<str>,
-    addresses: Arc<Mutex<BTreeMap<(Arc<ServiceKey>, Protocol), Vec<IpAddr>>>>,
+    addresses: Arc<Mutex<AnnouncedAddresses>>,
 }
 
 impl Announced {
