@@ -12,7 +12,7 @@ pub struct Counters {
     advertised: AtomicU64,
     desired: AtomicU64,
     unsendable: AtomicU64,
-    panics: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl Counters {
@@ -62,8 +62,8 @@ impl Counters {
 
     /// Returns how often the task of the session failed and was started anew.
     #[must_use]
-    pub fn panics(&self) -> u64 {
-        self.panics.load(Relaxed)
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
     }
 
     /// Counts one encoded message; its type is the octet after marker and length.
@@ -85,9 +85,9 @@ impl Counters {
         store(&self.unsendable, prefixes.unsendable);
     }
 
-    /// Counts a panic, which took the session and its prefixes with it; returns how many there were.
-    pub(super) fn count_panic(&self) -> u64 {
+    /// Counts a failure, which took the session and its prefixes with it; returns how many there were.
+    pub(super) fn count_failure(&self) -> u64 {
         self.set_prefixes(&Prefixes::default());
-        self.panics.fetch_add(1, Relaxed) + 1
+        self.failures.fetch_add(1, Relaxed) + 1
     }
 }

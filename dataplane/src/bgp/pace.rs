@@ -31,6 +31,11 @@ impl Pace {
         due
     }
 
+    /// Tells whether something is gathered.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     /// Returns when something gathered may go.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.busy_until.filter(|_| self.waiting)

@@ -109,7 +109,8 @@ impl Peer {
             result = pending_or(self.dialling.as_mut().map(|(_, dialling)| dialling)) => Wake::Dialled(result),
             ready = pending_or(connection.map(|connection| Box::pin(connection.ready()))) => Wake::Ready(ready),
             () = pending_or(deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())))) => Wake::Deadline,
-            Ok(()) = self.routes.changed() => Wake::RoutesChanged,
+            // What is gathered already is read with all that follows.
+            Ok(()) = self.routes.changed(), if !self.pace.is_waiting() => Wake::RoutesChanged,
         }
     }
 

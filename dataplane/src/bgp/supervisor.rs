@@ -218,29 +218,41 @@ impl Supervisor {
         }
     }
 
-    /// A task that ends without having been told to has failed: the session is down, and comes back after a pause.
+    /// A task that panics, or ends without having been told to, has failed.
     fn on_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
         let (id, failure) = match ended {
-            Ok((id, ())) => (id, "ended unexpectedly".to_owned()),
-            Err(error) => (error.id(), panic_text(error)),
+            Ok((id, ())) => (id, None),
+            Err(error) => (error.id(), Some(panic_text(error))),
         };
-        let Some(running) = self.running.remove(&id) else {
+        let Some(Running { name, ending, .. }) = self.running.remove(&id) else {
             return;
         };
-        let Some(slot) = self.peers.get_mut(&running.name).filter(|_| !running.ending) else {
+        if ending {
+            if let Some(failure) = failure {
+                tracing::error!(event = "sessionFailed", peer = %name, failure, "the task of the BGP session has failed");
+            }
             return;
-        };
+        }
+        self.start_later(&name, &failure.unwrap_or_else(|| "ended unexpectedly".to_owned()));
+    }
+
+    /// Shows the session as down and starts it anew after a pause.
+    fn start_later(&mut self, name: &str, failure: &str) {
+        let Some(slot) = self.peers.get_mut(name) else { return };
         slot.task = None;
-        let failures = slot.counters.count_panic();
+        let failures = slot.counters.count_failure();
         // 1, 2, 4 .. 64 seconds.
         let pause = Duration::from_secs(1 << (failures - 1).min(6));
         slot.not_before = Some(Instant::now() + pause);
         tracing::error!(
-            event = "sessionFailed", peer = %running.name, failure, pause_seconds = pause.as_secs(),
+            event = "sessionFailed",
+            peer = name,
+            failure,
+            pause_seconds = pause.as_secs(),
             "the task of the BGP session has failed and is started anew"
         );
         self.sessions.send_modify(|sessions| {
-            if let Some(state) = sessions.get_mut(&running.name) {
+            if let Some(state) = sessions.get_mut(name) {
                 state.down(format!("internal error: {failure}"));
             }
         });
@@ -258,6 +270,7 @@ fn panic_text(error: JoinError) -> String {
 }
 
 impl SessionState {
+    /// Describes a session that was not tried yet.
     fn new(config: &PeerConfig, counters: Arc<Counters>) -> Self {
         Self {
             peer: SocketAddr::new(config.address, config.port),

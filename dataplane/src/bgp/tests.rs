@@ -51,7 +51,7 @@ async fn a_peer_whose_task_panics_is_started_anew_and_the_others_go_on() {
     let state = failed.unwrap()["bad"].clone();
     let reason = "internal error: panicked: as the test wants";
     assert_eq!((state.up, state.reason.as_deref()), (false, Some(reason)));
-    assert_eq!(state.counters.panics(), 1);
+    assert_eq!(state.counters.failures(), 1);
 
     let _second = accept(&bad, &handle, "bad").await;
     assert!(inspect(&handle, "bad").await.drained, "what it was told is remembered");

@@ -236,7 +236,7 @@ const BGP: [(&str, &str, MetricType, SessionNumber); 15] = {
             "session_failures_total",
             "Number of times the task of the BGP session failed and was started anew",
             COUNTER,
-            |s| s.counters.panics(),
+            |s| s.counters.failures(),
         ),
         ("opens_sent", "Number of BGP open messages sent", COUNTER, |s| {
             sent(&s.counters, MessageType::Open)

@@ -5,7 +5,7 @@ mod pack;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -180,10 +180,10 @@ impl RibOut {
             self.compare(prefix, egress, &mut difference);
         }
         let mut updates = Vec::new();
-        for (family, prefixes) in difference.withdrawn {
-            updates.extend(pack::withdraw(family, &prefixes, &egress.codec));
+        for (family, prefixes) in &difference.withdrawn {
+            updates.extend(pack::withdraw(*family, prefixes, &egress.codec));
         }
-        for ((family, attributes), prefixes) in difference.announced {
+        for ((family, attributes), prefixes) in difference.announced() {
             updates.extend(pack::announce(family, &attributes, &prefixes, egress));
         }
         let encode = |update| egress.codec.encode(&Message::Update(update));
@@ -218,11 +218,7 @@ impl RibOut {
         self.advertised += usize::from(fitting.is_some());
         entry.advertised.clone_from(&fitting);
         match fitting {
-            Some(attributes) => difference
-                .announced
-                .entry((family, attributes))
-                .or_default()
-                .push(prefix),
+            Some(attributes) => difference.announce(family, attributes, prefix),
             None => difference.withdrawn.entry(family).or_default().push(prefix),
         }
         if entry.desired.is_none() {
@@ -240,10 +236,32 @@ impl RibOut {
     }
 }
 
+/// Is attributes with the prefixes that have them.
+type Group = (Arc<Attributes>, Vec<IpNet>);
+
 /// Is what separates the routes advertised from those desired.
 #[derive(Default)]
 struct Difference {
     withdrawn: BTreeMap<Family, Vec<IpNet>>,
-    announced: BTreeMap<(Family, Arc<Attributes>), Vec<IpNet>>,
+    /// Groups by where the attributes are kept, since comparing them for every prefix is dear: equal ones are nearly
+    /// always the same.
+    announced: HashMap<(Family, *const Attributes), Group>,
     oversized: Vec<IpNet>,
+}
+
+impl Difference {
+    fn announce(&mut self, family: Family, attributes: Arc<Attributes>, prefix: IpNet) {
+        let group = self.announced.entry((family, Arc::as_ptr(&attributes)));
+        group.or_insert_with(|| (attributes, Vec::new())).1.push(prefix);
+    }
+
+    /// Returns the prefixes by family and attributes, sorted.
+    fn announced(&mut self) -> BTreeMap<(Family, Arc<Attributes>), Vec<IpNet>> {
+        let mut groups: BTreeMap<_, Vec<IpNet>> = BTreeMap::new();
+        for ((family, _), (attributes, prefixes)) in self.announced.drain() {
+            groups.entry((family, attributes)).or_default().extend(prefixes);
+        }
+        groups.values_mut().for_each(|prefixes| prefixes.sort_unstable());
+        groups
+    }
 }
