@@ -233,3 +233,36 @@ impl L2Handle {
         self.counters.drops()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_takes_the_other_with_it_and_is_named() {
+        let stop = CancellationToken::new();
+        let links = own(ready(()), pending(), stop.clone()).await;
+        assert!(matches!(links, Err(Error::Ended("links"))), "{links:?}");
+        let announcer = own(pending(), ready(()), stop).await;
+        assert!(matches!(announcer, Err(Error::Ended("announcer"))), "{announcer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_an_error() {
+        let panics = async { panic!("on purpose") };
+        let ended = own(pending(), panics, CancellationToken::new()).await;
+        assert!(
+            matches!(&ended, Err(Error::Failed(error)) if error.is_panic()),
+            "{ended:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stop_on_request_is_no_error() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        own(pending(), pending(), stop).await.unwrap();
+    }
+}

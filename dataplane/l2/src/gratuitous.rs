@@ -11,7 +11,7 @@ use std::{
 
 use crate::{layer2::Action, table::Table};
 use lane::Lane;
-use pacing::{Pace, Rank};
+use pacing::Pace;
 
 /// Between rounds; just above the second for which Linux locks a fresh neighbour entry (upstream #172).
 const ROUND: Duration = Duration::from_millis(1100);
@@ -77,9 +77,8 @@ impl Gratuitous {
         self.lanes.values_mut().for_each(Lane::tell_everything);
     }
 
-    /// Does at most `budget` steps of what is due and then sends; `more` says that more changes wait.
-    pub(crate) fn work(&mut self, now: Instant, table: &Table, budget: usize, more: bool, actions: &mut Vec<Action>) {
-        let mut budget = budget;
+    /// Does at most `budget` steps of what is due, and then sends.
+    pub(crate) fn work(&mut self, now: Instant, table: &Table, mut budget: usize, actions: &mut Vec<Action>) {
         for lane in self.lanes.values_mut() {
             lane.sweep(now, table, &mut budget, actions);
             lane.queue_due(now, &mut self.refresh, &mut budget);
@@ -91,12 +90,9 @@ impl Gratuitous {
         {
             self.discarded.pop();
         }
-        // While first requests may still be found, nothing less urgent may use up the pace.
-        let more = more || self.lanes.values().any(|lane| lane.is_behind(now));
-        let last = if more { Rank::First } else { Rank::Reply };
         let mut limit = FRAMES;
         for lane in self.lanes.values_mut() {
-            lane.send(now, self.pace, last, &mut limit, actions);
+            lane.send(now, self.pace, &mut limit, actions);
         }
     }
 

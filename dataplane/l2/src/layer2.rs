@@ -275,9 +275,9 @@ impl Core {
         }
         self.refilter(now, actions);
         self.conflicts.tell(now, actions);
-        let more = !self.backlog.is_empty();
-        self.gratuitous.work(now, &self.table, SLICE, more, actions);
-        self.unfinished = (more || self.gratuitous.is_behind(now)).then_some(now);
+        self.gratuitous.work(now, &self.table, SLICE, actions);
+        let behind = !self.backlog.is_empty() || self.gratuitous.is_behind(now);
+        self.unfinished = behind.then_some(now);
     }
 
     fn refilter(&mut self, now: Instant, actions: &mut Vec<Action>) {

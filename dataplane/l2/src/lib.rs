@@ -29,6 +29,5 @@ pub use conflicts::Conflict;
 pub use filter::{Instruction, TAKE_ALL};
 pub use interfaces::{Interfaces, Link, LinkFacts, Selection, Unusable, select};
 pub use layer2::{Action, Core, Count, Event, Protocol, Purpose};
-pub use ndp::unsolicited;
 pub use responder::{DropReason, PacketType};
 pub use smoltcp::wire::EthernetAddress;

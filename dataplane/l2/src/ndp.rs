@@ -137,8 +137,7 @@ pub(crate) fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
 }
 
 /// Builds an unsolicited advertisement of `ip` at `mac`, to all nodes.
-#[must_use]
-pub fn unsolicited(mac: EthernetAddress, from: Ipv6Addr, ip: Ipv6Addr) -> Vec<u8> {
+pub(crate) fn unsolicited(mac: EthernetAddress, from: Ipv6Addr, ip: Ipv6Addr) -> Vec<u8> {
     advertisement(mac, EVERYBODY, from, ALL_NODES, NdiscNeighborFlags::OVERRIDE, ip)
 }
 

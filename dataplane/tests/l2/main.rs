@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod ending;
 mod ipv6;
 mod segment;
 
@@ -16,7 +17,7 @@ use metallb_test_runner::{in_namespace, main as run, skip, tests};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use segment::{CLIENT_MAC, NODE_MAC, Segment, eventually, without_capabilities};
+use segment::{CLIENT_MAC, NODE_MAC, Segment, eventually};
 
 const VIP: &str = "192.0.2.100";
 const OTHER_VIP: &str = "192.0.2.101";
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         gaining_an_address_corrects_a_fresh_entry_of_the_client,
         a_gain_sends_ten_frames_and_a_repeated_announcement_none,
         bad_frames_do_not_stop_the_answers,
+        the_kernel_shows_only_what_the_filter_takes,
         a_changed_hardware_address_is_announced_and_used,
         only_the_allowed_interface_answers,
         an_interface_that_appears_later_announces,
@@ -38,11 +40,11 @@ fn main() -> ExitCode {
         a_macvlan_answers_for_itself_and_not_for_its_parent,
         a_foreign_claim_is_reported_once,
         ten_thousand_addresses_are_answered_too,
-        the_shell_ends_when_it_is_stopped,
-        the_shell_ends_with_an_error_when_one_of_its_tasks_panics,
-        an_address_is_answered_until_another_host_claims_it,
-        handing_over_ends_at_its_limit_and_the_address_is_still_answered,
-        a_missing_capability_is_named,
+        ending::the_shell_ends_when_it_is_stopped,
+        ending::the_shell_ends_with_an_error_when_one_of_its_tasks_panics,
+        ending::an_address_is_answered_until_another_host_claims_it,
+        ending::handing_over_ends_at_its_limit_and_the_address_is_still_answered,
+        ending::a_missing_capability_is_named,
         ipv6::a_client_resolves_an_ipv6_address_and_keeps_it,
         ipv6::a_withdrawn_ipv6_address_is_not_answered_and_its_group_is_left,
         ipv6::gaining_an_ipv6_address_corrects_an_entry_of_the_client,
@@ -202,6 +204,33 @@ fn bad_frames_do_not_stop_the_answers() {
         .await;
         segment.client("ip neigh flush all");
         segment.client_resolves(VIP, NODE_MAC).await;
+    });
+}
+
+fn the_kernel_shows_only_what_the_filter_takes() {
+    in_namespace(async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP]);
+        segment.client_resolves(VIP, NODE_MAC).await;
+        let seen = || node.l2.drops().contains_key(&("announcement", "node0".to_owned()));
+        let announcement = |ip: &str| {
+            gratuitous(
+                Form::Request,
+                EthernetAddress([2, 0, 0, 0, 0, 0x77]),
+                ip.parse().unwrap(),
+            )
+        };
+        segment.inject(vec![announcement("203.0.113.1"); 100]);
+        segment.client("ip neigh flush all");
+        segment.client_resolves(VIP, NODE_MAC).await;
+        assert!(!seen());
+        // Beside the address, the filter takes a few neighbours of it. Linux promises nobody a frame.
+        eventually("the neighbour's frame", || {
+            segment.inject(vec![announcement(OTHER_VIP)]);
+            seen()
+        })
+        .await;
     });
 }
 
@@ -391,79 +420,5 @@ fn ten_thousand_addresses_are_answered_too() {
             segment.client("ip neigh flush all");
             segment.client_resolves(VIP, NODE_MAC).await;
         }
-    });
-}
-
-fn the_shell_ends_when_it_is_stopped() {
-    in_namespace(async {
-        let segment = Segment::new();
-        let node = Node::start();
-        node.announce(&[VIP]);
-        segment.client_resolves(VIP, NODE_MAC).await;
-        node.stop.cancel();
-        node.running.await.unwrap().unwrap();
-        segment.client("ip neigh flush all");
-        segment.client_fails_to_resolve(VIP).await;
-    });
-}
-
-fn the_shell_ends_with_an_error_when_one_of_its_tasks_panics() {
-    in_namespace(async {
-        let _segment = Segment::new();
-        let node = Node::excluding(|_| panic!("on purpose"));
-        let error = node.running.await.unwrap().unwrap_err();
-        assert!(matches!(error, l2::Error::Failed(_)), "{error}");
-    });
-}
-
-fn an_address_is_answered_until_another_host_claims_it() {
-    in_namespace(async {
-        let segment = Segment::new();
-        let node = Node::start();
-        node.announce(&[VIP, OTHER_VIP]);
-        node.withdraw(OTHER_VIP);
-        segment.client_resolves(VIP, NODE_MAC).await;
-        let claim = gratuitous(Form::Request, EthernetAddress(CLIENT_MAC), VIP.parse().unwrap());
-        let handed_over = async {
-            node.l2.hand_over(Duration::from_secs(60)).await;
-        };
-        let successor = async {
-            segment.client("ip neigh flush all");
-            segment.client_resolves(VIP, NODE_MAC).await;
-            // Linux promises nobody a frame.
-            loop {
-                segment.inject(vec![claim.clone()]);
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::select! {
-            () = handed_over => {}
-            () = successor => {}
-        }
-        segment.client("ip neigh flush all");
-        segment.client_fails_to_resolve(VIP).await;
-    });
-}
-
-fn handing_over_ends_at_its_limit_and_the_address_is_still_answered() {
-    in_namespace(async {
-        let segment = Segment::new();
-        let node = Node::start();
-        node.announce(&[VIP]);
-        segment.client_resolves(VIP, NODE_MAC).await;
-        node.l2.hand_over(Duration::from_millis(1)).await;
-        segment.client("ip neigh flush all");
-        segment.client_resolves(VIP, NODE_MAC).await;
-    });
-}
-
-fn a_missing_capability_is_named() {
-    without_capabilities(async {
-        let config = l2::Config {
-            exclude: Arc::new(|_| false),
-            garp_interval: None,
-        };
-        let error = l2::start(config, CancellationToken::new()).err().unwrap().to_string();
-        assert!(error.contains("needs capability NET_RAW"), "{error}");
     });
 }

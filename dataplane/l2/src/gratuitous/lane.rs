@@ -223,8 +223,8 @@ impl Lane {
         self.sweep != Sweep::Done || self.timers.first().is_some_and(|(due, _)| *due <= now)
     }
 
-    pub(super) fn send(&mut self, now: Instant, pace: Pace, last: Rank, limit: &mut usize, actions: &mut Vec<Action>) {
-        for (rank, ip) in self.queue.pop(now, pace, last, *limit) {
+    pub(super) fn send(&mut self, now: Instant, pace: Pace, limit: &mut usize, actions: &mut Vec<Action>) {
+        for (rank, ip) in self.queue.pop(now, pace, *limit) {
             *limit -= 1;
             let frame = match (ip, self.link.link_local) {
                 (IpAddr::V4(v4), _) => arp::gratuitous(rank.form(), self.link.mac, v4),

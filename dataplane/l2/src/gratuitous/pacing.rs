@@ -94,15 +94,14 @@ impl Queue {
         self.order.pop_first().is_some()
     }
 
-    /// Takes out what may leave now, at most `limit` frames and none after `last` in rank.
-    pub(super) fn pop(&mut self, now: Instant, pace: Pace, last: Rank, limit: usize) -> Vec<(Rank, IpAddr)> {
+    /// Takes out what may leave now, at most `limit` frames.
+    pub(super) fn pop(&mut self, now: Instant, pace: Pace, limit: usize) -> Vec<(Rank, IpAddr)> {
         let rested = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + rested * pace.per_second).min(pace.burst);
         self.filled = now;
         let mut popped = Vec::new();
         while self.tokens >= 1.0
             && popped.len() < limit
-            && self.order.first().is_some_and(|(rank, ..)| *rank <= last)
             && let Some((rank, _, ip)) = self.order.pop_first()
         {
             self.numbers.remove(&(ip, rank));
