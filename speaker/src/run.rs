@@ -65,9 +65,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     let Some(pod) = pod.transpose()? else {
         return Ok(tasks.join(GRACE).await?);
     };
+    let spawner = tasks.spawner();
     let key = async {
         match &membership {
-            Some(membership) => key::read(&client, &namespace, membership, &health).await,
+            Some(membership) => key::read(&client, &namespace, membership, &health, &spawner).await,
             None => Ok(None),
         }
     };
@@ -104,20 +105,20 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     let shell = Shell {
         l2: data_plane.l2.clone(),
         bgp: data_plane.bgp.clone(),
-        recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name),
+        recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name, &tasks.spawner()),
         l2_statuses: status::Desired::default(),
         bgp_statuses: status::Desired::default(),
         reports,
         metrics,
         health,
     };
-    spawn_writers(&mut tasks, &client, &owner, &shell, report_reader, &stop);
+    spawn_writers(&mut tasks, &client, &owner, &shell, report_reader);
     let speakers = membership.map(|membership| Speakers {
         labels: membership.labels,
         node: args.node_name.clone(),
         port: membership.bind.port(),
     });
-    let inputs = Inputs::start(&client, &namespace, speakers, &stop);
+    let inputs = Inputs::start(&client, &namespace, speakers, &tasks.spawner());
     let engine = Engine::new(settings(&args, backend, data_plane.members.is_some()));
     tasks.spawn("engine", decide(engine, inputs, shell, data_plane.clone()));
     tasks.spawn("goodbye", data_plane.goodbye(stop));
@@ -167,12 +168,11 @@ fn spawn_writers(
     owner: &Owner,
     shell: &Shell,
     reports: watch::Receiver<Option<metallb_engine::ConfigReport>>,
-    stop: &CancellationToken,
 ) {
-    let l2 = status::write::<ServiceL2Status>(client.clone(), owner.clone(), shell.l2_statuses.clone(), stop.clone());
-    let bgp =
-        status::write::<ServiceBGPStatus>(client.clone(), owner.clone(), shell.bgp_statuses.clone(), stop.clone());
-    let state = state::write(client.clone(), owner.clone(), reports, stop.clone());
+    let spawner = || tasks.spawner();
+    let l2 = status::write::<ServiceL2Status>(client.clone(), owner.clone(), shell.l2_statuses.clone(), spawner());
+    let bgp = status::write::<ServiceBGPStatus>(client.clone(), owner.clone(), shell.bgp_statuses.clone(), spawner());
+    let state = state::write(client.clone(), owner.clone(), reports, spawner());
     tasks.spawn("ServiceL2Status", infallible(l2));
     tasks.spawn("ServiceBGPStatus", infallible(bgp));
     tasks.spawn("ConfigurationState", infallible(state));

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
     let api: Api<ConfigurationState> = Api::namespaced(shared.client.clone(), &shared.settings.namespace);
     let only = Config::default().fields(&format!("metadata.name={}", names::CONTROLLER_STATE));
-    let mut own = watch(api.clone(), only, end.clone());
+    let mut own = watch(api.clone(), only, &shared.tasks.until(end.clone()));
     let mut verdict = shared.verdict.subscribe();
     if own.store.wait_until_ready().await.is_err() {
         return;

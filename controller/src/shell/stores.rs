@@ -15,6 +15,7 @@ use metallb_config::Resources;
 use metallb_ipam::Key;
 use metallb_runtime::CancellationToken;
 use metallb_runtime::admin::Health;
+use metallb_runtime::tasks::Spawner;
 use metallb_runtime::watch::{Change, Config, watch, watch_optional, watch_pruned};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -56,13 +57,13 @@ pub(super) struct Changes {
 }
 
 impl Stores {
-    pub(super) fn watch(client: &Client, namespace: &str, stop: &CancellationToken) -> (Self, Changes) {
-        let (all, end) = (Config::default, || stop.clone());
-        let services = watch(Api::<Service>::all(client.clone()), all(), end());
-        let namespaces = watch_pruned(Api::<Namespace>::all(client.clone()), all(), prune, end());
-        let pools = watch(own::<IPAddressPool>(client, namespace), all(), end());
-        let address_pools = watch_optional(own::<AddressPool>(client, namespace), all(), end());
-        let communities = watch_optional(own::<Community>(client, namespace), all(), end());
+    pub(super) fn watch(client: &Client, namespace: &str, tasks: &Spawner) -> (Self, Changes) {
+        let all = Config::default;
+        let services = watch(Api::<Service>::all(client.clone()), all(), tasks);
+        let namespaces = watch_pruned(Api::<Namespace>::all(client.clone()), all(), prune, tasks);
+        let pools = watch(own::<IPAddressPool>(client, namespace), all(), tasks);
+        let address_pools = watch_optional(own::<AddressPool>(client, namespace), all(), tasks);
+        let communities = watch_optional(own::<Community>(client, namespace), all(), tasks);
         let configuration = [
             touched(namespaces.changes, NAMESPACES),
             touched(pools.changes, POOLS),

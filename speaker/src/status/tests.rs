@@ -2,6 +2,8 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use metallb_api::ServiceL2Status;
+use metallb_runtime::CancellationToken;
+use metallb_runtime::tasks::Tasks;
 use serde_json::{Value, json};
 
 use super::*;
@@ -114,11 +116,13 @@ async fn run(server: &Server, steps: impl IntoIterator<Item = Option<StatusConte
     };
     let desired = Desired::default();
     let stop = CancellationToken::new();
+    let tasks = Tasks::new(stop.clone());
+    let spawner = tasks.spawner();
     let writer = tokio::spawn(write::<ServiceL2Status>(
         server.client(),
         owner,
         desired.clone(),
-        stop.clone(),
+        spawner,
     ));
     for step in steps {
         desired.set(&key(), step);
@@ -129,6 +133,7 @@ async fn run(server: &Server, steps: impl IntoIterator<Item = Option<StatusConte
     tokio::time::sleep(Duration::from_millis(200)).await;
     stop.cancel();
     writer.await.unwrap();
+    tasks.join(Duration::from_secs(1)).await.unwrap();
 }
 
 // L2-81
