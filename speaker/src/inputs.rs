@@ -303,7 +303,7 @@ fn stream<T: Send + 'static>(
     mut input: impl FnMut(T) -> Input + Send + 'static,
 ) -> BoxStream<'static, Input> {
     let changes = stream::unfold(changes, async |mut changes| Some((changes.recv().await?, changes)));
-    changes.map(move |change| input(change)).boxed()
+    changes.map(input).boxed()
 }
 
 fn viewed<V: Send + Sync + 'static>(

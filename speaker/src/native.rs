@@ -1,23 +1,8 @@
 //! From the engine's vocabulary to that of our own data plane.
 
-use std::net::IpAddr;
-
-use metallb_config::{Community, Endpoint, ExposeSecret, Interfaces, Peer, RemoteAs};
+use metallb_config::{Community, Endpoint, ExposeSecret, Peer};
 use metallb_dataplane::bgp::{self, Attributes, LargeCommunity, Offer, Password, PeerConfig};
-use metallb_dataplane::l2;
 use metallb_engine::RouteChange;
-
-/// What to answer for, and where.
-pub(crate) fn addresses(changes: Vec<(IpAddr, Option<Interfaces>)>) -> Vec<(IpAddr, Option<l2::Interfaces>)> {
-    let native = |interfaces| match interfaces {
-        Interfaces::All => l2::Interfaces::All,
-        Interfaces::Only(names) => l2::Interfaces::Only(names),
-    };
-    changes
-        .into_iter()
-        .map(|(ip, interfaces)| (ip, interfaces.map(native)))
-        .collect()
-}
 
 /// What to advertise.
 pub(crate) fn routes(changes: &[RouteChange]) -> Vec<bgp::RouteChange> {
@@ -79,16 +64,8 @@ pub(crate) fn session(peer: &Peer, node: &str) -> Option<PeerConfig> {
             // IPv4 routes over an IPv6 session have nothing but IPv6 next hops.
             extended_next_hop: peer.dual_stack && address.is_ipv6(),
         },
-        ..PeerConfig::new(peer.name.clone(), peer.my_asn, remote(peer.remote), address)
+        ..PeerConfig::new(peer.name.clone(), peer.my_asn, peer.remote, address)
     })
-}
-
-fn remote(remote: RemoteAs) -> bgp::RemoteAs {
-    match remote {
-        RemoteAs::Asn(asn) => bgp::RemoteAs::Asn(asn),
-        RemoteAs::Internal => bgp::RemoteAs::Internal,
-        RemoteAs::External => bgp::RemoteAs::External,
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The tasks of a speaker, from first to last.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use metallb_api::{ServiceBGPStatus, ServiceL2Status};
 use metallb_config::{Backend, Options, View};
 use metallb_dataplane::l2::{self, L2Handle};
 use metallb_dataplane::members::{self, MembersHandle};
-use metallb_engine::{Engine, Event, Settings};
+use metallb_engine::{Engine, Event, Links, Settings};
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
@@ -268,7 +269,7 @@ impl DataPlane {
 
 /// Feeds the engine and carries out what it wants. Ends with the watches, which is after the stop signal.
 async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane: DataPlane) -> Result<()> {
-    let mut interfaces = data_plane.l2.interfaces();
+    let (mut known, mut usable) = (data_plane.l2.interfaces(), data_plane.l2.usable_interfaces());
     let mut sessions = data_plane.bgp.sessions();
     let mut members = Alive::new(data_plane.members);
     loop {
@@ -283,7 +284,8 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
                 returned = after_return;
                 vec![event]
             }
-            Ok(()) = interfaces.changed() => vec![Event::Interfaces(interfaces.borrow_and_update().clone())],
+            Ok(()) = known.changed() => links(&mut known, &mut usable),
+            Ok(()) = usable.changed() => links(&mut known, &mut usable),
             Ok(()) = sessions.changed() => vec![Event::Uncarried(backend::uncarried(&sessions.borrow_and_update()))],
         };
         shell.metrics.updated(events.len());
@@ -293,6 +295,20 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
             shell.l2.reannounce();
         }
     }
+}
+
+type Names = watch::Receiver<BTreeSet<String>>;
+
+/// What is known of the interfaces; nothing before the first scan.
+fn links(known: &mut Names, usable: &mut Names) -> Vec<Event> {
+    let links = Links {
+        known: known.borrow_and_update().clone(),
+        usable: usable.borrow_and_update().clone(),
+    };
+    if links.known.is_empty() {
+        return Vec::new();
+    }
+    vec![Event::Interfaces(links)]
 }
 
 fn digest(news: News, shell: &Shell, members: &Alive) -> Vec<Event> {
@@ -308,7 +324,7 @@ fn digest(news: News, shell: &Shell, members: &Alive) -> Vec<Event> {
 /// The members, once they can be trusted.
 struct Alive {
     handle: Option<MembersHandle>,
-    alive: Option<watch::Receiver<std::collections::BTreeSet<String>>>,
+    alive: Option<watch::Receiver<BTreeSet<String>>>,
     settled: Option<watch::Receiver<bool>>,
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::backend::{Bgp, Change};
 use crate::metrics::Metrics;
-use crate::{native, status};
+use crate::status;
 
 /// What `/readyz` says while the first picture is not complete.
 pub(crate) const FIRST_DECISIONS: &str = "first decisions";
@@ -58,7 +58,7 @@ impl Shell {
 
     fn perform_one(&self, effect: Effect) {
         match effect {
-            Effect::Addresses(changes) => self.l2.change(native::addresses(changes)),
+            Effect::Addresses(changes) => self.l2.change(changes),
             Effect::Routes(changes) => self.bgp.apply(Change::Routes(changes)),
             Effect::Peers(peers) => self.bgp.apply(Change::Peers(peers)),
             Effect::Opened(protocol) => {

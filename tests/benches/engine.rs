@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Node;
 use metallb_announce::{Endpoints, NodeView, ServiceView};
 use metallb_config::{Options, Resources, View};
-use metallb_engine::{Engine, Event, ServiceFacts, ServiceKey, Settings, Slice};
+use metallb_engine::{Engine, Event, Links, ServiceFacts, ServiceKey, Settings, Slice};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -97,7 +97,10 @@ fn present() -> Vec<Event> {
         Event::Listed,
         Event::Resources(Box::new(resources(NODES))),
         members(NODES),
-        Event::Interfaces(["eth0".to_owned()].into()),
+        Event::Interfaces(Links {
+            known: ["eth0".to_owned()].into(),
+            usable: ["eth0".to_owned()].into(),
+        }),
     ];
     services.chain(nodes).chain(rest).collect()
 }

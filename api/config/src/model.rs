@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+pub use metallb_bgp::RemoteAs;
+pub use metallb_l2::Interfaces;
 use secrecy::ExposeSecret;
 
 use crate::range::AddressRange;
@@ -137,16 +139,6 @@ impl ServiceAllocation {
     }
 }
 
-/// Interfaces on which addresses are answered for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Interfaces {
-    /// Every interface that is not excluded.
-    #[default]
-    All,
-    /// Only these.
-    Only(BTreeSet<String>),
-}
-
 /// One layer-2 announcement of a pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct L2Advertisement {
@@ -223,17 +215,6 @@ pub enum Community {
         /// Second part of the data.
         data2: u32,
     },
-}
-
-/// The autonomous system expected at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RemoteAs {
-    /// Exactly this one.
-    Asn(u32),
-    /// Whatever equals ours.
-    Internal,
-    /// Whatever differs from ours.
-    External,
 }
 
 /// Where a peer is.

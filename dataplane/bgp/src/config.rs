@@ -106,7 +106,7 @@ impl PeerConfig {
 }
 
 /// Says which autonomous system a peer may be in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RemoteAs {
     /// Exactly this one.
     Asn(u32),

@@ -8,9 +8,10 @@ use std::{
 use smoltcp::wire::EthernetAddress;
 
 /// The interfaces on which one address may be announced.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Interfaces {
     /// Every usable interface of the node.
+    #[default]
     All,
     /// Only interfaces with one of these names.
     Only(BTreeSet<String>),

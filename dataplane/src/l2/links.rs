@@ -59,11 +59,12 @@ impl Task {
 
     fn publish(&self, links: &[LinkFacts]) {
         let selection = select(links, &*self.exclude);
-        replace(&self.known, selection.known.clone());
+        // Whoever learns that interfaces exist finds out at once which of them can be used.
         replace(
             &self.usable,
             selection.links.iter().map(|link| link.name.clone()).collect(),
         );
+        replace(&self.known, selection.known.clone());
         replace(&self.selection, selection);
     }
 }

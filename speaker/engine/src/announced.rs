@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::contributions::Contributions;
 use crate::interner::Interner;
-use crate::{Effect, EventKind, Families, Protocol, RouteChange, ServiceKey, StatusContent, peers};
+use crate::{Effect, EventKind, Families, Links, Protocol, RouteChange, ServiceKey, StatusContent, peers};
 
 /// The service that is being judged, and what its announcement depends on besides the decision.
 pub(crate) struct Context<'a> {
@@ -21,7 +21,7 @@ pub(crate) struct Context<'a> {
     pub(crate) uid: Option<&'a str>,
     /// What the Service has in its status.
     pub(crate) addresses: &'a [IpAddr],
-    pub(crate) interfaces: Option<&'a BTreeSet<String>>,
+    pub(crate) links: Option<&'a Links>,
     pub(crate) sessions: &'a BTreeMap<String, Peer>,
     pub(crate) uncarried: &'a BTreeMap<String, Families>,
 }
@@ -32,6 +32,8 @@ enum Obstacle {
     Decided(Reason),
     /// None of the interfaces that the advertisement names exists.
     NoInterface,
+    /// None of the interfaces to announce on is up and has a carrier.
+    InterfaceDown,
 }
 
 impl Obstacle {
@@ -39,6 +41,7 @@ impl Obstacle {
         match self {
             Self::Decided(reason) => reason.as_str(),
             Self::NoInterface => "interfaceNotFound",
+            Self::InterfaceDown => "interfaceDown",
         }
     }
 }
@@ -107,8 +110,8 @@ pub(crate) struct Announced {
     ranking: Option<Ranking>,
     on_layer2: Part,
     on_bgp: Part,
-    /// The last decision was for certain interfaces only.
-    restricted: bool,
+    /// By the last decision this node is to answer, if its interfaces let it.
+    elected: bool,
 }
 
 impl Announced {
@@ -126,8 +129,8 @@ impl Announced {
         *self = Self::default();
     }
 
-    pub(crate) fn depends_on_interfaces(&self) -> bool {
-        self.restricted
+    pub(crate) fn depends_on_links(&self) -> bool {
+        self.elected
     }
 
     pub(crate) fn has_routes(&self) -> bool {
@@ -206,16 +209,23 @@ impl Announced {
         self.routes = routes;
     }
 
-    /// An announcement on interfaces of which none exists is none.
+    /// An announcement on interfaces of which none exists, or none is up, is none.
     ///
     /// Upstream: counts it as announced and does not look again when the interface appears.
     fn reachable(&mut self, context: &Context<'_>, decided: Result<Layer2, Reason>) -> Result<Layer2, Obstacle> {
-        self.restricted = false;
+        self.elected = decided.is_ok();
         let layer2 = decided.map_err(Obstacle::Decided)?;
-        self.restricted = matches!(layer2.interfaces, Interfaces::Only(_));
-        match (&layer2.interfaces, context.interfaces) {
-            (Interfaces::Only(names), Some(existing)) if names.is_disjoint(existing) => Err(Obstacle::NoInterface),
-            _ => Ok(layer2),
+        let Some(links) = context.links else {
+            return Ok(layer2);
+        };
+        let (exists, usable) = match &layer2.interfaces {
+            Interfaces::All => (true, !links.usable.is_empty()),
+            Interfaces::Only(names) => (!names.is_disjoint(&links.known), !names.is_disjoint(&links.usable)),
+        };
+        match (exists, usable) {
+            (false, _) => Err(Obstacle::NoInterface),
+            (true, false) => Err(Obstacle::InterfaceDown),
+            (true, true) => Ok(layer2),
         }
     }
 
@@ -301,6 +311,7 @@ fn explain(context: &Context<'_>, protocol: Protocol, obstacle: Obstacle, effect
             effects.push(event(context, EventKind::ConflictingAdvertisements, note));
         }
         Obstacle::NoInterface
+        | Obstacle::InterfaceDown
         | Obstacle::Decided(
             Reason::NodeNetworkUnavailable | Reason::NodeLabeledExcludeBalancers | Reason::SharedIpWithServiceSelector,
         ) => warn!(event = "notAnnounced", %service, %protocol, reason),

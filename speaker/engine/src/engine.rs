@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::announced::{Announced, Announcements};
 use crate::nodes::{Movement, Nodes};
-use crate::{ConfigReport, Effect, Event, Families, Protocol, ServiceFacts, ServiceKey, Slice};
+use crate::{ConfigReport, Effect, Event, Families, Links, Protocol, ServiceFacts, ServiceKey, Slice};
 
 /// What does not change while the speaker runs.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +74,7 @@ pub struct Engine {
     /// Which Service a slice belongs to.
     pub(crate) slices: BTreeMap<Arc<ServiceKey>, Arc<ServiceKey>>,
     pub(crate) nodes: Nodes,
-    pub(crate) interfaces: Option<BTreeSet<String>>,
+    pub(crate) links: Option<Links>,
     pub(crate) listed: bool,
     /// Pools that Services have addresses of although they are gone; until the address changes.
     pub(crate) kept: BTreeMap<Arc<ServiceKey>, Arc<Pool>>,
@@ -100,7 +100,7 @@ impl Engine {
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
             nodes,
-            interfaces: None,
+            links: None,
             listed: false,
             kept: BTreeMap::new(),
             announcements: Announcements::default(),
@@ -141,9 +141,9 @@ impl Engine {
             Event::Listed => self.listed = true,
             Event::Resources(resources) => self.take_resources(&resources, dirty, effects),
             Event::Members(members) => self.nodes.set_members(members, &mut dirty.nodes),
-            Event::Interfaces(names) => {
-                if self.interfaces.replace(names) != self.interfaces {
-                    dirty.services.extend(self.announcing(Announced::depends_on_interfaces));
+            Event::Interfaces(links) => {
+                if self.links.replace(links) != self.links {
+                    dirty.services.extend(self.announcing(Announced::depends_on_links));
                 }
             }
             Event::Uncarried(families) => {
@@ -222,7 +222,7 @@ impl Engine {
     /// Judges what became possible to judge.
     fn open(&mut self, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
         let bgp = self.listed && self.config.is_some();
-        let layer2 = bgp && self.interfaces.is_some() && (!self.settings.membership || self.nodes.members.is_some());
+        let layer2 = bgp && self.links.is_some() && (!self.settings.membership || self.nodes.members.is_some());
         for (protocol, complete) in [(Protocol::Bgp, bgp), (Protocol::Layer2, layer2)] {
             if complete && self.opened.insert(protocol) {
                 info!(event = "announcing", %protocol, "first picture of the cluster is complete");

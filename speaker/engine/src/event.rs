@@ -23,8 +23,8 @@ pub enum Event {
     Resources(Box<Resources>),
     /// Whose speakers are alive; to be sent first when that can be trusted.
     Members(BTreeSet<String>),
-    /// Names of the interfaces of this node; to be sent first when they were scanned.
-    Interfaces(BTreeSet<String>),
+    /// The interfaces of this node; to be sent first when they were scanned.
+    Interfaces(Links),
     /// What BGP sessions do not carry although they should, by peer; those that carry everything are left out.
     Uncarried(BTreeMap<String, Families>),
 }
@@ -45,6 +45,15 @@ pub struct Slice {
     pub service: String,
     /// Its endpoints.
     pub endpoints: Endpoints,
+}
+
+/// Names of the interfaces of this node, without those that are excluded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// All of them.
+    pub known: BTreeSet<String>,
+    /// Those on which addresses can be announced: up, with carrier, able to do ARP.
+    pub usable: BTreeSet<String>,
 }
 
 /// Address families.

@@ -71,7 +71,7 @@ impl Engine {
                 service: key,
                 uid: facts.and_then(|facts| facts.uid.as_deref()),
                 addresses: &addresses,
-                interfaces: self.interfaces.as_ref(),
+                links: self.links.as_ref(),
                 sessions: &self.sessions,
                 uncarried: &self.uncarried,
             };

@@ -90,6 +90,14 @@ fn names(of: &[&str]) -> BTreeSet<String> {
     of.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// Interfaces that exist and can be used.
+fn interfaces(of: &[&str]) -> Event {
+    Event::Interfaces(Links {
+        known: names(of),
+        usable: names(of),
+    })
+}
+
 fn engine() -> Engine {
     Engine::new(Settings {
         node: NODE.into(),
@@ -114,7 +122,7 @@ fn running(resources: Resources) -> (Engine, Vec<Effect>) {
         Event::Listed,
         Event::Resources(Box::new(resources)),
         Event::Members(names(&[NODE])),
-        Event::Interfaces(names(&["eth0", "eth1"])),
+        interfaces(&["eth0", "eth1"]),
     ]);
     (engine, effects)
 }
@@ -209,7 +217,7 @@ fn nothing_is_announced_before_configuration_services_and_slices_are_complete() 
         service("web", &["192.0.2.1"]),
         slice("web", NODE),
         Event::Members(names(&[NODE])),
-        Event::Interfaces(names(&["eth0"])),
+        interfaces(&["eth0"]),
         Event::Resources(Box::new(with_bgp(resources()))),
     ];
     for event in early {
@@ -227,7 +235,7 @@ fn layer_2_waits_for_the_membership_and_bgp_does_not() {
     let effects = engine.handle_all([
         service("web", &["192.0.2.1"]),
         slice("web", NODE),
-        Event::Interfaces(names(&["eth0"])),
+        interfaces(&["eth0"]),
         Event::Resources(Box::new(with_bgp(resources()))),
         Event::Listed,
     ]);
@@ -249,7 +257,7 @@ fn old_news_have_no_effect() {
         Event::Node(NODE.into(), Some(NodeView::default())),
         Event::Resources(Box::new(with_bgp(resources()))),
         Event::Members(names(&[NODE])),
-        Event::Interfaces(names(&["eth0", "eth1"])),
+        interfaces(&["eth0", "eth1"]),
         Event::Listed,
     ]);
     assert_eq!(effects, []);
@@ -356,8 +364,8 @@ fn absent_interfaces_are_a_failure_told_once_and_healed_when_they_appear() {
         ]
     );
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Announced(..))));
-    assert_eq!(engine.handle(Event::Interfaces(names(&["eth0"]))), []);
-    let effects = engine.handle(Event::Interfaces(names(&["eth0", "eth9"])));
+    assert_eq!(engine.handle(interfaces(&["eth0"])), []);
+    let effects = engine.handle(interfaces(&["eth0", "eth9"]));
     assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));
     assert_eq!(
         statuses(&effects),
@@ -366,10 +374,26 @@ fn absent_interfaces_are_a_failure_told_once_and_healed_when_they_appear() {
             Some(StatusContent::Interfaces(Arc::new(vec!["eth9".into()])))
         )]
     );
-    assert_eq!(
-        layer2(&engine.handle(Event::Interfaces(names(&["eth0"])))),
-        list(&["-192.0.2.1"])
-    );
+    assert_eq!(layer2(&engine.handle(interfaces(&["eth0"]))), list(&["-192.0.2.1"]));
+}
+
+#[test]
+fn an_interface_that_is_down_announces_nothing_and_is_no_lack_of_one() {
+    for spec in [json!({}), json!({"interfaces": ["eth0"]})] {
+        let mut resources = resources();
+        resources.l2_advertisements = vec![object("l2", &spec)];
+        let (mut engine, effects) = running(resources);
+        assert_eq!(layer2(&effects), list(&["192.0.2.1"]));
+        let links = Links {
+            known: names(&["eth0"]),
+            usable: BTreeSet::new(),
+        };
+        let effects = engine.handle(Event::Interfaces(links));
+        assert_eq!(layer2(&effects), list(&["-192.0.2.1"]));
+        assert_eq!(statuses(&effects), [(Protocol::Layer2, None)]);
+        assert_eq!(notes(&effects), Vec::<&str>::new());
+        assert_eq!(layer2(&engine.handle(interfaces(&["eth0"]))), list(&["192.0.2.1"]));
+    }
 }
 
 // L2-66
@@ -583,7 +607,7 @@ fn a_service_that_cannot_be_announced_delays_no_other() {
         slice("web", NODE),
         Event::Listed,
         Event::Members(names(&[NODE])),
-        Event::Interfaces(names(&["eth0"])),
+        interfaces(&["eth0"]),
         Event::Resources(Box::new(resources())),
     ]);
     assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));

@@ -173,7 +173,7 @@ fn some_event() -> impl Strategy<Value = Event> {
             let view = view.map(|(network_unavailable, excluded)| NodeView { network_unavailable, excluded });
             Event::Node(name.to_owned(), view)
         }),
-        1 => prop::sample::subsequence(vec!["eth0", "eth1"], 0..=2).prop_map(|links| Event::Interfaces(names(&links))),
+        1 => prop::sample::subsequence(vec!["eth0", "eth1"], 0..=2).prop_map(|links| interfaces(&links)),
         1 => any::<bool>().prop_map(|ipv4| {
             Event::Uncarried([("tor-a".to_owned(), Families { ipv4, ipv6: false })].into())
         }),
@@ -198,7 +198,7 @@ proptest! {
         let start = vec![
             Event::Resources(Box::new(with_bgp(resources()))),
             Event::Members(names(&[NODE])),
-            Event::Interfaces(names(&["eth0", "eth1"])),
+            interfaces(&["eth0", "eth1"]),
             service("a", &["192.0.2.1"]),
             service("b", &["192.0.2.2"]),
             service("c", &["192.0.2.3"]),
