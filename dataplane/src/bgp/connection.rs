@@ -58,6 +58,9 @@ impl Connection {
 
     /// Writes as much of the queue as the kernel takes at once; returns how many octets.
     pub(super) fn write(&mut self) -> io::Result<usize> {
+        if self.queue.is_empty() {
+            return Ok(0);
+        }
         let slices: Vec<_> = self.queue.iter().take(BATCH).map(|bytes| IoSlice::new(bytes)).collect();
         let written = match self.stream.try_write_vectored(&slices) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,

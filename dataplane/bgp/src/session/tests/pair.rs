@@ -3,8 +3,10 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::*;
+use crate::{Path, RouteChange, RouteTable};
 
 /// Two sessions joined by a wire without delay.
 struct Pair {
@@ -169,4 +171,82 @@ fn routes_follow_changes_and_outlast_a_cut() {
     pair.sleep(secs(150));
     assert_eq!(pair.states(), [State::Established; 2]);
     assert_eq!(pair.prefixes(1), ["192.168.0.2/32", "192.168.0.3/32"]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A host is announced to whom this names; to nobody when empty.
+    Change(u8, Vec<&'static str>),
+    Known,
+    Read,
+    Cut,
+    Reset,
+    Drain,
+    Resume,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let peers = prop::collection::vec(prop_oneof![Just("router"), Just("other")], 0..3);
+    let step = prop_oneof![
+        8 => (0..6u8, peers).prop_map(|(host, peers)| Step::Change(host, peers)),
+        4 => Just(Step::Read),
+        1 => Just(Step::Known),
+        1 => Just(Step::Cut),
+        1 => Just(Step::Reset),
+        1 => Just(Step::Drain),
+        1 => Just(Step::Resume),
+    ];
+    let last = [Step::Known, Step::Resume, Step::Read];
+    prop::collection::vec(step, 0..40).prop_map(move |steps| steps.into_iter().chain(last.clone()).collect())
+}
+
+fn perform(pair: &mut Pair, table: &mut RouteTable, step: Step) {
+    match step {
+        Step::Change(host, peers) => {
+            let path = |peer: &str| Path {
+                peers: [peer.to_owned()].into(),
+                attributes: Arc::default(),
+            };
+            let prefix = format!("192.168.0.{host}/32").parse().unwrap();
+            let paths = peers.into_iter().map(path).collect();
+            table.change(RouteChange { prefix, paths });
+        }
+        Step::Known => {
+            table.set_known();
+        }
+        Step::Read => {}
+        Step::Cut => {
+            // Longer than the hold time: what was sent meanwhile is lost with the session.
+            pair.cut = true;
+            pair.sleep(secs(30));
+            pair.cut = false;
+        }
+        Step::Reset => pair.drive(0, Event::Reset(StopReason::Reset)),
+        Step::Drain => pair.drive(0, Event::Drain),
+        Step::Resume => pair.drive(0, Event::Resume),
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_receiver_comes_to_know_the_table(steps in steps()) {
+        let (mut pair, mut table) = (pair(), RouteTable::default());
+        let reader = table.add_reader();
+        let mut wanted = BTreeSet::new();
+        for step in steps {
+            if let Step::Change(host, peers) = &step {
+                let prefix = format!("192.168.0.{host}/32");
+                wanted.remove(&prefix);
+                wanted.extend(peers.contains(&"router").then_some(prefix));
+            }
+            let read = matches!(step, Step::Read);
+            perform(&mut pair, &mut table, step);
+            if read && let Some(routes) = table.read(reader, "router") {
+                pair.drive(0, Event::RoutesChanged(&routes));
+            }
+        }
+        pair.sleep(secs(300));
+        prop_assert_eq!(pair.states(), [State::Established; 2]);
+        prop_assert_eq!(pair.prefixes(1), wanted.into_iter().collect::<Vec<_>>());
+    }
 }
