@@ -255,6 +255,9 @@ mod tests {
         let dump = format!("{resources:#?}{resources:?}");
         assert!(dump.contains("tor") && dump.contains("key"), "{dump}");
         // Neither as text, nor in base64, nor byte by byte.
-        assert!(!["hunter2", "aHVudGVy", "104"].iter().any(|form| dump.contains(form)), "{dump}");
+        assert!(
+            !["hunter2", "aHVudGVy", "104"].iter().any(|form| dump.contains(form)),
+            "{dump}"
+        );
     }
 }
