@@ -1,11 +1,12 @@
 //! Flags and environment, under upstream's names.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, ValueEnum};
 use metallb_api::names;
 use metallb_config::{Backend, MyAsnScope};
-use metallb_runtime::tls;
+use metallb_runtime::{flags, tls};
 
 /// Whether this process answers admission requests, assigns addresses, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -113,8 +114,8 @@ impl Args {
     ///
     /// # Errors
     /// Says which flag or value is not known.
-    pub fn parse_go(line: impl IntoIterator<Item = String>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(line.into_iter().map(two_dashes))
+    pub fn parse_go(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(flags::go_style(line))
     }
 
     /// TLS options of metrics and webhooks.
@@ -148,14 +149,6 @@ impl Args {
     }
 }
 
-fn two_dashes(arg: String) -> String {
-    let name = arg.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
-    match name {
-        Some(name) if name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphabetic()) => format!("--{name}"),
-        _ => arg,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +157,7 @@ mod tests {
         Args::parse_go(
             std::iter::once("controller")
                 .chain(flags.iter().copied())
-                .map(ToOwned::to_owned),
+                .map(OsString::from),
         )
     }
 

@@ -11,7 +11,7 @@ use crate::{Args, run};
 /// Runs until the process is told to stop.
 #[tokio::main]
 pub async fn main() -> ExitCode {
-    let args = match Args::parse_go(std::env::args()) {
+    let args = match Args::parse_go(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {
             // Nowhere to report that the terminal is gone.

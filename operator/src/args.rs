@@ -8,7 +8,7 @@ use std::{
 
 use clap::{ArgAction, Parser};
 use metallb_api::names;
-use metallb_runtime::listen;
+use metallb_runtime::{flags, listen};
 
 /// Deploys MetalLB as the MetalLB resource says.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -57,7 +57,7 @@ impl Args {
     /// # Errors
     /// Names the flag that is unknown or has a wrong value.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(arguments.into_iter().map(double_dash))
+        Self::try_parse_from(flags::go_style(arguments))
     }
 }
 
@@ -71,13 +71,6 @@ fn metrics_address(text: &str) -> Result<MetricsAddress, AddrParseError> {
         return Ok(MetricsAddress(None));
     }
     Ok(MetricsAddress(Some(listen::parse(text)?)))
-}
-
-fn double_dash(argument: OsString) -> OsString {
-    match argument.to_str() {
-        Some(text) if text.len() > 2 && text.starts_with('-') && !text.starts_with("--") => format!("-{text}").into(),
-        _ => argument,
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, Patch},
     core::{ApiResource, GroupVersionKind},
 };
 use metallb_api::names::field_manager;
-use metallb_runtime::cause::explain;
+use metallb_runtime::{apply, cause::explain};
 use serde_json::json;
 use tracing::warn;
 
@@ -41,7 +41,7 @@ impl OperatorCondition {
             "apiVersion": "operators.coreos.com/v2", "kind": "OperatorCondition",
             "metadata": { "name": self.name }, "spec": { "conditions": [condition] },
         });
-        let params = PatchParams::apply(field_manager::OPERATOR).force();
+        let params = apply::params(field_manager::OPERATOR);
         match self.api.patch(&self.name, &params, &Patch::Apply(body)).await {
             Ok(_) => self.told = Some(told),
             Err(error) => warn!(

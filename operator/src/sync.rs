@@ -5,11 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    api::{DynamicObject, Patch, PatchParams},
     core::ApiResource,
 };
 use metallb_api::names::field_manager;
 use metallb_manifests::Object;
+use metallb_runtime::apply;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -196,7 +197,7 @@ impl Sync {
     async fn rehearse(&self, due: &mut [Due]) -> Result<(), Error> {
         let params = PatchParams {
             dry_run: true,
-            ..apply_params()
+            ..apply::params(field_manager::OPERATOR)
         };
         let questions: Vec<_> = due
             .iter()
@@ -232,7 +233,13 @@ impl Sync {
                 .await
                 .map_err(|error| Error::api("adopt", &item.id, error))?,
         };
-        let after = api.patch(name, &apply_params(), &Patch::Apply(&item.wanted)).await;
+        let after = api
+            .patch(
+                name,
+                &apply::params(field_manager::OPERATOR),
+                &Patch::Apply(&item.wanted),
+            )
+            .await;
         let after = after.map_err(|error| Error::api("apply", &item.id, error))?;
         let changed = before != after.metadata.resource_version;
         self.inventory.put(&item.id, inventory::kept(after));
@@ -310,17 +317,9 @@ impl Sync {
     async fn delete(&self, id: &str, live: &Value) -> Result<bool, Error> {
         let known = known(id)?;
         let api = self.api(&known.resource, known.namespaced);
-        let preconditions = Preconditions {
-            uid: live["metadata"]["uid"].as_str().map(ToOwned::to_owned),
-            resource_version: None,
-        };
-        let params = DeleteParams::background().preconditions(preconditions);
-        let deleted = match api.delete(name(id), &params).await {
-            Ok(_) => true,
-            // Gone, or another one of that name: not ours to delete.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => false,
-            Err(error) => return Err(Error::api("delete", id, error)),
-        };
+        let uid = live["metadata"]["uid"].as_str().map(ToOwned::to_owned);
+        let deleted = apply::delete(&api, name(id), uid).await;
+        let deleted = deleted.map_err(|error| Error::api("delete", id, error))?;
         self.inventory.forget(id, live);
         Ok(deleted)
     }
@@ -332,10 +331,6 @@ impl Sync {
             Api::all_with(self.client.clone(), resource)
         }
     }
-}
-
-fn apply_params() -> PatchParams {
-    PatchParams::apply(field_manager::OPERATOR).force()
 }
 
 /// What pods cannot start without, or must not be reached without, is needed first. Webhooks are asked for last: the API

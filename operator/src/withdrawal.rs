@@ -13,10 +13,11 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, DynamicObject, ListParams, Preconditions},
+    api::{DynamicObject, ListParams},
     core::{ApiResource, GroupVersionKind},
 };
 use metallb_api::names;
+use metallb_runtime::apply;
 use tracing::{info, warn};
 
 use crate::{failure::Error, handover};
@@ -141,13 +142,9 @@ async fn delete(client: &Client, resource: &ApiResource, object: &DynamicObject)
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, resource);
     let name = object.name_any();
-    let params = DeleteParams::background().preconditions(Preconditions {
-        uid: object.uid(),
-        resource_version: None,
-    });
-    match api.delete(&name, &params).await {
-        Ok(_) => info!(event = "withdrawn", object = %format_args!("FRRConfiguration/{name}"), namespace),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+    match apply::delete(&api, &name, object.uid()).await {
+        Ok(true) => info!(event = "withdrawn", object = %format_args!("FRRConfiguration/{name}"), namespace),
+        Ok(false) => {}
         Err(error) => return Err(Error::api("delete", &format!("FRRConfiguration/{name}"), error)),
     }
     Ok(())

@@ -1,16 +1,14 @@
-//! Server-side apply of what we own, status, and pruning of what is no longer wanted.
+//! Server-side apply of what we own, status, and deletion of what is no longer wanted.
 
 use std::fmt::Debug;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-/// Failure to apply or prune.
+/// Failure to apply.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The object to apply has no name.
@@ -23,7 +21,7 @@ pub enum Error {
         verb: &'static str,
         /// Kind of the object.
         kind: String,
-        /// Name of the object, or the selector of a list.
+        /// Name of the object.
         name: String,
         /// The answer.
         #[source]
@@ -67,9 +65,8 @@ where
         .get_metadata_opt(&name)
         .await
         .map_err(api_error("get", &kind, &name))?;
-    let params = PatchParams::apply(manager).force();
     let after = api
-        .patch(&name, &params, &Patch::Apply(object))
+        .patch(&name, &params(manager), &Patch::Apply(object))
         .await
         .map_err(api_error("apply", &kind, &name))?;
     let changed = before.and_then(|b| b.metadata.resource_version) != after.resource_version();
@@ -96,63 +93,36 @@ where
         "metadata": {"name": name},
         "status": status,
     });
-    let params = PatchParams::apply(manager).force();
-    api.patch_status(name, &params, &Patch::Apply(&body))
+    api.patch_status(name, &params(manager), &Patch::Apply(&body))
         .await
         .map_err(api_error("apply status of", &kind, name))
 }
 
-/// Deletes the objects of `kinds` that carry the labels `selector` and that `keep` does not want.
+/// What every apply of `manager` asks for: what we own in full is ours, whoever held it.
+#[must_use]
+pub fn params(manager: &str) -> PatchParams {
+    PatchParams::apply(manager).force()
+}
+
+/// Deletes the object `name` in the incarnation `uid`, with what it owns; returns whether this call did.
 ///
-/// `namespace` limits the search to one namespace; `None` looks at cluster-scoped kinds, or at all namespaces.
-/// Each object is deleted only in the incarnation that was judged. Returns `Kind/name` of what was deleted.
+/// Upstream: deletes whatever has the name by then.
 ///
 /// # Errors
-/// When listing or deleting fails; what was deleted before stays deleted.
-pub async fn prune(
-    client: &Client,
-    kinds: &[ApiResource],
-    namespace: Option<&str>,
-    selector: &str,
-    keep: impl Fn(&ApiResource, &ObjectMeta) -> bool,
-) -> Result<Vec<String>, Error> {
-    let mut deleted = Vec::new();
-    for kind in kinds {
-        let api = dynamic(client, kind, namespace);
-        let params = ListParams::default().labels(selector);
-        let found = api
-            .list_metadata(&params)
-            .await
-            .map_err(api_error("list", &kind.kind, selector))?;
-        for object in found.items.into_iter().filter(|object| !keep(kind, &object.metadata)) {
-            if delete(client, kind, &object.metadata).await? {
-                deleted.push(format!("{}/{}", kind.kind, object.name_any()));
-            }
-        }
-    }
-    Ok(deleted)
-}
-
-fn dynamic(client: &Client, kind: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
-    match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, kind),
-        None => Api::all_with(client.clone(), kind),
-    }
-}
-
-/// Returns whether this call deleted it.
-async fn delete(client: &Client, kind: &ApiResource, meta: &ObjectMeta) -> Result<bool, Error> {
-    let name = meta.name.as_deref().unwrap_or_default();
-    let api = dynamic(client, kind, meta.namespace.as_deref());
+/// When the API server refuses or cannot be reached.
+pub async fn delete<K>(api: &Api<K>, name: &str, uid: Option<String>) -> Result<bool, kube::Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
     let same = Preconditions {
-        uid: meta.uid.clone(),
+        uid,
         resource_version: None,
     };
     match api.delete(name, &DeleteParams::background().preconditions(same)).await {
         Ok(_) => Ok(true),
         // Gone, or another one of that name: not ours to delete.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
-        Err(error) => Err(api_error("delete", &kind.kind, name)(error)),
+        Err(error) => Err(error),
     }
 }
 
@@ -161,6 +131,8 @@ mod tests {
     use super::*;
     use crate::testing::{Call, client};
     use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kube::Client;
 
     fn config_map() -> ConfigMap {
         ConfigMap {
@@ -218,24 +190,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn prune_deletes_only_what_is_not_kept_in_the_incarnation_seen() {
-        let (client, calls) = client(|call| match call.method.as_str() {
-            "GET" => Call::ok(&json!({
-            "metadata": {}, "items": [
-                {"metadata": {"name": "keep", "namespace": "ns", "uid": "1"}},
-                {"metadata": {"name": "drop", "namespace": "ns", "uid": "2"}},
-            ]})),
-            _ => Call::ok(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 200})),
-        });
-        let kinds = [ApiResource::erase::<ConfigMap>(&())];
-        let deleted = prune(&client, &kinds, Some("ns"), "app=x", |_, meta| {
-            meta.name.as_deref() == Some("keep")
-        });
-        assert_eq!(deleted.await.unwrap(), ["ConfigMap/drop"]);
-        let delete = &calls.all()[1];
-        assert_eq!(
-            (delete.method.as_str(), delete.body["preconditions"]["uid"].as_str()),
-            ("DELETE", Some("2"))
-        );
+    async fn what_is_gone_or_made_anew_is_not_deleted() {
+        for (answer, deleted) in [
+            (
+                Call::ok(&json!({"kind": "Status", "status": "Success", "code": 200})),
+                true,
+            ),
+            (Call::not_found(), false),
+            (Call::failure(409, "Conflict"), false),
+        ] {
+            let (client, calls) = client(move |_| answer.clone());
+            let api: Api<ConfigMap> = Api::namespaced(client, "ns");
+            assert_eq!(delete(&api, "drop", Some("2".into())).await.unwrap(), deleted);
+            let call = &calls.all()[0];
+            assert_eq!(call.path, "/api/v1/namespaces/ns/configmaps/drop");
+            assert_eq!(
+                (call.method.as_str(), call.body["preconditions"]["uid"].as_str()),
+                ("DELETE", Some("2"))
+            );
+        }
     }
 }

@@ -19,11 +19,12 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DynamicObject, PostParams};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use metallb_runtime::CancellationToken;
 use metallb_runtime::cause::explain;
 use metallb_runtime::tls::KeyPair;
+use metallb_runtime::watch::{self as cluster, Event};
 use rustls::pki_types::UnixTime;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -229,14 +230,13 @@ fn touched<K>(api: Api<K>, name: &str) -> BoxStream<'static, ()>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let changed = |event: Result<watcher::Event<K>, watcher::Error>| match event {
-        Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitApply(_)) => Some(()),
+    let config = cluster::Config::default().fields(&format!("metadata.name={name}"));
+    let changed = |event: Result<Event<K>, watcher::Error>| match event {
+        Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_)) => Some(()),
         // The watch goes on by itself, with backoff; the period makes up for what is missed.
         Ok(_) | Err(_) => None,
     };
-    watcher(api, config)
-        .default_backoff()
+    cluster::events(api, config)
         .filter_map(move |event| std::future::ready(changed(event)))
         .boxed()
 }
