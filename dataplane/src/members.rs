@@ -1,45 +1,59 @@
 //! Membership: which speakers are alive.
 //!
 //! ```text
-//!  speaker ── set_peers() ──► watch ──► one future: UDP socket ◄──► metallb_members::Members
+//!  speaker ── set_peers() ──► watch ──► one future: UDP socket, TCP listener, streams ◄──► metallb_members::Members
 //!                                          │
-//!                                          └──► watch: alive names, watch: settled
+//!                                          └──► watch: alive names, watch: settled, watch: those of our kind
 //! ```
+
+mod sockets;
+mod streams;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use futures::FutureExt;
-use metallb_members::{Action, Cause, Event, Members};
+use metallb_members::{Action, CAPABILITY, Cause, Event, Keyring, Members};
+pub use metallb_members::{Refusal, Timing};
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
-    net::UdpSocket,
     sync::{Notify, watch},
     time,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Larger than any datagram of ours; a longer one is cut and then refused.
-const BUFFER_LEN: usize = 2048;
-/// How many datagrams are heard before what is due at the latest: a flood of them must not make this node look dead.
+use sockets::Sockets;
+use streams::{Conversations, Outcome};
+
+/// The largest datagram that there is.
+const BUFFER_LEN: usize = 1 << 16;
+/// How many datagrams are heard before what is due, at the most: what has come in says that its sender is alive, and a
+/// flood of it must not make this node look dead.
 const HEARD_FIRST: u32 = 1024;
 /// After a socket error, so that a broken socket does not become a busy loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// Between two warnings of a member with another key.
+const WARN_PAUSE: Duration = Duration::from_secs(60);
 
 /// How this node takes part in the membership.
 #[derive(Clone)]
 pub struct Config {
     /// Own node name.
     pub node: String,
-    /// Address and port to listen on; peers are told about it through the API server.
+    /// Address and port to listen on, with UDP and TCP. The others are told of it.
     pub bind: SocketAddr,
-    /// The memberlist secret; without it messages are only protected against accidents.
+    /// The memberlist secret, as MetalLB's file has it; without it anybody may take part.
     pub key: Option<Vec<u8>>,
+    /// Another secret that is understood, but not used for what this node says: the next one, or the one before.
+    pub other_key: Option<Vec<u8>>,
+    /// How often and how long; the same for all members.
+    pub timing: Timing,
 }
 
 impl fmt::Debug for Config {
@@ -48,6 +62,8 @@ impl fmt::Debug for Config {
             .field("node", &self.node)
             .field("bind", &self.bind)
             .field("key", &self.key.as_ref().map(|_| "[redacted]"))
+            .field("other_key", &self.other_key.as_ref().map(|_| "[redacted]"))
+            .field("timing", &self.timing)
             .finish()
     }
 }
@@ -56,10 +72,12 @@ impl fmt::Debug for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The port is taken, or the address is not ours.
-    #[error("membership: cannot listen on {address} (UDP): {source}")]
+    #[error("membership: cannot listen on {address} ({protocol}): {source}")]
     Bind {
         /// Where we wanted to listen.
         address: SocketAddr,
+        /// UDP or TCP.
+        protocol: &'static str,
         /// What the kernel said.
         #[source]
         source: std::io::Error,
@@ -68,19 +86,23 @@ pub enum Error {
 
 /// `None` until the speaker knows who the others are.
 type Peers = Option<BTreeMap<String, SocketAddr>>;
+/// How often something was not accepted, by reason.
+type Refusals = Arc<Mutex<BTreeMap<Refusal, u64>>>;
 
 /// Controls the running membership; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MembersHandle {
     peers: watch::Sender<Peers>,
     alive: watch::Receiver<BTreeSet<String>>,
+    capable: watch::Receiver<BTreeSet<String>>,
     settled: watch::Receiver<bool>,
     returned: Arc<Notify>,
+    refusals: Refusals,
     local: SocketAddr,
 }
 
 /// Starts the membership. It runs while the returned future is polled, within a tokio runtime. When `stop` is cancelled
-/// it tells the peers that it leaves, and ends.
+/// it tells the others that it leaves, and ends.
 ///
 /// # Errors
 /// If the address cannot be listened on.
@@ -88,77 +110,95 @@ pub fn start(
     config: Config,
     stop: CancellationToken,
 ) -> Result<(MembersHandle, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
-    let bind = |source| Error::Bind {
+    let bind = |refused: sockets::Refused| Error::Bind {
         address: config.bind,
-        source,
+        protocol: refused.protocol,
+        source: refused.source,
     };
-    let socket = listen(config.bind).map_err(bind)?;
-    let local = socket.local_addr().map_err(bind)?;
+    let sockets = Sockets::listen(config.bind).map_err(bind)?;
+    let udp = |source| {
+        bind(sockets::Refused {
+            protocol: "UDP",
+            source,
+        })
+    };
+    let local = sockets.datagrams.local_addr().map_err(udp)?;
+    let address = sockets::advertised(local).map_err(udp)?;
     if config.key.is_none() {
         tracing::warn!("membership without a secret: anybody who can reach {local} can pretend to be a speaker");
     }
-    let members = Members::new(config.node, config.key.as_deref().unwrap_or_default(), incarnation());
+    let tcp_timeout = config.timing.tcp_timeout;
+    let members = members(config, address);
     let (peers, peers_reader) = watch::channel(None);
     let (alive_writer, alive) = watch::channel(members.alive());
+    let (capable_writer, capable) = watch::channel(members.capable());
     let (settled_writer, settled) = watch::channel(false);
-    let returned = Arc::<Notify>::default();
+    let (returned, refusals) = (Arc::<Notify>::default(), Refusals::default());
     let task = Task {
-        socket,
+        conversations: Conversations::new(members.framing(), tcp_timeout),
+        sockets,
         members,
+        own: address,
         alive: alive_writer,
+        capable: capable_writer,
         settled: settled_writer,
         returned: Arc::clone(&returned),
+        refusals: Arc::clone(&refusals),
+        warned: None,
     };
     let handle = MembersHandle {
         peers,
         alive,
+        capable,
         settled,
         returned,
+        refusals,
         local,
     };
     let running = task.run(peers_reader, stop).map(Ok);
     Ok((handle, running.instrument(tracing::info_span!("members"))))
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind(address)?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
+fn members(config: Config, address: SocketAddr) -> Members {
+    let secrets = config
+        .key
+        .iter()
+        .chain(config.key.as_ref().and(config.other_key.as_ref()));
+    let core = metallb_members::Config {
+        address,
+        keyring: Keyring::of_secrets(secrets.map(Vec::as_slice)),
+        node: config.node,
+        timing: config.timing,
+        meta: CAPABILITY.to_vec(),
+    };
+    let random = SystemRandom::new();
+    Members::new(core, Instant::now(), move |buffer| {
+        random.fill(buffer).expect("a kernel that runs programs has randomness");
+    })
 }
 
-/// Milliseconds since 1970: greater at every start unless the clock was set back, which the peers notice.
-fn incarnation() -> u64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Owns the socket and the core.
+/// Owns the sockets and the core.
 struct Task {
-    socket: UdpSocket,
+    sockets: Sockets,
+    conversations: Conversations,
     members: Members,
+    own: SocketAddr,
     alive: watch::Sender<BTreeSet<String>>,
+    capable: watch::Sender<BTreeSet<String>>,
     settled: watch::Sender<bool>,
     returned: Arc<Notify>,
+    refusals: Refusals,
+    /// When a key that differs was warned of.
+    warned: Option<Instant>,
 }
 
 impl Task {
     /// Runs until `stop`, then says goodbye. Every arm is cancel-safe.
     async fn run(mut self, mut peers: watch::Receiver<Peers>, stop: CancellationToken) {
-        let mut buffer = [0; BUFFER_LEN];
-        // Since the deadline.
-        let mut heard = 0;
+        let mut buffer = vec![0; BUFFER_LEN];
         loop {
             let deadline = self.members.next_deadline();
-            heard = if deadline.is_some_and(|due| due <= Instant::now()) {
-                heard + 1
-            } else {
-                0
-            };
-            // Biased: what has already come in is heard before anybody is declared dead.
             tokio::select! {
-                biased;
                 () = stop.cancelled() => break,
                 Ok(()) = peers.changed() => {
                     let known = peers.borrow_and_update().clone();
@@ -166,28 +206,65 @@ impl Task {
                         self.feed(Event::Peers(known)).await;
                     }
                 }
-                received = self.socket.recv_from(&mut buffer), if heard <= HEARD_FIRST => match received {
-                    Ok((len, from)) => self.feed(Event::Datagram { from, bytes: buffer[..len].to_vec() }).await,
-                    Err(error) => {
-                        tracing::warn!(%error, "receiving membership datagrams");
-                        time::sleep(ERROR_PAUSE).await;
-                    }
+                received = self.sockets.datagrams.recv_from(&mut buffer) => match received {
+                    Ok((len, from)) => self.hear(&buffer[..len], from).await,
+                    Err(error) => pause(&error).await,
                 },
-                () = sleep_until(deadline) => self.feed(Event::Tick).await,
+                accepted = self.sockets.streams.accept(), if self.conversations.has_room() => match accepted {
+                    Ok((stream, from)) => self.conversations.accept(stream, from),
+                    Err(error) => pause(&error).await,
+                },
+                outcome = self.conversations.next() => self.conversed(outcome).await,
+                () = sleep_until(deadline) => {
+                    self.hear_first(&mut buffer).await;
+                    self.feed(Event::Tick).await;
+                }
             }
         }
         self.feed(Event::Leave).await;
     }
 
+    /// Hears what has already come in, before anybody is declared dead.
+    async fn hear_first(&mut self, buffer: &mut [u8]) {
+        for _ in 0..HEARD_FIRST {
+            let Ok((len, from)) = self.sockets.datagrams.try_recv_from(buffer) else {
+                return;
+            };
+            self.hear(&buffer[..len], from).await;
+        }
+    }
+
+    async fn hear(&mut self, bytes: &[u8], from: SocketAddr) {
+        let bytes = bytes.to_vec();
+        self.feed(Event::Datagram { from, bytes }).await;
+    }
+
+    async fn conversed(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Request { id, from, bytes } => {
+                self.feed(Event::Request { id, from, bytes }).await;
+                self.conversations.close(id);
+            }
+            Outcome::Reply { id, bytes } => self.feed(Event::Reply { id, bytes }).await,
+            Outcome::Failed { id, error } => {
+                tracing::debug!(%error, "asking a member over TCP");
+                self.feed(Event::Failed { id }).await;
+            }
+            Outcome::Refused { from, reason } => self.refused(from, reason),
+            Outcome::Ended => {}
+        }
+    }
+
     async fn feed(&mut self, event: Event) {
         let (mut changed, mut returned) = (false, false);
         for action in self.members.handle(Instant::now(), event) {
-            changed |= matches!(action, Action::Up(_) | Action::Down(..));
+            changed |= matches!(action, Action::Up(_) | Action::Down(..) | Action::Updated(_));
             returned |= matches!(action, Action::Returned(_));
             self.perform(action).await;
         }
         if changed {
             self.alive.send_replace(self.members.alive());
+            self.capable.send_replace(self.members.capable());
         }
         if returned {
             self.returned.notify_one();
@@ -197,29 +274,58 @@ impl Task {
             .send_if_modified(|current| !std::mem::replace(current, settled) && settled);
     }
 
-    async fn perform(&self, action: Action) {
+    async fn perform(&mut self, action: Action) {
         match action {
             Action::Send { to, bytes } => {
-                // A peer that cannot be reached is found out by its silence.
-                if let Err(error) = self.socket.send_to(&bytes, to).await {
+                // A member that cannot be reached is found out by its silence.
+                if let Err(error) = self.sockets.datagrams.send_to(&bytes, to).await {
                     tracing::debug!(%to, %error, "sending a membership datagram");
                 }
             }
+            Action::Exchange {
+                id,
+                to,
+                request,
+                timeout,
+            } => self.conversations.exchange(id, self.own.ip(), to, request, timeout),
+            Action::Answer { id, bytes } => self.conversations.answer(id, bytes),
             Action::Up(node) => tracing::info!(event = "memberJoined", node, "speaker is alive"),
+            Action::Updated(node) => tracing::debug!(event = "memberUpdated", node, "speaker has changed"),
             Action::Returned(node) => tracing::info!(event = "memberReturned", node, "speaker was cut off"),
             Action::Down(node, cause) => {
                 tracing::info!(event = "memberLeft", node, reason = reason(cause), "speaker is gone");
             }
-            Action::Refused { from, reason } => tracing::debug!(%from, %reason, "membership datagram refused"),
+            Action::Refused { from, reason } => self.refused(from, reason),
         }
     }
+
+    fn refused(&mut self, from: SocketAddr, reason: Refusal) {
+        *self
+            .refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(reason)
+            .or_default() += 1;
+        let keys_differ = matches!(reason, Refusal::Decryption | Refusal::Unexpected);
+        let now = Instant::now();
+        if keys_differ && self.warned.is_none_or(|warned| now - warned >= WARN_PAUSE) {
+            self.warned = Some(now);
+            tracing::warn!(event = "memberlistKeyMismatch", %from, %reason, "a speaker has another secret than this one");
+        } else {
+            tracing::debug!(%from, %reason, "membership message refused");
+        }
+    }
+}
+
+async fn pause(error: &std::io::Error) {
+    tracing::warn!(%error, "receiving for the membership");
+    time::sleep(ERROR_PAUSE).await;
 }
 
 fn reason(cause: Cause) -> &'static str {
     match cause {
         Cause::Silent => "silent",
         Cause::Left => "left",
-        Cause::Removed => "removed",
     }
 }
 
@@ -231,7 +337,8 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 impl MembersHandle {
-    /// Replaces the whole set of other speakers: node name and the address of their membership port.
+    /// Replaces the whole set of other speakers: node name and the address of their membership port. Those that are not
+    /// members are asked to join; members that are not in the set stay until they leave or die.
     ///
     /// To be called first when the list is complete; an empty one means that this node is alone.
     pub fn set_peers(&self, peers: BTreeMap<String, SocketAddr>) {
@@ -248,8 +355,20 @@ impl MembersHandle {
         self.alive.clone()
     }
 
-    /// Becomes true once the alive set can be trusted after a start: all other speakers were heard, or three seconds
-    /// have passed. Before that a fresh speaker must not announce what others own.
+    /// Those among them that are of our kind, and thus know more than upstream's.
+    #[must_use]
+    pub fn capable(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.capable.clone()
+    }
+
+    /// How often something that came in was not accepted, by reason.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<Refusal, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Becomes true once the alive set can be trusted after a start: all other speakers are members, or three
+    /// seconds have passed. Before that a fresh speaker must not announce what others own.
     #[must_use]
     pub fn settled(&self) -> watch::Receiver<bool> {
         self.settled.clone()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgAction, Parser};
 use metallb_config::Backend;
+use metallb_dataplane::members::Timing;
 use metallb_runtime::{listen, tls};
 
 /// Announces the addresses of LoadBalancer Services from this node.
@@ -79,7 +80,7 @@ pub struct Args {
     /// Secret that this directory shows, to be read while the directory is empty
     #[arg(long, env = "METALLB_ML_SECRET_NAME", default_value = "", hide_default_value = true)]
     pub ml_secret_name: String,
-    /// Accepted: the membership needs no profile for long distances
+    /// Nodes are far from each other: the membership takes its time
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     pub ml_wan_config: bool,
     /// Milliseconds; of the FRR back-end only [default: 3000]
@@ -136,6 +137,8 @@ pub struct Membership {
     pub key_file: Option<PathBuf>,
     /// The Secret that the file comes from, if its name is known.
     pub secret: Option<String>,
+    /// How often and how long.
+    pub timing: Timing,
 }
 
 impl Args {
@@ -236,6 +239,11 @@ impl Args {
             labels: self.ml_labels.clone(),
             key_file: path.map(|path| PathBuf::from(path).join(metallb_api::names::MEMBERLIST_SECRET_KEY)),
             secret: Some(self.ml_secret_name.clone()).filter(|name| !name.is_empty()),
+            timing: if self.ml_wan_config {
+                Timing::wan()
+            } else {
+                Timing::lan()
+            },
         }))
     }
 }
@@ -317,6 +325,14 @@ mod tests {
         assert_eq!(membership.bind.to_string(), "[fd00::1]:7946");
     }
 
+    // L2-70
+    #[test]
+    fn far_nodes_have_upstreams_profile_for_them() {
+        let flags = ["--ml-bindaddr=192.0.2.1", "--ml-labels=app=metallb", "--ml-wan-config"];
+        let membership = args(&flags).unwrap().membership().unwrap().unwrap();
+        assert_eq!(membership.timing, Timing::wan());
+    }
+
     #[test]
     fn the_membership_has_upstreams_port_and_file() {
         let args = args(&[
@@ -328,6 +344,7 @@ mod tests {
         let membership = args.membership().unwrap().unwrap();
         assert_eq!(membership.bind.to_string(), "192.0.2.1:7946");
         assert_eq!(membership.key_file, Some("/etc/ml/secretkey".into()));
+        assert_eq!(membership.timing, Timing::lan());
     }
 
     #[rstest]

@@ -106,6 +106,7 @@ mod tests {
 
     use http::{Request, Response};
     use kube::client::Body;
+    use metallb_dataplane::members::Timing;
     use metallb_runtime::CancellationToken;
     use metallb_runtime::tasks::Tasks;
     use serde_json::json;
@@ -147,6 +148,7 @@ mod tests {
             labels: String::new(),
             key_file: Some(file.to_owned()),
             secret: secret.map(ToOwned::to_owned),
+            timing: Timing::lan(),
         }
     }
 

@@ -218,6 +218,8 @@ impl DataPlane {
                     node: args.node_name.clone(),
                     bind: membership.bind,
                     key,
+                    other_key: None,
+                    timing: membership.timing.clone(),
                 };
                 let (members, work) = members::start(config, members_stop.clone())?;
                 tasks.spawn("membership", async { Ok(work.await?) });

@@ -19,6 +19,8 @@ fn speaker(node: &str, key: Option<&[u8]>) -> Speaker {
         node: node.to_owned(),
         bind,
         key: key.map(<[u8]>::to_vec),
+        other_key: None,
+        timing: Timing::lan(),
     };
     let (handle, running) = start(config, stop.clone()).unwrap();
     Speaker {
@@ -80,6 +82,8 @@ async fn a_taken_port_is_named() {
         node: "b".into(),
         bind,
         key: None,
+        other_key: None,
+        timing: Timing::lan(),
     };
     let error = start(config, CancellationToken::new()).err().unwrap();
     assert!(error.to_string().contains(&bind.to_string()), "{error}");
@@ -92,6 +96,8 @@ fn the_key_is_not_shown() {
         node: "a".into(),
         bind,
         key: Some(b"hunter2".to_vec()),
+        other_key: Some(b"hunter2".to_vec()),
+        timing: Timing::lan(),
     };
     assert!(!format!("{config:?}").contains(&format!("{:?}", b"hunter2")));
 }
