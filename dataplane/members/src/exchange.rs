@@ -20,6 +20,10 @@ const MAX_JOINS: usize = 8;
 /// A peer that answers at all does so sooner.
 const JOIN_LIMIT: Duration = Duration::from_secs(3);
 
+/// How many members tell a new one everything, and when at the latest.
+const GREETERS: usize = 8;
+const GREETING: Duration = Duration::from_millis(500);
+
 /// What an exchange is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -72,10 +76,36 @@ impl Members {
         let others = others.filter(|(name, node)| *name != own && node.state == State::Alive);
         let addresses = others.map(|(_, node)| node.alive.address).collect();
         for to in self.random.choose(1, addresses) {
-            let timeout = self.config.timing.tcp_timeout;
-            self.exchange(to, &self.state(false), timeout, Purpose::PushPull(to, None));
+            self.push_pull_with(to);
         }
         self.push_pull_at = self.now + self.config.timing.push_pull_every(self.nodes.len());
+    }
+
+    fn push_pull_with(&mut self, to: SocketAddr) {
+        let timeout = self.config.timing.tcp_timeout;
+        self.exchange(to, &self.state(false), timeout, Purpose::PushPull(to, None));
+    }
+
+    /// A new member may have come too late for the gossip about another, and would miss it until its next push/pull: some of
+    /// us tell it everything.
+    ///
+    /// Upstream: it waits for the next push/pull, half a minute.
+    pub(crate) fn will_greet(&mut self, name: &str) {
+        if self.random.below(self.nodes.len()) < GREETERS {
+            let at = self.now + GREETING / 2 + self.random.part_of(GREETING / 2);
+            self.greetings.insert(name.to_owned(), at);
+        }
+    }
+
+    /// Tells new members everything when it is time.
+    pub(crate) fn greet(&mut self) {
+        let now = self.now;
+        for (name, _) in self.greetings.extract_if(.., |_, at| *at <= now).collect::<Vec<_>>() {
+            let node = self.nodes.get(&name).filter(|node| node.is_present());
+            if let Some(to) = node.map(|node| node.alive.address) {
+                self.push_pull_with(to);
+            }
+        }
     }
 
     pub(crate) fn on_peers(&mut self, mut peers: BTreeMap<String, SocketAddr>) {

@@ -66,6 +66,8 @@ pub struct Members {
     pub(crate) probe: Option<Probe>,
     pub(crate) relays: BTreeMap<u32, Relay>,
     pub(crate) push_pull_at: Instant,
+    /// Members that have just come, and when this node tells them everything.
+    pub(crate) greetings: BTreeMap<String, Instant>,
     pub(crate) peers: BTreeMap<String, SocketAddr>,
     pub(crate) join_at: Option<Instant>,
     pub(crate) exchanges: BTreeMap<StreamId, Purpose>,
@@ -111,6 +113,7 @@ impl Members {
             probe: None,
             relays: BTreeMap::new(),
             push_pull_at,
+            greetings: BTreeMap::new(),
             peers: BTreeMap::new(),
             join_at: None,
             exchanges: BTreeMap::new(),
@@ -167,6 +170,7 @@ impl Members {
         suspicions
             .chain(relays)
             .chain([probe, self.push_pull_at])
+            .chain(self.greetings.values().copied())
             .chain(self.gossip_at)
             .chain(self.join_at)
             .chain(settle)
@@ -299,6 +303,7 @@ impl Members {
         if self.push_pull_at <= self.now {
             self.push_pull();
         }
+        self.greet();
         if self.join_at.is_some_and(|at| at <= self.now) {
             self.join();
         }

@@ -114,6 +114,7 @@ impl Members {
 
     fn up(&mut self, name: String) {
         self.actions.push(Action::Up(name.clone()));
+        self.will_greet(&name);
         if self.lost.remove(&name) {
             self.actions.push(Action::Returned(name));
         }

@@ -118,6 +118,24 @@ fn a_node_that_has_left_and_starts_again_was_not_cut_off() {
     assert!(!lab.has("n1", &returned("n1")));
 }
 
+// Each came too late for the gossip about the other.
+#[test]
+fn nodes_that_start_at_the_same_time_find_each_other() {
+    for seed in 0..200 {
+        let mut lab = Lab::new(seed);
+        lab.boot_all(6);
+        lab.run(5 * SECOND);
+        lab.leave("n1");
+        lab.leave("n4");
+        lab.run(SECOND);
+        for name in ["n1", "n4"] {
+            lab.boot(name);
+            lab.introduce(name, &["n0".to_owned()]);
+        }
+        lab.until_all_agree(SECOND);
+    }
+}
+
 #[test]
 fn a_node_that_crashes_and_starts_again_at_once_was_never_gone() {
     let mut lab = Lab::of(3);
