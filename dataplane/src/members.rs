@@ -6,6 +6,7 @@
 //!                                          └──► watch: alive names, watch: settled, watch: those of our kind
 //! ```
 
+mod limits;
 mod sockets;
 mod streams;
 

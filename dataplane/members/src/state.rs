@@ -175,7 +175,7 @@ impl Members {
         let others = u32::try_from(members.saturating_sub(2)).unwrap_or(u32::MAX);
         let wanted = if others < wanted { 0 } else { wanted };
         let min = timing.suspicion_min(members);
-        let max = min * timing.suspicion_max_timeout_mult;
+        let max = min.saturating_mul(timing.suspicion_max_timeout_mult);
         node.suspicion = Some(Suspicion::new(accusation.from.clone(), wanted, min, max, self.now));
         node.alive.incarnation = accusation.incarnation;
         node.enter(State::Suspect, self.now);

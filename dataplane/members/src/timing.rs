@@ -101,14 +101,16 @@ impl Timing {
             reason = "a logarithm of a small count, at least 1"
         )]
         let scale = ((members.max(1) as f64).log10().max(1.0) * 1000.0) as u32;
-        self.probe_interval * self.suspicion_mult * scale / 1000
+        self.probe_interval
+            .saturating_mul(self.suspicion_mult.saturating_mul(scale))
+            / 1000
     }
 
     /// How often a message is told among `members`: by the decimal digits of their number.
     pub(crate) fn retransmit_limit(&self, members: usize) -> usize {
         // The ceiling of log10(n + 1) is the number of digits of n.
         let digits = members.checked_ilog10().map_or(0, |log| log as usize + 1);
-        self.retransmit_mult * digits
+        self.retransmit_mult.saturating_mul(digits)
     }
 
     /// Between two push/pulls among `members`: longer by one interval for every doubling beyond 32.
@@ -119,7 +121,7 @@ impl Timing {
             reached = reached.saturating_mul(2);
             factor += 1;
         }
-        self.push_pull_interval * factor
+        self.push_pull_interval.saturating_mul(factor)
     }
 }
 

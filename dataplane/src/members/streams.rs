@@ -15,8 +15,11 @@ use tokio::{
     time::timeout,
 };
 
-/// Most streams that others have open at a time; more wait in the kernel.
-const MAX_INBOUND: usize = 64;
+use super::limits::{Limits, Slot};
+
+/// How many bytes a read has on average at least, after the first ones: each costs a look at all that is there.
+const MIN_READ: usize = 256;
+const FIRST_READS: usize = 64;
 /// Numbers of streams of others; those of exchanges count from the other end.
 const FIRST_INBOUND: StreamId = 1 << 63;
 
@@ -39,77 +42,84 @@ pub(super) enum Outcome {
     Ended,
 }
 
+/// A stream that another member has opened.
+struct Inbound {
+    stream: TcpStream,
+    slot: Slot,
+}
+
 /// All that go on.
 pub(super) struct Conversations {
-    running: FuturesUnordered<BoxFuture<'static, (Outcome, Option<TcpStream>)>>,
+    running: FuturesUnordered<BoxFuture<'static, (Outcome, Option<Inbound>)>>,
     /// Whose requests were read and not yet answered.
-    waiting: HashMap<StreamId, TcpStream>,
-    inbound: usize,
+    waiting: HashMap<StreamId, Inbound>,
+    limits: Limits,
     last: StreamId,
     framing: Framing,
     /// How long those take that others open.
-    limit: Duration,
+    patience: Duration,
 }
 
 impl Conversations {
-    pub(super) fn new(framing: Framing, limit: Duration) -> Self {
+    pub(super) fn new(framing: Framing, patience: Duration) -> Self {
         Self {
             running: FuturesUnordered::new(),
             waiting: HashMap::new(),
-            inbound: 0,
+            limits: Limits::default(),
             last: FIRST_INBOUND,
             framing,
-            limit,
+            patience,
         }
     }
 
     /// Says whether another stream may be accepted.
     pub(super) fn has_room(&self) -> bool {
-        self.inbound < MAX_INBOUND
+        self.limits.have_room()
     }
 
     /// Waits for the next outcome, for ever if nothing goes on. Cancel-safe.
     pub(super) async fn next(&mut self) -> Outcome {
-        let Some((outcome, stream)) = self.running.next().await else {
+        let Some((outcome, inbound)) = self.running.next().await else {
             return std::future::pending().await;
         };
-        match (&outcome, stream) {
-            (Outcome::Request { id, .. }, Some(stream)) => drop(self.waiting.insert(*id, stream)),
-            (Outcome::Refused { .. } | Outcome::Ended, _) => self.inbound = self.inbound.saturating_sub(1),
-            _ => {}
+        if let (Outcome::Request { id, .. }, Some(inbound)) = (&outcome, inbound) {
+            self.waiting.insert(*id, inbound);
         }
         outcome
     }
 
     /// Reads what another member wants.
     pub(super) fn accept(&mut self, mut stream: TcpStream, from: SocketAddr) {
-        self.inbound += 1;
+        let Some(slot) = self.limits.stream(from.ip()) else {
+            tracing::debug!(%from, "too many streams of the membership");
+            return;
+        };
         self.last += 1;
-        let (id, framing, limit) = (self.last, self.framing, self.limit);
+        let (id, framing, patience, limits) = (self.last, self.framing, self.patience, self.limits.clone());
         let conversation = async move {
-            let outcome = match timeout(limit, read(&mut stream, framing)).await {
-                Ok(Ok(bytes)) => Outcome::Request { id, from, bytes },
-                Ok(Err(Fault::Refused(reason))) => Outcome::Refused { from, reason },
-                Ok(Err(Fault::Io(_))) | Err(_) => Outcome::Ended,
-            };
-            (outcome, Some(stream))
+            match timeout(patience, read(&mut stream, framing, &limits)).await {
+                Ok(Ok(bytes)) => (Outcome::Request { id, from, bytes }, Some(Inbound { stream, slot })),
+                Ok(Err(Fault::Refused(reason))) => (Outcome::Refused { from, reason }, None),
+                Ok(Err(Fault::Io(_))) | Err(_) => (Outcome::Ended, None),
+            }
         };
         self.running.push(conversation.boxed());
     }
 
     /// Answers a request, and closes its stream.
     pub(super) fn answer(&mut self, id: StreamId, bytes: Vec<u8>) {
-        let Some(mut stream) = self.waiting.remove(&id) else {
+        let Some(Inbound { mut stream, slot }) = self.waiting.remove(&id) else {
             return;
         };
-        let limit = self.limit;
+        let patience = self.patience;
         let conversation = async move {
-            let written = timeout(limit, async {
+            let written = timeout(patience, async {
                 stream.write_all(&bytes).await?;
                 stream.shutdown().await
             });
             // If it does not get through, the other will ask again.
             let _ = written.await;
+            drop(slot);
             (Outcome::Ended, None)
         };
         self.running.push(conversation.boxed());
@@ -117,16 +127,14 @@ impl Conversations {
 
     /// Closes the stream of a request that has no answer.
     pub(super) fn close(&mut self, id: StreamId) {
-        if self.waiting.remove(&id).is_some() {
-            self.inbound = self.inbound.saturating_sub(1);
-        }
+        self.waiting.remove(&id);
     }
 
     /// Asks another member, from the own address.
-    pub(super) fn exchange(&mut self, id: StreamId, own: IpAddr, to: SocketAddr, request: Vec<u8>, limit: Duration) {
-        let framing = self.framing;
+    pub(super) fn exchange(&mut self, id: StreamId, own: IpAddr, to: SocketAddr, request: Vec<u8>, patience: Duration) {
+        let (framing, limits) = (self.framing, self.limits.clone());
         let conversation = async move {
-            let asked = timeout(limit, ask(own, to, &request, framing)).await;
+            let asked = timeout(patience, ask(own, to, &request, framing, &limits)).await;
             let answer = asked.unwrap_or_else(|_| Err(Fault::Io(io::ErrorKind::TimedOut.into())));
             let outcome = match answer {
                 Ok(bytes) => Outcome::Reply { id, bytes },
@@ -154,7 +162,7 @@ impl From<io::Error> for Fault {
     }
 }
 
-async fn ask(own: IpAddr, to: SocketAddr, request: &[u8], framing: Framing) -> Result<Vec<u8>, Fault> {
+async fn ask(own: IpAddr, to: SocketAddr, request: &[u8], framing: Framing, limits: &Limits) -> Result<Vec<u8>, Fault> {
     let socket = if to.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -165,15 +173,23 @@ async fn ask(own: IpAddr, to: SocketAddr, request: &[u8], framing: Framing) -> R
     }
     let mut stream = socket.connect(to).await?;
     stream.write_all(request).await?;
-    read(&mut stream, framing).await
+    read(&mut stream, framing, limits).await
 }
 
 /// Reads a whole message.
-async fn read(stream: &mut TcpStream, framing: Framing) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
+async fn read(stream: &mut TcpStream, framing: Framing, limits: &Limits) -> Result<Vec<u8>, Fault> {
+    let (mut bytes, mut counted) = (Vec::new(), limits.message());
+    let mut reads = 0;
     loop {
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        reads += 1;
+        if reads > FIRST_READS + bytes.len() / MIN_READ {
+            return Err(Fault::Refused(Refusal::Malformed));
+        }
+        if !counted.grows_to(bytes.len()) {
+            return Err(Fault::Refused(Refusal::TooLarge));
         }
         if framing.is_whole(&bytes).map_err(Fault::Refused)? {
             return Ok(bytes);

@@ -9,6 +9,10 @@ use super::{
 
 /// Longest metadata of a node.
 pub const MAX_META: usize = 512;
+/// Longest name of a node, as Kubernetes has it and some more.
+const MAX_NAME: usize = 512;
+/// Six are known.
+const MAX_VERSIONS: usize = 16;
 /// What upstream's members say: protocol 2 of 1 to 5, no delegate.
 pub(crate) const VERSIONS: [u8; 6] = [1, 5, 2, 0, 0, 0];
 
@@ -325,7 +329,7 @@ impl<'a> RawNode<'a> {
         if self.name.is_empty() {
             return Err(Refusal::Malformed);
         }
-        if self.meta.len() > MAX_META {
+        if self.meta.len() > MAX_META || self.name.len() > MAX_NAME || self.versions.len() > MAX_VERSIONS {
             return Err(Refusal::TooLarge);
         }
         Ok(Alive {

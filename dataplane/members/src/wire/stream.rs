@@ -10,6 +10,9 @@ use crate::keyring::{Keyring, OVERHEAD};
 
 /// Largest content of a stream, as upstream has it.
 pub(crate) const MAX_STREAM: usize = 20 * 1024 * 1024;
+/// The same where nothing is encrypted: whether a message is whole is only seen by reading all of it again. Enough for
+/// thousands of nodes.
+const MAX_PLAIN_STREAM: usize = 2 * 1024 * 1024;
 /// Type byte and length, before what is encrypted.
 const HEADER_LEN: usize = 5;
 /// Smallest node in a push/pull: keeps a header from claiming more than its bytes can hold.
@@ -213,7 +216,7 @@ impl Framing {
             }
             // Also how a member says that it cannot read what we encrypt.
             (_, true) => Err(Refusal::Decryption),
-            (_, false) if bytes.len() > MAX_STREAM => Err(Refusal::TooLarge),
+            (_, false) if bytes.len() > MAX_PLAIN_STREAM => Err(Refusal::TooLarge),
             (_, false) => match StreamMessage::decode(bytes, 0) {
                 Ok(_) => Ok(true),
                 Err(Refusal::Truncated) => Ok(false),
