@@ -20,6 +20,7 @@ mod run;
 mod shell;
 mod state;
 mod status;
+mod timing;
 
 pub use program::main;
 pub use run::run;

@@ -33,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::shell::{FIRST_DECISIONS, Shell};
 use crate::state;
 use crate::status::{self, Owner};
+use crate::timing;
 
 /// All goodbyes must be said within the grace period of the Pod, which is 2 s in upstream's manifests.
 const GRACE: Duration = Duration::from_millis(1900);
@@ -52,7 +53,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     }
     let namespace = namespace::discover(Some(&args.namespace))?;
     let excluded = exclude::read(Path::new(exclude::FILE))?;
-    let membership = args.membership()?;
+    let mut membership = args.membership()?;
+    if let (Some(membership), Some(timing)) = (&mut membership, timing::read(Path::new(timing::FILE))?) {
+        membership.timing = timing;
+    }
     let health = Health::waiting_for(KINDS.into_iter().chain([FIRST_DECISIONS]));
     let mut tasks = Tasks::new(stop.clone());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.health_probe_port));
