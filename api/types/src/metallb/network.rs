@@ -39,7 +39,7 @@ pub struct Memberlist {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bind_address: Option<String>,
 
-    /// Whether the nodes are far from each other. Has no effect: the membership is the same then.
+    /// Whether the nodes are far from each other: a dead one is then noticed after some 40 seconds.
     #[serde(default, skip_serializing_if = "is_false")]
     pub wan: bool,
 }
