@@ -164,7 +164,7 @@ impl Members {
             return None;
         }
         let suspicions = self.nodes.values().filter_map(Node::deadline);
-        let relays = self.relays.values().map(|relay| relay.deadline);
+        let relays = self.relays.values().map(Relay::next_deadline);
         let probe = self.probe.as_ref().map_or(self.probe_at, Probe::next_deadline);
         let settle = self.settle_by.filter(|_| !self.settled);
         suspicions

@@ -18,6 +18,10 @@ const MAX_RELAYS: usize = 1024;
 /// From this version on members answer pings over TCP, and from the next one on they send nacks.
 const TCP_PING_VERSION: u8 = 3;
 const NACK_VERSION: u8 = 4;
+/// When a nack is sent, as part of the time that an answer may take.
+///
+/// Upstream: at its end, which with the usual profiles is when the one who asked no longer waits for it.
+const NACK_PART: f64 = 0.8;
 
 /// The probe that goes on; there is one at a time.
 #[derive(Debug)]
@@ -46,14 +50,27 @@ impl Probe {
 pub(crate) struct Relay {
     to: SocketAddr,
     sequence: u32,
-    nack: bool,
-    pub(crate) deadline: Instant,
+    /// When it is told that there is no answer, if it wants that and has not been.
+    nack_at: Option<Instant>,
+    deadline: Instant,
+}
+
+impl Relay {
+    pub(crate) fn next_deadline(&self) -> Instant {
+        self.nack_at.map_or(self.deadline, |at| at.min(self.deadline))
+    }
 }
 
 impl Members {
     fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
+    }
+
+    /// Says whether a node is being probed.
+    #[cfg(test)]
+    pub(crate) fn probes(&self, name: &str) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.accusation.node == name)
     }
 
     fn source(&self) -> Source {
@@ -65,22 +82,19 @@ impl Members {
 
     /// Does what is due of the current probe, and begins the next one.
     pub(crate) fn advance_probe(&mut self) {
-        if let Some(probe) = &self.probe {
-            if probe.deadline <= self.now {
-                self.end_probe();
-            } else if probe.indirect_at.is_some_and(|at| at <= self.now) {
-                self.ask_others();
-            }
+        if let Some(at) = self.probe.as_ref().and_then(|probe| probe.indirect_at)
+            && at <= self.now
+        {
+            self.ask_others(at);
+        }
+        if self.probe.as_ref().is_some_and(|probe| probe.deadline <= self.now) {
+            self.end_probe();
         }
         if self.probe.is_none() && self.probe_at <= self.now {
             self.begin_probe();
-            // What was missed while a probe took longer is made up for once.
-            let next = self.probe_at + self.config.timing.probe_interval;
-            self.probe_at = if next + self.config.timing.probe_interval > self.now {
-                next
-            } else {
-                self.now
-            };
+            let interval = self.config.timing.probe_interval;
+            let next = self.probe_at + interval;
+            self.probe_at = if next > self.now { next } else { self.now + interval };
         }
     }
 
@@ -130,7 +144,7 @@ impl Members {
             accusation,
             address,
             version,
-            indirect_at: Some(self.now + self.config.timing.probe_timeout),
+            indirect_at: Some(self.now + self.config.timing.probe_timeout.min(interval)),
             deadline: self.now + interval,
             nacks: 0,
             nacks_expected: 0,
@@ -138,10 +152,11 @@ impl Members {
         });
     }
 
-    /// The direct probe is late: others try, and TCP does.
-    fn ask_others(&mut self) {
+    /// The direct probe is late: others try, and TCP does. They have as long as if this had been done when it was `due`.
+    fn ask_others(&mut self, due: Instant) {
         let Some(probe) = &mut self.probe else { return };
         probe.indirect_at = None;
+        probe.deadline += self.now.saturating_duration_since(due);
         let (sequence, target, deadline) = (probe.sequence, probe.address, probe.deadline);
         let (name, version) = (probe.accusation.node.clone(), probe.version);
         let other = |(other, node): &(&String, &Node)| {
@@ -179,7 +194,7 @@ impl Members {
         let Some(probe) = self.probe.take() else { return };
         // So late only after a pause of this process, which says nothing about the other.
         let late = self.now.saturating_duration_since(probe.deadline);
-        if late > self.config.timing.probe_interval || probe.indirect_at.is_some() {
+        if late > self.config.timing.probe_interval {
             return;
         }
         if probe.contacted {
@@ -235,11 +250,12 @@ impl Members {
             return;
         }
         let sequence = self.next_sequence();
+        let timeout = self.config.timing.probe_timeout;
         let relay = Relay {
             to: asked.source.address.unwrap_or(from),
             sequence: asked.sequence,
-            nack: asked.nack,
-            deadline: self.now + self.config.timing.probe_timeout,
+            nack_at: asked.nack.then_some(self.now + timeout.mul_f64(NACK_PART)),
+            deadline: self.now + timeout,
         };
         self.relays.insert(sequence, relay);
         let ping = Message::Ping(Ping {
@@ -250,17 +266,19 @@ impl Members {
         self.send(asked.target, &ping);
     }
 
-    /// Says to whom it asked for a probe that there was no answer.
+    /// Says to whom it asked for a probe that there is no answer yet; then forgets it.
     pub(crate) fn end_relays(&mut self) {
         let now = self.now;
-        for (_, relay) in self
-            .relays
-            .extract_if(.., |_, relay| relay.deadline <= now)
-            .collect::<Vec<_>>()
-        {
-            if relay.nack {
-                self.send(relay.to, &Message::Nack(relay.sequence));
+        let mut nacks = Vec::new();
+        self.relays.retain(|_, relay| {
+            if relay.nack_at.is_some_and(|at| at <= now) {
+                relay.nack_at = None;
+                nacks.push((relay.to, relay.sequence));
             }
+            relay.deadline > now
+        });
+        for (to, sequence) in nacks {
+            self.send(to, &Message::Nack(sequence));
         }
     }
 }

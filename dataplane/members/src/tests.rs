@@ -193,6 +193,34 @@ fn a_stream_keeps_a_node_alive_that_datagrams_do_not_reach() {
     assert_eq!(lab.log("n0"), []);
 }
 
+// Whoever hears nacks knows that the fault is not its own.
+#[test]
+fn nacks_keep_a_node_from_doubting_itself() {
+    let mut lab = Lab::of(5);
+    lab.stop("n1");
+    for _ in 0..600 {
+        lab.run(Duration::from_millis(10));
+        assert!(lab.running().iter().all(|name| lab.core(name).awareness == 0));
+    }
+}
+
+// The process was busy: that is no reason to accuse another.
+#[test]
+fn a_late_tick_leaves_others_their_time_to_vouch() {
+    let mut lab = Lab::of(3);
+    lab.part(&["n0".into()], &["n1".into()]);
+    while lab.core("n0").probe.is_none() || !lab.core("n0").probes("n1") {
+        lab.run(Duration::from_millis(10));
+    }
+    // Nothing is done for the rest of its second.
+    let late = lab.core("n0").probe.as_ref().unwrap().next_deadline() + Duration::from_millis(800);
+    lab.skip_to("n0", late);
+    assert!(lab.core("n0").probes("n1"), "still undecided");
+    lab.run(100 * LATENCY);
+    assert!(!lab.core("n0").probes("n1"), "the third has vouched");
+    assert!(lab.core("n0").nodes["n1"].suspicion.is_none());
+}
+
 #[test]
 fn a_suspect_that_can_refute_stays() {
     let mut lab = Lab::of(5);

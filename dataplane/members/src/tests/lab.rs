@@ -324,6 +324,12 @@ impl Lab {
         }
     }
 
+    /// Lets time go by without anybody doing anything, then has a member tick.
+    pub(super) fn skip_to(&mut self, name: &str, time: Instant) {
+        self.now = time - self.start;
+        self.feed(name, Event::Tick);
+    }
+
     pub(super) fn core(&self, name: &str) -> &Members {
         &self.machines[name].core
     }
