@@ -3,12 +3,14 @@
 //! Counters of the data plane are read when somebody asks; nothing is copied in between.
 
 mod families;
+mod members;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
 use metallb_dataplane::l2::L2Handle;
+use metallb_dataplane::members::MembersHandle;
 use metallb_engine::{Protocol, ServiceKey};
 use prometheus::{IntCounter, IntGauge, Registry};
 
@@ -70,6 +72,14 @@ impl Metrics {
         Ok(self.registry.register(Box::new(families::Bgp::new(bgp.sessions())?))?)
     }
 
+    /// Adds the counters of the membership.
+    ///
+    /// # Errors
+    /// When they were added before.
+    pub(crate) fn add_members(&self, members: MembersHandle) -> Result<()> {
+        Ok(self.registry.register(Box::new(members::Members::new(members)?))?)
+    }
+
     /// What to serve.
     #[must_use]
     pub(crate) fn registry(&self) -> Registry {
@@ -103,7 +113,7 @@ mod tests {
     use super::*;
     use prometheus::{Encoder, TextEncoder};
 
-    fn text(registry: &Registry) -> String {
+    pub(super) fn text(registry: &Registry) -> String {
         let mut text = Vec::new();
         TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
         String::from_utf8(text).unwrap()

@@ -90,6 +90,9 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     };
     let metrics = Arc::new(Metrics::new(&args.node_name)?);
     metrics.add_data_plane(data_plane.l2.clone(), &data_plane.bgp)?;
+    if let Some(members) = &data_plane.members {
+        metrics.add_members(members.clone())?;
+    }
     if let Some(address) = args.metrics_address() {
         let options = MetricsOptions {
             tls: args.tls(),

@@ -11,19 +11,19 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use tokio::sync::watch;
 
-fn desc(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Desc> {
+pub(super) fn desc(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Desc> {
     let labels = labels.iter().map(|label| (*label).to_owned()).collect();
     Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())
 }
 
-fn label(name: &str, value: &str) -> LabelPair {
+pub(super) fn label(name: &str, value: &str) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(value.to_owned());
     pair
 }
 
-fn metric(labels: Vec<LabelPair>, kind: MetricType, value: u64) -> Metric {
+pub(super) fn metric(labels: Vec<LabelPair>, kind: MetricType, value: u64) -> Metric {
     // Counters this large lose their last digits in any Prometheus.
     #[expect(
         clippy::cast_precision_loss,
@@ -43,7 +43,7 @@ fn metric(labels: Vec<LabelPair>, kind: MetricType, value: u64) -> Metric {
     metric
 }
 
-fn family(desc: &Desc, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+pub(super) fn family(desc: &Desc, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(desc.fq_name.clone());
     family.set_help(desc.help.clone());

@@ -74,5 +74,25 @@ pub enum Refusal {
     Version,
 }
 
+impl Refusal {
+    /// A word for metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::Malformed => "malformed",
+            Self::Decryption => "decryption",
+            Self::Unexpected => "encrypted",
+            Self::Checksum => "checksum",
+            Self::UnknownType => "unknown_type",
+            Self::Label => "label",
+            Self::TooLarge => "too_large",
+            Self::Misdirected => "misdirected",
+            Self::Conflict => "conflict",
+            Self::Version => "version",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
