@@ -51,8 +51,6 @@ pub struct Config {
     pub bind: SocketAddr,
     /// The memberlist secret, as MetalLB's file has it; without it anybody may take part.
     pub key: Option<Vec<u8>>,
-    /// Another secret that is understood, but not used for what this node says: the next one, or the one before.
-    pub other_key: Option<Vec<u8>>,
     /// How often and how long; the same for all members.
     pub timing: Timing,
 }
@@ -63,7 +61,6 @@ impl fmt::Debug for Config {
             .field("node", &self.node)
             .field("bind", &self.bind)
             .field("key", &self.key.as_ref().map(|_| "[redacted]"))
-            .field("other_key", &self.other_key.as_ref().map(|_| "[redacted]"))
             .field("timing", &self.timing)
             .finish()
     }
@@ -85,6 +82,22 @@ pub enum Error {
     },
 }
 
+/// Secrets: the first encrypts, all decrypt.
+#[derive(Clone, Default)]
+struct Keys(Vec<Vec<u8>>);
+
+impl Keys {
+    fn keyring(&self) -> Keyring {
+        Keyring::of_secrets(self.0.iter().map(Vec::as_slice))
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
 /// `None` until the speaker knows who the others are.
 type Peers = Option<BTreeMap<String, SocketAddr>>;
 /// How often something was not accepted, by reason.
@@ -94,6 +107,7 @@ type Refusals = Arc<Mutex<BTreeMap<Refusal, u64>>>;
 #[derive(Clone, Debug)]
 pub struct MembersHandle {
     peers: watch::Sender<Peers>,
+    keys: watch::Sender<Keys>,
     alive: watch::Receiver<BTreeSet<String>>,
     capable: watch::Receiver<BTreeSet<String>>,
     settled: watch::Receiver<bool>,
@@ -131,6 +145,7 @@ pub fn start(
     let tcp_timeout = config.timing.tcp_timeout;
     let members = members(config, address);
     let (peers, peers_reader) = watch::channel(None);
+    let (keys, keys_reader) = watch::channel(Keys::default());
     let (alive_writer, alive) = watch::channel(members.alive());
     let (capable_writer, capable) = watch::channel(members.capable());
     let (settled_writer, settled) = watch::channel(false);
@@ -149,6 +164,7 @@ pub fn start(
     };
     let handle = MembersHandle {
         peers,
+        keys,
         alive,
         capable,
         settled,
@@ -156,18 +172,14 @@ pub fn start(
         refusals,
         local,
     };
-    let running = task.run(peers_reader, stop).map(Ok);
+    let running = task.run(peers_reader, keys_reader, stop).map(Ok);
     Ok((handle, running.instrument(tracing::info_span!("members"))))
 }
 
 fn members(config: Config, address: SocketAddr) -> Members {
-    let secrets = config
-        .key
-        .iter()
-        .chain(config.key.as_ref().and(config.other_key.as_ref()));
     let core = metallb_members::Config {
         address,
-        keyring: Keyring::of_secrets(secrets.map(Vec::as_slice)),
+        keyring: Keys(config.key.into_iter().collect()).keyring(),
         node: config.node,
         timing: config.timing,
         meta: CAPABILITY.to_vec(),
@@ -195,7 +207,12 @@ struct Task {
 
 impl Task {
     /// Runs until `stop`, then says goodbye. Every arm is cancel-safe.
-    async fn run(mut self, mut peers: watch::Receiver<Peers>, stop: CancellationToken) {
+    async fn run(
+        mut self,
+        mut peers: watch::Receiver<Peers>,
+        mut keys: watch::Receiver<Keys>,
+        stop: CancellationToken,
+    ) {
         let mut buffer = vec![0; BUFFER_LEN];
         loop {
             let deadline = self.members.next_deadline();
@@ -206,6 +223,11 @@ impl Task {
                     if let Some(known) = known {
                         self.feed(Event::Peers(known)).await;
                     }
+                }
+                Ok(()) = keys.changed() => {
+                    let keyring = keys.borrow_and_update().keyring();
+                    self.feed(Event::Keyring(keyring)).await;
+                    self.conversations.expect(self.members.framing());
                 }
                 received = self.sockets.datagrams.recv_from(&mut buffer) => match received {
                     Ok((len, from)) => self.hear(&buffer[..len], from).await,
@@ -348,6 +370,12 @@ impl MembersHandle {
             *current = Some(peers);
             changed
         });
+    }
+
+    /// Replaces the secrets: the first encrypts, all decrypt. So that nobody is lost, all speakers have to know a new one
+    /// before any encrypts with it.
+    pub fn set_keys(&self, secrets: Vec<Vec<u8>>) {
+        self.keys.send_replace(Keys(secrets));
     }
 
     /// Names of the nodes whose speaker is alive; always contains the own node.

@@ -22,6 +22,11 @@ use crate::args::Membership;
 
 /// Between two looks for the file.
 const RETRY: Duration = Duration::from_secs(1);
+/// Between two looks whether the key in it has changed.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How long a new key is understood before it is used, and the old one thereafter: until then all kubelets have brought
+/// it to their speakers, which takes each up to two minutes.
+const OVERLAP: Duration = Duration::from_secs(150);
 
 /// Reads the key, if the membership has one; waits until there is one.
 ///
@@ -56,6 +61,34 @@ pub(crate) async fn read(
     };
     health.ready(&awaited);
     Ok(Some(key))
+}
+
+/// Takes a new key from the file to the membership, in three steps that lose nobody. For ever.
+///
+/// Upstream: the file is read once; speakers that are started with another key see each other no more.
+pub(crate) async fn follow(file: &Path, mut key: Vec<u8>, set_keys: impl Fn(Vec<Vec<u8>>)) {
+    loop {
+        sleep(LOOK_AGAIN).await;
+        // A volume that cannot be read at the moment says nothing about the key.
+        let Ok(Some(new)) = look(file) else { continue };
+        if new == key || new.is_empty() {
+            continue;
+        }
+        info!(
+            event = "memberlistKeyChanged",
+            "a new key is understood, and used in {OVERLAP:?}"
+        );
+        set_keys(vec![key.clone(), new.clone()]);
+        sleep(OVERLAP).await;
+        info!(
+            event = "memberlistKeyUsed",
+            "the new key is used, the old one understood for {OVERLAP:?}"
+        );
+        set_keys(vec![new.clone(), key]);
+        sleep(OVERLAP).await;
+        set_keys(vec![new.clone()]);
+        key = new;
+    }
 }
 
 /// Reads the file; none while its folder, the volume, is empty.
@@ -214,6 +247,31 @@ mod tests {
         std::fs::write(folder.file(), "key").unwrap();
         let key = timeout(Duration::from_secs(60), &mut reading).await.unwrap().unwrap();
         assert_eq!(key.as_deref(), Some(&b"key"[..]));
+    }
+
+    // A speaker may learn of the key long after this one, and must be understood before and after.
+    #[tokio::test(start_paused = true)]
+    async fn a_new_key_is_understood_then_used_then_alone() {
+        let folder = Folder::new("new");
+        std::fs::write(folder.file(), "old").unwrap();
+        let (keys, mut set) = tokio::sync::mpsc::unbounded_channel();
+        let file = folder.file();
+        let set_keys = |secrets: Vec<Vec<u8>>| {
+            let texts = secrets.into_iter().map(|secret| String::from_utf8(secret).unwrap());
+            keys.send(texts.collect::<Vec<_>>()).unwrap();
+        };
+        let mut following = std::pin::pin!(follow(&file, b"old".to_vec(), set_keys));
+        assert!(timeout(2 * OVERLAP, &mut following).await.is_err());
+        assert!(set.try_recv().is_err(), "the key is the same");
+        std::fs::write(folder.file(), "new").unwrap();
+        assert!(timeout(2 * LOOK_AGAIN, &mut following).await.is_err());
+        assert_eq!(set.try_recv().unwrap(), ["old", "new"]);
+        assert!(timeout(OVERLAP, &mut following).await.is_err());
+        assert_eq!(set.try_recv().unwrap(), ["new", "old"]);
+        assert!(timeout(OVERLAP, &mut following).await.is_err());
+        assert_eq!(set.try_recv().unwrap(), ["new"]);
+        assert!(timeout(2 * OVERLAP, &mut following).await.is_err());
+        assert!(set.try_recv().is_err());
     }
 
     #[tokio::test]

@@ -225,11 +225,19 @@ impl DataPlane {
                     node: args.node_name.clone(),
                     bind: membership.bind,
                     key,
-                    other_key: None,
                     timing: membership.timing.clone(),
                 };
+                let followed = membership.key_file.clone().zip(config.key.clone());
                 let (members, work) = members::start(config, members_stop.clone())?;
                 tasks.spawn("membership", async { Ok(work.await?) });
+                if let Some((file, key)) = followed {
+                    let (members, ending) = (members.clone(), members_stop.clone());
+                    tasks.spawn("membership key", async move {
+                        let follow = key::follow(&file, key, |keys| members.set_keys(keys));
+                        ending.run_until_cancelled(follow).await;
+                        Ok(())
+                    });
+                }
                 Some(members)
             }
             None => {

@@ -31,6 +31,7 @@ fn derive(secret: &[u8]) -> [u8; KEY_LEN] {
 }
 
 /// The keys: all of them decrypt, the first one encrypts.
+#[derive(Clone)]
 pub struct Keyring {
     keys: Vec<LessSafeKey>,
 }

@@ -76,6 +76,8 @@ pub enum Event {
     },
     /// This node has something else to say about itself, see [`Config::meta`].
     Meta(Vec<u8>),
+    /// The keys have changed. So that nobody is lost, all members have to know a new one before any encrypts with it.
+    Keyring(Keyring),
     /// This node is going to stop.
     Leave,
     /// The deadline has come.

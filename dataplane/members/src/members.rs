@@ -152,6 +152,7 @@ impl Members {
             Event::Reply { id, bytes } => self.on_reply(id, &bytes),
             Event::Failed { id } => drop(self.exchanges.remove(&id)),
             Event::Meta(meta) => self.on_meta(meta),
+            Event::Keyring(keyring) => self.config.keyring = keyring,
             Event::Leave => self.on_leave(),
             Event::Tick => self.on_tick(),
         }

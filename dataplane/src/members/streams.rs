@@ -72,6 +72,11 @@ impl Conversations {
         }
     }
 
+    /// Has messages found otherwise from now on.
+    pub(super) fn expect(&mut self, framing: Framing) {
+        self.framing = framing;
+    }
+
     /// Says whether another stream may be accepted.
     pub(super) fn has_room(&self) -> bool {
         self.limits.have_room()

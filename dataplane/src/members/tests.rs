@@ -19,7 +19,6 @@ fn speaker(node: &str, key: Option<&[u8]>) -> Speaker {
         node: node.to_owned(),
         bind,
         key: key.map(<[u8]>::to_vec),
-        other_key: None,
         timing: Timing::lan(),
     };
     let (handle, running) = start(config, stop.clone()).unwrap();
@@ -75,6 +74,21 @@ async fn speakers_with_different_secrets_stay_apart() {
 }
 
 #[tokio::test]
+async fn a_new_key_lets_in_who_has_it() {
+    let (a, b) = (speaker("a", Some(b"old")), speaker("b", Some(b"new")));
+    introduce(&[("a", &a), ("b", &b)]);
+    time::timeout(PATIENCE, a.handle.settled().wait_for(|settled| *settled))
+        .await
+        .unwrap()
+        .unwrap();
+    sees(&a, &["a"]).await;
+    a.handle.set_keys(vec![b"new".to_vec(), b"old".to_vec()]);
+    sees(&a, &["a", "b"]).await;
+    sees(&b, &["a", "b"]).await;
+    assert!(!format!("{:?}", a.handle).contains(&format!("{:?}", b"old")));
+}
+
+#[tokio::test]
 async fn a_taken_port_is_named() {
     let a = speaker("a", None);
     let bind = a.handle.local_address();
@@ -82,7 +96,6 @@ async fn a_taken_port_is_named() {
         node: "b".into(),
         bind,
         key: None,
-        other_key: None,
         timing: Timing::lan(),
     };
     let error = start(config, CancellationToken::new()).err().unwrap();
@@ -96,7 +109,6 @@ fn the_key_is_not_shown() {
         node: "a".into(),
         bind,
         key: Some(b"hunter2".to_vec()),
-        other_key: Some(b"hunter2".to_vec()),
         timing: Timing::lan(),
     };
     assert!(!format!("{config:?}").contains(&format!("{:?}", b"hunter2")));

@@ -123,7 +123,6 @@ impl Group {
             node: name.to_owned(),
             bind: address(name),
             key: self.secret.map(<[u8]>::to_vec),
-            other_key: None,
             timing: quick(),
         };
         let stop = CancellationToken::new();

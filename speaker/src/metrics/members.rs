@@ -72,7 +72,6 @@ mod tests {
             node: "node-a".to_owned(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             key: Some(b"secret".to_vec()),
-            other_key: None,
             timing: Timing::lan(),
         };
         let (members, work) = start(config, CancellationToken::new()).unwrap();
