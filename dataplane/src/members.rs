@@ -6,20 +6,21 @@
 //!                                          └──► watch: alive names, watch: settled, watch: those of our kind
 //! ```
 
+mod handle;
 mod limits;
 mod sockets;
 mod streams;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
 use futures::FutureExt;
-use metallb_members::{Action, CAPABILITY, Cause, Event, Keyring, Members};
+use metallb_members::{Action, CAPABILITY, Cause, Event, Members};
 pub use metallb_members::{Refusal, Timing};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
@@ -29,6 +30,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+pub use handle::MembersHandle;
+use handle::{Keys, Peers, Refusals};
 use sockets::Sockets;
 use streams::{Conversations, Outcome};
 
@@ -80,40 +83,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-}
-
-/// Secrets: the first encrypts, all decrypt.
-#[derive(Clone, Default)]
-struct Keys(Vec<Vec<u8>>);
-
-impl Keys {
-    fn keyring(&self) -> Keyring {
-        Keyring::of_secrets(self.0.iter().map(Vec::as_slice))
-    }
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-/// `None` until the speaker knows who the others are.
-type Peers = Option<BTreeMap<String, SocketAddr>>;
-/// How often something was not accepted, by reason.
-type Refusals = Arc<Mutex<BTreeMap<Refusal, u64>>>;
-
-/// Controls the running membership; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct MembersHandle {
-    peers: watch::Sender<Peers>,
-    keys: watch::Sender<Keys>,
-    alive: watch::Receiver<BTreeSet<String>>,
-    capable: watch::Receiver<BTreeSet<String>>,
-    settled: watch::Receiver<bool>,
-    returned: Arc<Notify>,
-    refusals: Refusals,
-    local: SocketAddr,
 }
 
 /// Starts the membership. It runs while the returned future is polled, within a tokio runtime. When `stop` is cancelled
@@ -356,68 +325,6 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-impl MembersHandle {
-    /// Replaces the whole set of other speakers: node name and the address of their membership port. Those that are not
-    /// members are asked to join; members that are not in the set stay until they leave or die.
-    ///
-    /// To be called first when the list is complete; an empty one means that this node is alone.
-    pub fn set_peers(&self, peers: BTreeMap<String, SocketAddr>) {
-        self.peers.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(&peers);
-            *current = Some(peers);
-            changed
-        });
-    }
-
-    /// Replaces the secrets: the first encrypts, all decrypt. So that nobody is lost, all speakers have to know a new one
-    /// before any encrypts with it.
-    pub fn set_keys(&self, secrets: Vec<Vec<u8>>) {
-        self.keys.send_replace(Keys(secrets));
-    }
-
-    /// Names of the nodes whose speaker is alive; always contains the own node.
-    #[must_use]
-    pub fn alive(&self) -> watch::Receiver<BTreeSet<String>> {
-        self.alive.clone()
-    }
-
-    /// Those among them that are of our kind, and thus know more than upstream's.
-    #[must_use]
-    pub fn capable(&self) -> watch::Receiver<BTreeSet<String>> {
-        self.capable.clone()
-    }
-
-    /// How often something that came in was not accepted, by reason.
-    #[must_use]
-    pub fn refusals(&self) -> BTreeMap<Refusal, u64> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Becomes true once the alive set can be trusted after a start: all other speakers are members, or three
-    /// seconds have passed. Before that a fresh speaker must not announce what others own.
-    #[must_use]
-    pub fn settled(&self) -> watch::Receiver<bool> {
-        self.settled.clone()
-    }
-
-    /// Waits until a speaker that was cut off is alive again: both sides may have announced the same addresses. By then
-    /// it is among [`Self::alive`]. For one waiter; cancel-safe.
-    pub async fn returned(&self) {
-        self.returned.notified().await;
-    }
-
-    /// The address it listens on (tells the port if port 0 was asked for).
-    #[must_use]
-    pub fn local_address(&self) -> SocketAddr {
-        self.local
-    }
-
-    /// Waits for the end of the membership: after `stop`, until the goodbye is sent; before, it means a failure.
-    pub async fn ended(&self) {
-        self.peers.closed().await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Real sockets on the loopback interface; the timing is tested in `metallb-members`.
 
+use std::collections::BTreeMap;
+
 use tokio::task::JoinHandle;
 
 use super::*;
