@@ -1,6 +1,6 @@
 use super::*;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use metallb_config::{AddressRange, Config, BgpAdvertisement, L2Advertisement, PoolKind, Selector};
+use metallb_config::{AddressRange, BgpAdvertisement, Config, L2Advertisement, PoolKind, Selector};
 use rstest::rstest;
 
 const ME: &str = "node-b";
