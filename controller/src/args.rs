@@ -87,7 +87,7 @@ pub struct Args {
     pub service_conditions: bool,
     /// What the speakers' flag of this name says; without it no Service is said to be announced by nobody for the exclude
     /// label of nodes.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "METALLB_IGNORE_EXCLUDE_LB", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ignore_exclude_lb: Option<bool>,
     /// VersionTLS12 or VersionTLS13; empty means the latter.
     #[arg(long, default_value = "", hide_default_value = true)]
