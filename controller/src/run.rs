@@ -167,7 +167,7 @@ fn serve_webhooks(
             http2: args.webhook_http2,
             // The operator keeps the settings for a server of webhooks alone; others have them from their command line.
             changes: (args.webhook_mode == WebhookMode::Onlywebhook)
-                .then(|| tls_settings::follow(client.clone(), namespace, args.tls(), stop.clone())),
+                .then(|| tls_settings::follow(client.clone(), namespace, args.tls(), &tasks.spawner())),
         },
         rules: Webhooks::fixed(rules),
         reader: Arc::new(Lists::new(client.clone(), namespace)),
@@ -178,9 +178,12 @@ fn serve_webhooks(
     let (client, end) = (client.clone(), stop.clone());
     tasks.spawn("webhooks", metallb_webhooks::run(webhooks, client, ready.clone(), end));
     let health = health.clone();
-    tokio::spawn(async move {
-        ready.wait().await;
-        health.ready(WEBHOOKS);
+    let end = stop.clone();
+    tasks.spawner().spawn_brief("webhook readiness", async move {
+        if end.run_until_cancelled(ready.wait()).await.is_some() {
+            health.ready(WEBHOOKS);
+        }
+        Ok(())
     });
 }
 

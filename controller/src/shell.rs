@@ -21,14 +21,13 @@ use metallb_config::Backend;
 use metallb_ipam::Key;
 use metallb_runtime::admin::Health;
 use metallb_runtime::events::Recorder;
-use metallb_runtime::tasks::Tasks;
+use metallb_runtime::tasks::{Spawner, Tasks};
 use metallb_runtime::work::{Backoff, Queue};
 use metallb_runtime::{CancellationToken, lease};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
 use crate::pools::Verdict;
-use speak::Speaker;
 use stores::Stores;
 
 /// What the command line says about assigning.
@@ -58,7 +57,9 @@ struct Shared {
     asked: mpsc::UnboundedSender<oneshot::Sender<()>>,
     /// Numbers or status of some pool may have to be written.
     recount: Notify,
-    speaker: Speaker,
+    recorder: Recorder,
+    /// Owns what has to end with the process, or with a term.
+    tasks: Spawner,
 }
 
 /// Tells `/readyz` what there is to wait for.
@@ -78,17 +79,17 @@ pub(crate) fn spawn(
     stop: &CancellationToken,
 ) -> lease::Candidacy {
     let identity = settings.pod.name_any();
-    let timing = lease::Timing::default();
+    let (timing, spawner) = (lease::Timing::default(), tasks.spawner());
     let candidacy = lease::hold(
         client.clone(),
         &settings.namespace,
         names::CONTROLLER_LEASE,
         &identity,
         timing,
+        &spawner,
     );
-    let (stores, changes) = Stores::watch(&client, &settings.namespace, stop);
-    let recorder = Recorder::new(client.clone(), names::event_source::CONTROLLER, &identity);
-    let (speaker, publish) = Speaker::new(recorder);
+    let (stores, changes) = Stores::watch(&client, &settings.namespace, &spawner);
+    let recorder = Recorder::new(client.clone(), names::event_source::CONTROLLER, &identity, &spawner);
     let (asked, questions) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         client,
@@ -100,9 +101,9 @@ pub(crate) fn spawn(
         verdict: watch::Sender::new(None),
         asked,
         recount: Notify::new(),
-        speaker,
+        recorder,
+        tasks: spawner,
     });
-    tasks.spawn("events", publish.run(stop.clone()));
     tasks.spawn(
         "services",
         stores::feed(changes.services, Arc::clone(&shared), health.clone(), stop.clone()),

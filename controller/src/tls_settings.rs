@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use metallb_api::names;
 use metallb_runtime::cause::explain;
-use metallb_runtime::{CancellationToken, tls, watch as cluster};
+use metallb_runtime::tasks::Spawner;
+use metallb_runtime::{tls, watch as cluster};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -16,13 +17,13 @@ pub(crate) fn follow(
     client: Client,
     namespace: &str,
     first: tls::Options,
-    stop: CancellationToken,
+    tasks: &Spawner,
 ) -> watch::Receiver<tls::Options> {
     let (sender, receiver) = watch::channel(first);
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
     let named = cluster::Config::default().fields(&format!("metadata.name={}", names::TLS_CONFIG_MAP));
-    let mut watched = cluster::watch_optional(api, named, stop);
-    tokio::spawn(async move {
+    let mut watched = cluster::watch_optional(api, named, tasks);
+    tasks.spawn("TLS settings", async move {
         while let Some(change) = watched.changes.recv().await {
             let cluster::Change::Applied(map) = change else {
                 continue;
@@ -34,6 +35,7 @@ pub(crate) fn follow(
                 info!(event = "tlsSettingsChanged", min_version = options.min_version);
             }
         }
+        Ok(())
     });
     receiver
 }

@@ -1,16 +1,18 @@
-//! Layer 2: answers ARP for the announced addresses and tells the segment about them.
+//! Layer 2: answers ARP and neighbour solicitations for the announced addresses and tells the segment about them.
 //!
 //! ```text
-//!  speaker ── announce() ──► watch: Desired ──┐
-//!                                             ▼
-//!  netlink ──► links task ─ watch: Selection ─► announcer task ◄──► packet socket (ARP, all interfaces)
-//!              (lists, selects)                 responder, gratuitous, filter
+//!  speaker ── change(), reannounce(), hand_over() ──► channel: Command ─┐
+//!                                                                       ▼
+//!  netlink ──► links task ──────── watch: Selection ────────────► announcer task ◄──► packet sockets
+//!              (lists, selects)                                   (metallb_l2::Core)  (ARP and IPv6, all interfaces)
 //! ```
-//! All decisions are in `metallb-l2`; the announcer task is their only user and needs no lock.
+//! All decisions are in `metallb-l2`; the announcer task is the only user of its core, which needs no lock. Both tasks
+//! belong to the future that [`start`] returns, and end with it.
 
 mod announcer;
 mod counters;
 mod links;
+mod sockets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,8 +23,12 @@ use std::{
 };
 
 use metallb_l2::{EthernetAddress, Selection};
-use metallb_net::{ETHERTYPE_ARP, LinkMonitor, OpenError, PacketSocket};
-use tokio::sync::{Notify, broadcast, watch};
+use metallb_net::{LinkMonitor, OpenError};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::{JoinError, JoinSet},
+    time,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -31,11 +37,12 @@ pub use metallb_l2::Interfaces;
 
 use announcer::Announcer;
 use counters::Counters;
+use sockets::Sockets;
 
 /// Conflicts that a slow reader may leave unread before it misses some.
 const CONFLICTS_KEPT: usize = 64;
 
-/// The whole set of addresses to announce, each with its interfaces.
+/// A set of addresses to announce, each with its interfaces.
 pub type Desired = BTreeMap<IpAddr, Interfaces>;
 
 /// How the layer-2 shell behaves.
@@ -55,7 +62,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Why the layer-2 shell could not start.
+/// Why the layer-2 shell could not start, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No packet socket; the text names a missing capability.
@@ -64,6 +71,12 @@ pub enum Error {
     /// No netlink socket.
     #[error("layer 2: cannot open a netlink socket: {0}")]
     Netlink(#[source] std::io::Error),
+    /// A task returned before it was stopped.
+    #[error("layer 2: the {0} task has ended")]
+    Ended(&'static str),
+    /// A task panicked.
+    #[error("layer 2: a task has failed: {0}")]
+    Failed(#[from] JoinError),
 }
 
 /// Another host claims an address that we announce.
@@ -77,30 +90,42 @@ pub struct Conflict {
     pub mac: EthernetAddress,
 }
 
+/// What the announcer task is told.
+#[derive(Debug)]
+enum Command {
+    Change(Vec<(IpAddr, Option<Interfaces>)>),
+    Reannounce,
+    /// To be answered when nothing is left to hand over.
+    HandOver(oneshot::Sender<()>),
+}
+
 /// Controls the running layer-2 shell; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct L2Handle {
-    desired: watch::Sender<Desired>,
+    /// Unbounded, so that nobody has to wait: what is told is taken out at once, and it is no more than what has changed.
+    commands: mpsc::UnboundedSender<Command>,
     known: watch::Receiver<BTreeSet<String>>,
     usable: watch::Receiver<BTreeSet<String>>,
-    reannounce: Arc<Notify>,
     conflicts: broadcast::Sender<Conflict>,
     counters: Arc<Counters>,
 }
 
-/// Starts the layer-2 shell on the current tokio runtime; it ends when `stop` is cancelled.
+/// Starts the layer-2 shell. It runs while the returned future is polled, within a tokio runtime, and ends without error
+/// when `stop` is cancelled.
 ///
 /// # Errors
-/// If the packet socket or the netlink socket cannot be opened.
-pub fn spawn(config: Config, stop: CancellationToken) -> Result<L2Handle, Error> {
-    let socket = PacketSocket::open(ETHERTYPE_ARP)?;
+/// If the packet socket or the netlink socket cannot be opened; later, if one of its tasks ends or panics.
+pub fn start(
+    config: Config,
+    stop: CancellationToken,
+) -> Result<(L2Handle, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
+    let sockets = Sockets::open()?;
     let monitor = LinkMonitor::open().map_err(Error::Netlink)?;
-    let (desired, desired_reader) = watch::channel(Desired::new());
+    let (commands, inbox) = mpsc::unbounded_channel();
     let (selection, selection_reader) = watch::channel(Selection::default());
     let (known_writer, known) = watch::channel(BTreeSet::new());
     let (usable_writer, usable) = watch::channel(BTreeSet::new());
     let (conflicts, _) = broadcast::channel(CONFLICTS_KEPT);
-    let reannounce = Arc::<Notify>::default();
     let counters = Arc::<Counters>::default();
 
     let links = links::Task {
@@ -109,38 +134,71 @@ pub fn spawn(config: Config, stop: CancellationToken) -> Result<L2Handle, Error>
         known: known_writer,
         usable: usable_writer,
     };
-    let announcer = Announcer::new(socket, config.garp_interval, Arc::clone(&counters), conflicts.clone());
-    let watching = stop.clone().run_until_cancelled_owned(links.run(monitor));
-    tokio::spawn(watching.instrument(tracing::info_span!("l2-links")));
-    let announcing = announcer.run(desired_reader, selection_reader, Arc::clone(&reannounce), stop);
-    tokio::spawn(announcing.instrument(tracing::info_span!("l2")));
-    Ok(L2Handle {
-        desired,
+    let links = links.run(monitor).instrument(tracing::info_span!("l2-links"));
+    let announcer = Announcer::new(sockets, config.garp_interval, Arc::clone(&counters), conflicts.clone());
+    let announcer = announcer.run(inbox, selection_reader);
+    let announcer = announcer.instrument(tracing::info_span!("l2"));
+    let handle = L2Handle {
+        commands,
         known,
         usable,
-        reannounce,
         conflicts,
         counters,
-    })
+    };
+    Ok((handle, own(links, announcer, stop)))
+}
+
+/// Runs both tasks until `stop`; the first that ends before takes the other with it.
+async fn own(
+    links: impl Future<Output = ()> + Send + 'static,
+    announcer: impl Future<Output = ()> + Send + 'static,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        links.await;
+        "links"
+    });
+    tasks.spawn(async move {
+        announcer.await;
+        "announcer"
+    });
+    let ended = stop.run_until_cancelled(tasks.join_next()).await.flatten();
+    tasks.shutdown().await;
+    match ended {
+        None => Ok(()),
+        Some(ended) => Err(Error::Ended(ended?)),
+    }
 }
 
 impl L2Handle {
-    /// Replaces the whole set of announced addresses; only the differences have effects.
+    /// Announces each address on these interfaces from now on, or withdraws it (`None`); in order.
     ///
-    /// A new address is answered at once and made known by gratuitous ARP; a missing one is no longer answered.
-    /// IPv6 addresses are accepted, but not announced yet.
-    pub fn announce(&self, desired: Desired) {
-        self.desired.send_if_modified(|current| {
-            let changed = *current != desired;
-            *current = desired;
-            changed
-        });
+    /// A new address is answered at once and made known unasked; a withdrawn one is no longer answered. An IPv6 address is
+    /// announced only on interfaces with a link-local address, from which neighbours are told.
+    pub fn change(&self, changes: Vec<(IpAddr, Option<Interfaces>)>) {
+        self.tell(Command::Change(changes));
     }
 
     /// Tells the segment about every announced address once more, as after a partition, when clients may have learnt
     /// another node's hardware address.
     pub fn reannounce(&self) {
-        self.reannounce.notify_one();
+        self.tell(Command::Reannounce);
+    }
+
+    /// Before the end: goes on answering each address until another host is heard to claim it, then no longer answers
+    /// that one. Says nothing unasked any more. Returns when nothing is left to hand over, after `limit` at the latest;
+    /// what is left is answered until the shell is stopped.
+    pub async fn hand_over(&self, limit: Duration) {
+        let (done, finished) = oneshot::channel();
+        self.tell(Command::HandOver(done));
+        // A shell that has ended has nothing left either.
+        let _ = time::timeout(limit, finished).await;
+    }
+
+    /// Whoever owns the shell's future sees it when it has ended.
+    fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
     }
 
     /// Names of all interfaces of the node except the excluded ones, down ones included (the names that
@@ -156,7 +214,8 @@ impl L2Handle {
         self.usable.clone()
     }
 
-    /// Claims of announced addresses by other hosts, each at most once in ten seconds (`addressConflict`).
+    /// Claims of announced addresses by other hosts, each at most once in ten seconds (`addressConflict`), and a second
+    /// late: an address that is withdrawn meanwhile was moved.
     #[must_use]
     pub fn conflicts(&self) -> broadcast::Receiver<Conflict> {
         self.conflicts.subscribe()
@@ -173,9 +232,37 @@ impl L2Handle {
     pub fn drops(&self) -> DropCounters {
         self.counters.drops()
     }
+}
 
-    /// Waits for the end of the shell, which before `stop` means that it has failed.
-    pub async fn ended(&self) {
-        self.desired.closed().await;
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_takes_the_other_with_it_and_is_named() {
+        let stop = CancellationToken::new();
+        let links = own(ready(()), pending(), stop.clone()).await;
+        assert!(matches!(links, Err(Error::Ended("links"))), "{links:?}");
+        let announcer = own(pending(), ready(()), stop).await;
+        assert!(matches!(announcer, Err(Error::Ended("announcer"))), "{announcer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_an_error() {
+        let panics = async { panic!("on purpose") };
+        let ended = own(pending(), panics, CancellationToken::new()).await;
+        assert!(
+            matches!(&ended, Err(Error::Failed(error)) if error.is_panic()),
+            "{ended:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stop_on_request_is_no_error() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        own(pending(), pending(), stop).await.unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! Membership: which speakers are alive.
 //!
 //! ```text
-//!  speaker ── set_peers() ──► watch ──► one task: UDP socket ◄──► metallb_members::Members
+//!  speaker ── set_peers() ──► watch ──► one future: UDP socket ◄──► metallb_members::Members
 //!                                          │
 //!                                          └──► watch: alive names, watch: settled
 //! ```
@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use futures::FutureExt;
 use metallb_members::{Action, Cause, Event, Members};
 use tokio::{
     net::UdpSocket,
@@ -78,11 +79,15 @@ pub struct MembersHandle {
     local: SocketAddr,
 }
 
-/// Starts the membership on the current tokio runtime. When `stop` is cancelled it tells the peers that it leaves.
+/// Starts the membership. It runs while the returned future is polled, within a tokio runtime. When `stop` is cancelled
+/// it tells the peers that it leaves, and ends.
 ///
 /// # Errors
 /// If the address cannot be listened on.
-pub fn spawn(config: Config, stop: CancellationToken) -> Result<MembersHandle, Error> {
+pub fn start(
+    config: Config,
+    stop: CancellationToken,
+) -> Result<(MembersHandle, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
     let bind = |source| Error::Bind {
         address: config.bind,
         source,
@@ -104,14 +109,15 @@ pub fn spawn(config: Config, stop: CancellationToken) -> Result<MembersHandle, E
         settled: settled_writer,
         returned: Arc::clone(&returned),
     };
-    tokio::spawn(task.run(peers_reader, stop).instrument(tracing::info_span!("members")));
-    Ok(MembersHandle {
+    let handle = MembersHandle {
         peers,
         alive,
         settled,
         returned,
         local,
-    })
+    };
+    let running = task.run(peers_reader, stop).map(Ok);
+    Ok((handle, running.instrument(tracing::info_span!("members"))))
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<UdpSocket> {

@@ -5,7 +5,13 @@ use std::time::Duration;
 use kube::Client;
 use metallb_api::names::{self, event_source};
 use metallb_manifests::{Environment, TlsSettings};
-use metallb_runtime::{CancellationToken, admin::Health, events::Recorder, lease, tasks::Tasks};
+use metallb_runtime::{
+    CancellationToken,
+    admin::Health,
+    events::Recorder,
+    lease,
+    tasks::{Spawner, Tasks},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -70,7 +76,8 @@ impl Deployer {
     }
 
     pub(crate) fn spawn(self, tasks: &mut Tasks, metrics: Metrics, health: Health, stop: &CancellationToken) -> Held {
-        let candidacy = self.candidacy();
+        let spawner = tasks.spawner();
+        let candidacy = self.candidacy(&spawner);
         let (always, leader) = match &candidacy {
             Some(candidacy) => (None, candidacy.leading()),
             None => {
@@ -79,7 +86,7 @@ impl Deployer {
             }
         };
         let work = || candidacy.as_ref().map(lease::Candidacy::work);
-        let recorder = Recorder::new(self.client.clone(), event_source::OPERATOR, &self.identity);
+        let recorder = Recorder::new(self.client.clone(), event_source::OPERATOR, &self.identity, &spawner);
         let (sender, tls) = watch::channel(None);
         let namespace = self.environment.namespace.clone();
         let keep = tls_config::keep(
@@ -87,7 +94,7 @@ impl Deployer {
             namespace,
             tls.clone(),
             leader.clone(),
-            stop.clone(),
+            spawner.clone(),
         );
         let keeping = work();
         tasks.spawn("TLS settings", async move {
@@ -102,7 +109,7 @@ impl Deployer {
             recorder,
             metrics,
             self.operator_condition,
-            stop,
+            &spawner,
         );
         for feed in feeds {
             tasks.spawn("watch", feed);
@@ -124,7 +131,7 @@ impl Deployer {
     }
 
     /// Takes part in the election, if there is one; otherwise we always lead.
-    fn candidacy(&self) -> Option<lease::Candidacy> {
+    fn candidacy(&self, tasks: &Spawner) -> Option<lease::Candidacy> {
         let hold = || {
             lease::hold(
                 self.client.clone(),
@@ -132,6 +139,7 @@ impl Deployer {
                 names::OPERATOR_LEASE,
                 &self.identity,
                 lease::Timing::default(),
+                tasks,
             )
         };
         self.elect.then(hold)

@@ -16,7 +16,7 @@ use metallb_runtime::{
     admin::Health,
     events::Recorder,
     lease,
-    tasks::unless_stopped,
+    tasks::{Spawner, unless_stopped},
     watch::{self as cluster, Change, Watched},
     work::{Outcome, Queue},
 };
@@ -91,19 +91,15 @@ impl Engine {
         recorder: Recorder,
         metrics: Metrics,
         condition: Option<String>,
-        stop: &CancellationToken,
+        tasks: &Spawner,
     ) -> (Self, Vec<Feed>) {
         let queue = Queue::new(metallb_runtime::work::Backoff::default());
-        let resources = cluster::watch(
-            Api::<MetalLB>::all(client.clone()),
-            cluster::Config::default(),
-            stop.clone(),
-        );
+        let resources = cluster::watch(Api::<MetalLB>::all(client.clone()), cluster::Config::default(), tasks);
         let namespace = environment.namespace.clone();
         let singleton = Key::singleton(&namespace);
         let (changed, key) = (queue.clone(), singleton.clone());
         let notify = move || changed.add(key.clone());
-        let (inventory, mut feeds) = Inventory::watch(&client, &namespace, notify.clone(), stop);
+        let (inventory, mut feeds) = Inventory::watch(&client, &namespace, notify.clone(), tasks.stop());
         let store = resources.store.clone();
         let orphaned = orphan::Asked::default();
         feeds.push(Box::pin(feed(resources, queue.clone(), orphaned.clone())));
@@ -111,14 +107,22 @@ impl Engine {
         let own = cluster::watch_optional(
             Api::<Namespace>::all(client.clone()),
             cluster::Config::default().fields(&format!("metadata.name={namespace}")),
-            stop.clone(),
+            tasks,
         );
         let namespaces = own.store.clone();
         feeds.push(Box::pin(heed(own, notify)));
         let condition = OperatorCondition::from_name(&client, &namespace, condition);
         let teller = Teller::new(client.clone(), recorder, metrics.clone(), singleton, condition);
         let sync = Sync::new(client.clone(), &namespace, inventory.clone(), metrics.clone());
-        let reconciler = Reconciler::new(client.clone(), &namespace, sync, teller, queue.clone(), orphaned);
+        let reconciler = Reconciler::new(
+            client.clone(),
+            &namespace,
+            sync,
+            teller,
+            queue.clone(),
+            orphaned,
+            tasks.clone(),
+        );
         let engine = Self {
             resources: store,
             namespaces,

@@ -9,26 +9,17 @@ use std::{
 };
 
 use futures::{StreamExt, pin_mut};
-use kube::{
-    Api, Client, ResourceExt,
-    api::DynamicObject,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
-};
+use kube::{Api, Client, ResourceExt, api::DynamicObject, runtime::watcher};
 use metallb_api::names;
 use metallb_manifests::MANAGED_BY;
 use metallb_runtime::CancellationToken;
 use metallb_runtime::cause::explain;
+use metallb_runtime::watch::{self as cluster, Event};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::kinds::{Kind, kinds};
-
-/// How long one watch call lasts, in seconds; a silently dropped connection is noticed five seconds later.
-const WATCH_TIMEOUT: u32 = 60;
 
 /// How soon a kind that we may not list is tried again.
 const FORBIDDEN_AGAIN: Duration = Duration::from_secs(5);
@@ -212,10 +203,7 @@ impl<N: Fn()> Follower<N> {
 
     /// Watches until the kind turns out to be out of reach.
     async fn follow(&mut self, stop: &CancellationToken) -> Option<View> {
-        let config = self.kind.selection().timeout(WATCH_TIMEOUT);
-        let events = watcher::watcher(self.api.clone(), config)
-            .default_backoff()
-            .take_until(stop.cancelled());
+        let events = cluster::events(self.api.clone(), self.kind.selection()).take_until(stop.cancelled());
         pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {

@@ -9,7 +9,7 @@ use std::{
 use kube::{Client, ResourceExt};
 use metallb_api::{BgpBackend, MetalLB, names};
 use metallb_manifests::Object;
-use metallb_runtime::{cause::explain, work::Queue};
+use metallb_runtime::{cause::explain, tasks::Spawner, work::Queue};
 use semver::Version;
 use tokio::time::Instant;
 use tracing::warn;
@@ -75,6 +75,8 @@ pub(crate) struct Reconciler {
     /// Rights that are missing, and when that was asked.
     missing: Arc<Mutex<Vec<String>>>,
     asked: Option<Instant>,
+    /// Owns the questions that nobody waits for.
+    tasks: Spawner,
 }
 
 impl Reconciler {
@@ -85,6 +87,7 @@ impl Reconciler {
         teller: Teller,
         queue: Queue<Key>,
         orphaned: orphan::Asked,
+        tasks: Spawner,
     ) -> Self {
         Self {
             client,
@@ -103,6 +106,7 @@ impl Reconciler {
             failing_since: None,
             missing: Arc::default(),
             asked: None,
+            tasks,
         }
     }
 
@@ -394,8 +398,12 @@ impl Reconciler {
         self.asked = Some(Instant::now());
         let (client, namespace) = (self.client.clone(), self.namespace.clone());
         let (queue, key, shared) = (self.queue.clone(), key.clone(), self.missing.clone());
-        tokio::spawn(async move {
-            let missing = preflight::missing(&client, &namespace).await;
+        let stop = self.tasks.stop().clone();
+        self.tasks.spawn_brief("rights", async move {
+            let missing = preflight::missing(&client, &namespace);
+            let Some(missing) = stop.run_until_cancelled(missing).await else {
+                return Ok(());
+            };
             if !missing.is_empty() {
                 queue.add_after(key.clone(), RIGHTS);
             }
@@ -404,6 +412,7 @@ impl Reconciler {
                 *known = missing;
                 queue.add(key);
             }
+            Ok(())
         });
     }
 

@@ -10,7 +10,8 @@ use kube::{Api, Client};
 use metallb_api::names::{self, field_manager};
 use metallb_manifests::{TlsSettings, install};
 use metallb_runtime::cause::explain;
-use metallb_runtime::{CancellationToken, apply, lease, watch as cluster};
+use metallb_runtime::tasks::Spawner;
+use metallb_runtime::{apply, lease, watch as cluster};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -23,11 +24,12 @@ pub(crate) async fn keep(
     namespace: String,
     mut settings: watch::Receiver<Option<TlsSettings>>,
     mut leader: watch::Receiver<bool>,
-    stop: CancellationToken,
+    tasks: Spawner,
 ) -> anyhow::Result<()> {
+    let stop = tasks.stop();
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let named = cluster::Config::default().fields(&format!("metadata.name={}", names::TLS_CONFIG_MAP));
-    let mut watched = cluster::watch_optional(api.clone(), named, stop.clone());
+    let mut watched = cluster::watch_optional(api.clone(), named, &tasks);
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         // Where it cannot be listed it is written all the same.

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -15,11 +16,13 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lru::LruCache;
 use serde_json::json;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::cause::explain;
+use crate::tasks::Spawner;
 
 pub use kube::runtime::events::EventType;
 
@@ -28,9 +31,9 @@ const SERIES_TTL: Duration = Duration::from_secs(6 * 60);
 /// How many events are remembered for that (as in client-go).
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// Events that [`Recorder::emit`] sends at a time, so that a restart does not flood the API server.
-const IN_FLIGHT: usize = 4;
-/// Events that wait to be sent; those beyond are dropped.
-const WAITING: usize = 2048;
+const IN_FLIGHT: usize = 8;
+/// Events that wait to be sent; those beyond are dropped, since nobody waits for them.
+const WAITING: usize = 8192;
 /// Longest text that `events.k8s.io/v1` takes.
 const NOTE_LIMIT: usize = 1024;
 
@@ -41,8 +44,16 @@ pub struct Recorder {
     controller: String,
     instance: String,
     published: Arc<Mutex<LruCache<Key, Published>>>,
-    waiting: Arc<Semaphore>,
-    in_flight: Arc<Semaphore>,
+    waiting: mpsc::Sender<Waiting>,
+}
+
+/// An event that waits to be sent.
+struct Waiting {
+    object: ObjectReference,
+    type_: EventType,
+    reason: String,
+    action: String,
+    note: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,45 +84,70 @@ impl std::fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Creates a recorder: `controller` is the component (`metallb-speaker`), `instance` the Pod or node.
+    /// Creates a recorder: `controller` is the component (`metallb-speaker`), `instance` the Pod or node. What is left with
+    /// [`emit`](Self::emit) is sent by one of `tasks`. Must be called inside a tokio runtime.
     #[must_use]
-    pub fn new(client: Client, controller: &str, instance: &str) -> Self {
+    pub fn new(client: Client, controller: &str, instance: &str, tasks: &Spawner) -> Self {
         let instance = if instance.is_empty() { controller } else { instance };
-        Self {
+        let (waiting, left) = mpsc::channel(WAITING);
+        let recorder = Self {
             client,
             controller: controller.to_owned(),
             instance: instance.to_owned(),
             published: Arc::new(Mutex::new(LruCache::new(REMEMBERED))),
-            waiting: Arc::new(Semaphore::new(WAITING)),
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
+            waiting,
+        };
+        tasks.spawn("events", recorder.clone().send(left, tasks.stop().clone()));
+        recorder
+    }
+
+    /// Publishes without waiting; failures are logged.
+    pub fn emit(&self, object: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
+        let event = Waiting {
+            object: object.clone(),
+            type_,
+            reason: reason.to_owned(),
+            action: action.to_owned(),
+            note: note.to_owned(),
+        };
+        // At the end of the process there is nobody to send it any more.
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.waiting.try_send(event) {
+            warn!(
+                event = "eventDropped",
+                reason = event.reason,
+                name = event.object.name,
+                "too many events wait to be sent"
+            );
         }
     }
 
-    /// Publishes without waiting; failures are logged. Must be called inside a tokio runtime.
-    pub fn emit(&self, object: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
-        let Ok(place) = self.waiting.clone().try_acquire_owned() else {
+    /// Sends what was left, until `stop`.
+    async fn send(self, left: mpsc::Receiver<Waiting>, stop: CancellationToken) -> anyhow::Result<()> {
+        let events = stream::unfold(left, async |mut left| Some((left.recv().await?, left)));
+        let sending = events.for_each_concurrent(IN_FLIGHT, |event| {
+            let recorder = self.clone();
+            async move { recorder.send_one(event).await }
+        });
+        stop.run_until_cancelled(sending).await;
+        Ok(())
+    }
+
+    async fn send_one(&self, event: Waiting) {
+        let Waiting {
+            object,
+            type_,
+            reason,
+            action,
+            note,
+        } = event;
+        if let Err(error) = self.publish(&object, type_, &reason, &action, &note).await {
             warn!(
-                event = "eventDropped",
+                event = "eventFailed",
                 reason,
                 name = object.name,
-                "too many events wait to be sent"
+                error = explain(&error)
             );
-            return;
-        };
-        let (recorder, object) = (self.clone(), object.clone());
-        let (reason, action, note) = (reason.to_owned(), action.to_owned(), note.to_owned());
-        tokio::spawn(async move {
-            let _place = place;
-            let _turn = recorder.in_flight.acquire().await;
-            if let Err(error) = recorder.publish(&object, type_, &reason, &action, &note).await {
-                warn!(
-                    event = "eventFailed",
-                    reason,
-                    name = object.name,
-                    error = explain(&error)
-                );
-            }
-        });
+        }
     }
 
     /// Publishes an event on `object`; a repetition within six minutes raises the count of the first.
@@ -213,6 +249,7 @@ async fn repeat(api: &Api<Event>, earlier: &Published) -> Result<Published, kube
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::Tasks;
     use crate::testing::{Call, Calls, client};
 
     fn service() -> ObjectReference {
@@ -224,9 +261,14 @@ mod tests {
         }
     }
 
-    fn recorder() -> (Recorder, Calls) {
+    fn recorder() -> (Recorder, Calls, Tasks) {
         let (client, calls) = client(|_| Call::ok(&json!({"metadata": {"name": "web.1"}, "eventTime": null})));
-        (Recorder::new(client, "metallb-speaker", "node-a"), calls)
+        let tasks = Tasks::new(CancellationToken::new());
+        (
+            Recorder::new(client, "metallb-speaker", "node-a", &tasks.spawner()),
+            calls,
+            tasks,
+        )
     }
 
     async fn publish(recorder: &Recorder, note: &str) {
@@ -238,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_carries_reporter_object_and_text() {
-        let (recorder, calls) = recorder();
+        let (recorder, calls, _tasks) = recorder();
         publish(&recorder, "announcing").await;
         let call = &calls.all()[0];
         assert_eq!(
@@ -256,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_repetition_raises_the_count_of_the_first() {
-        let (recorder, calls) = recorder();
+        let (recorder, calls, _tasks) = recorder();
         for _ in 0..3 {
             publish(&recorder, "announcing").await;
         }
@@ -267,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_text_is_another_event() {
-        let (recorder, calls) = recorder();
+        let (recorder, calls, _tasks) = recorder();
         publish(&recorder, "with protocol \"layer2\"").await;
         publish(&recorder, "with protocol \"bgp\"").await;
         assert!(calls.all().iter().all(|call| call.method == "POST"));
@@ -279,7 +321,8 @@ mod tests {
             "PATCH" => Call::not_found(),
             _ => Call::ok(&json!({"metadata": {"name": "web.1"}, "eventTime": null})),
         });
-        let recorder = Recorder::new(client, "metallb-speaker", "");
+        let tasks = Tasks::new(CancellationToken::new());
+        let recorder = Recorder::new(client, "metallb-speaker", "", &tasks.spawner());
         publish(&recorder, "announcing").await;
         publish(&recorder, "announcing").await;
         let methods: Vec<_> = calls.all().iter().map(|call| call.method.clone()).collect();
@@ -288,8 +331,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_text_is_cut_at_a_character() {
-        let (recorder, calls) = recorder();
+        let (recorder, calls, _tasks) = recorder();
         publish(&recorder, &"é".repeat(800)).await;
         assert_eq!(calls.all()[0].body["note"].as_str().map(str::len), Some(1024));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_is_sent_and_no_more_than_may_wait_is_kept() {
+        let (recorder, calls, _tasks) = recorder();
+        for number in 0..WAITING + 5 {
+            let note = number.to_string();
+            recorder.emit(&service(), EventType::Normal, "nodeAssigned", "Announce", &note);
+        }
+        // Time passes only when nothing is left to do.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(calls.all().len(), WAITING);
     }
 }

@@ -6,17 +6,20 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, info, warn};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, error, info, warn};
 
 use crate::cause::explain;
+use crate::tasks::Spawner;
 
 /// Writes of the lease in one attempt, should others write it at the same time.
 const WRITES: usize = 3;
@@ -44,9 +47,10 @@ impl Default for Timing {
 
 /// Takes part in the election for the lease `name` under the name `identity`.
 ///
-/// The first attempt is made at once. Must be called inside a tokio runtime.
+/// The first attempt is made at once. The candidate outlives the stop signal, since the lease is given up last; should it
+/// end before, that is the failure of one of `tasks`. Must be called inside a tokio runtime.
 #[must_use]
-pub fn hold(client: Client, namespace: &str, name: &str, identity: &str, timing: Timing) -> Candidacy {
+pub fn hold(client: Client, namespace: &str, name: &str, identity: &str, timing: Timing, tasks: &Spawner) -> Candidacy {
     let (sender, leading) = watch::channel(false);
     let (work, ended) = mpsc::unbounded_channel();
     let candidate = Candidate {
@@ -56,10 +60,21 @@ pub fn hold(client: Client, namespace: &str, name: &str, identity: &str, timing:
         timing,
         seen: None,
     };
+    let task = AbortOnDropHandle::new(tokio::spawn(candidate.run(sender, ended)));
+    tasks.spawn("lease", watch_over(leading.clone(), tasks.stop().clone()));
     Candidacy {
         leading,
         own: Work { work, done: false },
-        task: Task(tokio::spawn(candidate.run(sender, ended)).abort_handle()),
+        task,
+    }
+}
+
+/// Fails when the candidate ends before `stop`.
+async fn watch_over(mut leading: watch::Receiver<bool>, stop: CancellationToken) -> anyhow::Result<()> {
+    let ended = async { while leading.changed().await.is_ok() {} };
+    match stop.run_until_cancelled(ended).await {
+        None => Ok(()),
+        Some(()) => bail!("the candidate for the lease has ended"),
     }
 }
 
@@ -70,7 +85,8 @@ pub struct Candidacy {
     leading: watch::Receiver<bool>,
     /// There is work until the lease is given up.
     own: Work,
-    task: Task,
+    /// Ends with this.
+    task: AbortOnDropHandle<()>,
 }
 
 impl Candidacy {
@@ -95,13 +111,13 @@ impl Candidacy {
     /// It is not given up if some [`Work`] has not said that it is done: what is under way there may arrive after the next
     /// holder has begun.
     pub async fn give_up(self, limit: Duration) {
-        let Self { mut leading, own, task } = self;
+        let Self { own, task, .. } = self;
         own.done();
-        let closed = async { while leading.changed().await.is_ok() {} };
-        if timeout(limit, closed).await.is_err() {
-            warn!(event = "leaseKept", "the next leader waits until the lease expires");
+        match timeout(limit, task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => error!(event = "leaseKept", %error, "the next leader waits until the lease expires"),
+            Err(_) => warn!(event = "leaseKept", "the next leader waits until the lease expires"),
         }
-        drop(task);
     }
 }
 
@@ -109,16 +125,6 @@ impl Candidacy {
 pub async fn lost(leading: &watch::Receiver<bool>) {
     // Nor is it when nobody takes part any more.
     let _ = leading.clone().wait_for(|leading| !*leading).await;
-}
-
-/// The task that takes part; it ends with this.
-#[derive(Debug)]
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Work that only the holder of the lease may do.

@@ -6,13 +6,15 @@
 //! ```no_run
 //! # async fn run() -> anyhow::Result<()> {
 //! use k8s_openapi::api::core::v1::Service;
-//! use metallb_runtime::{client, shutdown, telemetry, tls, watch, work};
+//! use metallb_runtime::{client, shutdown, tasks, telemetry, tls, watch, work};
 //!
 //! telemetry::init("metallb-example", "info")?;
 //! tls::install_crypto_provider();
 //! let stop = shutdown::signal()?;
 //! let client = client::connect("metallb-example").await?;
-//! let mut services = watch::watch(kube::Api::<Service>::all(client), watch::Config::default(), stop.clone());
+//! let tasks = tasks::Tasks::new(stop);
+//! let services = kube::Api::<Service>::all(client);
+//! let mut services = watch::watch(services, watch::Config::default(), &tasks.spawner());
 //! let queue = work::Queue::new(work::Backoff::default());
 //! while let Some(change) = services.changes.recv().await {
 //!     if let Some(object) = change.object() {

@@ -17,7 +17,9 @@ pub fn signal() -> io::Result<CancellationToken> {
     let mut int = listen(SignalKind::interrupt())?;
     let mut quit = listen(SignalKind::quit())?;
     let stop = CancellationToken::new();
-    let child = stop.clone();
+    // However the task ends, the process does not go on without it.
+    let end = stop.clone().drop_guard();
+    // Owned by nobody, as it is there before anybody who could own it.
     tokio::spawn(async move {
         let name = tokio::select! {
             _ = term.recv() => "SIGTERM",
@@ -25,7 +27,7 @@ pub fn signal() -> io::Result<CancellationToken> {
             _ = quit.recv() => "SIGQUIT",
         };
         info!(event = "stopping", signal = name);
-        child.cancel();
+        drop(end);
     });
     Ok(stop)
 }

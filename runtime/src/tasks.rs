@@ -1,11 +1,15 @@
 //! The long-lived tasks of a process: none may end unnoticed.
 
-use std::collections::HashMap;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::task::{Id, JoinSet};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// A task that ended although nobody asked it to.
 #[derive(Debug, thiserror::Error)]
@@ -39,31 +43,109 @@ pub async fn unless_stopped<T>(
 }
 
 /// Owns the tasks of a process and the token that stops them.
+///
+/// Those that a [`Spawner`] starts count from the next [`Tasks::during`] or [`Tasks::join`] on; they run before.
 #[derive(Debug)]
 pub struct Tasks {
-    set: JoinSet<anyhow::Result<()>>,
-    names: HashMap<Id, &'static str>,
-    stop: CancellationToken,
+    running: FuturesUnordered<Running>,
+    started: mpsc::UnboundedReceiver<Running>,
+    spawner: Spawner,
     /// How a task ended while [`Tasks::during`] waited.
     early: Option<Result<(), Error>>,
+}
+
+/// Starts tasks that [`Tasks`] owns, from anywhere; clones share it.
+///
+/// Tasks started after their owner is gone are aborted at once.
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    started: mpsc::UnboundedSender<Running>,
+    stop: CancellationToken,
+}
+
+impl Spawner {
+    /// Starts a task, which must run until the stop signal. Must be called inside a tokio runtime.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.start(name, Some(self.stop.clone()), task);
+    }
+
+    /// Starts a task that may end before the stop signal, but neither with an error nor in a panic.
+    pub fn spawn_brief(&self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.start(name, None, task);
+    }
+
+    /// A spawner of the same owner whose tasks may also end once `stop` is cancelled, be it before all others.
+    #[must_use]
+    pub fn until(&self, stop: CancellationToken) -> Self {
+        Self {
+            started: self.started.clone(),
+            stop,
+        }
+    }
+
+    /// What asks the tasks to end.
+    #[must_use]
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    fn start(
+        &self,
+        name: &'static str,
+        stop: Option<CancellationToken>,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let handle = AbortOnDropHandle::new(tokio::spawn(task));
+        // Without an owner the handle comes back, and its end is the end of the task.
+        let _ = self.started.send(Running { name, stop, handle });
+    }
+}
+
+/// A task and what its end means.
+#[derive(Debug)]
+struct Running {
+    name: &'static str,
+    /// What may end it; nothing if it may end by itself.
+    stop: Option<CancellationToken>,
+    handle: AbortOnDropHandle<anyhow::Result<()>>,
+}
+
+impl Future for Running {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let end = ready!(Pin::new(&mut self.handle).poll(cx));
+        Poll::Ready(match end {
+            Ok(Ok(())) if self.stop.as_ref().is_none_or(CancellationToken::is_cancelled) => Ok(()),
+            Ok(Ok(())) => Err(Error::Ended(self.name)),
+            Ok(Err(error)) => Err(Error::Failed(self.name, error)),
+            Err(_) => Err(Error::Panicked(self.name)),
+        })
+    }
 }
 
 impl Tasks {
     /// Creates an empty set; `stop` is what asks its tasks to end.
     #[must_use]
     pub fn new(stop: CancellationToken) -> Self {
+        let (sender, started) = mpsc::unbounded_channel();
         Self {
-            set: JoinSet::new(),
-            names: HashMap::new(),
-            stop,
+            running: FuturesUnordered::new(),
+            started,
+            spawner: Spawner { started: sender, stop },
             early: None,
         }
     }
 
+    /// For whoever starts tasks later or elsewhere.
+    #[must_use]
+    pub fn spawner(&self) -> Spawner {
+        self.spawner.clone()
+    }
+
     /// Starts a task, which must run until the stop signal.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let id = self.set.spawn(task).id();
-        self.names.insert(id, name);
+        self.spawner.spawn(name, task);
     }
 
     /// Does what has to be done before more tasks can start; `None` if the stop signal comes first, or the end of a
@@ -89,42 +171,34 @@ impl Tasks {
             Some(early) => early,
             None => self.first().await,
         };
-        self.stop.cancel();
+        self.spawner.stop.cancel();
         let late = tokio::time::timeout(grace, self.drain()).await.unwrap_or(Ok(()));
         early.and(late)
     }
 
-    /// Waits for the stop signal, or a task that does not.
+    /// Waits for the stop signal, or a task that does not. Cancel-safe.
     async fn first(&mut self) -> Result<(), Error> {
-        let stop = self.stop.clone();
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Ok(()),
-            Some(end) = self.set.join_next_with_id() => match self.verdict(end) {
-                Ok(name) if !stop.is_cancelled() => Err(Error::Ended(name)),
-                Ok(_) => Ok(()),
-                Err(error) => Err(error),
-            },
+        let stop = self.spawner.stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(task) = self.started.recv() => self.running.push(task),
+                Some(end) = self.running.next() => end?,
+            }
         }
     }
 
     async fn drain(&mut self) -> Result<(), Error> {
         let mut first = Ok(());
-        while let Some(end) = self.set.join_next_with_id().await {
-            let verdict = self.verdict(end);
-            if first.is_ok() {
-                first = verdict.map(drop);
+        loop {
+            while let Ok(task) = self.started.try_recv() {
+                self.running.push(task);
             }
-        }
-        first
-    }
-
-    fn verdict(&self, end: Result<(Id, anyhow::Result<()>), tokio::task::JoinError>) -> Result<&'static str, Error> {
-        let name = |id| self.names.get(&id).copied().unwrap_or("unnamed");
-        match end {
-            Ok((id, Ok(()))) => Ok(name(id)),
-            Ok((id, Err(error))) => Err(Error::Failed(name(id), error)),
-            Err(join) => Err(Error::Panicked(name(join.id()))),
+            let Some(end) = self.running.next().await else {
+                return first;
+            };
+            first = first.and(end);
         }
     }
 }
@@ -212,5 +286,49 @@ mod tests {
         tasks.spawn("broken", async { anyhow::bail!("no socket") });
         let error = tasks.join(GRACE).await.unwrap_err();
         assert_eq!(error.to_string(), "task broken failed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_of_what_a_spawner_started_fails_the_process() {
+        let mut tasks = Tasks::new(CancellationToken::new());
+        let spawner = tasks.spawner();
+        tasks.spawn("parent", async move {
+            let stop = spawner.stop().clone();
+            spawner.spawn("child", async { panic!("out of luck") });
+            stop.cancelled().await;
+            Ok(())
+        });
+        assert!(matches!(tasks.join(GRACE).await, Err(Error::Panicked("child"))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_may_end_with_its_own_stop_signal_and_a_brief_one_at_any_time() {
+        let mut tasks = Tasks::new(CancellationToken::new());
+        let own = CancellationToken::new();
+        let (spawner, brief) = (tasks.spawner().until(own.clone()), tasks.spawner());
+        let end = own.clone();
+        spawner.spawn("part", async move {
+            end.cancelled().await;
+            Ok(())
+        });
+        brief.spawn_brief("brief", async { Ok(()) });
+        own.cancel();
+        let long = tokio::time::sleep(GRACE);
+        assert!(tasks.during(long).await.is_some());
+        spawner.spawn("another", async { Ok(()) });
+        brief.spawn_brief("broken", async { anyhow::bail!("no luck") });
+        assert!(matches!(tasks.join(GRACE).await, Err(Error::Failed("broken", _))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_started_without_an_owner_does_not_run() {
+        let spawner = Tasks::new(CancellationToken::new()).spawner();
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        spawner.spawn("orphan", async move {
+            std::future::pending::<()>().await;
+            drop(sender);
+            Ok(())
+        });
+        receiver.await.unwrap_err();
     }
 }

@@ -23,6 +23,11 @@ impl Call {
         (StatusCode::OK, body.clone())
     }
 
+    /// An answer that is not one JSON value: the lines of a watch.
+    pub(crate) fn text(body: impl Into<String>) -> Answer {
+        (StatusCode::OK, Value::String(body.into()))
+    }
+
     pub(crate) fn not_found() -> Answer {
         Self::failure(404, "NotFound")
     }
@@ -61,9 +66,13 @@ pub(crate) fn client(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -
             };
             let (status, body) = answer(&call);
             seen.0.lock().unwrap().push(call);
+            let body = match body {
+                Value::String(text) => text,
+                value => value.to_string(),
+            };
             let response = Response::builder()
                 .status(status)
-                .body(Body::from(body.to_string().into_bytes()))
+                .body(Body::from(body.into_bytes()))
                 .unwrap();
             Ok::<_, tower::BoxError>(response)
         }

@@ -1,36 +1,39 @@
-//! A watched collection: a store to read from, and a stream of what changed.
+//! A watched collection, as whole objects with a store to read from ([`watch`]), or as views ([`views::watch_view`]).
 //!
-//! One task per kind owns the watch. It goes list → watch → (on trouble, with backoff) watch or list again, feeds the
-//! store, and reports every object that really changed; a re-list that finds nothing new reports nothing.
+//! One task per kind owns the watch. It goes list → watch → (on trouble, with backoff) watch or list again, keeps what
+//! it has seen, and reports every object that really changed; a re-list that finds nothing new reports nothing.
 //!
-//! An object that cannot be decoded is a warning. Its last legible version, if any, stays in the store: one broken
-//! object neither ends the watch nor takes away what worked.
+//! One broken object neither ends the watch nor takes away what worked. Of whole objects, one that cannot be decoded is a
+//! warning, and its last legible version, if any, stays in the store. Views are read leniently: see [`wire`].
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+pub mod views;
+pub mod wire;
+
+mod objects;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
-use futures::{StreamExt, pin_mut};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DynamicResourceScope;
+use futures::{Stream, StreamExt, pin_mut};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::reflector::{self, Store};
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
-use kube::runtime::watcher::{self, Event, ExponentialBackoff};
-use kube::{Api, Resource, ResourceExt};
-use serde::Deserialize;
+use kube::runtime::watcher::{self, ExponentialBackoff};
+use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::cause::explain;
+use crate::tasks::Spawner;
 
-pub use kube::runtime::watcher::Config;
+use objects::{Objects, guarded};
+
+pub use kube::runtime::watcher::{Config, Event};
+pub use views::{Key, ViewChange, Views, watch_view};
 
 /// How long one watch call lasts, in seconds; a silently dropped connection is noticed five seconds later.
 ///
@@ -84,14 +87,13 @@ pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static> {
     pub changes: mpsc::UnboundedReceiver<Change<K>>,
 }
 
-/// Watches all objects of `api` that match `config` until `stop`. Drops `managedFields`.
-///
-/// Must be called inside a tokio runtime.
-pub fn watch<K>(api: Api<K>, config: Config, stop: CancellationToken) -> Watched<K>
+/// Watches all objects of `api` that match `config` until the stop signal of `tasks`, which own the watch. Drops
+/// `managedFields`.
+pub fn watch<K>(api: Api<K>, config: Config, tasks: &Spawner) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    watch_pruned(api, config, |_| {}, stop)
+    watch_pruned(api, config, |_| {}, tasks)
 }
 
 /// Like [`watch`]; `prune` drops what the consumer never reads before the object is stored.
@@ -99,132 +101,92 @@ pub fn watch_pruned<K>(
     api: Api<K>,
     config: Config,
     prune: impl Fn(&mut K) + Send + Sync + 'static,
-    stop: CancellationToken,
+    tasks: &Spawner,
 ) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    start(api, config, prune, false, stop)
+    start(api, config, prune, false, tasks)
 }
 
 /// Like [`watch`], for a kind that a cluster may lack or keep from us: until it can be listed it counts as empty.
-pub fn watch_optional<K>(api: Api<K>, config: Config, stop: CancellationToken) -> Watched<K>
+pub fn watch_optional<K>(api: Api<K>, config: Config, tasks: &Spawner) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    start(api, config, |_| {}, true, stop)
+    start(api, config, |_| {}, true, tasks)
 }
 
 fn start<K>(
     api: Api<K>,
-    mut config: Config,
+    config: Config,
     prune: impl Fn(&mut K) + Send + Sync + 'static,
     optional: bool,
-    stop: CancellationToken,
+    tasks: &Spawner,
 ) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    config.timeout = config.timeout.or(Some(WATCH_TIMEOUT));
     let (store, writer) = reflector::store();
     let (sender, changes) = mpsc::unbounded_channel();
-    let follower = Follower {
+    let objects = Objects {
         store: store.clone(),
         writer,
         changes: sender,
         prune,
-        optional,
-        ready: false,
-        denied: None,
-        trouble: None,
     };
-    tokio::spawn(follow(guarded(api), config, follower, stop));
+    follow(guarded(api), config, Follower::new(objects, optional), tasks);
     Watched { store, changes }
 }
 
-/// Makes the API yield undecodable objects as values instead of failing the whole answer.
-fn guarded<K: Resource<DynamicType = ()>>(api: Api<K>) -> Api<Guarded<K>> {
-    match api.namespace().map(ToOwned::to_owned) {
-        Some(namespace) => Api::namespaced_with(api.into_client(), &namespace, &()),
-        None => Api::all(api.into_client()),
-    }
+/// What is kept of a collection, and how its changes are told.
+trait Keep: Send + 'static {
+    /// What the API server sends.
+    type Wire: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static;
+
+    /// A list begins.
+    fn begin(&mut self);
+    /// An object of the list.
+    fn list(&mut self, object: Self::Wire);
+    /// The list is complete: what it did not have is gone. Returns how many objects there are.
+    fn finish(&mut self) -> usize;
+    /// An object is new or changed.
+    fn apply(&mut self, object: Self::Wire);
+    /// An object is gone.
+    fn delete(&mut self, object: Self::Wire);
+    /// The first list is complete, or counts as empty.
+    fn ready(&mut self);
 }
 
-/// An object, or what is left of one that cannot be decoded. The scope is known at run time only, so that one watch
-/// serves both.
+/// What kube's watcher tells, list after list and watch after watch, with our timeout and waits; it never ends.
 ///
-/// Unlike kube's `DeserializeGuard` it copies nothing for the case of an error, and drops `managedFields`, often half
-/// of an object, before they are decoded.
-#[derive(Clone, Debug)]
-struct Guarded<K>(Result<K, Broken>);
-
-#[derive(Clone, Debug)]
-struct Broken {
-    metadata: Box<ObjectMeta>,
-    error: String,
-}
-
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = serde_json::Value::deserialize(deserializer)?;
-        if let Some(metadata) = value.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
-            metadata.remove("managedFields");
-        }
-        K::deserialize(&value).map(|object| Self(Ok(object))).or_else(|error| {
-            let metadata = value.get("metadata").map(ObjectMeta::deserialize);
-            let metadata = metadata.unwrap_or_else(|| Ok(ObjectMeta::default()));
-            let broken = Broken {
-                metadata: Box::new(metadata.map_err(serde::de::Error::custom)?),
-                error: error.to_string(),
-            };
-            Ok(Self(Err(broken)))
-        })
-    }
-}
-
-impl<K: Resource> Resource for Guarded<K> {
-    type DynamicType = K::DynamicType;
-    type Scope = DynamicResourceScope;
-
-    fn kind(dt: &Self::DynamicType) -> Cow<'_, str> {
-        K::kind(dt)
-    }
-    fn group(dt: &Self::DynamicType) -> Cow<'_, str> {
-        K::group(dt)
-    }
-    fn version(dt: &Self::DynamicType) -> Cow<'_, str> {
-        K::version(dt)
-    }
-    fn plural(dt: &Self::DynamicType) -> Cow<'_, str> {
-        K::plural(dt)
-    }
-    fn meta(&self) -> &ObjectMeta {
-        self.0.as_ref().map_or_else(|broken| &*broken.metadata, K::meta)
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.0.as_mut().map_or_else(|broken| &mut *broken.metadata, K::meta_mut)
-    }
-}
-
-async fn follow<K, P>(api: Api<Guarded<K>>, config: Config, mut follower: Follower<K, P>, stop: CancellationToken)
+/// For those who keep what they see in a way of their own.
+pub fn events<K>(api: Api<K>, mut config: Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    P: Fn(&mut K) + Send + Sync + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let events = watcher::watcher(api, config)
-        .backoff(backoff())
-        .take_until(stop.clone().cancelled_owned());
-    pin_mut!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => follower.take(event),
-            Err(error) => {
-                if follower.fail(&error) == Verdict::Absent {
-                    let _ = timeout(ABSENT, stop.cancelled()).await;
+    config.timeout = config.timeout.or(Some(WATCH_TIMEOUT));
+    watcher::watcher(api, config).backoff(backoff())
+}
+
+/// Starts the task of a watch.
+fn follow<S: Keep>(api: Api<S::Wire>, config: Config, mut follower: Follower<S>, tasks: &Spawner) {
+    let stop = tasks.stop().clone();
+    tasks.spawn("watch", async move {
+        let events = events(api, config).take_until(stop.clone().cancelled_owned());
+        pin_mut!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => follower.take(event),
+                Err(error) => {
+                    if follower.fail(&error) == Verdict::Absent {
+                        let _ = timeout(ABSENT, stop.cancelled()).await;
+                    }
                 }
             }
         }
-    }
+        Ok(())
+    });
 }
 
 fn backoff() -> impl Backoff {
@@ -246,12 +208,9 @@ enum Verdict {
     Trouble,
 }
 
-/// Keeps the store and tells what changed.
-struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, P> {
-    store: Store<K>,
-    writer: Writer<K>,
-    changes: mpsc::UnboundedSender<Change<K>>,
-    prune: P,
+/// Follows the events of one watch.
+struct Follower<S> {
+    kept: S,
     optional: bool,
     ready: bool,
     /// Since when a list has been denied, until something else happens.
@@ -260,47 +219,48 @@ struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, P> {
     trouble: Option<(String, Instant)>,
 }
 
-impl<K, P> Follower<K, P>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + 'static,
-    P: Fn(&mut K),
-{
-    fn take(&mut self, event: Event<Guarded<K>>) {
+impl<S: Keep> Follower<S> {
+    fn new(kept: S, optional: bool) -> Self {
+        Self {
+            kept,
+            optional,
+            ready: false,
+            denied: None,
+            trouble: None,
+        }
+    }
+
+    fn take(&mut self, event: Event<S::Wire>) {
         // The start of a list is an intention, not yet a success.
         if !matches!(event, Event::Init) {
             self.denied = None;
             if self.trouble.take().is_some() {
-                info!(event = "watchRecovered", kind = %K::kind(&()));
+                info!(event = "watchRecovered", kind = %S::Wire::kind(&()));
             }
         }
         match event {
-            Event::Apply(object) => {
-                if let Some(object) = self.accept(object) {
-                    self.writer.apply_watcher_event(&Event::Apply(object.clone()));
-                    self.tell_applied(&ObjectRef::from_obj(&object));
-                }
+            Event::Apply(object) => self.kept.apply(object),
+            Event::Delete(object) => self.kept.delete(object),
+            Event::Init => self.kept.begin(),
+            Event::InitApply(object) => self.kept.list(object),
+            Event::InitDone => {
+                let objects = self.kept.finish();
+                debug!(event = "listed", kind = %S::Wire::kind(&()), objects);
+                self.tell_ready();
             }
-            Event::Delete(object) => self.delete(&object),
-            Event::Init => self.writer.apply_watcher_event(&Event::Init),
-            Event::InitApply(object) => {
-                if let Some(object) = self.accept(object) {
-                    self.writer.apply_watcher_event(&Event::InitApply(object));
-                }
-            }
-            Event::InitDone => self.finish_list(),
         }
     }
 
     /// Warns about a new trouble, and of an old one now and then: an API server that is away need not fill the log.
     fn fail(&mut self, error: &watcher::Error) -> Verdict {
-        let kind = K::kind(&());
+        let kind = S::Wire::kind(&());
         let text = explain(error);
         if self.optional && self.is_out_of_reach(error) {
             debug!(event = "kindUnavailable", %kind, error = text);
             if !self.ready {
                 // An empty list, for those who wait for the store.
-                self.writer.apply_watcher_event(&Event::Init);
-                self.writer.apply_watcher_event(&Event::InitDone);
+                self.kept.begin();
+                self.kept.finish();
             }
             self.tell_ready();
             return Verdict::Absent;
@@ -332,71 +292,8 @@ where
 
     fn tell_ready(&mut self) {
         if !std::mem::replace(&mut self.ready, true) {
-            self.tell(Change::Ready);
+            self.kept.ready();
         }
-    }
-
-    /// Returns the pruned object, or its last legible version.
-    fn accept(&self, object: Guarded<K>) -> Option<K> {
-        match object.0 {
-            Ok(mut object) => {
-                object.meta_mut().managed_fields = None;
-                (self.prune)(&mut object);
-                Some(object)
-            }
-            Err(broken) => {
-                let (name, namespace) = (broken.metadata.name.as_deref(), broken.metadata.namespace.as_deref());
-                warn!(event = "illegibleObject", kind = %K::kind(&()), namespace, name, error = broken.error);
-                self.store.get(&key_of(&broken.metadata)).map(|last| (*last).clone())
-            }
-        }
-    }
-
-    fn delete(&mut self, object: &Guarded<K>) {
-        let key = key_of(object.meta());
-        let Some(last) = self.store.get(&key) else { return };
-        self.writer.apply_watcher_event(&Event::Delete((*last).clone()));
-        self.tell(Change::Deleted(last));
-    }
-
-    fn finish_list(&mut self) {
-        let mut before: HashMap<_, _> = self
-            .store
-            .state()
-            .into_iter()
-            .map(|object| (ObjectRef::from_obj(&*object), object))
-            .collect();
-        self.writer.apply_watcher_event(&Event::InitDone);
-        for object in self.store.state() {
-            let known = before.remove(&ObjectRef::from_obj(&*object));
-            if known.is_none_or(|known| known.resource_version() != object.resource_version()) {
-                self.tell(Change::Applied(object));
-            }
-        }
-        for object in before.into_values() {
-            self.tell(Change::Deleted(object));
-        }
-        debug!(event = "listed", kind = %K::kind(&()), objects = self.store.len());
-        self.tell_ready();
-    }
-
-    fn tell_applied(&self, key: &ObjectRef<K>) {
-        if let Some(object) = self.store.get(key) {
-            self.tell(Change::Applied(object));
-        }
-    }
-
-    /// A receiver that was dropped means that only the store is of interest.
-    fn tell(&self, change: Change<K>) {
-        let _ = self.changes.send(change);
-    }
-}
-
-fn key_of<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> ObjectRef<K> {
-    let key = ObjectRef::new(meta.name.as_deref().unwrap_or_default());
-    match &meta.namespace {
-        Some(namespace) => key.within(namespace),
-        None => key,
     }
 }
 

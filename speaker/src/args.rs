@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgAction, Parser};
+use metallb_config::Backend;
 use metallb_runtime::{listen, tls};
 
 /// Announces the addresses of LoadBalancer Services from this node.
@@ -117,7 +118,7 @@ pub struct Args {
     pub metrics_cert_dir: String,
 }
 
-/// Who speaks BGP; only `native` so far.
+/// Who speaks BGP.
 const BGP_TYPE: &str = "METALLB_BGP_TYPE";
 /// Port of upstream's membership.
 const MEMBERS_PORT: u16 = 7946;
@@ -155,9 +156,9 @@ impl Args {
             !self.node_name.is_empty(),
             "must specify --node-name or METALLB_NODE_NAME"
         );
-        check_back_end(&std::env::var(BGP_TYPE).unwrap_or_default())?;
+        let backend = self.backend()?;
         ensure!(
-            !self.frrk8s_secret_passthrough,
+            !self.frrk8s_secret_passthrough || backend == Backend::FrrK8s,
             "--frrk8s-secret-passthrough needs METALLB_BGP_TYPE=frr-k8s"
         );
         let debounce = &self.bgp_debounce_timeout;
@@ -168,6 +169,14 @@ impl Args {
         self.tls().check()?;
         self.garp_interval()?;
         self.membership().map(drop)
+    }
+
+    /// Who speaks BGP, chosen by the environment as upstream has it.
+    ///
+    /// # Errors
+    /// For a name that is none.
+    pub fn backend(&self) -> Result<Backend> {
+        backend(&std::env::var(BGP_TYPE).unwrap_or_default())
     }
 
     /// TLS settings of the metrics.
@@ -231,10 +240,11 @@ impl Args {
     }
 }
 
-fn check_back_end(name: &str) -> Result<()> {
+fn backend(name: &str) -> Result<Backend> {
     match name {
-        "" | "native" => Ok(()),
-        "frr" | "frr-k8s" => bail!("{BGP_TYPE}={name} is not supported yet: only native is"),
+        "" | "native" => Ok(Backend::Native),
+        "frr" => Ok(Backend::Frr),
+        "frr-k8s" => Ok(Backend::FrrK8s),
         _ => bail!("{BGP_TYPE}={name:?} is unknown: must be native, frr or frr-k8s"),
     }
 }
@@ -342,12 +352,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case("", true)]
-    #[case("native", true)]
-    #[case("frr", false)]
-    #[case("frr-k8s", false)]
-    #[case("quagga", false)]
-    fn only_the_native_back_end_starts(#[case] name: &str, #[case] fine: bool) {
-        assert_eq!(check_back_end(name).is_ok(), fine);
+    #[case("", Some(Backend::Native))]
+    #[case("native", Some(Backend::Native))]
+    #[case("frr", Some(Backend::Frr))]
+    #[case("frr-k8s", Some(Backend::FrrK8s))]
+    #[case("quagga", None)]
+    fn the_back_end_has_upstreams_names(#[case] name: &str, #[case] expected: Option<Backend>) {
+        assert_eq!(backend(name).ok(), expected);
     }
 }

@@ -1,28 +1,25 @@
 //! What the speaker watches, and how it becomes events of the engine.
-//!
-//! Every object is cut down to what is read before it is stored: most Services and EndpointSlices of a cluster have
-//! nothing to do with load balancing, and every node holds all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt, stream};
-use k8s_openapi::api::core::v1::{Node, Pod, Secret, Service, ServiceSpec, ServiceStatus};
+use k8s_openapi::api::core::v1::{Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::reflector::Store;
-use kube::{Api, Client, Resource, ResourceExt};
-use metallb_announce::{Endpoints, NodeView, ServiceView};
-use metallb_api::{
-    AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, names,
-};
+use kube::{Api, Client, Resource};
+use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use metallb_config::Resources;
-use metallb_runtime::CancellationToken;
-use metallb_runtime::watch::{Change, Config, Watched, watch, watch_optional, watch_pruned};
+use metallb_runtime::tasks::Spawner;
+use metallb_runtime::watch::{Change, Config, Key, ViewChange, Views, Watched, watch, watch_optional, watch_view};
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::engine::{Event, ServiceFacts, ServiceKey};
+use metallb_engine::{Event, ServiceFacts, ServiceKey, Slice};
+use wire::{NodeFacts, Password, Speaker};
 
 /// Everything that must be listed before anything is announced; shown by `/readyz`.
 pub(crate) const KINDS: [&str; 11] = [
@@ -36,11 +33,12 @@ pub(crate) const KINDS: [&str; 11] = [
     "bgppeers",
     "bfdprofiles",
     "communities",
-    "secrets",
+    SECRETS,
 ];
 const SERVICES: &str = "services";
 const SLICES: &str = "endpointslices";
 const NODES: &str = "nodes";
+const SECRETS: &str = "secrets";
 const PODS: &str = "pods";
 
 /// News that came in.
@@ -50,8 +48,19 @@ enum Input {
     Event(Event),
     /// Something that configuration is made of changed.
     Configuration,
+    /// A Node changed.
+    Node {
+        /// Its name.
+        name: String,
+        /// What it was.
+        before: Option<Arc<NodeFacts>>,
+        /// What it is.
+        now: Option<Arc<NodeFacts>>,
+    },
+    /// A Secret changed.
+    Secret(Key, Option<Arc<Password>>),
     /// A speaker Pod changed.
-    Pods,
+    Pod(Key, Option<Arc<Speaker>>),
     /// A kind was listed for the first time.
     Ready(&'static str),
 }
@@ -80,12 +89,13 @@ pub(crate) struct Inputs {
 }
 
 struct Members {
-    pods: Store<Pod>,
+    pods: HashMap<Key, Arc<Speaker>>,
     node: String,
     port: u16,
     listed: bool,
 }
 
+/// What configuration is made of.
 struct Stores {
     namespace: String,
     pools: Store<IPAddressPool>,
@@ -95,8 +105,8 @@ struct Stores {
     peers: Store<BGPPeer>,
     bfd_profiles: Store<BFDProfile>,
     communities: Store<Community>,
-    secrets: Store<Secret>,
-    nodes: Store<Node>,
+    secrets: BTreeMap<Key, Arc<Password>>,
+    nodes: BTreeMap<String, Arc<NodeFacts>>,
 }
 
 /// Which Pods are the other speakers.
@@ -111,28 +121,28 @@ pub(crate) struct Speakers {
 }
 
 impl Inputs {
-    /// Starts all watches. `speakers` is `None` without membership.
+    /// Starts all watches; `tasks` own them. `speakers` is `None` without membership.
     #[must_use]
-    pub(crate) fn start(
-        client: &Client,
-        namespace: &str,
-        speakers: Option<Speakers>,
-        stop: &CancellationToken,
-    ) -> Self {
-        let mut news = SelectAll::new();
-        let everywhere = (client, stop);
-        let services = everywhere_pruned(everywhere, prune_service);
-        news.push(stream(services, SERVICES, service_event));
-        let slices = everywhere_pruned(everywhere, prune_slice);
-        news.push(stream(slices, SLICES, slice_event));
-        let nodes = everywhere_pruned(everywhere, prune_node);
-        let node_store = nodes.store.clone();
-        news.push(stream(nodes, NODES, node_events()));
+    pub(crate) fn start(client: &Client, namespace: &str, speakers: Option<Speakers>, tasks: &Spawner) -> Self {
+        let all = Config::default;
+        let services = watch_view(Api::<Service>::all(client.clone()), all(), wire::service, tasks);
+        let slices = watch_view(Api::<EndpointSlice>::all(client.clone()), all(), wire::slice, tasks);
+        let nodes = watch_view(Api::<Node>::all(client.clone()), all(), wire::node, tasks);
         let own = Own {
             client,
             namespace,
-            stop,
+            tasks,
         };
+        let secrets = watch_view(own.api::<Secret>(), all(), wire::password, tasks);
+        let mut news = SelectAll::new();
+        news.push(viewed(services, SERVICES, |key, _, now| service_input(key, now)));
+        news.push(viewed(slices, SLICES, |key, _, now| slice_input(key, now)));
+        news.push(viewed(nodes, NODES, |key, before, now| Input::Node {
+            name: key.name,
+            before,
+            now,
+        }));
+        news.push(viewed(secrets, SECRETS, |key, _, now| Input::Secret(key, now)));
         let stores = Stores {
             namespace: namespace.to_owned(),
             pools: own.configuration("ipaddresspools", &mut news),
@@ -142,8 +152,8 @@ impl Inputs {
             peers: own.configuration("bgppeers", &mut news),
             bfd_profiles: own.configuration("bfdprofiles", &mut news),
             communities: own.configuration("communities", &mut news),
-            secrets: own.passwords(&mut news),
-            nodes: node_store,
+            secrets: BTreeMap::new(),
+            nodes: BTreeMap::new(),
         };
         let members = speakers.map(|speakers| own.members(speakers, &mut news));
         Self {
@@ -181,7 +191,27 @@ impl Inputs {
         match input {
             Input::Event(event) => news.events.push(event),
             Input::Configuration => self.configuration = true,
-            Input::Pods => news.peers = self.members.as_ref().and_then(Members::peers),
+            Input::Node { name, before, now } => {
+                // Selectors see the labels only.
+                let labels = |facts: &Option<Arc<NodeFacts>>| facts.as_ref().map(|facts| facts.labels.clone());
+                self.configuration |= labels(&before) != labels(&now);
+                news.events
+                    .push(Event::Node(name.clone(), now.as_ref().map(|facts| facts.view)));
+                put(&mut self.stores.nodes, name, now);
+            }
+            Input::Secret(key, now) => {
+                self.configuration = true;
+                put(&mut self.stores.secrets, key, now);
+            }
+            Input::Pod(key, now) => {
+                if let Some(members) = &mut self.members {
+                    match now {
+                        Some(speaker) => drop(members.pods.insert(key, speaker)),
+                        None => drop(members.pods.remove(&key)),
+                    }
+                    news.peers = members.peers();
+                }
+            }
             Input::Ready(PODS) => {
                 if let Some(members) = &mut self.members {
                     members.listed = true;
@@ -204,7 +234,7 @@ impl Inputs {
 struct Own<'a> {
     client: &'a Client,
     namespace: &'a str,
-    stop: &'a CancellationToken,
+    tasks: &'a Spawner,
 }
 
 impl Own<'_> {
@@ -219,7 +249,7 @@ impl Own<'_> {
     where
         K: Kind + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
-        let watched = watch(self.api::<K>(), Config::default(), self.stop.clone());
+        let watched = watch(self.api::<K>(), Config::default(), self.tasks);
         Self::follow(watched, kind, news)
     }
 
@@ -228,13 +258,8 @@ impl Own<'_> {
     where
         K: Kind + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
-        let watched = watch_optional(self.api::<K>(), Config::default(), self.stop.clone());
+        let watched = watch_optional(self.api::<K>(), Config::default(), self.tasks);
         Self::follow(watched, kind, news)
-    }
-
-    fn passwords(&self, news: &mut SelectAll<BoxStream<'static, Input>>) -> Store<Secret> {
-        let watched = watch_pruned(self.api(), Config::default(), prune_secret, self.stop.clone());
-        Self::follow(watched, "secrets", news)
     }
 
     fn follow<K: Kind>(
@@ -243,30 +268,24 @@ impl Own<'_> {
         news: &mut SelectAll<BoxStream<'static, Input>>,
     ) -> Store<K> {
         let store = watched.store.clone();
-        news.push(stream(watched, kind, |_| vec![Input::Configuration]));
+        news.push(stream(watched.changes, move |change| match change {
+            Change::Ready => Input::Ready(kind),
+            Change::Applied(_) | Change::Deleted(_) => Input::Configuration,
+        }));
         store
     }
 
     fn members(&self, speakers: Speakers, news: &mut SelectAll<BoxStream<'static, Input>>) -> Members {
         let config = Config::default().labels(&speakers.labels);
-        let watched = watch_pruned(self.api(), config, prune_pod, self.stop.clone());
-        let pods = watched.store.clone();
-        news.push(stream(watched, PODS, |_| vec![Input::Pods]));
+        let pods = watch_view(self.api::<Pod>(), config, wire::speaker, self.tasks);
+        news.push(viewed(pods, PODS, |key, _, now| Input::Pod(key, now)));
         Members {
-            pods,
+            pods: HashMap::new(),
             node: speakers.node,
             port: speakers.port,
             listed: false,
         }
     }
-}
-
-/// Of a Secret of another type its type is enough, to say that it is the wrong one; the rest is none of our business.
-fn prune_secret(secret: &mut Secret) {
-    if secret.type_.as_deref() != Some(names::BASIC_AUTH) {
-        secret.data = None;
-    }
-    secret.metadata.annotations = None;
 }
 
 /// What a watched kind must be able to do.
@@ -279,87 +298,41 @@ impl<K> Kind for K where
 {
 }
 
-fn everywhere_pruned<K: Kind>(
-    (client, stop): (&Client, &CancellationToken),
-    prune: impl Fn(&mut K) + Send + Sync + 'static,
-) -> Watched<K> {
-    watch_pruned(Api::all(client.clone()), Config::default(), prune, stop.clone())
-}
-
-fn stream<K: Kind>(
-    watched: Watched<K>,
-    kind: &'static str,
-    mut convert: impl FnMut(&Object<K>) -> Vec<Input> + Send + 'static,
+fn stream<T: Send + 'static>(
+    changes: UnboundedReceiver<T>,
+    mut input: impl FnMut(T) -> Input + Send + 'static,
 ) -> BoxStream<'static, Input> {
-    let changes = stream::unfold(watched.changes, async |mut changes| {
-        Some((changes.recv().await?, changes))
-    });
-    let inputs = changes.flat_map(move |change| {
-        stream::iter(match change {
-            Change::Ready => vec![Input::Ready(kind)],
-            Change::Applied(object) => convert(&Object::There(object)),
-            Change::Deleted(object) => convert(&Object::Gone(object)),
-        })
-    });
-    inputs.boxed()
+    let changes = stream::unfold(changes, async |mut changes| Some((changes.recv().await?, changes)));
+    changes.map(move |change| input(change)).boxed()
 }
 
-/// An object that changed.
-enum Object<K> {
-    There(Arc<K>),
-    Gone(Arc<K>),
+fn viewed<V: Send + Sync + 'static>(
+    views: Views<V>,
+    kind: &'static str,
+    convert: impl Fn(Key, Option<Arc<V>>, Option<Arc<V>>) -> Input + Send + 'static,
+) -> BoxStream<'static, Input> {
+    stream(views.changes, move |change| match change {
+        ViewChange::Ready => Input::Ready(kind),
+        ViewChange::Changed { key, before, now } => convert(key, before, now),
+    })
 }
 
-impl<K: ResourceExt> Object<K> {
-    fn key(&self) -> ServiceKey {
-        let (Self::There(object) | Self::Gone(object)) = self;
-        ServiceKey {
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-        }
-    }
-
-    fn present(&self) -> Option<&K> {
-        match self {
-            Self::There(object) => Some(object),
-            Self::Gone(_) => None,
-        }
-    }
+fn service_input(key: Key, facts: Option<Arc<ServiceFacts>>) -> Input {
+    Input::Event(Event::Service(service_key(key), facts))
 }
 
-fn service_event(service: &Object<Service>) -> Vec<Input> {
-    let facts = service.present().map(|s| ServiceFacts {
-        view: ServiceView::from(s),
-        uid: s.uid(),
-    });
-    vec![Input::Event(Event::Service(service.key(), facts))]
+fn slice_input(key: Key, slice: Option<Arc<Slice>>) -> Input {
+    Input::Event(Event::Slice(service_key(key), slice))
 }
 
-/// A slice without the label of a Service belongs to none.
-fn slice_event(slice: &Object<EndpointSlice>) -> Vec<Input> {
-    let content = slice.present().and_then(|s| {
-        let service = s.labels().get(names::LABEL_SLICE_SERVICE)?;
-        Some((service.clone(), Endpoints::from_slices([s])))
-    });
-    vec![Input::Event(Event::Slice(slice.key(), content))]
+fn service_key(Key { namespace, name }: Key) -> ServiceKey {
+    ServiceKey { namespace, name }
 }
 
-/// Heartbeats change the status of a Node all the time; selectors see its labels only.
-fn node_events() -> impl FnMut(&Object<Node>) -> Vec<Input> {
-    let hasher = RandomState::new();
-    let mut labels = BTreeMap::new();
-    move |node| {
-        let name = node.key().name;
-        let now = node.present().map(|node| hasher.hash_one(node.labels()));
-        let before = match now {
-            Some(now) => labels.insert(name.clone(), now),
-            None => labels.remove(&name),
-        };
-        let mut inputs = vec![Input::Event(Event::Node(name, node.present().map(NodeView::from)))];
-        if before != now {
-            inputs.push(Input::Configuration);
-        }
-        inputs
+fn put<K: Ord, V>(all: &mut BTreeMap<K, V>, key: K, now: Option<V>) {
+    match now {
+        Some(now) => drop(all.insert(key, now)),
+        None => drop(all.remove(&key)),
     }
 }
 
@@ -374,10 +347,10 @@ impl Stores {
             peers: all(&self.peers),
             bfd_profiles: all(&self.bfd_profiles),
             communities: all(&self.communities),
-            nodes: all(&self.nodes),
+            nodes: self.nodes.iter().map(|(name, node)| node.object(name)).collect(),
             // Only the allocation of addresses asks for namespaces.
             namespaces: Vec::new(),
-            secrets: all(&self.secrets),
+            secrets: self.secrets.iter().map(|(key, secret)| secret.object(key)).collect(),
         }
     }
 }
@@ -389,95 +362,13 @@ fn all<K: Kind>(store: &Store<K>) -> Vec<K> {
 impl Members {
     /// The other speakers; `None` before they were listed.
     fn peers(&self) -> Option<BTreeMap<String, SocketAddr>> {
-        let pods = self.pods.state();
-        let peer = |pod: &Arc<Pod>| Some((pod.spec.as_ref()?.node_name.clone()?, address(pod, self.port)?));
+        let others = self.pods.values().filter(|speaker| speaker.node != self.node);
         self.listed.then(|| {
-            pods.iter()
-                .filter_map(peer)
-                .filter(|(node, _)| *node != self.node)
+            others
+                .map(|speaker| (speaker.node.clone(), SocketAddr::new(speaker.ip, self.port)))
                 .collect()
         })
     }
-}
-
-/// Where the speaker in `pod` listens; one that has ended does not.
-fn address(pod: &Pod, port: u16) -> Option<SocketAddr> {
-    let status = pod.status.as_ref()?;
-    if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
-        return None;
-    }
-    Some(SocketAddr::new(status.pod_ip.as_ref()?.parse().ok()?, port))
-}
-
-fn prune_service(service: &mut Service) {
-    let meta = &mut service.metadata;
-    meta.owner_references = None;
-    if let Some(annotations) = &mut meta.annotations {
-        annotations.retain(|name, _| {
-            [
-                names::ANNOTATION_ALLOW_SHARED_IP,
-                names::DEPRECATED_ANNOTATION_ALLOW_SHARED_IP,
-            ]
-            .contains(&name.as_str())
-        });
-    }
-    service.spec = service.spec.take().map(|spec| ServiceSpec {
-        type_: spec.type_,
-        load_balancer_class: spec.load_balancer_class,
-        external_traffic_policy: spec.external_traffic_policy,
-        ..ServiceSpec::default()
-    });
-    service.status = service.status.take().map(|status| ServiceStatus {
-        load_balancer: status.load_balancer,
-        conditions: None,
-    });
-}
-
-fn prune_slice(slice: &mut EndpointSlice) {
-    slice.metadata.annotations = None;
-    slice.metadata.owner_references = None;
-    if let Some(labels) = &mut slice.metadata.labels {
-        labels.retain(|name, _| name == names::LABEL_SLICE_SERVICE);
-    }
-    slice.ports = None;
-    for endpoint in &mut slice.endpoints {
-        // Whether there is an address counts, not which.
-        endpoint.addresses.truncate(1);
-        endpoint.deprecated_topology = None;
-        endpoint.hints = None;
-        endpoint.hostname = None;
-        endpoint.target_ref = None;
-        endpoint.zone = None;
-    }
-}
-
-fn prune_node(node: &mut Node) {
-    node.metadata.annotations = None;
-    node.spec = None;
-    if let Some(status) = &mut node.status {
-        let mut conditions = status.conditions.take();
-        if let Some(conditions) = &mut conditions {
-            conditions.retain(|condition| condition.type_ == "NetworkUnavailable");
-        }
-        *status = k8s_openapi::api::core::v1::NodeStatus {
-            conditions,
-            ..Default::default()
-        };
-    }
-}
-
-fn prune_pod(pod: &mut Pod) {
-    pod.metadata.annotations = None;
-    pod.metadata.labels = None;
-    pod.spec = pod.spec.take().map(|spec| k8s_openapi::api::core::v1::PodSpec {
-        node_name: spec.node_name,
-        ..Default::default()
-    });
-    pod.status = pod.status.take().map(|status| k8s_openapi::api::core::v1::PodStatus {
-        phase: status.phase,
-        pod_ip: status.pod_ip,
-        ..Default::default()
-    });
 }
 
 #[cfg(test)]

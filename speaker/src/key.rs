@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use metallb_api::names;
-use metallb_runtime::CancellationToken;
 use metallb_runtime::admin::Health;
+use metallb_runtime::tasks::Spawner;
 use metallb_runtime::watch::{Config, watch};
 use tokio::time::sleep;
 use tracing::info;
@@ -34,6 +34,7 @@ pub(crate) async fn read(
     namespace: &str,
     membership: &Membership,
     health: &Health,
+    tasks: &Spawner,
 ) -> Result<Option<Vec<u8>>> {
     let Some(file) = &membership.key_file else {
         return Ok(None);
@@ -51,7 +52,7 @@ pub(crate) async fn read(
     // Cancel-safe: nothing is taken out of anything.
     let key = tokio::select! {
         key = appear(file) => key?,
-        key = fetch(client, namespace, secret) => key,
+        key = fetch(client, namespace, secret, tasks) => key,
     };
     health.ready(&awaited);
     Ok(Some(key))
@@ -79,22 +80,22 @@ async fn appear(file: &Path) -> Result<Vec<u8>> {
 }
 
 /// Waits for the Secret; for ever if its name was not told.
-async fn fetch(client: &Client, namespace: &str, secret: Option<&str>) -> Vec<u8> {
+async fn fetch(client: &Client, namespace: &str, secret: Option<&str>, tasks: &Spawner) -> Vec<u8> {
     let Some(name) = secret else {
         return std::future::pending().await;
     };
-    let stop = CancellationToken::new();
+    let stop = tasks.stop().child_token();
     let _ends = stop.clone().drop_guard();
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let config = Config::default().fields(&format!("metadata.name={name}"));
-    let mut watched = watch(secrets, config, stop);
+    let mut watched = watch(secrets, config, &tasks.until(stop));
     while let Some(change) = watched.changes.recv().await {
         let data = change.object().and_then(|secret| secret.data.as_ref());
         if let Some(key) = data.and_then(|data| data.get(names::MEMBERLIST_SECRET_KEY)) {
             return key.0.clone();
         }
     }
-    // Only a stop of our own ends the watch.
+    // Only the stop signal ends the watch.
     std::future::pending().await
 }
 
@@ -105,6 +106,8 @@ mod tests {
 
     use http::{Request, Response};
     use kube::client::Body;
+    use metallb_runtime::CancellationToken;
+    use metallb_runtime::tasks::Tasks;
     use serde_json::json;
     use tokio::time::timeout;
 
@@ -129,6 +132,13 @@ mod tests {
             async { answer }
         });
         Client::new(service, "ns")
+    }
+
+    /// Who owns the tasks of a test, and who starts them.
+    fn owner() -> (Tasks, Spawner) {
+        let tasks = Tasks::new(CancellationToken::new());
+        let spawner = tasks.spawner();
+        (tasks, spawner)
     }
 
     fn membership(file: &Path, secret: Option<&str>) -> Membership {
@@ -166,8 +176,9 @@ mod tests {
         let folder = Folder::new("file");
         std::fs::write(folder.file(), "key").unwrap();
         let (client, health) = (api_server(&Arc::default()), Health::default());
+        let (_tasks, spawner) = owner();
         let membership = membership(&folder.file(), Some("memberlist"));
-        let key = read(&client, "ns", &membership, &health).await.unwrap();
+        let key = read(&client, "ns", &membership, &health, &spawner).await.unwrap();
         assert_eq!(key.as_deref(), Some(&b"key"[..]));
     }
 
@@ -175,9 +186,9 @@ mod tests {
     async fn who_comes_before_the_secret_waits_for_it_and_says_so() {
         let folder = Folder::new("secret");
         let (there, health) = (Arc::default(), Health::default());
-        let client = api_server(&there);
+        let (client, (_tasks, spawner)) = (api_server(&there), owner());
         let membership = membership(&folder.file(), Some("memberlist"));
-        let mut reading = std::pin::pin!(read(&client, "ns", &membership, &health));
+        let mut reading = std::pin::pin!(read(&client, "ns", &membership, &health, &spawner));
         assert!(timeout(Duration::from_secs(60), &mut reading).await.is_err());
         let missing = health.readiness().1;
         assert!(
@@ -194,8 +205,9 @@ mod tests {
     async fn without_the_name_of_the_secret_the_file_is_awaited() {
         let folder = Folder::new("late");
         let (client, health) = (api_server(&Arc::default()), Health::default());
+        let (_tasks, spawner) = owner();
         let membership = membership(&folder.file(), None);
-        let mut reading = std::pin::pin!(read(&client, "ns", &membership, &health));
+        let mut reading = std::pin::pin!(read(&client, "ns", &membership, &health, &spawner));
         assert!(timeout(Duration::from_secs(60), &mut reading).await.is_err());
         std::fs::write(folder.file(), "key").unwrap();
         let key = timeout(Duration::from_secs(60), &mut reading).await.unwrap().unwrap();
@@ -205,8 +217,12 @@ mod tests {
     #[tokio::test]
     async fn a_folder_that_is_not_there_is_an_error() {
         let (client, health) = (api_server(&Arc::default()), Health::default());
+        let (_tasks, spawner) = owner();
         let membership = membership(Path::new("/no/such/folder/secretkey"), Some("memberlist"));
-        let error = read(&client, "ns", &membership, &health).await.unwrap_err().to_string();
+        let error = read(&client, "ns", &membership, &health, &spawner)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/no/such/folder/secretkey: its folder"), "{error}");
     }
 }

@@ -5,16 +5,16 @@
 //!  membership ───────────────────────────►   │                  ├─────► events, status objects, ConfigurationState
 //!  interfaces ───────────────────────────────┘                  └─────► metrics
 //! ```
-//! `engine` decides and is a plain struct; everything else carries news to it and its wishes away. An API server that
+//! `metallb-engine` decides and is a plain struct; everything else carries news to it and its wishes away. An API server that
 //! cannot be reached brings no news, and so changes nothing.
 
 pub mod args;
-pub mod engine;
+mod backend;
 mod exclude;
 mod inputs;
 mod key;
 mod metrics;
-mod peers;
+mod native;
 mod program;
 mod run;
 mod shell;

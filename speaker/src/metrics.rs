@@ -4,24 +4,21 @@
 
 mod families;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Result;
-use metallb_dataplane::bgp::BgpHandle;
 use metallb_dataplane::l2::L2Handle;
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use metallb_engine::{Protocol, ServiceKey};
+use prometheus::{IntCounter, IntGauge, Registry};
 
-use crate::engine::{Protocol, ServiceKey};
+use crate::backend::Bgp;
 
 /// The speaker's own metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    node: String,
-    announced: IntGaugeVec,
-    series: Mutex<HashMap<(ServiceKey, Protocol), Vec<IpAddr>>>,
+    announced: families::Announced,
     updates: IntCounter,
     update_errors: IntCounter,
     loaded: IntGauge,
@@ -34,15 +31,9 @@ impl Metrics {
     /// # Errors
     /// When two have the same name.
     pub(crate) fn new(node: &str) -> Result<Self> {
-        let announced = Opts::new(
-            "metallb_speaker_announced",
-            "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
-        );
         let metrics = Self {
             registry: Registry::new(),
-            node: node.to_owned(),
-            announced: IntGaugeVec::new(announced, &["service", "protocol", "node", "ip"])?,
-            series: Mutex::default(),
+            announced: families::Announced::new(node)?,
             updates: IntCounter::new(
                 "metallb_k8s_client_updates_total",
                 "Number of k8s object updates that have been processed.",
@@ -74,7 +65,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When they were added before.
-    pub(crate) fn add_data_plane(&self, l2: L2Handle, bgp: &BgpHandle) -> Result<()> {
+    pub(crate) fn add_data_plane(&self, l2: L2Handle, bgp: &Bgp) -> Result<()> {
         self.registry.register(Box::new(families::Layer2::new(l2)?))?;
         Ok(self.registry.register(Box::new(families::Bgp::new(bgp.sessions())?))?)
     }
@@ -102,27 +93,8 @@ impl Metrics {
     }
 
     /// Replaces the series of one Service and protocol.
-    pub(crate) fn announced(&self, service: &ServiceKey, protocol: Protocol, ips: Vec<IpAddr>) {
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (service.clone(), protocol);
-        for ip in series.remove(&key).unwrap_or_default() {
-            // Absent already is fine.
-            let _ = self
-                .announced
-                .remove_label_values(&self.labels(&service.to_string(), protocol, &ip.to_string()));
-        }
-        for ip in &ips {
-            self.announced
-                .with_label_values(&self.labels(&service.to_string(), protocol, &ip.to_string()))
-                .set(1);
-        }
-        if !ips.is_empty() {
-            series.insert(key, ips);
-        }
-    }
-
-    fn labels<'a>(&'a self, service: &'a str, protocol: Protocol, ip: &'a str) -> [&'a str; 4] {
-        [service, protocol.as_str(), &self.node, ip]
+    pub(crate) fn announced(&self, service: Arc<ServiceKey>, protocol: Protocol, ips: Vec<IpAddr>) {
+        self.announced.set(service, protocol, ips);
     }
 }
 
@@ -141,14 +113,22 @@ mod tests {
     #[test]
     fn withdrawn_addresses_leave_no_series() {
         let metrics = Metrics::new("node-a").unwrap();
-        let service = ServiceKey::new("default", "web");
+        let service = Arc::new(ServiceKey::new("default", "web"));
         let series =
             "metallb_speaker_announced{ip=\"192.0.2.1\",node=\"node-a\",protocol=\"layer2\",service=\"default/web\"} 1";
-        metrics.announced(&service, Protocol::Layer2, vec!["192.0.2.1".parse().unwrap()]);
+        metrics.announced(
+            Arc::clone(&service),
+            Protocol::Layer2,
+            vec!["192.0.2.1".parse().unwrap()],
+        );
         assert!(text(&metrics.registry).contains(series));
-        metrics.announced(&service, Protocol::Layer2, vec!["192.0.2.2".parse().unwrap()]);
+        metrics.announced(
+            Arc::clone(&service),
+            Protocol::Layer2,
+            vec!["192.0.2.2".parse().unwrap()],
+        );
         assert!(!text(&metrics.registry).contains(series));
-        metrics.announced(&service, Protocol::Layer2, vec![]);
+        metrics.announced(Arc::clone(&service), Protocol::Layer2, vec![]);
         assert!(!text(&metrics.registry).contains("metallb_speaker_announced{"));
     }
 

@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, ResourceExt};
 use metallb_api::names::event_source;
 use metallb_api::{ServiceBGPStatus, ServiceL2Status};
-use metallb_config::{Options, View};
-use metallb_dataplane::bgp::{self, BgpHandle};
+use metallb_config::{Backend, Options, View};
 use metallb_dataplane::l2::{self, L2Handle};
 use metallb_dataplane::members::{self, MembersHandle};
+use metallb_engine::{Engine, Event, Settings};
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::args::{Args, Membership};
-use crate::engine::{Engine, Event, Settings};
+use crate::backend::{self, Bgp};
 use crate::exclude;
 use crate::inputs::{Inputs, KINDS, News, Speakers};
 use crate::key;
@@ -34,9 +34,11 @@ use crate::state;
 use crate::status::{self, Owner};
 
 /// All goodbyes must be said within the grace period of the Pod, which is 2 s in upstream's manifests.
-const GRACE: Duration = Duration::from_millis(900);
-/// For each of the goodbyes.
+const GRACE: Duration = Duration::from_millis(1900);
+/// For telling the members and the BGP peers.
 const GOODBYE: Duration = Duration::from_millis(400);
+/// How long addresses are answered for until their next owner is heard.
+const HAND_OVER: Duration = Duration::from_millis(1500);
 
 /// Runs the speaker until `stop`, then withdraws.
 ///
@@ -63,9 +65,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     let Some(pod) = pod.transpose()? else {
         return Ok(tasks.join(GRACE).await?);
     };
+    let spawner = tasks.spawner();
     let key = async {
         match &membership {
-            Some(membership) => key::read(&client, &namespace, membership, &health).await,
+            Some(membership) => key::read(&client, &namespace, membership, &health, &spawner).await,
             None => Ok(None),
         }
     };
@@ -73,7 +76,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
         return Ok(tasks.join(GRACE).await?);
     };
     let members = membership.as_ref().zip(Some(key?));
-    let data_plane = DataPlane::start(&args, excluded, members)?;
+    let backend = args.backend()?;
+    let data_plane = DataPlane::start(&args, backend, excluded, members, &mut tasks)?;
     let owner = Owner {
         namespace: namespace.clone(),
         node: args.node_name.clone(),
@@ -101,35 +105,36 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     let shell = Shell {
         l2: data_plane.l2.clone(),
         bgp: data_plane.bgp.clone(),
-        recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name),
+        recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name, &tasks.spawner()),
         l2_statuses: status::Desired::default(),
         bgp_statuses: status::Desired::default(),
         reports,
         metrics,
         health,
     };
-    spawn_writers(&mut tasks, &client, &owner, &shell, report_reader, &stop);
+    spawn_writers(&mut tasks, &client, &owner, &shell, report_reader);
     let speakers = membership.map(|membership| Speakers {
         labels: membership.labels,
         node: args.node_name.clone(),
         port: membership.bind.port(),
     });
-    let inputs = Inputs::start(&client, &namespace, speakers, &stop);
-    let engine = Engine::new(settings(&args, data_plane.members.is_some()));
+    let inputs = Inputs::start(&client, &namespace, speakers, &tasks.spawner());
+    let engine = Engine::new(settings(&args, backend, data_plane.members.is_some()));
     tasks.spawn("engine", decide(engine, inputs, shell, data_plane.clone()));
-    tasks.spawn("data plane", data_plane.until(stop));
+    tasks.spawn("goodbye", data_plane.goodbye(stop));
     tasks.join(GRACE).await?;
     info!(event = "stopped");
     Ok(())
 }
 
-fn settings(args: &Args, membership: bool) -> Settings {
+fn settings(args: &Args, backend: Backend, membership: bool) -> Settings {
     Settings {
         node: args.node_name.clone(),
         class: args.lb_class.clone(),
         ignore_exclude_label: args.ignore_exclude_lb,
         membership,
         options: Options {
+            backend,
             view: View::Load {
                 node: Some(args.node_name.clone()),
             },
@@ -162,13 +167,12 @@ fn spawn_writers(
     client: &Client,
     owner: &Owner,
     shell: &Shell,
-    reports: watch::Receiver<Option<crate::engine::ConfigReport>>,
-    stop: &CancellationToken,
+    reports: watch::Receiver<Option<metallb_engine::ConfigReport>>,
 ) {
-    let l2 = status::write::<ServiceL2Status>(client.clone(), owner.clone(), shell.l2_statuses.clone(), stop.clone());
-    let bgp =
-        status::write::<ServiceBGPStatus>(client.clone(), owner.clone(), shell.bgp_statuses.clone(), stop.clone());
-    let state = state::write(client.clone(), owner.clone(), reports, stop.clone());
+    let spawner = || tasks.spawner();
+    let l2 = status::write::<ServiceL2Status>(client.clone(), owner.clone(), shell.l2_statuses.clone(), spawner());
+    let bgp = status::write::<ServiceBGPStatus>(client.clone(), owner.clone(), shell.bgp_statuses.clone(), spawner());
+    let state = state::write(client.clone(), owner.clone(), reports, spawner());
     tasks.spawn("ServiceL2Status", infallible(l2));
     tasks.spawn("ServiceBGPStatus", infallible(bgp));
     tasks.spawn("ConfigurationState", infallible(state));
@@ -184,26 +188,40 @@ async fn infallible(task: impl Future<Output = ()>) -> Result<()> {
 struct DataPlane {
     l2: L2Handle,
     l2_stop: CancellationToken,
-    bgp: BgpHandle,
+    bgp: Bgp,
     members: Option<MembersHandle>,
     members_stop: CancellationToken,
 }
 
 impl DataPlane {
-    /// Starts them; the membership comes with its key, if it has one.
+    /// Starts them as `tasks`; the membership comes with its key, if it has one.
     fn start(
         args: &Args,
+        backend: Backend,
         excluded: regex::RegexSet,
         membership: Option<(&Membership, Option<Vec<u8>>)>,
+        tasks: &mut Tasks,
     ) -> Result<Self> {
         let (l2_stop, members_stop) = (CancellationToken::new(), CancellationToken::new());
+        let (bgp, work) = Bgp::start(backend, &args.node_name)?;
+        tasks.spawn("BGP", work);
         let config = l2::Config {
             exclude: Arc::new(move |name| excluded.is_match(name)),
             garp_interval: args.garp_interval()?,
         };
-        let l2 = l2::spawn(config, l2_stop.clone())?;
+        let (l2, work) = l2::start(config, l2_stop.clone())?;
+        tasks.spawn("layer 2", async { Ok(work.await?) });
         let members = match membership {
-            Some((membership, key)) => Some(join(&args.node_name, membership.bind, key, &members_stop)?),
+            Some((membership, key)) => {
+                let config = members::Config {
+                    node: args.node_name.clone(),
+                    bind: membership.bind,
+                    key,
+                };
+                let (members, work) = members::start(config, members_stop.clone())?;
+                tasks.spawn("membership", async { Ok(work.await?) });
+                Some(members)
+            }
             None => {
                 info!(
                     event = "memberlistDisabled",
@@ -215,31 +233,28 @@ impl DataPlane {
         Ok(Self {
             l2,
             l2_stop,
-            bgp: bgp::spawn(CancellationToken::new()),
+            bgp,
             members,
             members_stop,
         })
     }
 
-    /// Watches over the shells until `stop`, then says goodbye in the order that loses least traffic: the others take
-    /// over as soon as they know that we leave, and until then we still answer.
-    async fn until(self, stop: CancellationToken) -> Result<()> {
-        let left = async {
-            match &self.members {
-                Some(members) => members.ended().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.l2.ended() => bail!("layer 2 has ended"),
-            () = left => bail!("membership has ended"),
-        }
+    /// Waits for `stop`, then says goodbye in the order that loses least traffic: the others take over as soon as they
+    /// know that we leave, and until they are heard to do so we still answer.
+    async fn goodbye(self, stop: CancellationToken) -> Result<()> {
+        stop.cancelled().await;
         let routes = timeout(GOODBYE, self.bgp.shutdown());
         let addresses = async {
+            let successors = self
+                .members
+                .as_ref()
+                .is_some_and(|members| members.alive().borrow().len() > 1);
             self.members_stop.cancel();
             if let Some(members) = &self.members {
                 let _ = timeout(GOODBYE, members.ended()).await;
+            }
+            if successors {
+                self.l2.hand_over(HAND_OVER).await;
             }
             self.l2_stop.cancel();
         };
@@ -251,18 +266,10 @@ impl DataPlane {
     }
 }
 
-fn join(node: &str, bind: SocketAddr, key: Option<Vec<u8>>, stop: &CancellationToken) -> Result<MembersHandle> {
-    let config = members::Config {
-        node: node.to_owned(),
-        bind,
-        key,
-    };
-    Ok(members::spawn(config, stop.clone())?)
-}
-
 /// Feeds the engine and carries out what it wants. Ends with the watches, which is after the stop signal.
 async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane: DataPlane) -> Result<()> {
     let mut interfaces = data_plane.l2.interfaces();
+    let mut sessions = data_plane.bgp.sessions();
     let mut members = Alive::new(data_plane.members);
     loop {
         let mut returned = false;
@@ -277,6 +284,7 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
                 vec![event]
             }
             Ok(()) = interfaces.changed() => vec![Event::Interfaces(interfaces.borrow_and_update().clone())],
+            Ok(()) = sessions.changed() => vec![Event::Uncarried(backend::uncarried(&sessions.borrow_and_update()))],
         };
         shell.metrics.updated(events.len());
         shell.perform(engine.handle_all(events));

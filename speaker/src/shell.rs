@@ -4,16 +4,16 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use metallb_api::BGPPeer;
 use metallb_api::names::event_reason;
-use metallb_dataplane::bgp::BgpHandle;
 use metallb_dataplane::l2::L2Handle;
+use metallb_engine::{ConfigReport, Effect, EventKind, Protocol, ServiceKey};
 use metallb_runtime::admin::Health;
 use metallb_runtime::events::{EventType, Recorder};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-use crate::engine::{ConfigReport, Effect, EventKind, Protocol, ServiceKey};
+use crate::backend::{Bgp, Change};
 use crate::metrics::Metrics;
-use crate::status;
+use crate::{native, status};
 
 /// What `/readyz` says while the first picture is not complete.
 pub(crate) const FIRST_DECISIONS: &str = "first decisions";
@@ -33,7 +33,7 @@ pub(crate) struct Shell {
     /// ARP and NDP.
     pub(crate) l2: L2Handle,
     /// BGP.
-    pub(crate) bgp: BgpHandle,
+    pub(crate) bgp: Bgp,
     /// Events on Services.
     pub(crate) recorder: Recorder,
     /// ServiceL2Status objects.
@@ -58,17 +58,18 @@ impl Shell {
 
     fn perform_one(&self, effect: Effect) {
         match effect {
-            Effect::Layer2(desired) => self.l2.announce(desired),
-            Effect::Routes(routes) => self.bgp.set_routes(routes),
-            Effect::Peers(peers) => self.bgp.set_peers(peers),
+            Effect::Addresses(changes) => self.l2.change(native::addresses(changes)),
+            Effect::Routes(changes) => self.bgp.apply(Change::Routes(changes)),
+            Effect::Peers(peers) => self.bgp.apply(Change::Peers(peers)),
             Effect::Opened(protocol) => {
                 self.statuses(protocol).open();
-                if protocol == Protocol::Layer2 {
-                    self.health.ready(FIRST_DECISIONS);
+                match protocol {
+                    Protocol::Bgp => self.bgp.apply(Change::Known),
+                    Protocol::Layer2 => self.health.ready(FIRST_DECISIONS),
                 }
             }
-            Effect::Announced(service, protocol, ips) => self.metrics.announced(&service, protocol, ips),
-            Effect::Status(service, protocol, content) => self.statuses(protocol).set(service, content),
+            Effect::Announced(service, protocol, ips) => self.metrics.announced(service, protocol, ips),
+            Effect::Status(service, protocol, content) => self.statuses(protocol).set(&service, content),
             Effect::Event {
                 service,
                 uid,

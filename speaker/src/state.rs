@@ -7,28 +7,24 @@ use kube::{Api, Client, ResourceExt};
 use metallb_api::names::{self, field_manager};
 use metallb_api::{ConfigurationResult, ConfigurationState, ConfigurationStateStatus};
 use metallb_runtime::cause::explain;
+use metallb_runtime::tasks::Spawner;
 use metallb_runtime::work::{Backoff, Outcome, Queue};
-use metallb_runtime::{CancellationToken, apply, watch};
+use metallb_runtime::{apply, watch};
 use tokio::sync::watch::Receiver;
 use tracing::warn;
 
-use crate::engine::ConfigReport;
 use crate::status::Owner;
+use metallb_engine::ConfigReport;
 
 /// Longest message of a condition.
 const MESSAGE_LIMIT: usize = 32_768;
 
-/// Keeps the object in line with the last report until `stop`. It says nothing before the first report.
-pub(crate) async fn write(
-    client: Client,
-    owner: Owner,
-    mut reports: Receiver<Option<ConfigReport>>,
-    stop: CancellationToken,
-) {
+/// Keeps the object in line with the last report until the stop signal. It says nothing before the first report.
+pub(crate) async fn write(client: Client, owner: Owner, mut reports: Receiver<Option<ConfigReport>>, tasks: Spawner) {
     let name = names::speaker_state(&owner.node);
     let api: Api<ConfigurationState> = Api::namespaced(client, &owner.namespace);
     let only = watch::Config::default().fields(&format!("metadata.name={name}"));
-    let mut watched = watch::watch(api.clone(), only, stop.clone());
+    let mut watched = watch::watch(api.clone(), only, &tasks);
     let writer = Writer {
         api,
         owner,
@@ -39,7 +35,7 @@ pub(crate) async fn write(
     loop {
         // Every arm is cancel-safe, and what was missed is seen in the next round.
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = tasks.stop().cancelled() => return,
             Ok(()) = reports.changed() => queue.add(()),
             Some(_) = watched.changes.recv() => queue.add(()),
             () = queue.next() => {

@@ -15,18 +15,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use metallb_api::names::{self, field_manager};
+use metallb_runtime::apply;
 use metallb_runtime::cause::explain;
+use metallb_runtime::tasks::Spawner;
+use metallb_runtime::watch::{self, ViewChange, watch_view};
 use metallb_runtime::work::{Backoff, Outcome, Queue};
-use metallb_runtime::{CancellationToken, apply, watch};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch as watch_channel};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use index::{Index, Seen};
+use index::{Index, Seen, Written};
 pub(crate) use kind::StatusKind;
 
-use crate::engine::{ServiceKey, StatusContent};
+use metallb_engine::{ServiceKey, StatusContent};
 
 /// Writers per kind: a failover of many Services takes a while, and must not flood the API server.
 const WRITERS: usize = 4;
@@ -69,12 +71,12 @@ impl Default for Desired {
 
 impl Desired {
     /// Sets what the object of one Service says; `None` = there should be none.
-    pub(crate) fn set(&self, service: ServiceKey, content: Option<StatusContent>) {
+    pub(crate) fn set(&self, service: &ServiceKey, content: Option<StatusContent>) {
         match content {
             Some(content) => drop(self.state().contents.insert(service.clone(), content)),
-            None => drop(self.state().contents.remove(&service)),
+            None => drop(self.state().contents.remove(service)),
         }
-        self.shared.queue.add(service);
+        self.shared.queue.add(service.clone());
     }
 
     /// Allows to delete what is not desired.
@@ -99,11 +101,13 @@ pub(crate) struct Owner {
     pub(crate) pod: OwnerReference,
 }
 
-/// Brings the objects of kind `K` in line with `desired` until `stop`.
-pub(crate) async fn write<K: StatusKind>(client: Client, owner: Owner, desired: Desired, stop: CancellationToken) {
+/// Brings the objects of kind `K` in line with `desired` until the stop signal.
+pub(crate) async fn write<K: StatusKind>(client: Client, owner: Owner, desired: Desired, tasks: Spawner) {
     let api: Api<K> = Api::namespaced(client, &owner.namespace);
     let selector = format!("{}={}", names::LABEL_NODE, label_value(&owner.node));
-    let mut watched = watch::watch(api.clone(), watch::Config::default().labels(&selector), stop.clone());
+    let (own, pod) = (watch::Config::default().labels(&selector), owner.pod.uid.clone());
+    let view = move |object: Written| Some(Seen::of(object, &pod));
+    let mut watched = watch_view(api.clone(), own, view, &tasks);
     let writer = Writer {
         api,
         owner,
@@ -116,13 +120,13 @@ pub(crate) async fn write<K: StatusKind>(client: Client, owner: Owner, desired: 
     let listen = async {
         loop {
             tokio::select! {
-                Some(change) = watched.changes.recv() => writer.seen(&change),
+                Some(change) = watched.changes.recv() => writer.seen(change),
                 () = writer.desired.shared.opened.notified() => writer.review(),
             }
         }
     };
     tokio::select! {
-        () = stop.cancelled() => {}
+        () = tasks.stop().cancelled() => {}
         _ = work => {}
         () = listen => {}
     }
@@ -172,36 +176,23 @@ impl<K: StatusKind> Writer<K> {
         }
     }
 
-    fn seen(&self, change: &watch::Change<K>) {
-        let concerned = match change {
-            watch::Change::Applied(object) => {
-                let service = service_of(object.meta());
-                let seen = Seen {
-                    says: object.current().cloned(),
-                    ours: object
-                        .owner_references()
-                        .iter()
-                        .any(|owner| owner.uid == self.owner.pod.uid),
-                };
-                let before = self.index().put(&object.name_any(), service.clone(), seen);
-                [service, before]
-            }
-            watch::Change::Deleted(object) => {
-                let before = self.index().remove(&object.name_any());
-                if let Some(service) = &before {
-                    let mut made = self.made();
-                    if made.get(service).is_some_and(|made| made.name == object.name_any()) {
-                        made.remove(service);
-                    }
-                }
-                [service_of(object.meta()), before]
-            }
-            watch::Change::Ready => {
-                self.listed.send_replace(true);
-                return;
-            }
+    fn seen(&self, change: ViewChange<Seen<K::Status>>) {
+        let ViewChange::Changed { key, before, now } = change else {
+            self.listed.send_replace(true);
+            return;
         };
-        for service in concerned.into_iter().flatten() {
+        let service = |seen: &Option<Arc<Seen<K::Status>>>| seen.as_ref().and_then(|seen| seen.service.clone());
+        let (was, is) = (service(&before), service(&now));
+        if now.is_none()
+            && let Some(service) = &was
+        {
+            let mut made = self.made();
+            if made.get(service).is_some_and(|made| made.name == key.name) {
+                made.remove(service);
+            }
+        }
+        self.index().change(&key.name, before.as_deref(), now);
+        for service in [is, was].into_iter().flatten() {
             self.desired.shared.queue.add(service);
         }
     }
@@ -362,14 +353,6 @@ impl<K: StatusKind> Writer<K> {
     fn made(&self) -> MutexGuard<'_, HashMap<ServiceKey, Made<K::Status>>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn service_of(meta: &ObjectMeta) -> Option<ServiceKey> {
-    let labels = meta.labels.as_ref()?;
-    Some(ServiceKey::new(
-        labels.get(names::LABEL_SERVICE_NAMESPACE)?,
-        labels.get(names::LABEL_SERVICE_NAME)?,
-    ))
 }
 
 /// Returns the value of the node label: the name, or a digest of one that is too long for a label.

@@ -1,6 +1,7 @@
 //! What is parsed, and how.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -13,8 +14,9 @@ use crate::selector::Selector;
 
 /// Plain lists of all objects that configuration is made of.
 ///
-/// The order of the lists never matters. Objects of another namespace than MetalLB's are not looked at.
-#[derive(Clone, Debug, Default)]
+/// The order of the lists never matters. Objects of another namespace than MetalLB's are not looked at. `Debug` shows
+/// names alone: passwords are in Secrets, in peers, and in what `kubectl apply` notes on peers.
+#[derive(Clone, Default)]
 pub struct Resources {
     /// MetalLB's namespace; empty means that all objects given belong to it.
     pub namespace: String,
@@ -38,6 +40,27 @@ pub struct Resources {
     pub namespaces: Vec<Namespace>,
     /// The Secrets of MetalLB's namespace.
     pub secrets: Vec<Secret>,
+}
+
+impl fmt::Debug for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn names<K: Resource>(list: &[K]) -> Vec<String> {
+            list.iter().map(ResourceExt::name_any).collect()
+        }
+        f.debug_struct("Resources")
+            .field("namespace", &self.namespace)
+            .field("pools", &names(&self.pools))
+            .field("address_pools", &names(&self.address_pools))
+            .field("l2_advertisements", &names(&self.l2_advertisements))
+            .field("bgp_advertisements", &names(&self.bgp_advertisements))
+            .field("peers", &names(&self.peers))
+            .field("bfd_profiles", &names(&self.bfd_profiles))
+            .field("communities", &names(&self.communities))
+            .field("nodes", &names(&self.nodes))
+            .field("namespaces", &names(&self.namespaces))
+            .field("secrets", &names(&self.secrets))
+            .finish()
+    }
 }
 
 impl Resources {
@@ -201,5 +224,40 @@ impl<'a> Labelled<'a> {
             .iter()
             .filter(|(_, labels)| selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels)))
             .map(|(name, _)| (*name).to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_dump_shows_no_password() {
+        let applied = r#"{"spec":{"password":"hunter2"}}"#;
+        let peer: BGPPeer = serde_json::from_value(json!({
+            "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer",
+            "metadata": {"name": "tor", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": applied}},
+            "spec": {"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "password": "hunter2"},
+        }))
+        .unwrap();
+        let secret: Secret = serde_json::from_value(json!({
+            "metadata": {"name": "key"}, "type": "kubernetes.io/basic-auth", "data": {"password": "aHVudGVyMg=="},
+        }))
+        .unwrap();
+        assert!(!format!("{:?}", peer.spec).contains("hunter2"));
+        let resources = Resources {
+            peers: vec![peer],
+            secrets: vec![secret],
+            ..Resources::default()
+        };
+        let dump = format!("{resources:#?}{resources:?}");
+        assert!(dump.contains("tor") && dump.contains("key"), "{dump}");
+        // Neither as text, nor in base64, nor byte by byte.
+        assert!(
+            !["hunter2", "aHVudGVy", "104"].iter().any(|form| dump.contains(form)),
+            "{dump}"
+        );
     }
 }

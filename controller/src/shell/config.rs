@@ -110,13 +110,13 @@ mod tests {
     use metallb_api::{IPAddressPool, names};
     use metallb_config::Backend;
     use metallb_runtime::events::Recorder;
+    use metallb_runtime::tasks::Tasks;
     use metallb_runtime::work::{Backoff, Queue};
     use prometheus::Registry;
     use serde_json::json;
     use tokio::sync::{Notify, mpsc, watch};
 
     use super::super::Settings;
-    use super::super::speak::Speaker;
     use super::super::stores::Stores;
     use super::*;
     use crate::metrics::Metrics;
@@ -133,7 +133,8 @@ mod tests {
         metallb_runtime::tls::install_crypto_provider();
         let client = Client::try_from(Config::new("https://127.0.0.1:1".parse().unwrap())).unwrap();
         let metrics = Metrics::register(&Registry::new()).unwrap();
-        let recorder = Recorder::new(client.clone(), names::event_source::CONTROLLER, "c");
+        let tasks = Tasks::new(CancellationToken::new()).spawner();
+        let recorder = Recorder::new(client.clone(), names::event_source::CONTROLLER, "c", &tasks);
         let (asked, questions) = mpsc::unbounded_channel();
         let shared = Shared {
             client,
@@ -152,7 +153,8 @@ mod tests {
             verdict: watch::Sender::new(None),
             asked,
             recount: Notify::new(),
-            speaker: Speaker::new(recorder).0,
+            recorder,
+            tasks,
         };
         (Arc::new(shared), questions)
     }

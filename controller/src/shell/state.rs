@@ -17,7 +17,7 @@ use metallb_runtime::watch::{Config, watch};
 use metallb_runtime::{CancellationToken, apply};
 use tracing::warn;
 
-use super::Shared;
+use super::{Shared, speak};
 use crate::pools::{Verdict, line};
 
 /// Pause after a write that failed.
@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
     let api: Api<ConfigurationState> = Api::namespaced(shared.client.clone(), &shared.settings.namespace);
     let only = Config::default().fields(&format!("metadata.name={}", names::CONTROLLER_STATE));
-    let mut own = watch(api.clone(), only, end.clone());
+    let mut own = watch(api.clone(), only, &shared.tasks.until(end.clone()));
     let mut verdict = shared.verdict.subscribe();
     if own.store.wait_until_ready().await.is_err() {
         return;
@@ -204,7 +204,7 @@ fn tell(
         if let Some(about) = shared.stores.reference(&doubt.object) {
             let text = format!("{}: {}", doubt.field, doubt.reason);
             let reason = event_reason::CONFIG_DOUBTFUL;
-            shared.speaker.tell(Box::new(about), EventKind::Warning, reason, text);
+            speak::tell(&shared.recorder, &about, EventKind::Warning, reason, &text);
         }
     }
 }

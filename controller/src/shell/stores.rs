@@ -15,6 +15,7 @@ use metallb_config::Resources;
 use metallb_ipam::Key;
 use metallb_runtime::CancellationToken;
 use metallb_runtime::admin::Health;
+use metallb_runtime::tasks::Spawner;
 use metallb_runtime::watch::{Change, Config, watch, watch_optional, watch_pruned};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -66,17 +67,17 @@ pub(super) struct Changes {
 }
 
 impl Stores {
-    pub(super) fn watch(client: &Client, namespace: &str, stop: &CancellationToken) -> (Self, Changes) {
-        let (all, end) = (Config::default, || stop.clone());
-        let services = watch(Api::<Service>::all(client.clone()), all(), end());
-        let namespaces = watch_pruned(Api::<Namespace>::all(client.clone()), all(), prune, end());
-        let pools = watch(own::<IPAddressPool>(client, namespace), all(), end());
-        let address_pools = watch_optional(own::<AddressPool>(client, namespace), all(), end());
-        let communities = watch_optional(own::<Community>(client, namespace), all(), end());
-        let nodes = watch_pruned(Api::<Node>::all(client.clone()), all(), nodes::prune, end());
-        let l2_advertisements = watch(own::<L2Advertisement>(client, namespace), all(), end());
-        let bgp_advertisements = watch(own::<BGPAdvertisement>(client, namespace), all(), end());
-        let peers = watch(own::<BGPPeer>(client, namespace), all(), end());
+    pub(super) fn watch(client: &Client, namespace: &str, tasks: &Spawner) -> (Self, Changes) {
+        let all = Config::default;
+        let services = watch(Api::<Service>::all(client.clone()), all(), tasks);
+        let namespaces = watch_pruned(Api::<Namespace>::all(client.clone()), all(), prune, tasks);
+        let pools = watch(own::<IPAddressPool>(client, namespace), all(), tasks);
+        let address_pools = watch_optional(own::<AddressPool>(client, namespace), all(), tasks);
+        let communities = watch_optional(own::<Community>(client, namespace), all(), tasks);
+        let nodes = watch_pruned(Api::<Node>::all(client.clone()), all(), nodes::prune, tasks);
+        let l2_advertisements = watch(own::<L2Advertisement>(client, namespace), all(), tasks);
+        let bgp_advertisements = watch(own::<BGPAdvertisement>(client, namespace), all(), tasks);
+        let peers = watch(own::<BGPPeer>(client, namespace), all(), tasks);
         let configuration = [
             nodes::touched(nodes.changes, NODES),
             touched(l2_advertisements.changes, L2_ADVERTISEMENTS),

@@ -252,7 +252,7 @@ impl Term {
         };
         warn!(event = "statusOverwritten", service = %key, text);
         let reason = event_reason::STATUS_OVERWRITTEN;
-        self.shared.speaker.tell(about, EventKind::Warning, reason, text);
+        speak::tell(&self.shared.recorder, &about, EventKind::Warning, reason, &text);
     }
 
     /// Returns whether the write was made; a conflict is no error but a reason to look again.
@@ -292,7 +292,7 @@ impl Term {
                     kind,
                     reason,
                     message,
-                } => self.shared.speaker.tell(about, kind, reason, message),
+                } => speak::tell(&self.shared.recorder, &about, kind, reason, &message),
                 Action::Log {
                     key,
                     level,

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::wire::Family;
+
 /// Describes one BGP peer: where it is, who we are towards it, and how the session behaves.
 ///
 /// Two equal configurations describe the same session; a shell that compares them knows what it may leave untouched.
@@ -85,6 +87,11 @@ impl PeerConfig {
     /// Returns the AS number that this peer sees us with.
     pub fn asn(&self) -> u32 {
         self.local_asn.unwrap_or(self.my_asn)
+    }
+
+    /// Tells whether routes of a family are meant to travel on the session: its own, or both.
+    pub fn wants(&self, family: Family) -> bool {
+        self.dual_stack || Family::of(self.address) == family
     }
 
     /// Returns the hold time to propose, in whole seconds as the wire has it.

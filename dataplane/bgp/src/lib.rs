@@ -9,14 +9,16 @@
 //! ```text
 //! for action in session.handle(now, event) {
 //!     match action {
-//!         Action::Connect      => dial, later feed Connected or ConnectFailed
+//!         Action::Connect(id)  => dial, later feed Connected or ConnectFailed
 //!         Action::Send(bytes)  => queue bytes, feed Written(n) as the kernel takes them
-//!         Action::Close        => flush what is queued, then close
+//!         Action::Close(id)    => flush what is queued, then close
 //!         Action::Up(..) | Action::Down(..) | Action::Received(..) | Action::Unsendable(..) => tell people
 //!     }
 //! }
 //! sleep until session.next_deadline(), or bytes arrive (Received), or the routes change (RoutesChanged)
 //! ```
+//!
+//! The routes of all sessions come from one [`RouteTable`].
 #![deny(missing_docs)]
 
 mod config;
@@ -24,10 +26,14 @@ mod reason;
 mod rib_out;
 mod route;
 mod session;
+mod table;
 pub mod wire;
 
 pub use config::{Offer, Password, PeerConfig, RemoteAs};
 pub use reason::{DownReason, StopReason};
 pub use rib_out::{Egress, Flush, RibOut};
-pub use route::{Attributes, LargeCommunity, Route};
-pub use session::{Action, Event, LinkAddresses, Negotiated, NextHops, Reach, Session, State, hashed_router_id};
+pub use route::{Attributes, LargeCommunity, Path, RouteChange};
+pub use session::{
+    Action, ConnectionId, Event, LinkAddresses, Negotiated, NextHops, Prefixes, Reach, Session, State, hashed_router_id,
+};
+pub use table::{PeerRoute, ReaderId, RouteTable};

@@ -60,3 +60,20 @@ pub enum DownReason {
     #[error("stopped: {}", .0.notification())]
     Stopped(StopReason),
 }
+
+impl DownReason {
+    /// Tells whether the peer does not want us for now, so that dialling at once would only be refused.
+    ///
+    /// A reset (6/4), a change of its configuration (6/6) and a lost collision (6/7) ask for another session; the expiry of
+    /// its hold timer (4/0) says that it did not hear us.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let Self::Received(notification) = self else {
+            return false;
+        };
+        match notification.code {
+            Code::Cease => !matches!(notification.subcode, 4 | 6 | 7),
+            Code::HoldTimerExpired => false,
+            _ => true,
+        }
+    }
+}

@@ -1,14 +1,46 @@
-//! A route as the announcer wants it.
+//! Routes as the announcer wants them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ipnet::IpNet;
 
-/// Is one prefix to announce, with everything that may differ between routes.
+/// Says what is announced for one prefix from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct RouteChange {
     /// Is the destination; host bits are ignored.
     pub prefix: IpNet,
+    /// Lists all paths, not only new ones; none withdraws the prefix.
+    ///
+    /// Several for one peer become one: communities unite, and the highest local preference wins on every node.
+    pub paths: Vec<Path>,
+}
+
+/// Says what some peers, or all of them, are told about a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Names peers; empty means all, unknown ones are ignored.
+    pub peers: BTreeSet<String>,
+    /// Is what they are told.
+    pub attributes: Arc<Attributes>,
+}
+
+impl Path {
+    /// Makes a path for all peers.
+    pub fn to_all(attributes: impl Into<Arc<Attributes>>) -> Self {
+        Self {
+            peers: BTreeSet::new(),
+            attributes: attributes.into(),
+        }
+    }
+
+    pub(crate) fn is_for(&self, peer: &str) -> bool {
+        self.peers.is_empty() || self.peers.contains(peer)
+    }
+}
+
+/// Is what the routes of one UPDATE have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attributes {
     /// Is sent on internal sessions only, where 0 is a value like any other.
     pub local_pref: u32,
     /// RFC 1997, each `A << 16 | B`.
@@ -17,23 +49,12 @@ pub struct Route {
     pub large_communities: BTreeSet<LargeCommunity>,
 }
 
-impl Route {
-    /// Describes a route without communities and with local preference 0.
-    pub fn new(prefix: IpNet) -> Self {
-        Self {
-            prefix,
-            local_pref: 0,
-            communities: BTreeSet::new(),
-            large_communities: BTreeSet::new(),
-        }
-    }
-
-    pub(crate) fn attributes(&self) -> Attributes {
-        Attributes {
-            local_pref: self.local_pref,
-            communities: self.communities.clone(),
-            large_communities: self.large_communities.clone(),
-        }
+impl Attributes {
+    /// Adds another announcement of the same prefix.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.local_pref = self.local_pref.max(other.local_pref);
+        self.communities.extend(&other.communities);
+        self.large_communities.extend(&other.large_communities);
     }
 }
 
@@ -46,24 +67,4 @@ pub struct LargeCommunity {
     pub data1: u32,
     /// Is the second operator-defined value.
     pub data2: u32,
-}
-
-/// Is what the routes of one UPDATE have in common.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attributes {
-    /// Is the local preference.
-    pub local_pref: u32,
-    /// Lists the communities, sorted.
-    pub communities: BTreeSet<u32>,
-    /// Lists the large communities, sorted.
-    pub large_communities: BTreeSet<LargeCommunity>,
-}
-
-impl Attributes {
-    /// Adds another announcement of the same prefix: communities unite, the highest preference wins on every node.
-    pub(crate) fn merge(&mut self, other: &Route) {
-        self.local_pref = self.local_pref.max(other.local_pref);
-        self.communities.extend(&other.communities);
-        self.large_communities.extend(&other.large_communities);
-    }
 }

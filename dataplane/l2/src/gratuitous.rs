@@ -1,238 +1,132 @@
 //! When which gratuitous frame is sent: bursts after a gain, paced, and an optional refresh.
 
+mod lane;
 mod pacing;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    collections::BTreeMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
-use crate::{
-    arp,
-    interfaces::{Interfaces, Link},
-};
-use pacing::{Pace, Queue, Rank};
+use crate::{layer2::Action, table::Table};
+use lane::Lane;
+use pacing::Pace;
 
 /// Between rounds; just above the second for which Linux locks a fresh neighbour entry (upstream #172).
 const ROUND: Duration = Duration::from_millis(1100);
 /// Rounds of a burst: at 0, 1.1, 2.2, 3.3 and 4.4 s.
 const ROUNDS: u8 = 5;
-
-/// What the scheduler is told.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// These are now the interfaces that announce. A burst goes to new ones and to
-    /// those with a new hardware address or a carrier that was lost meanwhile.
-    Links(Vec<Link>),
-    /// These are now the announced addresses. Pairs of address and interface that are new get a burst.
-    Announced(BTreeMap<Ipv4Addr, Interfaces>),
-    /// Every address gets a burst, as after the merge of a parted membership.
-    Reannounce,
-    /// The deadline has come.
-    Tick,
-}
-
-/// What the shell must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Broadcast a frame.
-    Send {
-        /// On the interface with this index.
-        ifindex: u32,
-        /// For this address.
-        ip: IpAddr,
-        /// The Ethernet frame.
-        frame: Vec<u8>,
-    },
-}
-
-/// An address on an interface.
-type Pair = (u32, Ipv4Addr);
-
-/// What comes next for a pair; each has at most one deadline.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    rounds_left: u8,
-    due: Option<Instant>,
-}
+/// So many frames are handed to the kernel at a time.
+const FRAMES: usize = 32;
 
 /// Schedules gratuitous frames; arms a burst only when there is news for the segment.
 ///
 /// Upstream: bursts again on every reconcile.
 #[derive(Debug)]
-pub struct Gratuitous {
-    refresh: Option<Duration>,
-    jitter: Jitter,
-    links: BTreeMap<u32, Link>,
-    announced: BTreeMap<Ipv4Addr, Interfaces>,
-    plans: BTreeMap<Pair, Plan>,
-    timers: BTreeSet<(Instant, Pair)>,
-    queues: BTreeMap<u32, Queue>,
+pub(crate) struct Gratuitous {
+    refresh: Refresh,
+    lanes: BTreeMap<u32, Lane>,
+    /// Lanes to be thrown away bit by bit.
+    discarded: Vec<Lane>,
     pace: Pace,
 }
 
 impl Gratuitous {
     /// Creates a scheduler; `refresh` is the interval of the periodic refresh, `seed` spreads it.
-    #[must_use]
-    pub fn new(refresh: Option<Duration>, seed: u64) -> Self {
+    pub(crate) fn new(refresh: Option<Duration>, seed: u64) -> Self {
         Self {
-            refresh: refresh.filter(|interval| !interval.is_zero()),
-            jitter: Jitter(seed),
-            links: BTreeMap::new(),
-            announced: BTreeMap::new(),
-            plans: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            queues: BTreeMap::new(),
+            refresh: Refresh {
+                interval: refresh.filter(|interval| !interval.is_zero()),
+                jitter: Jitter(seed),
+            },
+            lanes: BTreeMap::new(),
+            discarded: Vec::new(),
             pace: Pace::default(),
         }
     }
 
-    /// Feeds one event; returns the frames that may leave now, in order.
-    pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
-        match event {
-            Event::Links(links) => self.on_links(now, links),
-            Event::Announced(announced) => {
-                self.announced = announced;
-                self.arm_new_pairs(now);
-            }
-            Event::Reannounce => {
-                for pair in self.plans.keys().copied().collect::<Vec<_>>() {
-                    self.arm(now, pair);
-                }
-            }
-            Event::Tick => {}
-        }
-        self.enqueue_due(now);
-        self.dequeue(now)
-    }
-
-    /// When `handle` wants `Event::Tick` next, if at all.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let round = self.timers.first().map(|(due, _)| *due);
-        let frame = self.queues.values().filter_map(|queue| queue.next(self.pace)).min();
-        round.into_iter().chain(frame).min()
-    }
-
-    fn on_links(&mut self, now: Instant, links: Vec<Link>) {
-        let before = std::mem::take(&mut self.links);
-        self.links = links.into_iter().map(|link| (link.index, link)).collect();
-        self.arm_new_pairs(now);
-        let told = |links: &BTreeMap<u32, Link>, pair: &Pair| links.get(&pair.0).map(|l| (l.mac, l.carrier_ups));
-        let moved = |pair: &Pair| told(&before, pair).is_some_and(|old| Some(old) != told(&self.links, pair));
-        for pair in self.plans.keys().copied().filter(moved).collect::<Vec<_>>() {
-            self.arm(now, pair);
-        }
-    }
-
-    /// Compares what should be announced where with what is: new pairs are armed, gone ones forgotten.
-    fn arm_new_pairs(&mut self, now: Instant) {
-        let wanted = self.pairs();
-        let gone: Vec<Pair> = self
-            .plans
-            .keys()
-            .copied()
-            .filter(|pair| !wanted.contains(pair))
-            .collect();
-        for pair in gone {
-            self.forget(pair);
-        }
-        for pair in wanted {
-            if !self.plans.contains_key(&pair) {
-                self.arm(now, pair);
-            }
-        }
-        let links = &self.links;
-        self.queues.retain(|index, _| links.contains_key(index));
-    }
-
-    fn pairs(&self) -> BTreeSet<Pair> {
-        let on = |link: &Link| {
-            let (index, name) = (link.index, link.name.clone());
-            let here = self
-                .announced
-                .iter()
-                .filter(move |(_, interfaces)| interfaces.contains(&name));
-            here.map(move |(ip, _)| (index, *ip))
-        };
-        self.links.values().flat_map(on).collect()
-    }
-
-    fn arm(&mut self, now: Instant, pair: Pair) {
-        self.plan(
-            pair,
-            Plan {
-                rounds_left: ROUNDS,
-                due: Some(now),
-            },
-        );
-    }
-
-    fn plan(&mut self, pair: Pair, plan: Plan) {
-        if let Some(due) = self.plans.insert(pair, plan).and_then(|old| old.due) {
-            self.timers.remove(&(due, pair));
-        }
-        if let Some(due) = plan.due {
-            self.timers.insert((due, pair));
-        }
-    }
-
-    fn forget(&mut self, pair: Pair) {
-        if let Some(due) = self.plans.remove(&pair).and_then(|plan| plan.due) {
-            self.timers.remove(&(due, pair));
-        }
-        if let Some(queue) = self.queues.get_mut(&pair.0) {
-            queue.forget(pair.1);
-        }
-    }
-
-    fn enqueue_due(&mut self, now: Instant) {
-        while let Some(&(due, pair)) = self.timers.first().filter(|(due, _)| *due <= now) {
-            self.timers.pop_first();
-            let rounds_left = self.plans.get(&pair).map_or(0, |plan| plan.rounds_left);
-            let (ifindex, ip) = pair;
-            let queue = self.queues.entry(ifindex).or_insert_with(|| Queue::new(now, self.pace));
-            queue.push(
-                if rounds_left == ROUNDS {
-                    Rank::First
-                } else {
-                    Rank::Repeat
-                },
-                ip,
-            );
-            if rounds_left > 0 {
-                queue.push(Rank::Reply, ip);
-            }
-            let rounds_left = rounds_left.saturating_sub(1);
-            let due = if rounds_left > 0 {
-                Some(next_round(due, now))
+    /// The address is new, or has other interfaces, or is withdrawn.
+    pub(crate) fn changed(&mut self, now: Instant, ip: IpAddr, table: &Table, actions: &mut Vec<Action>) {
+        for lane in self.lanes.values_mut() {
+            if table.announces(ip, &lane.link) {
+                lane.add(now, ip, actions);
             } else {
-                self.next_refresh(now)
-            };
-            self.plan(pair, Plan { rounds_left, due });
-        }
-    }
-
-    fn next_refresh(&mut self, now: Instant) -> Option<Instant> {
-        let interval = self.refresh?;
-        Some(now + interval.mul_f64(0.9 + 0.2 * self.jitter.next()))
-    }
-
-    fn dequeue(&mut self, now: Instant) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for (&ifindex, queue) in &mut self.queues {
-            let Some(link) = self.links.get(&ifindex) else { continue };
-            for (rank, ip) in queue.pop(now, self.pace) {
-                let frame = arp::gratuitous(rank.form(), link.mac, ip);
-                actions.push(Action::Send {
-                    ifindex,
-                    ip: ip.into(),
-                    frame,
-                });
+                lane.forget(ip, actions);
             }
         }
-        actions
+    }
+
+    /// The interfaces of `table` have changed. New ones get a burst of every address, and so do those with a new hardware
+    /// address or name, or a carrier that was lost meanwhile; one that can speak IPv6 now gets one of those addresses.
+    pub(crate) fn links_changed(&mut self, now: Instant, table: &Table, actions: &mut Vec<Action>) {
+        for (_, mut lane) in self.lanes.extract_if(.., |index, _| table.link(*index).is_none()) {
+            lane.leave_all(actions);
+            self.discarded.push(lane);
+        }
+        for link in table.links() {
+            match self.lanes.get_mut(&link.index) {
+                Some(lane) => lane.set_link(link),
+                None => drop(self.lanes.insert(link.index, Lane::new(now, self.pace, link.clone()))),
+            }
+        }
+    }
+
+    /// Every address gets a burst, as after the merge of a parted membership.
+    pub(crate) fn reannounce(&mut self) {
+        self.lanes.values_mut().for_each(Lane::tell_everything);
+    }
+
+    /// Does at most `budget` steps of what is due, and then sends.
+    pub(crate) fn work(&mut self, now: Instant, table: &Table, mut budget: usize, actions: &mut Vec<Action>) {
+        for lane in self.lanes.values_mut() {
+            lane.sweep(now, table, &mut budget, actions);
+            lane.queue_due(now, &mut self.refresh, &mut budget);
+        }
+        while self
+            .discarded
+            .last_mut()
+            .is_some_and(|lane| lane.dismantle(&mut budget))
+        {
+            self.discarded.pop();
+        }
+        let mut limit = FRAMES;
+        for lane in self.lanes.values_mut() {
+            lane.send(now, self.pace, &mut limit, actions);
+        }
+    }
+
+    /// Says whether [`Self::work`] has stopped short of what is due.
+    pub(crate) fn is_behind(&self, now: Instant) -> bool {
+        !self.discarded.is_empty() || self.lanes.values().any(|lane| lane.is_behind(now))
+    }
+
+    /// When there is work next, if at all.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.lanes
+            .values()
+            .filter_map(|lane| lane.next_deadline(self.pace))
+            .min()
+    }
+
+    /// Says nothing any more; questions are heard as before.
+    pub(crate) fn fall_silent(&mut self, now: Instant) {
+        let pace = self.pace;
+        self.discarded
+            .extend(self.lanes.values_mut().map(|lane| lane.fall_silent(now, pace)));
+    }
+}
+
+#[derive(Debug)]
+struct Refresh {
+    interval: Option<Duration>,
+    jitter: Jitter,
+}
+
+impl Refresh {
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        let interval = self.interval?;
+        Some(now + interval.mul_f64(0.9 + 0.2 * self.jitter.next()))
     }
 }
 

@@ -69,6 +69,14 @@ pub struct Link {
     pub link_local: Option<Ipv6Addr>,
 }
 
+impl Link {
+    /// Says whether the segment knows the interface by the same hardware address, and the carrier has stayed meanwhile.
+    /// With another name it may announce other addresses.
+    pub(crate) fn is_same_to_the_segment(&self, other: &Self) -> bool {
+        (self.mac, self.carrier_ups, &self.name) == (other.mac, other.carrier_ups, &other.name)
+    }
+}
+
 /// Why an interface does not announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unusable {

@@ -1,33 +1,33 @@
-//! ARP responder and gratuitous ARP, sans-IO.
+//! ARP and neighbour discovery for announced addresses, sans-IO.
 //!
-//! Holds what is decided about layer-2 frames: which interfaces announce ([`select`]), which frames are answered and
-//! how ([`Responder`]), when the segment is told unasked ([`Gratuitous`]), and which frames the kernel need not show
-//! us ([`filter`]). It opens no socket, reads no clock and does not know why an address is announced.
+//! [`Core`] decides everything about layer-2 frames: which are answered and how, when the segment is told unasked, which
+//! frames the kernel need not show us, and who else claims an announced address. [`select`] says which interfaces of the
+//! node announce. The crate opens no socket, reads no clock and does not know why an address is announced.
 //!
 //! ```text
-//! selection = select(&facts, &exclude);             // at start and whenever netlink reports a change
-//! responder.set_links(&selection.links, selection.own_macs);
-//! send(gratuitous.handle(now, Event::Links(selection.links)));
-//!
-//! attach(filter(&vips));                            // whenever the announced addresses change
-//! responder.set_announced(announced.clone());
-//! send(gratuitous.handle(now, Event::Announced(announced)));
-//!
-//! responder.on_frame(ifindex, packet_type, &frame); // for every frame received
-//! send(gratuitous.handle(now, Event::Tick));        // when gratuitous.next_deadline() has come
+//! for action in core.handle(now, Event::Links(select(&facts, &exclude))) { .. }            // whenever netlink tells of a change
+//! for action in core.handle(now, Event::Changed(vec![(ip, Some(Interfaces::All))])) { .. } // an address comes or goes
+//! for action in core.handle(now, Event::Frame { ifindex, packet_type, bytes }) { .. }      // for every frame received
+//! for action in core.handle(now, Event::Tick) { .. }                                       // when next_deadline() has come
 //! ```
 
 #![deny(missing_docs)]
 
 mod arp;
+mod conflicts;
+mod cover;
 mod filter;
 mod gratuitous;
 mod interfaces;
+mod layer2;
+mod ndp;
 mod responder;
+mod table;
 
 pub use arp::{Form, gratuitous};
-pub use filter::{Instruction, all_arp, filter};
-pub use gratuitous::{Action, Event, Gratuitous};
+pub use conflicts::Conflict;
+pub use filter::{Instruction, TAKE_ALL};
 pub use interfaces::{Interfaces, Link, LinkFacts, Selection, Unusable, select};
-pub use responder::{Conflict, DropReason, Outcome, PacketType, Reply, Responder, Verdict};
+pub use layer2::{Action, Core, Count, Event, Protocol, Purpose};
+pub use responder::{DropReason, PacketType};
 pub use smoltcp::wire::EthernetAddress;

@@ -1,24 +1,25 @@
-//! Decides about each received ARP frame.
+//! Decides about each received frame.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
-};
+use std::net::IpAddr;
 
 use smoltcp::wire::{ArpOperation, EthernetAddress};
 
 use crate::{
     arp::{self, Arp},
-    interfaces::{Interfaces, Link},
+    interfaces::Link,
+    ndp::{self, Ndp},
+    table::Table,
 };
 
-/// Whom the kernel takes a frame to be for (`sll_pkttype`).
+/// How the kernel classified a frame (`sll_pkttype`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketType {
     /// For this host.
     Host,
     /// For everybody.
     Broadcast,
+    /// For a multicast group.
+    Multicast,
     /// For others, or our own; also frames of a VLAN that has no interface here.
     Other,
 }
@@ -30,12 +31,14 @@ pub enum DropReason {
     PacketType,
     /// Came in on an interface that does not announce.
     Interface,
-    /// Not ARP for IPv4 over Ethernet, or cut short.
+    /// Neither ARP for IPv4 over Ethernet nor valid neighbour discovery, or cut short.
     Malformed,
     /// Sent by the interface's own hardware address.
     Own,
-    /// Not a request.
+    /// Not an ARP request.
     ArpReply,
+    /// Not a neighbour solicitation.
+    MessageType,
     /// Sent to the hardware address of somebody else.
     EthernetDestination,
     /// The sender's hardware address is not that of a host.
@@ -58,6 +61,7 @@ impl DropReason {
             Self::Malformed => "malformed",
             Self::Own => "own",
             Self::ArpReply => "arpReply",
+            Self::MessageType => "messageType",
             Self::EthernetDestination => "ethernetDestination",
             Self::SenderAddress => "senderAddress",
             Self::Announcement => "announcement",
@@ -67,126 +71,147 @@ impl DropReason {
     }
 }
 
-/// A reply to send on the interface on which the request came.
+/// An answer to send on the interface on which the question came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub(crate) struct Answer {
     /// The address asked for.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
     /// Who asked.
-    pub to: EthernetAddress,
+    pub(crate) to: EthernetAddress,
     /// The Ethernet frame.
-    pub frame: Vec<u8>,
+    pub(crate) frame: Vec<u8>,
 }
 
-/// What to do with a frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Answer it.
-    Reply(Reply),
-    /// Leave it.
-    Ignore(DropReason),
-}
-
-/// Another host claims an address that we announce.
+/// A frame in which another host claims an address that is announced here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    /// The address.
-    pub ip: IpAddr,
-    /// The interface on which it was heard, by index.
-    pub ifindex: u32,
-    /// Who claims it.
-    pub mac: EthernetAddress,
+pub(crate) struct Claim {
+    pub(crate) ip: IpAddr,
+    pub(crate) mac: EthernetAddress,
+    pub(crate) stage: Stage,
+}
+
+/// How far the other host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It asks whether the address is free (RFC 4862 §5.4).
+    Probes,
+    /// It says that the address is its own (RFC 5227 §2.4, RFC 4861 §4.4).
+    Uses,
 }
 
 /// All that follows from one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Whether to answer.
-    pub verdict: Verdict,
-    /// Whether it proves a conflict.
-    pub conflict: Option<Conflict>,
+pub(crate) struct Heard {
+    pub(crate) answer: Result<Answer, DropReason>,
+    pub(crate) claim: Option<Claim>,
 }
 
-/// Answers ARP requests for the announced addresses.
-#[derive(Clone, Debug, Default)]
-pub struct Responder {
-    links: BTreeMap<u32, Link>,
-    own_macs: BTreeSet<EthernetAddress>,
-    announced: BTreeMap<Ipv4Addr, Interfaces>,
+impl From<DropReason> for Heard {
+    fn from(reason: DropReason) -> Self {
+        Self {
+            answer: Err(reason),
+            claim: None,
+        }
+    }
 }
 
-impl Responder {
-    /// Replaces the announcing interfaces and the set of the node's own hardware addresses.
-    pub fn set_links(&mut self, links: &[Link], own_macs: BTreeSet<EthernetAddress>) {
-        self.links = links.iter().map(|link| (link.index, link.clone())).collect();
-        self.own_macs = own_macs;
+/// Judges a frame that came in on the interface with index `ifindex`.
+pub(crate) fn judge(table: &Table, ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Heard {
+    if packet_type == PacketType::Other {
+        return DropReason::PacketType.into();
     }
+    let Some(link) = table.link(ifindex) else {
+        return DropReason::Interface.into();
+    };
+    let heard = Arp::parse(frame).map(|arp| judge_arp(table, link, packet_type, &arp));
+    let heard = heard.or_else(|| Ndp::parse(frame).map(|message| judge_ndp(table, link, &message)));
+    heard.unwrap_or_else(|| DropReason::Malformed.into())
+}
 
-    /// Replaces the announced addresses; takes effect with the next frame.
-    pub fn set_announced(&mut self, announced: BTreeMap<Ipv4Addr, Interfaces>) {
-        self.announced = announced;
+fn judge_arp(table: &Table, link: &Link, packet_type: PacketType, arp: &Arp) -> Heard {
+    if packet_type == PacketType::Multicast {
+        return DropReason::PacketType.into();
     }
+    if arp.sender == link.mac {
+        return DropReason::Own.into();
+    }
+    Heard {
+        answer: answer_arp(table, link, arp),
+        claim: claim(table, link, arp.sender_ip.into(), arp.sender, Stage::Uses),
+    }
+}
 
-    /// Judges a frame that came in on the interface with index `ifindex`.
-    #[must_use]
-    pub fn on_frame(&self, ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Outcome {
-        let ignore = |reason| Outcome {
-            verdict: Verdict::Ignore(reason),
-            conflict: None,
-        };
-        if packet_type == PacketType::Other {
-            return ignore(DropReason::PacketType);
-        }
-        let Some(link) = self.links.get(&ifindex) else {
-            return ignore(DropReason::Interface);
-        };
-        let Some(arp) = Arp::parse(frame) else {
-            return ignore(DropReason::Malformed);
-        };
-        if arp.sender == link.mac {
-            return ignore(DropReason::Own);
-        }
-        let verdict = self.judge(link, &arp).map_or_else(Verdict::Ignore, Verdict::Reply);
-        Outcome {
-            verdict,
-            conflict: self.conflict(link, &arp),
-        }
+fn answer_arp(table: &Table, link: &Link, arp: &Arp) -> Result<Answer, DropReason> {
+    if arp.operation != ArpOperation::Request {
+        return Err(DropReason::ArpReply);
     }
+    if !arp.destination.is_broadcast() && arp.destination != link.mac {
+        return Err(DropReason::EthernetDestination);
+    }
+    check_sender(arp.sender)?;
+    if arp.sender_ip == arp.target_ip {
+        return Err(DropReason::Announcement);
+    }
+    let ip = arp.target_ip.into();
+    check_announced(table, link, ip)?;
+    Ok(Answer {
+        ip,
+        to: arp.sender,
+        frame: arp::reply(link.mac, arp),
+    })
+}
 
-    fn judge(&self, link: &Link, arp: &Arp) -> Result<Reply, DropReason> {
-        if arp.operation != ArpOperation::Request {
-            return Err(DropReason::ArpReply);
-        }
-        if !arp.destination.is_broadcast() && arp.destination != link.mac {
-            return Err(DropReason::EthernetDestination);
-        }
-        if !arp.sender.is_unicast() || arp.sender.as_bytes() == [0; 6] {
-            return Err(DropReason::SenderAddress);
-        }
-        if arp.sender_ip == arp.target_ip {
-            return Err(DropReason::Announcement);
-        }
-        let interfaces = self.announced.get(&arp.target_ip).ok_or(DropReason::AnnounceIp)?;
-        if !interfaces.contains(&link.name) {
-            return Err(DropReason::NotMatchInterface);
-        }
-        Ok(Reply {
-            ip: arp.target_ip.into(),
-            to: arp.sender,
-            frame: arp::reply(link.mac, arp),
-        })
+fn judge_ndp(table: &Table, link: &Link, message: &Ndp) -> Heard {
+    if message.sender == link.mac {
+        return DropReason::Own.into();
     }
+    let stage = match message.kind {
+        ndp::Kind::Advertisement => Some(Stage::Uses),
+        ndp::Kind::Solicitation => message.is_probe().then_some(Stage::Probes),
+    };
+    let target = message.target.into();
+    Heard {
+        answer: answer_ndp(table, link, message),
+        claim: stage.and_then(|stage| claim(table, link, target, message.sender, stage)),
+    }
+}
 
-    /// Any ARP frame whose sender address is ours but whose sender is not (RFC 5227 §2.4).
-    fn conflict(&self, link: &Link, arp: &Arp) -> Option<Conflict> {
-        let interfaces = self.announced.get(&arp.sender_ip)?;
-        let foreign = interfaces.contains(&link.name) && !self.own_macs.contains(&arp.sender);
-        foreign.then(|| Conflict {
-            ip: arp.sender_ip.into(),
-            ifindex: link.index,
-            mac: arp.sender,
-        })
+fn answer_ndp(table: &Table, link: &Link, message: &Ndp) -> Result<Answer, DropReason> {
+    if message.kind != ndp::Kind::Solicitation {
+        return Err(DropReason::MessageType);
     }
+    if message.destination.is_unicast() && message.destination != link.mac {
+        return Err(DropReason::EthernetDestination);
+    }
+    check_sender(message.sender)?;
+    let ip = message.target.into();
+    check_announced(table, link, ip)?;
+    let from = link.link_local.ok_or(DropReason::NotMatchInterface)?;
+    Ok(Answer {
+        ip,
+        to: message.sender,
+        frame: ndp::answer(link.mac, from, message),
+    })
+}
+
+fn check_sender(sender: EthernetAddress) -> Result<(), DropReason> {
+    let is_host = sender.is_unicast() && sender.as_bytes() != [0; 6];
+    is_host.then_some(()).ok_or(DropReason::SenderAddress)
+}
+
+fn check_announced(table: &Table, link: &Link, ip: IpAddr) -> Result<(), DropReason> {
+    if table.announces(ip, link) {
+        Ok(())
+    } else if table.get(ip).is_some() {
+        Err(DropReason::NotMatchInterface)
+    } else {
+        Err(DropReason::AnnounceIp)
+    }
+}
+
+fn claim(table: &Table, link: &Link, ip: IpAddr, mac: EthernetAddress, stage: Stage) -> Option<Claim> {
+    let foreign = table.announces(ip, link) && !table.is_own(mac);
+    foreign.then_some(Claim { ip, mac, stage })
 }
 
 #[cfg(test)]

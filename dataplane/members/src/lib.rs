@@ -93,10 +93,31 @@ struct Peer {
     address: SocketAddr,
     /// Incarnation and sequence of the last datagram accepted.
     last: (u64, u64),
+    presence: Presence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// Not heard yet, or it has left.
+    Absent,
+    /// Alive, and heard last at this time.
+    Alive(Instant),
+    /// Dead for its silence: it may have announced meanwhile.
+    Lost,
+}
+
+impl Peer {
     /// When it was heard last, while it is alive.
-    heard: Option<Instant>,
-    /// Whether it was dead for its silence when it was heard last.
-    lost: bool,
+    fn heard(&self) -> Option<Instant> {
+        match self.presence {
+            Presence::Alive(heard) => Some(heard),
+            Presence::Absent | Presence::Lost => None,
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.heard().is_some()
+    }
 }
 
 /// The membership as this node sees it.
@@ -151,7 +172,7 @@ impl Members {
     /// When `handle` wants `Event::Tick` next, if at all.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let deaths = self.peers.values().filter_map(|peer| Some(peer.heard? + DEAD_AFTER));
+        let deaths = self.peers.values().filter_map(|peer| Some(peer.heard()? + DEAD_AFTER));
         let settle = self.settle_by.filter(|_| !self.settled);
         deaths.chain(self.next_beat).chain(settle).min()
     }
@@ -159,7 +180,7 @@ impl Members {
     /// Names of the nodes that are alive, the own one included.
     #[must_use]
     pub fn alive(&self) -> BTreeSet<String> {
-        let others = self.peers.iter().filter(|(_, peer)| peer.heard.is_some());
+        let others = self.peers.iter().filter(|(_, peer)| peer.is_alive());
         others
             .map(|(name, _)| name.clone())
             .chain([self.node.clone()])
@@ -175,7 +196,7 @@ impl Members {
 
     /// A set that lacks one that is alive would take over what that one owns.
     fn all_heard(&self) -> bool {
-        self.peers.values().all(|peer| peer.heard.is_some())
+        self.peers.values().all(Peer::is_alive)
     }
 
     fn on_peers(&mut self, now: Instant, addresses: BTreeMap<String, SocketAddr>, actions: &mut Vec<Action>) {
@@ -186,7 +207,7 @@ impl Members {
             .cloned()
             .collect();
         for name in gone {
-            if self.peers.remove(&name).is_some_and(|peer| peer.heard.is_some()) {
+            if self.peers.remove(&name).is_some_and(|peer| peer.is_alive()) {
                 actions.push(Action::Down(name, Cause::Removed));
             }
         }
@@ -218,8 +239,7 @@ impl Members {
                 Peer {
                     address,
                     last: (0, 0),
-                    heard: None,
-                    lost: false,
+                    presence: Presence::Absent,
                 },
             )),
         }
@@ -266,21 +286,24 @@ impl Members {
         if self.left {
             return;
         }
-        if let Some(peer) = self.peers.get_mut(name)
-            && peer.heard.replace(now).is_none()
-        {
+        let Some(peer) = self.peers.get_mut(name) else { return };
+        let before = std::mem::replace(&mut peer.presence, Presence::Alive(now));
+        if !matches!(before, Presence::Alive(_)) {
             actions.push(Action::Up(name.to_owned()));
-            if std::mem::take(&mut peer.lost) {
-                actions.push(Action::Returned(name.to_owned()));
-            }
+        }
+        if before == Presence::Lost {
+            actions.push(Action::Returned(name.to_owned()));
         }
     }
 
     fn mark_dead(&mut self, name: &str, cause: Cause, actions: &mut Vec<Action>) {
         if let Some(peer) = self.peers.get_mut(name)
-            && peer.heard.take().is_some()
+            && peer.is_alive()
         {
-            peer.lost = cause == Cause::Silent;
+            peer.presence = match cause {
+                Cause::Silent => Presence::Lost,
+                Cause::Left | Cause::Removed => Presence::Absent,
+            };
             actions.push(Action::Down(name.to_owned(), cause));
         }
     }
@@ -295,7 +318,7 @@ impl Members {
 
     fn on_tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.forgive_pause(now, actions);
-        let silent = |peer: &Peer| peer.heard.is_some_and(|heard| heard + DEAD_AFTER <= now);
+        let silent = |peer: &Peer| peer.heard().is_some_and(|heard| heard + DEAD_AFTER <= now);
         let dead: Vec<String> = self
             .peers
             .iter()
@@ -306,10 +329,7 @@ impl Members {
             self.mark_dead(&name, Cause::Silent, actions);
         }
         if let Some(due) = self.next_beat.filter(|due| *due <= now) {
-            self.send_to_all(
-                |peer| if peer.heard.is_some() { Kind::Beat } else { Kind::Hello },
-                actions,
-            );
+            self.send_to_all(|peer| if peer.is_alive() { Kind::Beat } else { Kind::Hello }, actions);
             let next = due + INTERVAL;
             self.next_beat = Some(if next > now { next } else { now + INTERVAL });
         }
@@ -324,8 +344,10 @@ impl Members {
         if late <= INTERVAL {
             return;
         }
-        for heard in self.peers.values_mut().filter_map(|peer| peer.heard.as_mut()) {
-            *heard = (*heard + late).min(now);
+        for peer in self.peers.values_mut() {
+            if let Presence::Alive(heard) = &mut peer.presence {
+                *heard = (*heard + late).min(now);
+            }
         }
         if late + INTERVAL >= DEAD_AFTER {
             actions.push(Action::Returned(self.node.clone()));

@@ -9,6 +9,7 @@ mod md5;
 #[allow(unsafe_code, reason = "AF_PACKET addresses have no safe interface in std or socket2")]
 mod packet_socket;
 
-pub use links::{Link, LinkMonitor, ListError};
+pub use links::{LinkMonitor, ListError};
 pub use md5::{MD5_KEY_MAX, set_tcp_md5};
-pub use packet_socket::{Delivery, ETHERTYPE_ARP, Instruction, OpenError, PacketSocket, Received};
+pub use metallb_l2::{Instruction, LinkFacts, PacketType};
+pub use packet_socket::{ETHERTYPE_ARP, ETHERTYPE_IPV6, OpenError, PacketSocket, Received};

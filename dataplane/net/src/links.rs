@@ -1,42 +1,19 @@
 //! The interfaces of this network namespace and their changes, from netlink. Needs no capability.
 
-use std::{collections::BTreeMap, io, net::IpAddr};
+use std::{collections::BTreeMap, fmt, io, net::IpAddr};
 
-use futures::{StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
+use futures::{
+    FutureExt, StreamExt, TryStreamExt,
+    channel::mpsc::UnboundedReceiver,
+    future::{BoxFuture, Fuse},
+};
+use metallb_l2::LinkFacts;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection, packet_core::NetlinkMessage, sys::SocketAddr};
-use tokio::task::JoinHandle;
-
-/// One interface as the kernel describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Link {
-    /// Interface index.
-    pub index: u32,
-    /// Name.
-    pub name: String,
-    /// Hardware address, empty if there is none.
-    pub hardware_address: Vec<u8>,
-    /// IFF_UP.
-    pub up: bool,
-    /// IFF_LOWER_UP.
-    pub carrier: bool,
-    /// How often the carrier has come up (IFLA_CARRIER_UP_COUNT).
-    pub carrier_ups: u32,
-    /// IFF_BROADCAST.
-    pub broadcast: bool,
-    /// IFF_NOARP.
-    pub no_arp: bool,
-    /// Index of the interface that this one is enslaved to.
-    pub controller: Option<u32>,
-    /// Kind of a virtual interface, as `ip link add type` spells it.
-    pub kind: Option<String>,
-    /// Addresses, without those that are tentative or have failed duplicate address detection.
-    pub addresses: Vec<IpAddr>,
-}
 
 /// Why interfaces cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +24,24 @@ pub enum ListError {
     /// Dump of addresses.
     #[error("cannot list addresses: {0}")]
     Addresses(#[source] rtnetlink::Error),
+    /// No answer is to come any more.
+    #[error("the netlink socket has failed")]
+    Closed,
 }
 
 /// Lists interfaces and reports that something about them has changed.
-#[derive(Debug)]
+///
+/// It has no task of its own: what reads the netlink socket runs while one of its functions is waited for.
 pub struct LinkMonitor {
     handle: Handle,
     messages: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
-    connection: JoinHandle<()>,
+    connection: Fuse<BoxFuture<'static, ()>>,
+}
+
+impl fmt::Debug for LinkMonitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkMonitor").finish_non_exhaustive()
+    }
 }
 
 impl LinkMonitor {
@@ -72,34 +59,29 @@ impl LinkMonitor {
         Ok(Self {
             handle,
             messages,
-            connection: tokio::spawn(connection),
+            connection: connection.boxed().fuse(),
         })
     }
 
     /// Lists all interfaces with their addresses, ordered by index.
     ///
     /// # Errors
-    /// If the kernel refuses one of the dumps.
-    pub async fn list(&self) -> Result<Vec<Link>, ListError> {
-        let links = self.handle.link().get().execute();
-        let mut links: BTreeMap<u32, Link> = links
-            .map_ok(|message| (message.header.index, link(&message)))
-            .try_collect()
-            .await
-            .map_err(ListError::Links)?;
-        let mut addresses = self.handle.address().get().execute();
-        while let Some(message) = addresses.try_next().await.map_err(ListError::Addresses)? {
-            if let Some(link) = links.get_mut(&message.header.index) {
-                link.addresses.extend(address(&message));
-            }
+    /// If the kernel refuses one of the dumps, or the netlink socket has failed.
+    pub async fn list(&mut self) -> Result<Vec<LinkFacts>, ListError> {
+        tokio::select! {
+            listed = list(&self.handle) => listed,
+            () = &mut self.connection => Err(ListError::Closed),
         }
-        Ok(links.into_values().collect())
     }
 
     /// Waits for a change, and takes all others that have come meanwhile with it. Lost messages count as a change.
     /// Returns false if there will be no more news. Cancel-safe.
     pub async fn changed(&mut self) -> bool {
-        if self.messages.next().await.is_none() {
+        let first = tokio::select! {
+            first = self.messages.next() => first,
+            () = &mut self.connection => None,
+        };
+        if first.is_none() {
             return false;
         }
         while let Ok(message) = self.messages.try_recv() {
@@ -109,21 +91,31 @@ impl LinkMonitor {
     }
 }
 
-impl Drop for LinkMonitor {
-    fn drop(&mut self) {
-        self.connection.abort();
+async fn list(handle: &Handle) -> Result<Vec<LinkFacts>, ListError> {
+    let links = handle.link().get().execute();
+    let mut links: BTreeMap<u32, LinkFacts> = links
+        .map_ok(|message| (message.header.index, link(&message)))
+        .try_collect()
+        .await
+        .map_err(ListError::Links)?;
+    let mut addresses = handle.address().get().execute();
+    while let Some(message) = addresses.try_next().await.map_err(ListError::Addresses)? {
+        if let Some(link) = links.get_mut(&message.header.index) {
+            link.addresses.extend(address(&message));
+        }
     }
+    Ok(links.into_values().collect())
 }
 
-fn link(message: &LinkMessage) -> Link {
+fn link(message: &LinkMessage) -> LinkFacts {
     let flags = message.header.flags;
-    let mut link = Link {
+    let mut link = LinkFacts {
         index: message.header.index,
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
         broadcast: flags.contains(LinkFlags::Broadcast),
         no_arp: flags.contains(LinkFlags::Noarp),
-        ..Link::default()
+        ..LinkFacts::default()
     };
     for attribute in &message.attributes {
         match attribute {

@@ -3,24 +3,14 @@
 use std::{io, mem, os::fd::AsRawFd};
 
 use libc::{AF_PACKET, sockaddr_ll};
+use metallb_l2::{Instruction, PacketType};
 use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// EtherType of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
-
-/// One instruction of classic BPF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instruction {
-    /// Operation.
-    pub code: u16,
-    /// Instructions to skip if the condition holds.
-    pub jt: u8,
-    /// Instructions to skip if it does not.
-    pub jf: u8,
-    /// Operand.
-    pub k: u32,
-}
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// Takes nothing.
 const DROP_ALL: Instruction = Instruction {
@@ -30,19 +20,6 @@ const DROP_ALL: Instruction = Instruction {
     k: 0,
 };
 
-/// Whom the kernel takes a frame to be for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// For this host.
-    Host,
-    /// For everybody.
-    Broadcast,
-    /// For a multicast group.
-    Multicast,
-    /// For somebody else, or sent by ourselves.
-    Other,
-}
-
 /// What is known about a received frame besides its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -50,8 +27,8 @@ pub struct Received {
     pub len: usize,
     /// The interface that finally got the frame (the VLAN device, not its parent).
     pub ifindex: u32,
-    /// Whom it is for.
-    pub delivery: Delivery,
+    /// How the kernel classified it.
+    pub packet_type: PacketType,
 }
 
 /// Why a packet socket cannot be opened.
@@ -184,16 +161,16 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
     Ok(Received {
         len,
         ifindex: from.sll_ifindex.cast_unsigned(),
-        delivery: delivery(from.sll_pkttype),
+        packet_type: packet_type(from.sll_pkttype),
     })
 }
 
-fn delivery(packet_type: u8) -> Delivery {
-    match packet_type {
-        libc::PACKET_HOST => Delivery::Host,
-        libc::PACKET_BROADCAST => Delivery::Broadcast,
-        libc::PACKET_MULTICAST => Delivery::Multicast,
-        _ => Delivery::Other,
+fn packet_type(kernel: u8) -> PacketType {
+    match kernel {
+        libc::PACKET_HOST => PacketType::Host,
+        libc::PACKET_BROADCAST => PacketType::Broadcast,
+        libc::PACKET_MULTICAST => PacketType::Multicast,
+        _ => PacketType::Other,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use metallb_bgp::wire::MessageType;
+use metallb_bgp::{Prefixes, wire::MessageType};
 
 /// Counts the messages and prefixes of one peer since it was configured.
 #[derive(Debug, Default)]
@@ -11,6 +11,8 @@ pub struct Counters {
     received: [AtomicU64; 6],
     advertised: AtomicU64,
     desired: AtomicU64,
+    unsendable: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl Counters {
@@ -44,10 +46,24 @@ impl Counters {
         self.advertised.load(Relaxed)
     }
 
-    /// Returns how many prefixes the peer should know (upstream's "pending").
+    /// Returns how many prefixes the peer should know and can be told (upstream's "pending"): more than it knows only
+    /// while the session is down, or the peer slow.
     #[must_use]
     pub fn desired(&self) -> u64 {
         self.desired.load(Relaxed)
+    }
+
+    /// Returns how many prefixes the peer should know and cannot be told: the session lacks their address family, or
+    /// their attributes fit no message.
+    #[must_use]
+    pub fn unsendable(&self) -> u64 {
+        self.unsendable.load(Relaxed)
+    }
+
+    /// Returns how often the task of the session failed and was started anew.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
     }
 
     /// Counts one encoded message; its type is the octet after marker and length.
@@ -62,10 +78,16 @@ impl Counters {
         self.received[usize::from(kind.code())].fetch_add(1, Relaxed);
     }
 
-    pub(super) fn set_prefixes(&self, rib: &metallb_bgp::RibOut) {
-        self.advertised
-            .store(u64::try_from(rib.advertised()).unwrap_or(u64::MAX), Relaxed);
-        self.desired
-            .store(u64::try_from(rib.desired()).unwrap_or(u64::MAX), Relaxed);
+    pub(super) fn set_prefixes(&self, prefixes: &Prefixes) {
+        let store = |counter: &AtomicU64, count| counter.store(u64::try_from(count).unwrap_or(u64::MAX), Relaxed);
+        store(&self.advertised, prefixes.advertised);
+        store(&self.desired, prefixes.desired);
+        store(&self.unsendable, prefixes.unsendable);
+    }
+
+    /// Counts a failure, which took the session and its prefixes with it; returns how many there were.
+    pub(super) fn count_failure(&self) -> u64 {
+        self.set_prefixes(&Prefixes::default());
+        self.failures.fetch_add(1, Relaxed) + 1
     }
 }

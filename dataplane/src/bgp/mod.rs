@@ -1,42 +1,44 @@
 //! BGP: one task a peer, each with its own socket and session.
 //!
 //! ```text
-//!  set_peers ──watch──► supervisor ──spawn, stop(reason)──► peer task a ◄──TCP──► router a
-//!                           │                               peer task b ◄──TCP──► router b
-//!  set_routes ──watch───────┼──────────────────────────────────► every peer task
-//!                           ▼                                       │
-//!  sessions() ◄──watch── table of SessionState ◄────────────────────┘
+//!  set_peers, command ──► supervisor ──spawn, order, join──► peer task a ◄──TCP──► router a
+//!                             │                              peer task b ◄──TCP──► router b
+//!                             ▼                                 │    ▲
+//!  sessions() ◄──watch── table of SessionState ◄────────────────┘    │ what changed since each read last
+//!                                                                    │
+//!  change_routes, routes_known ───────────────────────────────► RouteTable
 //! ```
 //!
-//! Nothing is shared between peer tasks but two watch channels, so a peer that is slow or gone delays no other.
+//! Peer tasks share nothing but the table of routes, which nobody holds across a wait: a peer that is slow or gone delays
+//! no other. A task that panics is started anew; the others go on.
 
+mod command;
 mod connection;
 mod counters;
+mod pace;
 mod peer;
+mod report;
+mod routes;
+mod supervisor;
+#[cfg(test)]
+mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
+pub use command::{Command, Inspection};
 pub use counters::Counters;
-use metallb_bgp::StopReason;
-pub use metallb_bgp::{LargeCommunity, Offer, Password, PeerConfig, RemoteAs, Route, wire::MessageType};
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinHandle,
+pub use metallb_bgp::{
+    Attributes, LargeCommunity, Negotiated, Offer, Password, Path, PeerConfig, RemoteAs, RouteChange, State,
+    StopReason,
+    wire::{Family, MessageType},
 };
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// A route, and the peers that shall know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdvertisedRoute {
-    /// The prefix with its attributes; several routes to one prefix are merged per peer.
-    pub route: Route,
-    /// Names of peers; empty means all, unknown ones are ignored.
-    pub peers: BTreeSet<String>,
-}
+use self::{
+    routes::Routes,
+    supervisor::{Request, Supervisor},
+};
 
 /// How a session is doing.
 #[derive(Clone, Debug)]
@@ -49,6 +51,11 @@ pub struct SessionState {
     pub up: bool,
     /// Why the session is down; absent while it is up, or was not tried yet.
     pub reason: Option<String>,
+    /// The address families whose routes are sent; none while the session is down.
+    pub carries: Vec<Family>,
+    /// The address families whose routes should be sent and are not: the peer does not offer them, or this node has no
+    /// next hop for them; none while the session is down.
+    pub lacking: Vec<Family>,
     /// Message and prefix counts, live.
     pub counters: Arc<Counters>,
 }
@@ -56,73 +63,72 @@ pub struct SessionState {
 /// All sessions by the name of their peer.
 pub type Sessions = BTreeMap<String, SessionState>;
 
-type Routes = Arc<[AdvertisedRoute]>;
+/// Why the shell ended without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody holds a handle any more.
+    #[error("nobody is left to say what BGP shall announce")]
+    Abandoned,
+}
 
 /// Controls the running BGP shell; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BgpHandle {
-    peers: watch::Sender<Vec<PeerConfig>>,
-    routes: watch::Sender<Routes>,
+    requests: mpsc::UnboundedSender<Request>,
+    routes: Routes,
     sessions: watch::Sender<Sessions>,
     stop: CancellationToken,
     ended: CancellationToken,
 }
 
-/// Starts the BGP shell on the current tokio runtime, without peers and routes.
+/// Makes the BGP shell, without peers and routes; it works while the future is polled, which must be on a tokio runtime.
 ///
-/// When `stop` is cancelled every peer is told (Cease 6/2); [`BgpHandle::shutdown`] waits for that.
-#[must_use]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "every shell's spawn takes its token the same way"
-)]
-pub fn spawn(stop: CancellationToken) -> BgpHandle {
+/// When `stop` is cancelled every peer is told (Cease 6/2), then the future ends; [`BgpHandle::shutdown`] waits for that.
+/// Dropping the future drops all sessions without a word.
+#[must_use = "the shell works only while its future is polled"]
+#[expect(clippy::needless_pass_by_value, reason = "every shell takes its token the same way")]
+pub fn start(stop: CancellationToken) -> (BgpHandle, impl Future<Output = Result<(), Error>> + Send + 'static) {
+    let (requests, inbox) = mpsc::unbounded_channel();
     let handle = BgpHandle {
-        peers: watch::Sender::new(Vec::new()),
-        routes: watch::Sender::new(Routes::from([])),
+        requests,
+        routes: Routes::new(),
         sessions: watch::Sender::new(Sessions::new()),
         stop: stop.child_token(),
         ended: CancellationToken::new(),
     };
-    let supervisor = Supervisor {
-        tasks: BTreeMap::new(),
-        routes: handle.routes.subscribe(),
-        sessions: handle.sessions.clone(),
+    let supervisor = Supervisor::new(handle.routes.clone(), handle.sessions.clone());
+    let (stop, ended) = (handle.stop.clone(), handle.ended.clone().drop_guard());
+    let run = async move {
+        let _ended = ended;
+        supervisor.run(inbox, stop).await
     };
-    let (peers, stop, ended) = (
-        handle.peers.subscribe(),
-        handle.stop.clone(),
-        handle.ended.clone().drop_guard(),
-    );
-    tokio::spawn(async move {
-        supervisor.run(peers, stop).await;
-        drop(ended);
-    });
-    handle
+    (handle, run)
 }
 
 impl BgpHandle {
     /// Replaces the whole set of peers, keyed by name (of two with one name the later counts).
     ///
     /// An unchanged peer is not touched; a changed one is ended with Cease 6/6 and started anew; a missing one is ended
-    /// with Cease 6/3.
+    /// with Cease 6/3. A peer at the address, port and device of one that ends is dialled when that connection is closed.
     pub fn set_peers(&self, peers: Vec<PeerConfig>) {
-        self.peers.send_if_modified(|current| {
-            let changed = *current != peers;
-            *current = peers;
-            changed
-        });
+        self.ask(Request::Peers(peers));
     }
 
-    /// Replaces the whole set of routes; only the differences reach the peers.
-    pub fn set_routes(&self, routes: Vec<AdvertisedRoute>) {
-        self.routes.send_if_modified(|current| {
-            let changed = **current != *routes;
-            if changed {
-                *current = routes.into();
-            }
-            changed
-        });
+    /// Changes what is announced for some prefixes, in order; the others stay as they are.
+    ///
+    /// Goes out at once unless something went out just now: what follows within milliseconds travels together.
+    pub fn change_routes(&self, changes: Vec<RouteChange>) {
+        self.routes.change(changes);
+    }
+
+    /// Says that all routes are known that are to be announced at the start; nothing is announced before.
+    pub fn routes_known(&self) {
+        self.routes.known();
+    }
+
+    /// Asks something of the session with a peer, after the changes of peers asked for before.
+    pub fn command(&self, peer: &str, command: Command) {
+        self.ask(Request::Command(peer.to_owned(), command));
     }
 
     /// Follows the sessions; notified when one comes, goes, or changes between up and down.
@@ -136,97 +142,9 @@ impl BgpHandle {
         self.stop.cancel();
         self.ended.cancelled().await;
     }
-}
 
-/// A running peer task.
-#[derive(Debug)]
-struct Task {
-    config: PeerConfig,
-    stop: oneshot::Sender<StopReason>,
-    join: JoinHandle<()>,
-}
-
-impl Task {
-    /// Asks the task to end; the handle tells when it has.
-    fn end(self, reason: StopReason) -> JoinHandle<()> {
-        // A task that is gone already needs no asking.
-        let _ = self.stop.send(reason);
-        self.join
-    }
-}
-
-/// Keeps one task for each configured peer.
-struct Supervisor {
-    tasks: BTreeMap<String, Task>,
-    routes: watch::Receiver<Routes>,
-    sessions: watch::Sender<Sessions>,
-}
-
-impl Supervisor {
-    async fn run(mut self, mut peers: watch::Receiver<Vec<PeerConfig>>, stop: CancellationToken) {
-        loop {
-            // Both arms are cancel-safe: a token and a watch keep what was not seen.
-            tokio::select! {
-                () = stop.cancelled() => break,
-                changed = peers.changed() => if changed.is_err() { break },
-            }
-            let wanted = peers
-                .borrow_and_update()
-                .iter()
-                .map(|peer| (peer.name.clone(), peer.clone()))
-                .collect();
-            self.apply(wanted);
-        }
-        let ending: Vec<_> = self
-            .tasks
-            .into_values()
-            .map(|task| task.end(StopReason::Shutdown))
-            .collect();
-        for task in ending {
-            // A panic was reported when it happened.
-            let _ = task.await;
-        }
-        self.sessions.send_modify(Sessions::clear);
-    }
-
-    fn apply(&mut self, wanted: BTreeMap<String, PeerConfig>) {
-        for (name, task) in self.tasks.extract_if(.., |name, _| !wanted.contains_key(name)) {
-            tracing::debug!(peer = %name, "ending the session");
-            task.end(StopReason::Deconfigured);
-            self.sessions.send_modify(|sessions| drop(sessions.remove(&name)));
-        }
-        for (name, config) in wanted {
-            if self.tasks.get(&name).is_some_and(|task| task.config == config) {
-                continue;
-            }
-            tracing::debug!(peer = %name, address = %config.address, "starting the session");
-            let predecessor = self.tasks.remove(&name).map(|task| task.end(StopReason::ConfigChange));
-            let task = self.start(config, predecessor);
-            self.tasks.insert(name, task);
-        }
-    }
-
-    /// Starts a peer; it dials only when its predecessor has closed its connection.
-    fn start(&self, config: PeerConfig, predecessor: Option<JoinHandle<()>>) -> Task {
-        let counters = Arc::new(Counters::default());
-        let state = SessionState {
-            peer: SocketAddr::new(config.address, config.port),
-            device: config.device.clone(),
-            up: false,
-            reason: None,
-            counters: Arc::clone(&counters),
-        };
-        self.sessions
-            .send_modify(|sessions| drop(sessions.insert(config.name.clone(), state)));
-        let (stop, stopped) = oneshot::channel();
-        let report = peer::Report::new(config.name.clone(), self.sessions.clone(), counters);
-        let peer = peer::Peer::new(config.clone(), self.routes.clone(), report);
-        let join = tokio::spawn(async move {
-            if let Some(predecessor) = predecessor {
-                let _ = predecessor.await;
-            }
-            peer.run(stopped).await;
-        });
-        Task { config, stop, join }
+    fn ask(&self, request: Request) {
+        // A shell that has ended has no sessions either.
+        let _ = self.requests.send(request);
     }
 }

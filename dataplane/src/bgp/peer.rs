@@ -1,54 +1,59 @@
 //! The task of one peer: performs what its session decides.
 
 use std::{
-    collections::BTreeSet,
     hash::{BuildHasher, Hasher, RandomState},
     io,
-    sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::future::BoxFuture;
-use metallb_bgp::{
-    Action, DownReason, Event, LinkAddresses, Negotiated, PeerConfig, Reach, Route, Session, StopReason,
-};
+use metallb_bgp::{Action, ConnectionId, Event, LinkAddresses, PeerConfig, Session, StopReason};
 use tokio::{
     net::TcpStream,
-    sync::{oneshot, watch},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender},
 };
 
 use super::{
-    Counters, Routes, Sessions,
+    command::{Command, Inspection},
     connection::{Connection, DialError, Ready, dial},
+    pace::Pace,
+    report::Report,
+    routes::Reader,
 };
 
-/// Lets a burst of changes reach the peer as one: a few milliseconds that nobody notices.
-const BATCH: Duration = Duration::from_millis(5);
+/// What the supervisor wants of a peer.
+#[derive(Debug)]
+pub(super) enum Order {
+    Stop(StopReason),
+    Command(Command),
+}
 
-type Dialling = BoxFuture<'static, Result<(TcpStream, LinkAddresses), DialError>>;
+/// Gives orders to a peer.
+pub(super) type Orders = UnboundedSender<Order>;
+
+type Dialled = Result<(TcpStream, LinkAddresses), DialError>;
 
 /// Owns the session and the socket of one peer.
 pub(super) struct Peer {
     session: Session,
-    routes: watch::Receiver<Routes>,
-    dialling: Option<Dialling>,
-    connection: Option<Connection>,
-    /// When changed routes are handed to the session.
-    batch: Option<Instant>,
+    routes: Reader,
+    dialling: Option<(ConnectionId, BoxFuture<'static, Dialled>)>,
+    connection: Option<(ConnectionId, Connection)>,
+    pace: Pace,
     report: Report,
 }
 
 /// What woke the task.
 enum Wake {
-    Stop(StopReason),
-    Dialled(Result<(TcpStream, LinkAddresses), DialError>),
+    Order(Order),
+    Dialled(Dialled),
     Ready(io::Result<Ready>),
     RoutesChanged,
     Deadline,
 }
 
 impl Peer {
-    pub(super) fn new(config: PeerConfig, routes: watch::Receiver<Routes>, report: Report) -> Self {
+    pub(super) fn new(config: PeerConfig, routes: Reader, report: Report) -> Self {
         // Jitter only has to differ between nodes and peers.
         let seed = RandomState::new().build_hasher().finish();
         Self {
@@ -56,93 +61,134 @@ impl Peer {
             routes,
             dialling: None,
             connection: None,
-            batch: None,
+            pace: Pace::default(),
             report,
         }
     }
 
-    /// Runs until told to stop, or until the shell is dropped.
-    pub(super) async fn run(mut self, mut stop: oneshot::Receiver<StopReason>) {
+    /// Has the session begin without routes.
+    pub(super) fn drain(&mut self) {
+        self.handle(Instant::now(), Event::Drain);
+    }
+
+    /// Runs until told to stop, or until nobody is left who could.
+    pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Order>) {
         let mut buffer = vec![0; 64 * 1024];
-        self.hand_over_routes(Instant::now());
-        self.handle(Instant::now(), Event::Start);
+        let now = Instant::now();
+        self.on_routes_changed(now);
+        self.handle(now, Event::Start);
         loop {
-            let wake = self.wait(&mut stop).await;
+            let wake = self.wait(&mut orders).await;
             let now = Instant::now();
             match wake {
-                Wake::Stop(reason) => return self.handle(now, Event::Stop(reason)),
-                Wake::Dialled(Ok((stream, link))) => {
-                    self.dialling = None;
-                    self.connection = Some(Connection::new(stream));
-                    self.handle(now, Event::Connected(link));
-                }
-                Wake::Dialled(Err(error)) => {
-                    self.dialling = None;
-                    self.handle(now, Event::ConnectFailed(error.to_string()));
-                }
+                Wake::Order(Order::Stop(reason)) => return self.handle(now, Event::Stop(reason)),
+                Wake::Order(Order::Command(command)) => self.on_command(now, command),
+                Wake::Dialled(result) => self.on_dialled(now, result),
                 Wake::Ready(ready) => {
-                    self.transfer(now, ready, &mut buffer);
+                    self.on_ready(now, ready, &mut buffer);
                     // Reading by readiness is not counted: a peer that never stops sending would keep the thread.
                     tokio::task::yield_now().await;
                 }
-                Wake::RoutesChanged => self.batch = self.batch.or(Some(now + BATCH)),
+                Wake::RoutesChanged => self.on_routes_changed(now),
                 Wake::Deadline => self.on_deadline(now, &mut buffer),
             }
+            self.write(now);
         }
     }
 
     /// Waits for whatever comes first. Every arm is cancel-safe: channels and readiness keep what was not taken, and the
     /// future that dials is kept here, not dropped.
-    async fn wait(&mut self, stop: &mut oneshot::Receiver<StopReason>) -> Wake {
-        let deadline = [self.session.next_deadline(), self.batch].into_iter().flatten().min();
+    async fn wait(&mut self, orders: &mut UnboundedReceiver<Order>) -> Wake {
+        let deadline = [self.session.next_deadline(), self.pace.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        let connection = self.connection.as_ref().map(|(_, connection)| connection);
         tokio::select! {
-            reason = stop => Wake::Stop(reason.unwrap_or(StopReason::Shutdown)),
-            result = pending_or(self.dialling.as_mut()) => Wake::Dialled(result),
-            ready = pending_or(self.connection.as_ref().map(|connection| Box::pin(connection.ready()))) => {
-                Wake::Ready(ready)
-            }
+            order = orders.recv() => Wake::Order(order.unwrap_or(Order::Stop(StopReason::Shutdown))),
+            result = pending_or(self.dialling.as_mut().map(|(_, dialling)| dialling)) => Wake::Dialled(result),
+            ready = pending_or(connection.map(|connection| Box::pin(connection.ready()))) => Wake::Ready(ready),
             () = pending_or(deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())))) => Wake::Deadline,
-            Ok(()) = self.routes.changed() => Wake::RoutesChanged,
+            // What is gathered already is read with all that follows.
+            Ok(()) = self.routes.changed(), if !self.pace.is_waiting() => Wake::RoutesChanged,
+        }
+    }
+
+    fn on_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Reset(reason) => self.handle(now, Event::Reset(reason)),
+            Command::Drain => self.handle(now, Event::Drain),
+            Command::Resume => self.handle(now, Event::Resume),
+            // Who asked may have lost patience.
+            Command::Inspect(answer) => drop(answer.send(Inspection::of(&self.session))),
+            #[cfg(test)]
+            Command::Panic => panic!("as the test wants"),
+        }
+    }
+
+    fn on_dialled(&mut self, now: Instant, result: Dialled) {
+        let Some((id, _)) = self.dialling.take() else { return };
+        match result {
+            Ok((stream, link)) => {
+                self.connection = Some((id, Connection::new(stream)));
+                self.handle(now, Event::Connected(id, link));
+            }
+            Err(error) => self.handle(now, Event::ConnectFailed(id, error.to_string())),
+        }
+    }
+
+    fn on_ready(&mut self, now: Instant, ready: io::Result<Ready>, buffer: &mut [u8]) {
+        match (ready, &self.connection) {
+            (Ok(Ready::Read), _) => self.read(now, buffer),
+            // What waits is written after every event.
+            (Ok(Ready::Write), _) | (Err(_), None) => {}
+            (Err(error), Some((id, _))) => self.handle(now, Event::Closed(*id, Some(error.to_string()))),
+        }
+    }
+
+    fn on_routes_changed(&mut self, now: Instant) {
+        if self.pace.changed(now) {
+            self.hand_over_routes(now);
         }
     }
 
     fn on_deadline(&mut self, now: Instant, buffer: &mut [u8]) {
         // This process may have been held up, not the peer: what it said meanwhile counts before the hold timer does.
-        self.transfer(now, Ok(Ready::Read), buffer);
-        if self.batch.is_some_and(|at| at <= now) {
-            self.batch = None;
+        self.read(now, buffer);
+        if self.pace.due(now) {
             self.hand_over_routes(now);
         }
         self.handle(now, Event::Tick);
     }
 
     fn hand_over_routes(&mut self, now: Instant) {
-        let name = &self.session.config().name;
-        let meant = |peers: &BTreeSet<String>| peers.is_empty() || peers.contains(name);
-        let all = Arc::clone(&self.routes.borrow_and_update());
-        let routes: Vec<Route> = all
-            .iter()
-            .filter(|route| meant(&route.peers))
-            .map(|route| route.route.clone())
-            .collect();
-        self.handle(now, Event::RoutesChanged(&routes));
+        if let Some(routes) = self.routes.read(&self.session.config().name) {
+            self.handle(now, Event::RoutesChanged(&routes));
+        }
     }
 
-    fn transfer(&mut self, now: Instant, ready: io::Result<Ready>, buffer: &mut [u8]) {
-        let Some(connection) = &mut self.connection else { return };
-        match ready {
-            Ok(Ready::Read) => match connection.read(buffer) {
-                Ok(None) => {}
-                Ok(Some(0)) => self.handle(now, Event::Closed(None)),
-                Ok(Some(length)) => self.handle(now, Event::Received(&buffer[..length])),
-                Err(error) => self.handle(now, Event::Closed(Some(error.to_string()))),
-            },
-            Ok(Ready::Write) => match connection.write() {
-                Ok(0) => {}
-                Ok(octets) => self.handle(now, Event::Written(octets)),
-                Err(error) => self.handle(now, Event::Closed(Some(error.to_string()))),
-            },
-            Err(error) => self.handle(now, Event::Closed(Some(error.to_string()))),
+    fn read(&mut self, now: Instant, buffer: &mut [u8]) {
+        let Some((id, connection)) = &self.connection else {
+            return;
+        };
+        let event = match connection.read(buffer) {
+            Ok(None) => return,
+            Ok(Some(0)) => Event::Closed(*id, None),
+            Ok(Some(length)) => Event::Received(*id, &buffer[..length]),
+            Err(error) => Event::Closed(*id, Some(error.to_string())),
+        };
+        self.handle(now, event);
+    }
+
+    /// Writes what the kernel takes at once; the session may then have more.
+    fn write(&mut self, now: Instant) {
+        while let Some((id, connection)) = &mut self.connection {
+            let event = match connection.write() {
+                Ok(0) => return,
+                Ok(octets) => Event::Written(*id, octets),
+                Err(error) => Event::Closed(*id, Some(error.to_string())),
+            };
+            self.handle(now, event);
         }
     }
 
@@ -150,31 +196,33 @@ impl Peer {
         for action in self.session.handle(now, event) {
             self.perform(action);
         }
-        self.report.counters.set_prefixes(self.session.rib());
+        self.report.counters.set_prefixes(&self.session.prefixes());
     }
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Connect => {
+            Action::Connect(id) => {
                 let config = self.session.config().clone();
-                self.dialling = Some(Box::pin(async move { dial(&config).await }));
+                self.dialling = Some((id, Box::pin(async move { dial(&config).await })));
             }
             Action::Send(bytes) => {
                 self.report.counters.count_sent(&bytes);
-                if let Some(connection) = &mut self.connection {
+                if let Some((_, connection)) = &mut self.connection {
                     connection.queue(bytes);
                 }
             }
-            Action::Close => {
-                self.dialling = None;
-                if let Some(connection) = self.connection.take() {
-                    connection.close();
-                }
-            }
+            Action::Close(id) => self.close(id),
             Action::Up(negotiated) => self.report.up(&negotiated),
             Action::Down(reason) => self.report.down(&reason),
             Action::Received(message) => self.report.counters.count_received(message.kind()),
-            Action::Unsendable(prefixes) => self.report.unsendable(&prefixes),
+            Action::Oversized(prefixes) => self.report.oversized(&prefixes),
+        }
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        self.dialling.take_if(|(dialling, _)| *dialling == id);
+        if let Some((_, connection)) = self.connection.take_if(|(open, _)| *open == id) {
+            connection.close();
         }
     }
 }
@@ -184,85 +232,5 @@ async fn pending_or<F: Future + Unpin>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Tells people how the session is doing.
-pub(super) struct Report {
-    name: String,
-    sessions: watch::Sender<Sessions>,
-    counters: Arc<Counters>,
-    last: Option<String>,
-}
-
-impl Report {
-    pub(super) fn new(name: String, sessions: watch::Sender<Sessions>, counters: Arc<Counters>) -> Self {
-        Self {
-            name,
-            sessions,
-            counters,
-            last: None,
-        }
-    }
-
-    fn up(&mut self, negotiated: &Negotiated) {
-        let egress = &negotiated.egress;
-        tracing::info!(
-            event = "sessionUp",
-            peer = %self.name,
-            local = %negotiated.local,
-            local_asn = egress.asn,
-            peer_asn = negotiated.remote_asn,
-            router_id = %negotiated.remote_router_id,
-            hold_seconds = negotiated.hold_time.unwrap_or_default().as_secs(),
-            "BGP session established"
-        );
-        for (family, reach) in [("ipv4", egress.next_hops.ipv4), ("ipv6", egress.next_hops.ipv6)] {
-            if reach == Reach::Unknown {
-                tracing::warn!(peer = %self.name, family, "no local address to name as next hop, routes are not sent");
-            }
-        }
-        self.last = None;
-        self.set(true, None);
-    }
-
-    /// Warns about a new reason only: a router that is off for a night need not fill the log.
-    fn down(&mut self, reason: &DownReason) {
-        let event = match reason {
-            DownReason::Received(_) => "peerNotification",
-            _ => "sessionDown",
-        };
-        let text = reason.to_string();
-        if matches!(reason, DownReason::Stopped(_)) {
-            tracing::info!(event, peer = %self.name, reason = %text, "BGP session down");
-        } else if self.last.as_ref() == Some(&text) {
-            tracing::debug!(event, peer = %self.name, reason = %text, "BGP session down");
-        } else {
-            tracing::warn!(event, peer = %self.name, reason = %text, "BGP session down");
-        }
-        self.last = Some(text.clone());
-        self.set(false, Some(text));
-    }
-
-    fn unsendable(&self, prefixes: &[ipnet::IpNet]) {
-        let shown: Vec<_> = prefixes.iter().take(5).map(ToString::to_string).collect();
-        tracing::warn!(
-            peer = %self.name, count = prefixes.len(), prefixes = %shown.join(","),
-            "routes cannot be sent: no next hop of their family, or too many communities for one message"
-        );
-    }
-
-    /// Writes to the entry of this very task: a successor of the same name has other counters.
-    fn set(&self, up: bool, reason: Option<String>) {
-        self.sessions.send_if_modified(|sessions| {
-            let own = sessions
-                .get_mut(&self.name)
-                .filter(|state| Arc::ptr_eq(&state.counters, &self.counters));
-            own.is_some_and(|state| {
-                let changed = state.up != up || state.reason != reason;
-                (state.up, state.reason) = (up, reason);
-                changed
-            })
-        });
     }
 }

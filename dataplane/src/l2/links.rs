@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use metallb_l2::{LinkFacts, Selection, Unusable, select};
-use metallb_net::{Link, LinkMonitor};
+use metallb_l2::{EthernetAddress, Link, LinkFacts, Selection, Unusable, select};
+use metallb_net::LinkMonitor;
 use tokio::{sync::watch, time};
 
 /// Safety net for changes of which no message came.
@@ -57,10 +57,8 @@ impl Task {
         }
     }
 
-    fn publish(&self, links: &[Link]) {
-        let facts: Vec<LinkFacts> = links.iter().map(facts).collect();
-        let selection = select(&facts, &*self.exclude);
-        log_differences(&self.selection.borrow(), &selection);
+    fn publish(&self, links: &[LinkFacts]) {
+        let selection = select(links, &*self.exclude);
         replace(&self.known, selection.known.clone());
         replace(
             &self.usable,
@@ -78,52 +76,104 @@ fn replace<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
     });
 }
 
-fn facts(link: &Link) -> LinkFacts {
-    LinkFacts {
-        index: link.index,
-        name: link.name.clone(),
-        hardware_address: link.hardware_address.clone(),
-        up: link.up,
-        carrier: link.carrier,
-        carrier_ups: link.carrier_ups,
-        broadcast: link.broadcast,
-        no_arp: link.no_arp,
-        controller: link.controller,
-        kind: link.kind.clone(),
-        addresses: link.addresses.clone(),
+/// Logs which interfaces answer from now on, and which no longer do.
+pub(super) fn log_differences(before: &Selection, after: &Selection) {
+    for link in newly(before, after, |link| Some(link.mac)) {
+        let (interface, mac) = (&link.name, link.mac);
+        tracing::info!(event = "createARPResponder", interface, %mac, "interface announces");
     }
-}
-
-fn log_differences(before: &Selection, after: &Selection) {
-    let same = |a: &metallb_l2::Link, b: &metallb_l2::Link| (a.index, &a.name, a.mac) == (b.index, &b.name, b.mac);
-    let is_new = |link: &&metallb_l2::Link| !before.links.iter().any(|known| same(known, link));
-    for link in after.links.iter().filter(is_new) {
-        tracing::info!(event = "createARPResponder", interface = link.name, mac = %link.mac, "interface announces");
+    for link in newly(before, after, |link| link.link_local.map(|_| link.mac)) {
+        let (interface, mac) = (&link.name, link.mac);
+        tracing::info!(event = "createNDPResponder", interface, %mac, "interface announces IPv6 addresses");
     }
-    let still = |name: &str| after.links.iter().any(|link| link.name == name);
-    for link in before.links.iter().filter(|link| !still(&link.name)) {
-        let reason = after
-            .unusable
-            .iter()
-            .find(|(name, _)| *name == link.name)
-            .map_or("gone", |(_, r)| r.as_str());
+    for link in lost(before, after, |_| true) {
+        let (interface, reason) = (&link.name, why_unusable(after, &link.name));
         tracing::info!(
             event = "deleteARPResponder",
-            interface = link.name,
+            interface,
             reason,
             "interface no longer announces"
         );
     }
+    for link in lost(before, after, |link| link.link_local.is_some()) {
+        let interface = &link.name;
+        tracing::info!(
+            event = "deleteNDPResponder",
+            interface,
+            "interface no longer announces IPv6 addresses"
+        );
+    }
     let odd = |(_, reason): &&(String, Unusable)| *reason == Unusable::HardwareAddress;
-    for (name, _) in after
-        .unusable
-        .iter()
-        .filter(odd)
-        .filter(|entry| !before.unusable.contains(entry))
-    {
+    let unknown = |entry: &&(String, Unusable)| !before.unusable.contains(entry);
+    for (interface, _) in after.unusable.iter().filter(odd).filter(unknown) {
         tracing::warn!(
-            interface = name,
+            interface,
             "hardware address is not that of Ethernet, cannot announce there"
         );
+    }
+}
+
+/// The links that answer at an address at which they did not.
+fn newly<'a>(
+    before: &'a Selection,
+    after: &'a Selection,
+    answers: impl Fn(&Link) -> Option<EthernetAddress> + Copy + 'a,
+) -> impl Iterator<Item = &'a Link> {
+    let identity = move |link: &Link| answers(link).map(|mac| (link.index, link.name.clone(), mac));
+    let known = move |link: &Link| before.links.iter().any(|other| identity(other) == identity(link));
+    let answering = after.links.iter().filter(move |link| answers(link).is_some());
+    answering.filter(move |link| !known(link))
+}
+
+/// The links that no longer answer.
+fn lost<'a>(
+    before: &'a Selection,
+    after: &'a Selection,
+    answers: impl Fn(&Link) -> bool + Copy + 'a,
+) -> impl Iterator<Item = &'a Link> {
+    let still = move |link: &Link| {
+        after
+            .links
+            .iter()
+            .any(|other| other.name == link.name && answers(other))
+    };
+    before.links.iter().filter(move |link| answers(link) && !still(link))
+}
+
+fn why_unusable(selection: &Selection, name: &str) -> &'static str {
+    let entry = selection.unusable.iter().find(|(other, _)| other == name);
+    entry.map_or("gone", |(_, reason)| reason.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(links: &[(&str, Option<&str>)]) -> Selection {
+        let link = |(index, (name, link_local)): (u32, &(&str, Option<&str>))| Link {
+            index,
+            name: (*name).to_owned(),
+            mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
+            carrier_ups: 1,
+            link_local: link_local.map(|ip| ip.parse().unwrap()),
+        };
+        Selection {
+            links: (1..).zip(links).map(link).collect(),
+            ..Selection::default()
+        }
+    }
+
+    #[test]
+    fn only_what_changes_is_told_and_each_protocol_for_itself() {
+        let (mute, speaking) = (selection(&[("eth0", None)]), selection(&[("eth0", Some("fe80::1"))]));
+        let arp = |link: &Link| Some(link.mac);
+        let ndp = |link: &Link| link.link_local.map(|_| link.mac);
+        assert_eq!(newly(&Selection::default(), &mute, arp).count(), 1);
+        assert_eq!(newly(&Selection::default(), &mute, ndp).count(), 0);
+        assert_eq!(newly(&mute, &speaking, arp).count(), 0);
+        assert_eq!(newly(&mute, &speaking, ndp).count(), 1);
+        assert_eq!(lost(&speaking, &mute, |_| true).count(), 0);
+        assert_eq!(lost(&speaking, &mute, |link| link.link_local.is_some()).count(), 1);
+        assert_eq!(lost(&speaking, &Selection::default(), |_| true).count(), 1);
     }
 }

@@ -1,5 +1,7 @@
 //! Real sockets on the loopback interface; the timing is tested in `metallb-members`.
 
+use tokio::task::JoinHandle;
+
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -7,9 +9,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Speaker {
     handle: MembersHandle,
     stop: CancellationToken,
+    running: JoinHandle<Result<(), Error>>,
 }
 
-fn start(node: &str, key: Option<&[u8]>) -> Speaker {
+fn speaker(node: &str, key: Option<&[u8]>) -> Speaker {
     let stop = CancellationToken::new();
     let bind = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config {
@@ -17,9 +20,11 @@ fn start(node: &str, key: Option<&[u8]>) -> Speaker {
         bind,
         key: key.map(<[u8]>::to_vec),
     };
+    let (handle, running) = start(config, stop.clone()).unwrap();
     Speaker {
-        handle: spawn(config, stop.clone()).unwrap(),
+        handle,
         stop,
+        running: tokio::spawn(running),
     }
 }
 
@@ -46,19 +51,19 @@ async fn sees(speaker: &Speaker, names: &[&str]) {
 
 #[tokio::test]
 async fn speakers_find_each_other_and_notice_a_goodbye() {
-    let (a, b) = (start("a", Some(b"secret")), start("b", Some(b"secret")));
+    let (a, b) = (speaker("a", Some(b"secret")), speaker("b", Some(b"secret")));
     introduce(&[("a", &a), ("b", &b)]);
     sees(&a, &["a", "b"]).await;
     sees(&b, &["a", "b"]).await;
     assert!(a.handle.settled().wait_for(|settled| *settled).await.is_ok());
     b.stop.cancel();
-    b.handle.ended().await;
+    b.running.await.unwrap().unwrap();
     sees(&a, &["a"]).await;
 }
 
 #[tokio::test]
 async fn speakers_with_different_secrets_stay_apart() {
-    let (a, b) = (start("a", Some(b"one")), start("b", Some(b"two")));
+    let (a, b) = (speaker("a", Some(b"one")), speaker("b", Some(b"two")));
     introduce(&[("a", &a), ("b", &b)]);
     time::timeout(PATIENCE, a.handle.settled().wait_for(|settled| *settled))
         .await
@@ -69,17 +74,14 @@ async fn speakers_with_different_secrets_stay_apart() {
 
 #[tokio::test]
 async fn a_taken_port_is_named() {
-    let a = start("a", None);
+    let a = speaker("a", None);
     let bind = a.handle.local_address();
-    let error = spawn(
-        Config {
-            node: "b".into(),
-            bind,
-            key: None,
-        },
-        CancellationToken::new(),
-    )
-    .unwrap_err();
+    let config = Config {
+        node: "b".into(),
+        bind,
+        key: None,
+    };
+    let error = start(config, CancellationToken::new()).err().unwrap();
     assert!(error.to_string().contains(&bind.to_string()), "{error}");
 }
 

@@ -3,14 +3,14 @@
 use std::{path::Path, process::Command};
 
 use metallb_bgp::{LargeCommunity, Offer, RemoteAs};
-use metallb_dataplane::bgp::{MessageType, PeerConfig};
+use metallb_dataplane::bgp::{Attributes, MessageType, PeerConfig};
 use metallb_test_runner::skip;
 use tempfile::TempDir;
 
 use crate::{
-    eventually, host_routes,
+    eventually, gone, host_routes,
     neighbour::{Neighbour, in_namespace},
-    route, session, speaker,
+    route, route_with, session, speaker,
 };
 
 const BIRD: &str = "/usr/sbin/bird";
@@ -85,13 +85,17 @@ fn peer() -> PeerConfig {
 pub(crate) fn bird_learns_both_families_with_their_communities() {
     in_namespace(async move {
         let bird = Bird::start(IPV4);
-        let mut coloured = route("192.168.0.1/32");
-        coloured.route.communities.insert(64500 << 16 | 7);
-        coloured.route.large_communities.insert(LargeCommunity {
+        let large = LargeCommunity {
             global: 64500,
             data1: 1,
             data2: 2,
-        });
+        };
+        let colours = Attributes {
+            communities: [64500 << 16 | 7].into(),
+            large_communities: [large].into(),
+            ..Attributes::default()
+        };
+        let coloured = route_with("192.168.0.1/32", colours);
         let dual = PeerConfig {
             dual_stack: true,
             ..peer()
@@ -149,7 +153,7 @@ pub(crate) fn bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_wa
         session(&handle, "bird", |state| state.up).await;
         // The connected network is the one more.
         bird.shows("show route count", &["1501 of 1501"]).await;
-        handle.set_routes(vec![]);
+        handle.change_routes(gone(host_routes(1500)));
         eventually("an empty table", || {
             let table = bird.birdc("show route protocol speaker");
             (!table.contains("192.168.")).then_some(()).ok_or(table)

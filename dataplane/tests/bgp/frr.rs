@@ -7,14 +7,14 @@ use std::{
 };
 
 use metallb_bgp::{LargeCommunity, Offer, RemoteAs};
-use metallb_dataplane::bgp::{BgpHandle, MessageType, Password, PeerConfig};
+use metallb_dataplane::bgp::{Attributes, BgpHandle, MessageType, Password, PeerConfig};
 use metallb_test_runner::skip;
 use tempfile::TempDir;
 
 use crate::{
-    eventually, host_routes,
+    eventually, gone, host_routes,
     neighbour::{Neighbour, in_namespace, run},
-    route, session, speaker,
+    route, route_with, session, speaker,
 };
 
 const BGPD: &str = "/usr/lib/frr/bgpd";
@@ -141,19 +141,23 @@ async fn up(handle: &BgpHandle) {
 pub(crate) fn frr_learns_routes_with_their_communities_and_loses_them() {
     in_namespace(async move {
         let frr = Frr::start(NEIGHBOR).await;
-        let mut coloured = route("192.168.0.1/32");
-        coloured.route.communities.extend([64500 << 16 | 7, 0xffff_ff02]);
-        coloured.route.large_communities.insert(LargeCommunity {
+        let large = LargeCommunity {
             global: 64500,
             data1: 1,
             data2: 2,
-        });
+        };
+        let colours = Attributes {
+            communities: [64500 << 16 | 7, 0xffff_ff02].into(),
+            large_communities: [large].into(),
+            ..Attributes::default()
+        };
+        let coloured = route_with("192.168.0.1/32", colours);
         let handle = speaker(peer(), vec![coloured, route("192.168.7.0/24")]);
         up(&handle).await;
         let details = ["64500:7 no-advertise", "64500:1:2", "64500", "10.0.0.1"];
         frr.shows("show bgp ipv4 unicast 192.168.0.1/32", &details).await;
         frr.shows("show bgp ipv4 unicast", &["192.168.7.0/24"]).await;
-        handle.set_routes(vec![route("192.168.7.0/24")]);
+        handle.change_routes(gone(vec![route("192.168.0.1/32")]));
         eventually("the withdrawal", || {
             let table = frr.vtysh("show bgp ipv4 unicast");
             let left = table.contains("192.168.7.0/24") && !table.contains("192.168.0.1");
@@ -172,8 +176,11 @@ pub(crate) fn frr_in_our_as_sees_the_local_preference() {
     in_namespace(async move {
         let lines = ["neighbor 10.0.0.1 remote-as 64501", "neighbor 10.0.0.1 passive"];
         let frr = Frr::start(&lines).await;
-        let mut preferred = route("192.168.0.1/32");
-        preferred.route.local_pref = 250;
+        let preference = Attributes {
+            local_pref: 250,
+            ..Attributes::default()
+        };
+        let preferred = route_with("192.168.0.1/32", preference);
         let inside = PeerConfig {
             my_asn: 64501,
             remote: RemoteAs::Internal,
@@ -311,7 +318,7 @@ pub(crate) fn frr_takes_fifteen_hundred_prefixes_in_two_updates_each_way() {
         .await;
         let sent = |handle: &BgpHandle| handle.sessions().borrow()["frr"].counters.sent(MessageType::Update);
         assert_eq!(sent(&handle), 2);
-        handle.set_routes(vec![]);
+        handle.change_routes(gone(host_routes(1500)));
         frr.shows("show bgp ipv4 unicast", &["No BGP prefixes displayed"]).await;
         assert_eq!(sent(&handle), 4);
         assert!(handle.sessions().borrow()["frr"].up);

@@ -3,14 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bird;
+mod commands;
 mod frr;
 mod neighbour;
 mod router;
 mod shell;
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use metallb_dataplane::bgp::{AdvertisedRoute, BgpHandle, PeerConfig, Route, SessionState};
+use metallb_dataplane::bgp::{Attributes, BgpHandle, Path, PeerConfig, RouteChange, SessionState};
 use metallb_test_runner::{main as run, tests};
 
 /// Is how long anything may take before a test gives up; generous, as machines are busy.
@@ -31,6 +32,14 @@ fn main() -> ExitCode {
         shell::fifteen_hundred_prefixes_take_two_updates_each_way,
         shell::black_holed_and_stuck_peers_delay_no_other,
         shell::missing_source_address_is_named,
+        commands::nothing_is_announced_before_the_routes_are_known,
+        commands::reset_session_is_told_so_and_returns_at_once,
+        commands::drained_session_stays_up_until_it_is_resumed,
+        commands::inspection_shows_what_the_peer_knows,
+        commands::renamed_peer_is_dialled_when_the_old_connection_is_closed,
+        commands::router_that_refuses_is_not_dialled_at_once,
+        commands::burst_of_single_changes_is_packed,
+        commands::family_that_the_peer_does_not_offer_is_told,
         shell::eighty_octets_are_accepted_for_both_families,
         shell::md5_keys_must_agree,
         frr::frr_learns_routes_with_their_communities_and_loses_them,
@@ -48,24 +57,42 @@ fn main() -> ExitCode {
     ])
 }
 
-fn route(prefix: &str) -> AdvertisedRoute {
-    AdvertisedRoute {
-        route: Route::new(prefix.parse().unwrap()),
-        peers: [].into(),
+fn route(prefix: &str) -> RouteChange {
+    route_with(prefix, Attributes::default())
+}
+
+fn route_with(prefix: &str, attributes: Attributes) -> RouteChange {
+    RouteChange {
+        prefix: prefix.parse().unwrap(),
+        paths: vec![Path::to_all(Arc::new(attributes))],
     }
 }
 
+/// Withdraws what these announce.
+fn gone(routes: Vec<RouteChange>) -> Vec<RouteChange> {
+    let without = |route| RouteChange { paths: vec![], ..route };
+    routes.into_iter().map(without).collect()
+}
+
 /// Makes that many host routes with equal attributes.
-fn host_routes(count: u32) -> Vec<AdvertisedRoute> {
+fn host_routes(count: u32) -> Vec<RouteChange> {
     (0..count)
         .map(|n| route(&format!("192.168.{}.{}/32", n / 256, n % 256)))
         .collect()
 }
 
+/// Starts the shell without peers and routes.
+fn shell() -> BgpHandle {
+    let (handle, run) = metallb_dataplane::bgp::start(tokio_util::sync::CancellationToken::new());
+    tokio::spawn(run);
+    handle
+}
+
 /// Starts the shell with one peer and these routes.
-fn speaker(peer: PeerConfig, routes: Vec<AdvertisedRoute>) -> BgpHandle {
-    let handle = metallb_dataplane::bgp::spawn(tokio_util::sync::CancellationToken::new());
-    handle.set_routes(routes);
+fn speaker(peer: PeerConfig, routes: Vec<RouteChange>) -> BgpHandle {
+    let handle = shell();
+    handle.change_routes(routes);
+    handle.routes_known();
     handle.set_peers(vec![peer]);
     handle
 }

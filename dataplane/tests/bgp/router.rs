@@ -90,14 +90,16 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) async fn establish(&mut self) {
+        self.establish_with(&[Family::IPV4_UNICAST, Family::IPV6_UNICAST]).await;
+    }
+
+    /// Takes the connection to Established, offering these families only.
+    pub(crate) async fn establish_with(&mut self, families: &[Family]) {
         let Some(Message::Open(theirs)) = self.next().await else {
             panic!("no OPEN")
         };
-        let capabilities = vec![
-            Capability::Multiprotocol(Family::IPV4_UNICAST),
-            Capability::Multiprotocol(Family::IPV6_UNICAST),
-            Capability::FourOctetAsn(ROUTER_ASN),
-        ];
+        let families = families.iter().map(|family| Capability::Multiprotocol(*family));
+        let capabilities: Vec<_> = families.chain([Capability::FourOctetAsn(ROUTER_ASN)]).collect();
         let codec = Codec::negotiate(&capabilities, &theirs.capabilities);
         let open = Open::new(ROUTER_ASN, 90, Ipv4Addr::new(10, 0, 0, 2), capabilities);
         self.send(&Message::Open(open)).await;
@@ -122,6 +124,18 @@ impl Line {
             self.codec.encode(&Message::Keepalive).unwrap().repeat(1000),
         );
         thread::spawn(move || while !over.load(Ordering::Relaxed) && stream.write_all(&messages).is_ok() {})
+    }
+
+    /// Tells whether the other end has closed the connection already, whatever it said before.
+    pub(crate) fn is_closed(&self) -> bool {
+        let mut buffer = [0; 8192];
+        loop {
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Reads the next message; `None` at the end of the connection.

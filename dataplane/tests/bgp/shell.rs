@@ -15,20 +15,20 @@ use metallb_bgp::{
     StopReason,
     wire::{NextHop, Update},
 };
-use metallb_dataplane::bgp::{MessageType, Password, PeerConfig};
+use metallb_dataplane::bgp::{Attributes, MessageType, Password, PeerConfig};
 use metallb_test_runner::skip;
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 
 use crate::{
-    host_routes,
+    gone, host_routes,
     neighbour::{in_namespace, run},
-    route,
+    route, route_with,
     router::Router,
     session, speaker,
 };
 
-fn announced(update: &Update) -> Vec<String> {
+pub(crate) fn announced(update: &Update) -> Vec<String> {
     update.all_announced().map(|prefix| prefix.to_string()).collect()
 }
 
@@ -134,7 +134,7 @@ pub(crate) async fn unchanged_peer_is_not_touched() {
     handle.set_peers(vec![one.peer("one"), two.peer("two")]);
     two.establish().await;
     handle.set_peers(vec![one.peer("one")]);
-    handle.set_routes(vec![route("192.0.2.1/32")]);
+    handle.change_routes(vec![route("192.0.2.1/32")]);
     line.update().await;
     assert!(!one.is_dialled().await);
     assert_eq!(handle.sessions().borrow().len(), 1);
@@ -182,7 +182,7 @@ pub(crate) async fn lost_session_returns_at_once_with_all_routes() {
 pub(crate) async fn routes_reach_the_listed_peers_only() {
     let (one, two) = (Router::listen().await, Router::listen().await);
     let mut first = route("192.0.2.1/32");
-    first.peers = BTreeSet::from(["one".to_owned(), "nobody".to_owned()]);
+    first.paths[0].peers = BTreeSet::from(["one".to_owned(), "nobody".to_owned()]);
     let handle = speaker(one.peer("one"), vec![first, route("192.0.2.2/32")]);
     handle.set_peers(vec![one.peer("one"), two.peer("two")]);
     let (mut one, mut two) = (one.establish().await, two.establish().await);
@@ -196,11 +196,12 @@ pub(crate) async fn only_differences_are_sent() {
     let handle = speaker(router.peer("r"), host_routes(10));
     let mut line = router.establish().await;
     line.update().await;
-    handle.set_routes(host_routes(10).into_iter().rev().collect());
-    let mut changed = host_routes(10);
-    changed[3].route.communities.insert(7);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    handle.set_routes(changed);
+    handle.change_routes(host_routes(10).into_iter().rev().collect());
+    let changed = Attributes {
+        communities: [7].into(),
+        ..Attributes::default()
+    };
+    handle.change_routes(vec![route_with("192.168.0.3/32", changed)]);
     let update = line.update().await;
     assert_eq!(
         (announced(&update), update.all_withdrawn().count()),
@@ -212,12 +213,12 @@ pub(crate) async fn only_differences_are_sent() {
 pub(crate) async fn fifteen_hundred_prefixes_take_two_updates_each_way() {
     let router = Router::listen().await;
     let routes = host_routes(1500);
-    let wanted = routes.iter().map(|route| route.route.prefix.to_string()).collect();
-    let handle = speaker(router.peer("r"), routes);
+    let wanted = routes.iter().map(|route| route.prefix.to_string()).collect();
+    let handle = speaker(router.peer("r"), routes.clone());
     let mut line = router.establish().await;
     let mut known = BTreeSet::new();
     assert_eq!(line.learn(&mut known, &wanted).await, 2);
-    handle.set_routes(vec![]);
+    handle.change_routes(gone(routes));
     assert_eq!(line.learn(&mut known, &BTreeSet::new()).await, 2);
 }
 
@@ -236,13 +237,13 @@ pub(crate) async fn black_holed_and_stuck_peers_delay_no_other() {
     let mut line = good.establish().await;
     let wanted: BTreeSet<_> = host_routes(60_000)
         .iter()
-        .map(|route| route.route.prefix.to_string())
+        .map(|route| route.prefix.to_string())
         .collect();
     let mut known = BTreeSet::new();
     while known.len() < wanted.len() {
         known.extend(announced(&line.update().await));
     }
-    handle.set_routes(host_routes(1));
+    handle.change_routes(gone(host_routes(60_000).split_off(1)));
     while known.len() > 1 {
         for prefix in line.update().await.all_withdrawn() {
             known.remove(&prefix.to_string());

@@ -1,7 +1,7 @@
 //! A segment with a node (this process) and a client (a thread in another network namespace).
 
 use std::{
-    net::UdpSocket,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     process::{Command, Output},
     sync::mpsc,
     thread,
@@ -151,11 +151,16 @@ impl Segment {
 
     /// A datagram to anywhere makes Linux resolve the address.
     fn client_speaks_to(&self, ip: &str) {
-        let target = format!("{ip}:9");
+        let ip: IpAddr = ip.parse().unwrap();
+        let any: IpAddr = if ip.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
         self.on_client(move || {
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let socket = UdpSocket::bind((any, 0)).unwrap();
             // Fails while the entry is marked as failed; that is the answer which the caller waits for.
-            let _ = socket.send_to(b"anybody there?", target);
+            let _ = socket.send_to(b"anybody there?", (ip, 9));
         });
     }
 }

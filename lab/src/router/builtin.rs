@@ -76,7 +76,8 @@ async fn converse(mut stream: TcpStream, from: Ipv4Addr, learned: &mpsc::Sender<
     };
     let mut session = Session::new(config, u64::from(u32::from(from)));
     let mut actions = VecDeque::from(session.handle(Instant::now(), Event::Start));
-    let connected = Event::Connected(LinkAddresses::only(IpAddr::V4(ROUTER)));
+    let id = session.accept().context("the session waits for a connection")?;
+    let connected = Event::Connected(id, LinkAddresses::only(IpAddr::V4(ROUTER)));
     actions.extend(session.handle(Instant::now(), connected));
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -84,9 +85,9 @@ async fn converse(mut stream: TcpStream, from: Ipv4Addr, learned: &mpsc::Sender<
             match action {
                 Action::Send(bytes) => {
                     stream.write_all(&bytes).await?;
-                    actions.extend(session.handle(Instant::now(), Event::Written(bytes.len())));
+                    actions.extend(session.handle(Instant::now(), Event::Written(id, bytes.len())));
                 }
-                Action::Close => return Ok(()),
+                Action::Close(_) => return Ok(()),
                 Action::Received(message) => tell(message, from, learned).await,
                 _ => {}
             }
@@ -102,7 +103,7 @@ async fn converse(mut stream: TcpStream, from: Ipv4Addr, learned: &mpsc::Sender<
         let news = tokio::select! {
             read = stream.read(&mut buffer) => match read? {
                 0 => return Ok(()),
-                count => session.handle(Instant::now(), Event::Received(&buffer[..count])),
+                count => session.handle(Instant::now(), Event::Received(id, &buffer[..count])),
             },
             () = tick => session.handle(Instant::now(), Event::Tick),
         };

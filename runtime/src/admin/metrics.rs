@@ -69,6 +69,9 @@ pub async fn serve_metrics(
 /// When a name is registered already.
 pub fn register_process(registry: &Registry) -> prometheus::Result<()> {
     registry.register(Box::new(ProcessCollector::for_self()))?;
+    if let Some(panics) = crate::serve::panics::counter() {
+        registry.register(Box::new(panics.clone()))?;
+    }
     match crate::client::requests() {
         Some(requests) => registry.register(Box::new(requests.clone())),
         None => Ok(()),

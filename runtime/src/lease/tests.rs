@@ -3,9 +3,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use tokio_util::sync::CancellationToken;
-
 use super::*;
+use crate::tasks::Tasks;
 use crate::testing::{Answer, Call, Calls, client};
 
 /// One lease with optimistic concurrency, as the API server keeps it.
@@ -78,12 +77,15 @@ fn version(lease: &Value) -> u64 {
     lease["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
 }
 
+/// Part in an election over which nobody watches.
+fn candidate(client: Client, identity: &str) -> Candidacy {
+    let nobody = Tasks::new(CancellationToken::new()).spawner();
+    hold(client, "ns", "l", identity, Timing::default(), &nobody)
+}
+
 /// Part in an election that ends in good order with `stop`, if its work does.
 fn part(client: Client, identity: &str) -> (watch::Receiver<bool>, CancellationToken) {
-    let (stop, candidacy) = (
-        CancellationToken::new(),
-        hold(client, "ns", "l", identity, Timing::default()),
-    );
+    let (stop, candidacy) = (CancellationToken::new(), candidate(client, identity));
     let (leading, end) = (candidacy.leading(), stop.clone());
     tokio::spawn(async move {
         end.cancelled().await;
@@ -230,7 +232,7 @@ async fn a_holder_that_sees_another_one_steps_down_at_once() {
 async fn the_lease_is_given_up_when_all_work_is_done_and_not_before() {
     // CTL-33 OP-48
     let server = Server::default();
-    let candidacy = hold(server.client().0, "ns", "l", "a", Timing::default());
+    let candidacy = candidate(server.client().0, "a");
     let mut leading = candidacy.leading();
     assert!(within(&mut leading, Duration::from_secs(1), true).await);
     let (first, second) = (candidacy.work(), candidacy.work());
@@ -250,7 +252,7 @@ async fn a_lease_whose_work_vanishes_expires() {
     // CTL-33 OP-48
     for given_up in [true, false] {
         let server = Server::default();
-        let candidacy = hold(server.client().0, "ns", "l", "a", Timing::default());
+        let candidacy = candidate(server.client().0, "a");
         assert!(within(&mut candidacy.leading(), Duration::from_secs(1), true).await);
         let (mut second, _stop) = run(&server, "b");
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -262,4 +264,14 @@ async fn a_lease_whose_work_vanishes_expires() {
         assert!(!within(&mut second, Duration::from_secs(10), true).await);
         assert!(within(&mut second, Duration::from_secs(8), true).await);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_candidate_that_ends_before_the_stop_signal_fails_the_process() {
+    let tasks = Tasks::new(CancellationToken::new());
+    let (client, _) = crate::testing::client(|_| panic!("out of luck"));
+    let candidacy = hold(client, "ns", "l", "a", Timing::default(), &tasks.spawner());
+    let error = tasks.join(Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(error.to_string(), "task lease failed");
+    candidacy.give_up(Duration::from_secs(1)).await;
 }

@@ -11,6 +11,7 @@
 mod activity;
 mod bodies;
 mod connections;
+pub(crate) mod panics;
 
 use std::convert::Infallible;
 use std::io;
@@ -23,7 +24,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
@@ -41,6 +42,7 @@ pub use bodies::{Bodies, Received, Refused};
 
 use activity::{Activity, HeadTimeout, Phase};
 use connections::{Registry, Slot};
+use panics::Streams;
 
 /// What a request's head may take in memory; hyper's own limit is six times as much.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -139,12 +141,16 @@ pub async fn serve(
                     sleep(EXHAUSTED).await;
                 }
             },
-            Some(_) = connections.join_next() => {}
+            Some(end) = connections.join_next() => panics::judge(end),
             () = shared.stop.cancelled() => break,
         }
     }
     drop(listener);
-    let rest = async { while connections.join_next().await.is_some() {} };
+    let rest = async {
+        while let Some(end) = connections.join_next().await {
+            panics::judge(end);
+        }
+    };
     if timeout(grace, rest).await.is_err() {
         warn!("requests are open at the end, closing their connections");
     }
@@ -212,8 +218,8 @@ impl Shared {
     }
 }
 
-fn builder(http2: bool) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(http2: bool) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams);
     builder
         .http1()
         .timer(TokioTimer::new())

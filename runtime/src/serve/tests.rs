@@ -33,6 +33,7 @@ impl Server {
             .route("/take", post(take))
             .route("/hello", get(|| async { "hello" }))
             .route("/never", get(std::future::pending::<()>))
+            .route("/panic", get(async || -> () { panic!("out of luck") }))
             .with_state(bodies);
         let listener = crate::listen::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
@@ -150,11 +151,32 @@ async fn a_connection_is_kept_between_requests() {
 }
 
 #[tokio::test]
+async fn a_request_that_panics_ends_its_connection_only_and_is_counted() {
+    let server = Server::start(Limits::default(), None);
+    let before = panics::counter().unwrap().get();
+    let bad = server.say(BAD, "GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(heard(bad).await, "");
+    server.good().await;
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Body>();
+    let ask = async |path: &str| {
+        client
+            .get(format!("http://{}{path}", server.address).parse().unwrap())
+            .await
+    };
+    ask("/panic").await.unwrap_err();
+    ask("/hello").await.unwrap();
+    server.end().await;
+    assert_eq!(panics::counter().unwrap().get(), before + 2);
+}
+
+#[tokio::test]
 async fn http_2_is_spoken_and_its_connections_end_in_time() {
     use hyper_util::client::legacy::Client;
     let server = Server::start(quick(), None);
     let client = || {
-        Client::builder(TokioExecutor::new())
+        Client::builder(hyper_util::rt::TokioExecutor::new())
             .http2_only(true)
             .build_http::<Body>()
     };

@@ -1,26 +1,25 @@
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
+use super::objects::Guarded;
 use super::*;
+use crate::CancellationToken;
+use crate::tasks::Tasks;
 
-type Feed = Follower<ConfigMap, fn(&mut ConfigMap)>;
+type Feed = Follower<Objects<ConfigMap, fn(&mut ConfigMap)>>;
 
 fn follower() -> (Feed, mpsc::UnboundedReceiver<Change<ConfigMap>>) {
     let (store, writer) = reflector::store();
     let (changes, receiver) = mpsc::unbounded_channel();
-    (
-        Follower {
-            store,
-            writer,
-            changes,
-            prune: |_| {},
-            optional: false,
-            ready: false,
-            denied: None,
-            trouble: None,
-        },
-        receiver,
-    )
+    let prune: fn(&mut ConfigMap) = |_| {};
+    let objects = Objects {
+        store,
+        writer,
+        changes,
+        prune,
+    };
+    (Follower::new(objects, false), receiver)
 }
 
 fn object(name: &str, version: u32) -> Guarded<ConfigMap> {
@@ -80,12 +79,13 @@ fn managed_fields_are_dropped() {
     list(&mut feed, [object("a", 1)]);
     feed.take(Event::Apply(object("b", 2)));
     assert!(
-        feed.store
+        feed.kept
+            .store
             .state()
             .iter()
             .all(|object| object.metadata.managed_fields.is_none())
     );
-    assert_eq!(feed.store.len(), 2);
+    assert_eq!(feed.kept.store.len(), 2);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn an_object_that_becomes_illegible_keeps_its_last_version() {
     feed.take(Event::Apply(broken("a")));
     list(&mut feed, [broken("a")]);
     told(&mut changes);
-    assert_eq!(feed.store.state()[0].resource_version().as_deref(), Some("1"));
+    assert_eq!(feed.kept.store.state()[0].resource_version().as_deref(), Some("1"));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn an_illegible_object_can_be_deleted() {
     list(&mut feed, [object("a", 1)]);
     feed.take(Event::Delete(broken("a")));
     assert_eq!(told(&mut changes), ["+a", "-a", "ready"]);
-    assert!(feed.store.is_empty());
+    assert!(feed.kept.store.is_empty());
 }
 
 #[tokio::test]
@@ -122,11 +122,9 @@ async fn a_watch_lists_the_namespace_it_was_given_and_ends_with_the_stop_signal(
         ]}))
     });
     let stop = CancellationToken::new();
-    let mut watched = watch(
-        Api::<ConfigMap>::namespaced(client, "ns"),
-        Config::default(),
-        stop.clone(),
-    );
+    let tasks = Tasks::new(stop.clone());
+    let api = Api::<ConfigMap>::namespaced(client, "ns");
+    let mut watched = watch(api, Config::default(), &tasks.spawner());
     assert!(matches!(watched.changes.recv().await, Some(Change::Applied(object)) if object.name_any() == "a"));
     assert!(matches!(watched.changes.recv().await, Some(Change::Ready)));
     assert_eq!(calls.all()[0].path, "/api/v1/namespaces/ns/configmaps");
@@ -137,8 +135,9 @@ async fn a_watch_lists_the_namespace_it_was_given_and_ends_with_the_stop_signal(
 #[tokio::test]
 async fn an_optional_kind_that_is_not_served_counts_as_empty() {
     let (client, _) = crate::testing::client(|_| crate::testing::Call::not_found());
-    let stop = CancellationToken::new();
-    let mut watched = watch_optional(Api::<ConfigMap>::namespaced(client, "ns"), Config::default(), stop);
+    let tasks = Tasks::new(CancellationToken::new());
+    let api = Api::<ConfigMap>::namespaced(client, "ns");
+    let mut watched = watch_optional(api, Config::default(), &tasks.spawner());
     assert!(matches!(watched.changes.recv().await, Some(Change::Ready)));
 }
 
@@ -146,8 +145,9 @@ async fn an_optional_kind_that_is_not_served_counts_as_empty() {
 async fn an_optional_kind_counts_as_empty_once_it_has_been_denied_for_a_while() {
     let (client, _) = crate::testing::client(|_| crate::testing::Call::failure(403, "Forbidden"));
     let begin = Instant::now();
-    let stop = CancellationToken::new();
-    let mut watched = watch_optional(Api::<ConfigMap>::namespaced(client, "ns"), Config::default(), stop);
+    let tasks = Tasks::new(CancellationToken::new());
+    let api = Api::<ConfigMap>::namespaced(client, "ns");
+    let mut watched = watch_optional(api, Config::default(), &tasks.spawner());
     assert!(matches!(watched.changes.recv().await, Some(Change::Ready)));
     assert!(begin.elapsed() >= DENIED, "{:?}", begin.elapsed());
     // Whoever goes by the store alone is not kept waiting either.
@@ -168,8 +168,9 @@ async fn what_an_api_server_denies_at_its_start_is_not_taken_for_gone() {
             {"metadata": {"name": "a", "namespace": "ns", "resourceVersion": "3"}},
         ]}))
     });
-    let stop = CancellationToken::new();
-    let mut watched = watch_optional(Api::<ConfigMap>::namespaced(client, "ns"), Config::default(), stop);
+    let tasks = Tasks::new(CancellationToken::new());
+    let api = Api::<ConfigMap>::namespaced(client, "ns");
+    let mut watched = watch_optional(api, Config::default(), &tasks.spawner());
     assert!(matches!(watched.changes.recv().await, Some(Change::Applied(object)) if object.name_any() == "a"));
     assert!(matches!(watched.changes.recv().await, Some(Change::Ready)));
 }

@@ -182,7 +182,8 @@ impl Announced {
                 .flat_map(move |layer2| layer2.addresses.iter().map(move |ip| pair(layer2, ip)))
         }
         if self.layer2 != layer2 {
-            all.addresses.replace(pairs(self.layer2.as_ref()), pairs(layer2.as_ref()));
+            all.addresses
+                .replace(pairs(self.layer2.as_ref()), pairs(layer2.as_ref()));
             self.layer2 = layer2;
         }
     }

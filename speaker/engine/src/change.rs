@@ -51,8 +51,16 @@ fn moved_nodes<'a>(before: &'a Pool, after: &'a Pool, own: &str) -> Option<BTree
         ad.nodes.clone_from(&now.nodes);
     }
     let is_same_here = |before: &BTreeSet<String>, now: &BTreeSet<String>| before.contains(own) == now.contains(own);
-    let same_here = before.l2.iter().zip(&after.l2).all(|(a, b)| is_same_here(&a.nodes, &b.nodes))
-        && before.bgp.iter().zip(&after.bgp).all(|(a, b)| is_same_here(&a.nodes, &b.nodes));
+    let same_here = before
+        .l2
+        .iter()
+        .zip(&after.l2)
+        .all(|(a, b)| is_same_here(&a.nodes, &b.nodes))
+        && before
+            .bgp
+            .iter()
+            .zip(&after.bgp)
+            .all(|(a, b)| is_same_here(&a.nodes, &b.nodes));
     if like != *after || !same_here {
         return None;
     }

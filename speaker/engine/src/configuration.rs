@@ -25,12 +25,9 @@ impl Engine {
             Some(_) => {}
             None => dirty.all = true,
         }
-        let same_peers = old.is_some_and(|old| old.peers == new.peers && old.bfd_profiles == new.bfd_profiles);
+        let profiles = old.is_none_or(|old| old.bfd_profiles != new.bfd_profiles);
         self.config = Some(settled);
-        if !same_peers {
-            self.refresh_sessions(effects);
-            dirty.services.extend(self.announcing(Announced::has_routes));
-        }
+        self.refresh_sessions(profiles, dirty, effects);
         self.announcements.sweep();
         self.report(effects);
     }
@@ -48,7 +45,9 @@ impl Engine {
             let mut addresses = facts.view.ingress.iter().flatten();
             if addresses.any(|ip| difference.concerns(before, after, *ip)) {
                 dirty.services.insert(Arc::clone(key));
-                orphans.extend(lost_pool(&facts.view, before, after).map(|pool| (Arc::clone(key), Arc::new(pool.clone()))));
+                orphans.extend(
+                    lost_pool(&facts.view, before, after).map(|pool| (Arc::clone(key), Arc::new(pool.clone()))),
+                );
             }
         }
         for (key, pool) in orphans {
@@ -57,15 +56,20 @@ impl Engine {
         }
     }
 
-    fn refresh_sessions(&mut self, effects: &mut Vec<Effect>) {
+    fn refresh_sessions(&mut self, profiles_changed: bool, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
         let Some(settled) = &self.config else { return };
-        let backend = self.settings.options.backend;
-        let wanted = settled.config.peers.values();
-        let sessions = wanted
+        let (backend, own) = (self.settings.options.backend, &self.settings.node);
+        let configured = settled.config.peers.values();
+        let sessions = configured
             .filter(|peer| peers::is_reachable(peer, backend))
-            .map(|peer| (peer.name.clone(), peer.clone()))
+            .map(|peer| (peer.name.clone(), peers::here(peer, own)))
             .collect();
         let before = std::mem::replace(&mut self.sessions, sessions);
+        if before != self.sessions {
+            dirty.services.extend(self.announcing(Announced::has_routes));
+        } else if !profiles_changed {
+            return;
+        }
         for name in self.sessions.keys().filter(|name| !before.contains_key(*name)) {
             info!(
                 event = "peerAdded",
@@ -99,7 +103,11 @@ impl Engine {
         let backend = self.settings.options.backend;
         let configured = settled.config.peers.values();
         let unmet: Vec<String> = configured.flat_map(|peer| peers::unmet(peer, backend)).collect();
-        let known = |reason| self.report.as_ref().is_some_and(|report| report.errors.contains(reason));
+        let known = |reason| {
+            self.report
+                .as_ref()
+                .is_some_and(|report| report.errors.contains(reason))
+        };
         for reason in unmet.iter().filter(|reason| !known(reason)) {
             warn!(event = "peerLimited", reason);
         }

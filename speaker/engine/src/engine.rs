@@ -184,7 +184,11 @@ impl Engine {
         let owner = content
             .as_ref()
             .map(|content| ServiceKey::new(&slice.namespace, &content.service));
-        if let Some(before) = self.slices.get(&slice).filter(|before| Some(&***before) != owner.as_ref()) {
+        if let Some(before) = self
+            .slices
+            .get(&slice)
+            .filter(|before| Some(&***before) != owner.as_ref())
+        {
             let before = Arc::clone(before);
             self.slices.remove(&slice);
             if let Some(entry) = self.services.get_mut(&before) {

@@ -35,14 +35,15 @@ impl Engine {
         if nodes.is_empty() {
             return Vec::new();
         }
-        let moves = |(key, entry): &(&Arc<ServiceKey>, &Box<Entry>)| {
+        let moves = |(key, entry): &(&Arc<ServiceKey>, &Entry)| {
             let Some(ranking) = entry.announced.ranking() else {
                 return false;
             };
             let gains = |node: &Arc<str>| self.place(key, entry, node).is_some_and(|place| ranking.admits(place));
             ranking.nodes().iter().any(|node| nodes.gone.contains(node)) || nodes.came.iter().any(gains)
         };
-        let moved = self.services.iter().filter(moves);
+        let entries = self.services.iter().map(|(key, entry)| (key, &**entry));
+        let moved = entries.filter(moves);
         moved.map(|(key, _)| Arc::clone(key)).collect()
     }
 
@@ -103,7 +104,12 @@ impl Engine {
     fn pool_of(&self, key: &Arc<ServiceKey>, facts: &ServiceFacts) -> Option<&Pool> {
         let addresses = facts.view.addresses()?;
         let settled = self.config.as_ref()?;
-        let kept = || self.kept.get(key).map(Arc::as_ref).filter(|pool| pool.holds(&addresses));
+        let kept = || {
+            self.kept
+                .get(key)
+                .map(Arc::as_ref)
+                .filter(|pool| pool.holds(&addresses))
+        };
         settled.config.pool_holding(&addresses).or_else(kept)
     }
 
@@ -113,7 +119,11 @@ impl Engine {
         };
         let pool = self.pool_of(key, facts);
         let mut decision = decide(&self.inputs(), pool, &facts.view, &entry.endpoints());
-        let is_kept = |pool: &Pool| self.kept.get(key).is_some_and(|kept| std::ptr::eq(pool, &raw const **kept));
+        let is_kept = |pool: &Pool| {
+            self.kept
+                .get(key)
+                .is_some_and(|kept| std::ptr::eq(pool, &raw const **kept))
+        };
         if !pool.is_some_and(is_kept) {
             self.kept.remove(key);
         }

@@ -10,6 +10,14 @@ pub(crate) fn is_reachable(peer: &Peer, backend: Backend) -> bool {
     backend.is_frr() || matches!(peer.endpoint, Endpoint::Address(_))
 }
 
+/// Describes `peer` without the other nodes that have sessions with it: which those are is no concern of this one.
+pub(crate) fn here(peer: &Peer, own: &str) -> Peer {
+    Peer {
+        nodes: peer.nodes.iter().filter(|node| *node == own).cloned().collect(),
+        ..peer.clone()
+    }
+}
+
 /// Lists what `peer` asks for and does not get, one sentence each.
 pub(crate) fn unmet(peer: &Peer, backend: Backend) -> Vec<String> {
     let name = &peer.name;

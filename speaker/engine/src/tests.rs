@@ -319,10 +319,7 @@ fn a_slice_that_changes_hands_serves_its_new_service_only() {
         any: true,
         nodes: names(&[NODE]),
     };
-    let effects = engine.handle_all([
-        service("other", &["192.0.2.9"]),
-        slice_of("web-x", "other", endpoints),
-    ]);
+    let effects = engine.handle_all([service("other", &["192.0.2.9"]), slice_of("web-x", "other", endpoints)]);
     assert_eq!(layer2(&effects), list(&["-192.0.2.1", "192.0.2.9"]));
 }
 
@@ -364,7 +361,10 @@ fn absent_interfaces_are_a_failure_told_once_and_healed_when_they_appear() {
     assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));
     assert_eq!(
         statuses(&effects),
-        [(Protocol::Layer2, Some(StatusContent::Interfaces(Arc::new(vec!["eth9".into()]))))]
+        [(
+            Protocol::Layer2,
+            Some(StatusContent::Interfaces(Arc::new(vec!["eth9".into()])))
+        )]
     );
     assert_eq!(
         layer2(&engine.handle(Event::Interfaces(names(&["eth0"])))),
@@ -489,9 +489,9 @@ fn node_condition_and_label_withdraw_and_bring_back() {
     for view in bad {
         let effects = engine.handle(Event::Node(NODE.into(), Some(view)));
         assert_eq!(
-        (layer2(&effects), prefixes(&effects)),
-        (list(&["-192.0.2.1"]), list(&["-192.0.2.1/32"]))
-    );
+            (layer2(&effects), prefixes(&effects)),
+            (list(&["-192.0.2.1"]), list(&["-192.0.2.1/32"]))
+        );
         let effects = engine.handle(Event::Node(NODE.into(), Some(NodeView::default())));
         assert!(layer2(&effects).is_some() && prefixes(&effects).is_some());
     }

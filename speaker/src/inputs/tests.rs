@@ -1,117 +1,22 @@
+use metallb_runtime::CancellationToken;
+use metallb_runtime::tasks::Tasks;
 use serde_json::{Value, json};
 
 use super::*;
 
-fn decode<K: serde::de::DeserializeOwned>(value: &Value) -> K {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
-fn pod(node: &str, ip: Option<&str>, phase: &str) -> Pod {
-    decode(&json!({"spec": {"nodeName": node, "containers": []}, "status": {"phase": phase, "podIP": ip}}))
-}
-
-#[test]
-fn pruning_keeps_what_decides_about_a_service() {
-    let mut service: Service = decode(&json!({
-        "metadata": {"name": "x", "labels": {"a": "b"}, "annotations": {"metallb.io/allow-shared-ip": "k", "long": "text"}},
-        "spec": {"type": "LoadBalancer", "loadBalancerClass": "c", "externalTrafficPolicy": "Local", "clusterIP": "10.0.0.1"},
-        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
-    }));
-    let before = ServiceView::from(&service);
-    prune_service(&mut service);
-    assert_eq!(ServiceView::from(&service), before);
-    assert_eq!(service.annotations().len(), 1);
-    assert_eq!(service.spec.unwrap().cluster_ip, None);
-}
-
-#[test]
-fn pruning_keeps_what_decides_about_a_slice() {
-    let mut slice: EndpointSlice = decode(&json!({
-        "metadata": {"name": "x", "labels": {"kubernetes.io/service-name": "s", "other": "l"}},
-        "addressType": "IPv4",
-        "endpoints": [
-            {"addresses": ["10.0.0.1", "10.0.0.2"], "nodeName": "a", "conditions": {"ready": true}},
-            {"addresses": [], "nodeName": "b"},
-        ],
-    }));
-    let before = Endpoints::from_slices([&slice]);
-    prune_slice(&mut slice);
-    assert_eq!(Endpoints::from_slices([&slice]), before);
-    assert_eq!(slice.labels().len(), 1);
-}
-
-#[test]
-fn pruning_keeps_what_decides_about_a_node() {
-    let mut node: Node = decode(&json!({
-        "metadata": {"name": "n", "labels": {"node.kubernetes.io/exclude-from-external-load-balancers": ""}},
-        "status": {"conditions": [
-            {"type": "NetworkUnavailable", "status": "True"}, {"type": "Ready", "status": "True"},
-        ]},
-    }));
-    let before = NodeView::from(&node);
-    prune_node(&mut node);
-    assert_eq!(NodeView::from(&node), before);
-    assert_eq!(node.status.unwrap().conditions.unwrap().len(), 1);
-}
-
-#[test]
-fn a_heartbeat_of_a_node_is_no_change_of_configuration() {
-    let mut convert = node_events();
-    let mut seen = |labels: Value, status: &str| {
-        let node = json!({
-            "metadata": {"name": "n", "labels": labels},
-            "status": {"conditions": [{"type": "NetworkUnavailable", "status": status}]},
-        });
-        let inputs = convert(&Object::There(Arc::new(decode(&node))));
-        inputs.iter().any(|input| matches!(input, Input::Configuration))
-    };
-    assert!(seen(json!({"a": "1"}), "False"));
-    assert!(!seen(json!({"a": "1"}), "True"));
-    assert!(seen(json!({"a": "2"}), "True"));
-}
-
-#[test]
-fn a_slice_without_label_belongs_to_no_service() {
-    let slice = json!({"metadata": {"name": "x", "namespace": "ns"}, "addressType": "IPv4", "endpoints": []});
-    let inputs = slice_event(&Object::There(Arc::new(decode(&slice))));
-    assert!(matches!(&inputs[..], [Input::Event(Event::Slice(_, None))]));
-}
-
-#[test]
-fn speakers_are_found_by_the_address_of_their_pod() {
-    assert_eq!(
-        address(&pod("a", Some("192.0.2.1"), "Running"), 7946),
-        Some("192.0.2.1:7946".parse().unwrap())
-    );
-    assert_eq!(
-        address(&pod("a", Some("2001:db8::1"), "Pending"), 7946),
-        Some("[2001:db8::1]:7946".parse().unwrap())
-    );
-    assert_eq!(address(&pod("a", None, "Pending"), 7946), None);
-    assert_eq!(address(&pod("a", Some("192.0.2.1"), "Failed"), 7946), None);
-}
-
-/// A client of an API server that has a Secret of the wrong type and one of the right type, and heeds field selectors.
-fn two_secrets() -> Client {
+/// A client of an API server that has one Node, two Secrets, and no other object; its watches tell nothing.
+fn api_server() -> Client {
     use kube::client::Body;
-    let secret = |name: &str, type_: &str| {
-        json!({
-            "metadata": {"name": name, "namespace": "ns", "resourceVersion": "1", "uid": name, "annotations": {"a": "b"}},
-            "type": type_, "data": {"password": "aHVudGVyMg=="},
-        })
-    };
-    let all = [secret("opaque", "Opaque"), secret("tor", "kubernetes.io/basic-auth")];
-    let answer = move |request: http::Request<Body>| {
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let items: Vec<_> = all
-            .iter()
-            .filter(|secret| !query.contains("fieldSelector") || secret["type"] != "Opaque")
-            .cloned()
-            .collect();
-        let list =
-            json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {"resourceVersion": "1"}, "items": items});
+    let answer = |request: http::Request<Body>| {
+        let items = match request.uri().path().rsplit('/').next().unwrap_or_default() {
+            NODES => vec![json!({"metadata": {"name": "a", "resourceVersion": "1", "labels": {"rack": "1"}}})],
+            SECRETS => vec![secret("opaque", "Opaque"), secret("tor", "kubernetes.io/basic-auth")],
+            _ => Vec::new(),
+        };
+        let list = json!({"metadata": {"resourceVersion": "1"}, "items": items});
+        let watch = request.uri().query().unwrap_or_default().contains("watch=true");
         async move {
-            if query.contains("watch=true") {
+            if watch {
                 std::future::pending::<()>().await;
             }
             Ok::<_, std::io::Error>(http::Response::new(Body::from(list.to_string().into_bytes())))
@@ -120,32 +25,93 @@ fn two_secrets() -> Client {
     Client::new(tower::service_fn(answer), "ns")
 }
 
-#[tokio::test] // B-10: or else the wrong type would look like no Secret at all
-async fn a_secret_of_another_type_is_seen_without_what_it_holds() {
-    let (client, stop) = (two_secrets(), CancellationToken::new());
-    let own = Own {
-        client: &client,
-        namespace: "ns",
-        stop: &stop,
+fn secret(name: &str, type_: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "ns", "resourceVersion": "1", "uid": name},
+        "type": type_, "data": {"password": "aHVudGVyMg=="},
+    })
+}
+
+fn resources(news: &News) -> Option<&Resources> {
+    news.events.iter().find_map(|event| match event {
+        Event::Resources(resources) => Some(&**resources),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn the_configuration_is_told_once_all_is_listed_with_nodes_and_secrets() {
+    let tasks = Tasks::new(CancellationToken::new());
+    let mut inputs = Inputs::start(&api_server(), "ns", None, &tasks.spawner());
+    let mut ready = Vec::new();
+    let told = loop {
+        let news = inputs.next().await.unwrap();
+        ready.extend(news.ready.iter().copied());
+        if let Some(resources) = resources(&news) {
+            break resources.clone();
+        }
+        assert_ne!(ready.len(), KINDS.len());
     };
-    let mut news = SelectAll::new();
-    let secrets = own.passwords(&mut news);
-    secrets.wait_until_ready().await.unwrap();
-    let mut seen: Vec<_> = secrets
-        .state()
-        .iter()
-        .map(|secret| {
-            (
-                secret.type_.clone().unwrap(),
-                secret.data.is_some(),
-                secret.annotations().len(),
-            )
-        })
-        .collect();
-    seen.sort();
-    let expected = [
-        ("Opaque".to_owned(), false, 0),
-        ("kubernetes.io/basic-auth".to_owned(), true, 0),
-    ];
-    assert_eq!(seen, expected);
+    assert_eq!(
+        told.nodes[0].metadata.labels,
+        Some([("rack".into(), "1".into())].into())
+    );
+    let types: Vec<_> = told.secrets.iter().map(|secret| secret.type_.as_deref()).collect();
+    assert_eq!(types, [Some("Opaque"), Some("kubernetes.io/basic-auth")]);
+    assert!(!format!("{told:?}").contains("104, 117"), "{told:?}");
+}
+
+#[tokio::test]
+async fn only_labels_of_a_node_are_configuration() {
+    let tasks = Tasks::new(CancellationToken::new());
+    let mut inputs = Inputs::start(&api_server(), "ns", None, &tasks.spawner());
+    let facts = |rack: &str, network_unavailable| {
+        Some(Arc::new(NodeFacts {
+            view: metallb_announce::NodeView {
+                network_unavailable,
+                ..Default::default()
+            },
+            labels: [("rack".to_owned(), rack.to_owned())].into(),
+        }))
+    };
+    let mut changes = |before, now| {
+        let (mut news, name) = (News::default(), "n".to_owned());
+        inputs.configuration = false;
+        inputs.take(Input::Node { name, before, now }, &mut news);
+        assert!(matches!(&news.events[..], [Event::Node(..)]));
+        inputs.configuration
+    };
+    assert!(changes(None, facts("1", false)));
+    assert!(!changes(facts("1", false), facts("1", true)));
+    assert!(changes(facts("1", true), facts("2", true)));
+    assert!(changes(facts("2", true), None));
+}
+
+#[test]
+fn the_other_speakers_are_known_once_they_were_listed() {
+    let speaker = |node: &str, ip: [u8; 4]| {
+        let key = Key {
+            namespace: "ns".into(),
+            name: format!("speaker-{node}"),
+        };
+        (
+            key,
+            Arc::new(Speaker {
+                node: node.into(),
+                ip: ip.into(),
+            }),
+        )
+    };
+    let mut members = Members {
+        pods: [speaker("a", [192, 0, 2, 1]), speaker("b", [192, 0, 2, 2])].into(),
+        node: "a".into(),
+        port: 7946,
+        listed: false,
+    };
+    assert_eq!(members.peers(), None);
+    members.listed = true;
+    assert_eq!(
+        members.peers(),
+        Some([("b".into(), "192.0.2.2:7946".parse().unwrap())].into())
+    );
 }

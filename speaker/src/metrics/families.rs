@@ -1,10 +1,12 @@
 //! Metric families that are made when somebody asks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metallb_dataplane::bgp::{Counters, MessageType, SessionState, Sessions};
 use metallb_dataplane::l2::{AddressCounters, L2Handle};
+use metallb_engine::{Protocol, ServiceKey};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use tokio::sync::watch;
@@ -48,6 +50,63 @@ fn family(desc: &Desc, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
     family.set_field_type(kind);
     family.set_metric(metrics);
     family
+}
+
+const ANNOUNCED: (&str, &str) = (
+    "metallb_speaker_announced",
+    "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
+);
+
+type AnnouncedAddresses = BTreeMap<(Arc<ServiceKey>, Protocol), Vec<IpAddr>>;
+
+/// What is announced: a series for each Service, protocol and address, made when somebody asks.
+#[derive(Clone, Debug)]
+pub(super) struct Announced {
+    desc: Desc,
+    node: Arc<str>,
+    addresses: Arc<Mutex<AnnouncedAddresses>>,
+}
+
+impl Announced {
+    pub(super) fn new(node: &str) -> prometheus::Result<Self> {
+        Ok(Self {
+            desc: desc(ANNOUNCED.0, ANNOUNCED.1, &["service", "protocol", "node", "ip"])?,
+            node: node.into(),
+            addresses: Arc::default(),
+        })
+    }
+
+    /// Replaces the addresses of one Service and protocol.
+    pub(super) fn set(&self, service: Arc<ServiceKey>, protocol: Protocol, ips: Vec<IpAddr>) {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        match ips.is_empty() {
+            true => drop(addresses.remove(&(service, protocol))),
+            false => drop(addresses.insert((service, protocol), ips)),
+        }
+    }
+}
+
+impl Collector for Announced {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let series = addresses.iter().flat_map(|((service, protocol), ips)| {
+            let service = service.to_string();
+            ips.iter().map(move |ip| {
+                let labels = vec![
+                    label("ip", &ip.to_string()),
+                    label("node", &self.node),
+                    label("protocol", protocol.as_str()),
+                    label("service", &service),
+                ];
+                metric(labels, MetricType::GAUGE, 1)
+            })
+        });
+        vec![family(&self.desc, MetricType::GAUGE, series.collect())]
+    }
 }
 
 type AddressCounter = fn(&AddressCounters) -> u64;
@@ -146,7 +205,7 @@ fn sent(counters: &Counters, kind: MessageType) -> u64 {
     counters.sent(kind)
 }
 
-const BGP: [(&str, &str, MetricType, SessionNumber); 13] = {
+const BGP: [(&str, &str, MetricType, SessionNumber); 15] = {
     use MetricType::{COUNTER, GAUGE};
     [
         (SESSION_UP, "BGP session state (1 is up, 0 is down)", GAUGE, |s| {
@@ -166,6 +225,18 @@ const BGP: [(&str, &str, MetricType, SessionNumber); 13] = {
             "Number of prefixes that should be advertised on the BGP session",
             GAUGE,
             |s| s.counters.desired(),
+        ),
+        (
+            "unsendable_prefixes",
+            "Number of prefixes that should be advertised on the BGP session and cannot be: the peer does not offer their address family, there is no next hop, or their attributes fit no message",
+            GAUGE,
+            |s| s.counters.unsendable(),
+        ),
+        (
+            "session_failures_total",
+            "Number of times the task of the BGP session failed and was started anew",
+            COUNTER,
+            |s| s.counters.failures(),
         ),
         ("opens_sent", "Number of BGP open messages sent", COUNTER, |s| {
             sent(&s.counters, MessageType::Open)
@@ -285,6 +356,8 @@ mod tests {
             device: device.map(ToOwned::to_owned),
             up: true,
             reason: None,
+            carries: vec![],
+            lacking: vec![],
             counters: Arc::default(),
         }
     }

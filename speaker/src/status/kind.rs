@@ -7,7 +7,7 @@ use metallb_api::{ServiceBGPStatus, ServiceBGPStatusStatus, ServiceL2Status, Ser
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::engine::{ServiceKey, StatusContent};
+use metallb_engine::{ServiceKey, StatusContent};
 
 /// A kind of object that tells who announces a Service.
 pub(crate) trait StatusKind:
@@ -21,7 +21,7 @@ pub(crate) trait StatusKind:
     + 'static
 {
     /// What the object says.
-    type Status: Clone + PartialEq + Serialize + Send + Sync + 'static;
+    type Status: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// Start of the generated name.
     const PREFIX: &'static str;
     /// Whether one node at most announces the Service this way.
@@ -29,8 +29,6 @@ pub(crate) trait StatusKind:
 
     /// Makes an object that says nothing yet.
     fn with(meta: ObjectMeta) -> Self;
-    /// What the object says now.
-    fn current(&self) -> Option<&Self::Status>;
     /// What it should say.
     fn says(node: &str, service: &ServiceKey, content: &StatusContent) -> Self::Status;
 }
@@ -45,10 +43,6 @@ impl StatusKind for ServiceL2Status {
             metadata,
             ..Self::default()
         }
-    }
-
-    fn current(&self) -> Option<&Self::Status> {
-        self.status.as_ref()
     }
 
     fn says(node: &str, service: &ServiceKey, content: &StatusContent) -> Self::Status {
@@ -80,13 +74,9 @@ impl StatusKind for ServiceBGPStatus {
         }
     }
 
-    fn current(&self) -> Option<&Self::Status> {
-        self.status.as_ref()
-    }
-
     fn says(node: &str, service: &ServiceKey, content: &StatusContent) -> Self::Status {
         let peers = match content {
-            StatusContent::Peers(names) => names.clone(),
+            StatusContent::Peers(names) => names.to_vec(),
             StatusContent::Interfaces(_) => Vec::new(),
         };
         ServiceBGPStatusStatus {

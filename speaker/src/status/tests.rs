@@ -2,6 +2,8 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use metallb_api::ServiceL2Status;
+use metallb_runtime::CancellationToken;
+use metallb_runtime::tasks::Tasks;
 use serde_json::{Value, json};
 
 use super::*;
@@ -98,7 +100,7 @@ fn key() -> ServiceKey {
 }
 
 fn all_interfaces() -> Option<StatusContent> {
-    Some(StatusContent::Interfaces(Vec::new()))
+    Some(StatusContent::Interfaces(Vec::new().into()))
 }
 
 /// Runs the writer against `server` and lets each of `steps` settle.
@@ -114,14 +116,16 @@ async fn run(server: &Server, steps: impl IntoIterator<Item = Option<StatusConte
     };
     let desired = Desired::default();
     let stop = CancellationToken::new();
+    let tasks = Tasks::new(stop.clone());
+    let spawner = tasks.spawner();
     let writer = tokio::spawn(write::<ServiceL2Status>(
         server.client(),
         owner,
         desired.clone(),
-        stop.clone(),
+        spawner,
     ));
     for step in steps {
-        desired.set(key(), step);
+        desired.set(&key(), step);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -129,13 +133,14 @@ async fn run(server: &Server, steps: impl IntoIterator<Item = Option<StatusConte
     tokio::time::sleep(Duration::from_millis(200)).await;
     stop.cancel();
     writer.await.unwrap();
+    tasks.join(Duration::from_secs(1)).await.unwrap();
 }
 
 // L2-81
 #[tokio::test(start_paused = true)]
 async fn an_announced_service_has_one_object_with_labels_owner_and_status() {
     let server = Server::default();
-    run(&server, [Some(StatusContent::Interfaces(vec!["eth0".into()]))]).await;
+    run(&server, [Some(StatusContent::Interfaces(vec!["eth0".into()].into()))]).await;
     let objects = server.objects.lock().unwrap();
     let [object] = &objects[..] else { panic!("{objects:?}") };
     assert_eq!(object["metadata"]["generateName"], "l2-");

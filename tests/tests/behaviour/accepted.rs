@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use metallb_config::{Backend, Endpoint, Options, Resources, View, parse, rules};
 use metallb_controller::pools::Pools;
-use metallb_speaker::engine::{Effect, Engine, Event, Settings};
+use metallb_engine::{Effect, Engine, Event, Settings};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ fn sessions(all: &Resources) -> (usize, Vec<String>) {
         .iter()
         .rev()
         .find_map(|effect| match effect {
-            Effect::Peers(sessions) => Some(sessions.iter().map(|session| &session.name).collect()),
+            Effect::Peers(all) => Some(all.peers.iter().map(|session| &session.name).collect()),
             _ => None,
         })
         .unwrap_or_default();

@@ -120,8 +120,8 @@ impl Operation {
     }
 }
 
-/// One admission request, as far as it is read.
-#[derive(Clone, Debug, PartialEq)]
+/// One admission request, as far as it is read. `Debug` shows no object: there may be a password in it.
+#[derive(Clone, PartialEq)]
 pub struct Request {
     /// Kind of the object, by the path that was called.
     pub kind: Kind,
@@ -133,6 +133,17 @@ pub struct Request {
     pub object: Value,
     /// The object as it is; null on creation.
     pub old: Value,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("kind", &self.kind)
+            .field("operation", &self.operation)
+            .field("namespace", &self.namespace)
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Request {

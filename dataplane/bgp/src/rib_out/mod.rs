@@ -5,7 +5,7 @@ mod pack;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 
 use crate::{
-    Attributes, NextHops, Route,
+    Attributes, NextHops,
     session::Reach,
     wire::{Codec, Family, Message},
 };
@@ -36,152 +36,232 @@ pub struct Egress {
 pub struct Flush {
     /// Are the UPDATE messages to send, withdrawals first.
     pub messages: Vec<Bytes>,
-    /// Lists desired prefixes that newly turned out impossible to send: no next hop, or attributes beyond one message.
-    pub unsendable: Vec<IpNet>,
+    /// Lists prefixes whose attributes newly turned out to be too long for one message.
+    pub oversized: Vec<IpNet>,
 }
 
 /// Holds the routes desired and the routes advertised on one session.
 ///
-/// Changes collapse: however often the desired set changes between two flushes, the peer hears the difference once.
+/// Changes collapse: however often a prefix changes between two flushes, the peer hears the difference once. A flush
+/// looks at what changed, not at the table.
 #[derive(Debug, Default)]
 pub struct RibOut {
-    desired: BTreeMap<IpNet, Arc<Attributes>>,
-    advertised: BTreeMap<IpNet, Arc<Attributes>>,
-    unsendable: BTreeSet<IpNet>,
-    dirty: bool,
+    entries: BTreeMap<IpNet, Entry>,
+    /// Lists what the next flush must look at; `None` means everything.
+    pending: Option<BTreeSet<IpNet>>,
+    /// Lists what the next flush must send even if the peer knows it.
+    repeat: BTreeSet<IpNet>,
+    /// Lists desired prefixes that fit no message of this session.
+    oversized: BTreeSet<IpNet>,
+    desired: Count,
+    advertised: usize,
+    drained: bool,
+}
+
+/// Is one prefix; never without both.
+#[derive(Debug, Default)]
+struct Entry {
+    desired: Option<Arc<Attributes>>,
+    advertised: Option<Arc<Attributes>>,
+}
+
+/// Counts prefixes by family.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    ipv4: usize,
+    ipv6: usize,
+}
+
+impl Count {
+    fn of(&mut self, prefix: &IpNet) -> &mut usize {
+        match prefix {
+            IpNet::V4(_) => &mut self.ipv4,
+            IpNet::V6(_) => &mut self.ipv6,
+        }
+    }
 }
 
 impl RibOut {
-    /// Replaces the whole desired set; routes to one prefix are merged.
-    pub fn set_desired<'a>(&mut self, routes: impl IntoIterator<Item = &'a Route>) {
-        let mut merged: BTreeMap<IpNet, Attributes> = BTreeMap::new();
-        for route in routes {
-            merged
-                .entry(route.prefix.trunc())
-                .and_modify(|attributes| attributes.merge(route))
-                .or_insert_with(|| route.attributes());
+    /// Says what the peer should know about a prefix from now on, if anything.
+    pub fn change(&mut self, prefix: IpNet, desired: Option<Arc<Attributes>>) {
+        let entry = self.entries.entry(prefix).or_default();
+        match (&entry.desired, &desired) {
+            (None, Some(_)) => *self.desired.of(&prefix) += 1,
+            (Some(_), None) => *self.desired.of(&prefix) -= 1,
+            _ => {}
         }
-        self.desired = intern(merged);
-        self.dirty = true;
+        let changed = entry.desired != desired;
+        entry.desired = desired;
+        if entry.desired.is_none() && entry.advertised.is_none() {
+            self.forget(&prefix);
+        } else if let Some(pending) = &mut self.pending
+            && changed
+        {
+            pending.insert(prefix);
+        }
     }
 
-    /// Returns how many prefixes should be advertised.
-    pub fn desired(&self) -> usize {
-        self.desired.len()
+    /// Withdraws everything while `drained`, and announces it again afterwards.
+    pub fn set_drained(&mut self, drained: bool) {
+        if self.drained != drained {
+            self.drained = drained;
+            self.pending = None;
+        }
+    }
+
+    /// Tells whether everything is withdrawn on purpose.
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// Returns how many prefixes of a family the peer should know; whether they can be sent is another matter.
+    pub fn desired(&self, family: Family) -> usize {
+        match family {
+            _ if self.drained => 0,
+            Family::IPV4_UNICAST => self.desired.ipv4,
+            Family::IPV6_UNICAST => self.desired.ipv6,
+            _ => 0,
+        }
+    }
+
+    /// Returns how many prefixes have attributes that fit no message, as far as was tried.
+    pub fn oversized(&self) -> usize {
+        self.oversized.len()
     }
 
     /// Returns how many prefixes the peer knows.
     pub fn advertised(&self) -> usize {
-        self.advertised.len()
+        self.advertised
     }
 
-    /// Tells whether a flush may have something to say.
-    pub fn is_dirty(&self) -> bool {
-        self.dirty
+    /// Lists what the peer knows.
+    pub fn routes<'a>(&'a self) -> impl Iterator<Item = (IpNet, &'a Arc<Attributes>)> {
+        let known = |(prefix, entry): (&IpNet, &'a Entry)| Some((*prefix, entry.advertised.as_ref()?));
+        self.entries.iter().filter_map(known)
     }
 
     /// Forgets what the peer knows: the session is gone and the next one starts from nothing.
     pub fn reset(&mut self) {
-        self.advertised.clear();
-        self.unsendable.clear();
-        self.dirty = true;
+        // Nothing was looked at since the last time: attempts that fail cost nothing.
+        if self.pending.is_none() && self.advertised == 0 {
+            return;
+        }
+        self.entries.retain(|_, entry| {
+            entry.advertised = None;
+            entry.desired.is_some()
+        });
+        self.pending = None;
+        self.repeat.clear();
+        self.oversized.clear();
+        self.advertised = 0;
     }
 
     /// Has the next flush repeat every route of a family (RFC 2918 §4).
     pub fn refresh(&mut self, family: Family) {
-        // Prefixes that are due to be withdrawn stay, or they would be forgotten.
-        let desired = &self.desired;
-        self.advertised
-            .retain(|prefix, _| Family::of(prefix.addr()) != family || !desired.contains_key(prefix));
-        self.dirty = true;
+        let known: Vec<IpNet> = self
+            .routes()
+            .map(|(prefix, _)| prefix)
+            .filter(|prefix| Family::of(prefix.addr()) == family)
+            .collect();
+        if let Some(pending) = &mut self.pending {
+            pending.extend(&known);
+        }
+        self.repeat.extend(known);
     }
 
     /// Returns the messages that bring the peer from what it knows to what it should know.
     pub fn flush(&mut self, egress: &Egress) -> Flush {
-        if !std::mem::take(&mut self.dirty) {
-            return Flush::default();
+        let prefixes: Vec<IpNet> = match self.pending.replace(BTreeSet::new()) {
+            None => self.entries.keys().copied().collect(),
+            Some(pending) => pending.into_iter().collect(),
+        };
+        let mut difference = Difference::default();
+        for prefix in prefixes {
+            self.compare(prefix, egress, &mut difference);
         }
-        let Difference {
-            withdrawn,
-            announced,
-            unsendable,
-        } = self.difference(egress);
         let mut updates = Vec::new();
-        for (family, prefixes) in withdrawn {
-            updates.extend(pack::withdraw(family, &prefixes, &egress.codec));
-            prefixes.iter().for_each(|prefix| drop(self.advertised.remove(prefix)));
+        for (family, prefixes) in &difference.withdrawn {
+            updates.extend(pack::withdraw(*family, prefixes, &egress.codec));
         }
-        for ((family, attributes), prefixes) in announced {
+        for ((family, attributes), prefixes) in difference.announced() {
             updates.extend(pack::announce(family, &attributes, &prefixes, egress));
-            self.advertised
-                .extend(prefixes.into_iter().map(|prefix| (prefix, Arc::clone(&attributes))));
         }
         let encode = |update| egress.codec.encode(&Message::Update(update));
-        let flush = Flush {
+        Flush {
             // Cannot fail: the packer keeps to the message size.
             messages: updates.into_iter().map(encode).filter_map(Result::ok).collect(),
-            unsendable: unsendable.difference(&self.unsendable).copied().collect(),
-        };
-        self.unsendable = unsendable;
-        flush
+            oversized: difference.oversized,
+        }
     }
 
-    /// Compares what the peer knows with what it should know and can be told.
-    fn difference(&self, egress: &Egress) -> Difference {
-        let mut difference = Difference::default();
-        let mut withdraw = |family, prefix| difference.withdrawn.entry(family).or_default().push(prefix);
-        for (prefix, attributes) in &self.desired {
-            let family = Family::of(prefix.addr());
-            let reach = egress.next_hops.of(family);
-            if matches!(reach, Reach::Via(_)) && pack::fits(family, attributes, egress) {
-                if self.advertised.get(prefix) != Some(attributes) {
-                    difference
-                        .announced
-                        .entry((family, Arc::clone(attributes)))
-                        .or_default()
-                        .push(*prefix);
-                }
-                continue;
-            }
-            if reach != Reach::NotCarried {
-                difference.unsendable.insert(*prefix);
-            }
-            if self.advertised.contains_key(prefix) {
-                withdraw(family, *prefix);
-            }
+    /// Compares what the peer knows of a prefix with what it should know and can be told, and takes it as told.
+    fn compare(&mut self, prefix: IpNet, egress: &Egress, difference: &mut Difference) {
+        let repeated = self.repeat.remove(&prefix);
+        let Some(entry) = self.entries.get_mut(&prefix) else {
+            return;
+        };
+        let family = Family::of(prefix.addr());
+        let carried = matches!(egress.next_hops.of(family), Reach::Via(_)) && !self.drained;
+        let wanted = entry.desired.as_ref().filter(|_| carried);
+        let fitting = wanted
+            .filter(|attributes| pack::fits(family, attributes, egress))
+            .cloned();
+        if wanted.is_none() || fitting.is_some() {
+            self.oversized.remove(&prefix);
+        } else if self.oversized.insert(prefix) {
+            difference.oversized.push(prefix);
         }
-        for prefix in self
-            .advertised
-            .keys()
-            .filter(|prefix| !self.desired.contains_key(prefix))
-        {
-            withdraw(Family::of(prefix.addr()), *prefix);
+        if entry.advertised == fitting && !repeated {
+            return;
         }
-        difference
+        self.advertised -= usize::from(entry.advertised.is_some());
+        self.advertised += usize::from(fitting.is_some());
+        entry.advertised.clone_from(&fitting);
+        match fitting {
+            Some(attributes) => difference.announce(family, attributes, prefix),
+            None => difference.withdrawn.entry(family).or_default().push(prefix),
+        }
+        if entry.desired.is_none() {
+            self.forget(&prefix);
+        }
+    }
+
+    fn forget(&mut self, prefix: &IpNet) {
+        self.entries.remove(prefix);
+        self.oversized.remove(prefix);
+        self.repeat.remove(prefix);
+        if let Some(pending) = &mut self.pending {
+            pending.remove(prefix);
+        }
     }
 }
+
+/// Is attributes with the prefixes that have them.
+type Group = (Arc<Attributes>, Vec<IpNet>);
 
 /// Is what separates the routes advertised from those desired.
 #[derive(Default)]
 struct Difference {
     withdrawn: BTreeMap<Family, Vec<IpNet>>,
-    announced: BTreeMap<(Family, Arc<Attributes>), Vec<IpNet>>,
-    unsendable: BTreeSet<IpNet>,
+    /// Groups by where the attributes are kept, since comparing them for every prefix is dear: equal ones are nearly
+    /// always the same.
+    announced: HashMap<(Family, *const Attributes), Group>,
+    oversized: Vec<IpNet>,
 }
 
-/// Lets routes with equal attributes share them: ten thousand services usually have one set between them.
-fn intern(routes: BTreeMap<IpNet, Attributes>) -> BTreeMap<IpNet, Arc<Attributes>> {
-    let mut known: BTreeSet<Arc<Attributes>> = BTreeSet::new();
-    let mut shared = |attributes: Attributes| match known.get(&attributes) {
-        Some(attributes) => Arc::clone(attributes),
-        None => {
-            let attributes = Arc::new(attributes);
-            known.insert(Arc::clone(&attributes));
-            attributes
+impl Difference {
+    fn announce(&mut self, family: Family, attributes: Arc<Attributes>, prefix: IpNet) {
+        let group = self.announced.entry((family, Arc::as_ptr(&attributes)));
+        group.or_insert_with(|| (attributes, Vec::new())).1.push(prefix);
+    }
+
+    /// Returns the prefixes by family and attributes, sorted.
+    fn announced(&mut self) -> BTreeMap<(Family, Arc<Attributes>), Vec<IpNet>> {
+        let mut groups: BTreeMap<_, Vec<IpNet>> = BTreeMap::new();
+        for ((family, _), (attributes, prefixes)) in self.announced.drain() {
+            groups.entry((family, attributes)).or_default().extend(prefixes);
         }
-    };
-    routes
-        .into_iter()
-        .map(|(prefix, attributes)| (prefix, shared(attributes)))
-        .collect()
+        groups.values_mut().for_each(|prefixes| prefixes.sort_unstable());
+        groups
+    }
 }

@@ -8,12 +8,20 @@ use crate::wire::{Codec, Family, NextHop};
 /// Says how routes of a family travel on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The session does not carry the family.
-    NotCarried,
-    /// The session would carry the family, but this node has no address to name as next hop.
-    Unknown,
+    /// The family is none of this session's business.
+    NotWanted,
+    /// The family is meant to travel here, but was not agreed on: the peer does not offer it.
+    NotOffered,
+    /// The family would travel, but this node has no address to name as next hop.
+    NoNextHop,
     /// Routes go out with this next hop.
     Via(NextHop),
+}
+
+impl Reach {
+    pub(super) fn is_lacking(self) -> bool {
+        matches!(self, Self::NotOffered | Self::NoNextHop)
+    }
 }
 
 /// Says how each family travels on a session.
@@ -26,12 +34,27 @@ pub struct NextHops {
 }
 
 impl NextHops {
+    /// Lists the families that routes travel in.
+    pub fn carried(&self) -> Vec<Family> {
+        self.families(|reach| matches!(reach, Reach::Via(_)))
+    }
+
+    /// Lists the families that should travel and cannot.
+    pub fn lacking(&self) -> Vec<Family> {
+        self.families(Reach::is_lacking)
+    }
+
+    fn families(&self, test: impl Fn(Reach) -> bool) -> Vec<Family> {
+        let both = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
+        both.into_iter().filter(|family| test(self.of(*family))).collect()
+    }
+
     /// Returns how a family travels.
     pub fn of(&self, family: Family) -> Reach {
         match family {
             Family::IPV4_UNICAST => self.ipv4,
             Family::IPV6_UNICAST => self.ipv6,
-            _ => Reach::NotCarried,
+            _ => Reach::NotWanted,
         }
     }
 
@@ -39,9 +62,10 @@ impl NextHops {
     pub(super) fn choose(link: &LinkAddresses, codec: &Codec, dual_stack: bool) -> Self {
         let own = Family::of(link.local);
         let reach = |family, next_hop: Option<NextHop>| match next_hop {
-            _ if !codec.carries(family) || (family != own && !dual_stack) => Reach::NotCarried,
+            _ if family != own && !dual_stack => Reach::NotWanted,
+            _ if !codec.carries(family) => Reach::NotOffered,
             Some(next_hop) => Reach::Via(next_hop),
-            None => Reach::Unknown,
+            None => Reach::NoNextHop,
         };
         Self {
             ipv4: reach(Family::IPV4_UNICAST, ipv4(link, codec)),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 
 use super::Negotiated;
-use crate::{DownReason, Route, StopReason, wire::Message};
+use crate::{DownReason, PeerRoute, StopReason, wire::Message};
 
 /// Is where a session stands (RFC 4271 §8.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,27 +34,39 @@ impl fmt::Display for State {
     }
 }
 
-/// Is what happens to a session.
+/// Names one connection of a session, or one attempt at it.
 ///
-/// Events of a connection that an [`Action::Close`] ended must not be fed any more.
+/// An event that names another one than the session has now comes too late, and has no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(super) u64);
+
+/// Is what happens to a session.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// The session shall come up and stay up.
     Start,
     /// The session shall end for good.
     Stop(StopReason),
+    /// The session shall end for this reason, and another one begin at once.
+    Reset(StopReason),
+    /// The session shall stay up, but everything be withdrawn.
+    Drain,
+    /// Everything shall be announced again.
+    Resume,
     /// TCP is up, dialled or accepted.
-    Connected(LinkAddresses),
+    Connected(ConnectionId, LinkAddresses),
     /// TCP did not come up.
-    ConnectFailed(String),
+    ConnectFailed(ConnectionId, String),
     /// Bytes arrived, however TCP sliced them.
-    Received(&'a [u8]),
+    Received(ConnectionId, &'a [u8]),
     /// That many of the bytes to send went into the kernel.
-    Written(usize),
+    Written(ConnectionId, usize),
     /// The connection is gone, with the operating system's reason if there is one.
-    Closed(Option<String>),
-    /// This is the whole set of routes that the peer should know from now on.
-    RoutesChanged(&'a [Route]),
+    Closed(ConnectionId, Option<String>),
+    /// The peer should know this from now on; prefixes not listed stay as they are.
+    ///
+    /// The first such event says that the table is complete, even if it lists nothing.
+    RoutesChanged(&'a [PeerRoute]),
     /// [`super::Session::next_deadline`] has passed.
     Tick,
 }
@@ -63,19 +75,30 @@ pub enum Event<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Dial the peer; answer with [`Event::Connected`] or [`Event::ConnectFailed`].
-    Connect,
+    Connect(ConnectionId),
     /// Send these bytes, exactly one message, after those before it.
     Send(Bytes),
     /// Send what is queued as far as that needs no waiting, then close; also ends an attempt to connect.
-    Close,
+    Close(ConnectionId),
     /// The session is established.
     Up(Box<Negotiated>),
     /// A session, or an attempt at one, has ended.
     Down(DownReason),
     /// The peer sent this; routes are not kept anywhere, so the shell may count them or drop them.
     Received(Message),
-    /// These prefixes cannot be announced on this session: no next hop for their family, or too many communities.
-    Unsendable(Vec<IpNet>),
+    /// These prefixes cannot be announced on this session: their attributes are too long for one message.
+    Oversized(Vec<IpNet>),
+}
+
+/// Counts the prefixes of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prefixes {
+    /// Are those that should be advertised and can be, or could be as far as is known while the session is down.
+    pub desired: usize,
+    /// Are those that the peer knows.
+    pub advertised: usize,
+    /// Are those that should be advertised and cannot be: the session lacks their family, or they fit no message.
+    pub unsendable: usize,
 }
 
 /// Lists our addresses as a connection sees them.

@@ -52,36 +52,45 @@ impl Timers {
     }
 }
 
-/// Paces attempts: at once after a loss, then 1, 2, 4 .. 120 seconds, or a fixed time.
+/// Paces attempts: at once after the loss of a session, then 1, 2, 4 .. 120 seconds, or a fixed time.
 #[derive(Clone, Debug)]
 pub(super) struct Retry {
     fixed: Option<Duration>,
-    attempts: u32,
+    pauses: u32,
+}
+
+/// Says how an attempt ended, as far as the next one depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// A session that was up is gone, and the peer did not ask us to stay away: the first time it is dialled at once.
+    Lost,
+    /// The peer was not reached, or does not want us: dialling at once would only be refused again.
+    Refused,
 }
 
 impl Retry {
     const CAP: Duration = Duration::from_secs(120);
 
     pub(super) fn new(fixed: Option<Duration>) -> Self {
-        Self { fixed, attempts: 0 }
+        Self { fixed, pauses: 0 }
     }
 
     pub(super) fn reset(&mut self) {
-        self.attempts = 0;
+        self.pauses = 0;
     }
 
     /// Returns the pause before the next attempt.
-    pub(super) fn pause(&mut self, dice: &mut Dice) -> Duration {
-        let attempts = self.attempts;
-        self.attempts = attempts.saturating_add(1);
-        match (attempts, self.fixed) {
-            (0, _) => Duration::ZERO,
-            (_, Some(fixed)) => fixed,
-            (n, None) => {
-                let doubled = Duration::from_secs(1 << (n - 1).min(7)).min(Self::CAP);
-                doubled.mul_f64(dice.between(0.75, 1.25))
-            }
+    pub(super) fn pause(&mut self, ending: Ending, dice: &mut Dice) -> Duration {
+        if self.pauses == 0 && ending == Ending::Lost {
+            self.pauses = 1;
+            return Duration::ZERO;
         }
+        let pauses = self.pauses.max(1);
+        self.pauses = pauses.saturating_add(1);
+        self.fixed.unwrap_or_else(|| {
+            let doubled = Duration::from_secs(1 << (pauses - 1).min(7)).min(Self::CAP);
+            doubled.mul_f64(dice.between(0.75, 1.25))
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! The queue of one interface: what is urgent leaves first, and never faster than switches bear.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
-    net::Ipv4Addr,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -51,8 +51,10 @@ impl Rank {
 /// Frames waiting for one interface; an entry is in it at most once, so that it cannot outgrow the addresses.
 #[derive(Debug)]
 pub(super) struct Queue {
-    lanes: [VecDeque<Ipv4Addr>; 3],
-    waiting: BTreeSet<(Rank, Ipv4Addr)>,
+    /// In the order in which they leave: by rank, then by number.
+    order: BTreeSet<(Rank, u64, IpAddr)>,
+    numbers: BTreeMap<(IpAddr, Rank), u64>,
+    next_number: u64,
     tokens: f64,
     filled: Instant,
 }
@@ -60,54 +62,58 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(now: Instant, pace: Pace) -> Self {
         Self {
-            lanes: Default::default(),
-            waiting: BTreeSet::new(),
+            order: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            next_number: 0,
             tokens: pace.burst,
             filled: now,
         }
     }
 
-    pub(super) fn push(&mut self, rank: Rank, ip: Ipv4Addr) {
-        if self.waiting.insert((rank, ip)) {
-            self.lanes[rank as usize].push_back(ip);
+    pub(super) fn push(&mut self, rank: Rank, ip: IpAddr) {
+        let number = self.next_number;
+        if let Entry::Vacant(vacant) = self.numbers.entry((ip, rank)) {
+            vacant.insert(number);
+            self.order.insert((rank, number, ip));
+            self.next_number += 1;
         }
     }
 
     /// Drops what waits for `ip`.
-    pub(super) fn forget(&mut self, ip: Ipv4Addr) {
+    pub(super) fn forget(&mut self, ip: IpAddr) {
         for rank in [Rank::First, Rank::Repeat, Rank::Reply] {
-            if self.waiting.remove(&(rank, ip)) {
-                self.lanes[rank as usize].retain(|other| *other != ip);
+            if let Some(number) = self.numbers.remove(&(ip, rank)) {
+                self.order.remove(&(rank, number, ip));
             }
         }
     }
 
-    /// Takes out what may leave now.
-    pub(super) fn pop(&mut self, now: Instant, pace: Pace) -> Vec<(Rank, Ipv4Addr)> {
+    /// Drops any frame; says whether there was one.
+    pub(super) fn drop_one(&mut self) -> bool {
+        self.numbers.pop_first();
+        self.order.pop_first().is_some()
+    }
+
+    /// Takes out what may leave now, at most `limit` frames.
+    pub(super) fn pop(&mut self, now: Instant, pace: Pace, limit: usize) -> Vec<(Rank, IpAddr)> {
         let rested = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + rested * pace.per_second).min(pace.burst);
         self.filled = now;
         let mut popped = Vec::new();
         while self.tokens >= 1.0
-            && let Some(entry) = self.pop_one()
+            && popped.len() < limit
+            && let Some((rank, _, ip)) = self.order.pop_first()
         {
+            self.numbers.remove(&(ip, rank));
             self.tokens -= 1.0;
-            popped.push(entry);
+            popped.push((rank, ip));
         }
         popped
     }
 
-    fn pop_one(&mut self) -> Option<(Rank, Ipv4Addr)> {
-        let entry = [Rank::First, Rank::Repeat, Rank::Reply]
-            .into_iter()
-            .find_map(|rank| self.lanes[rank as usize].pop_front().map(|ip| (rank, ip)))?;
-        self.waiting.remove(&entry);
-        Some(entry)
-    }
-
     /// When enough tokens will be there for the next batch.
     pub(super) fn next(&self, pace: Pace) -> Option<Instant> {
-        let waiting = self.waiting.len();
+        let waiting = self.order.len();
         if waiting == 0 {
             return None;
         }

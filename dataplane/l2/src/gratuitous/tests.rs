@@ -1,8 +1,9 @@
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::LazyLock};
 
 use smoltcp::wire::EthernetAddress;
 
 use super::*;
+use crate::{Core, Event, Interfaces, Link, Selection};
 
 const ETH0: u32 = 2;
 const ETH1: u32 = 3;
@@ -24,10 +25,6 @@ fn link(index: u32, name: &str, last: u8) -> Link {
     }
 }
 
-fn everywhere(ips: &[Ipv4Addr]) -> BTreeMap<Ipv4Addr, Interfaces> {
-    ips.iter().map(|ip| (*ip, Interfaces::All)).collect()
-}
-
 fn vip(n: u32) -> Ipv4Addr {
     Ipv4Addr::from(0xC000_0200 + n)
 }
@@ -42,9 +39,9 @@ struct Seen {
     mac: u8,
 }
 
-/// A scheduler with its clock and a record of what it sent.
+/// A core with its clock and a record of what it sent.
 struct Bench {
-    core: Gratuitous,
+    core: Core,
     now: Duration,
     seen: Vec<Seen>,
 }
@@ -52,7 +49,7 @@ struct Bench {
 impl Bench {
     fn new(refresh: Option<Duration>) -> Self {
         Self {
-            core: Gratuitous::new(refresh, 7),
+            core: Core::new(refresh, 7),
             now: Duration::ZERO,
             seen: Vec::new(),
         }
@@ -60,12 +57,36 @@ impl Bench {
 
     fn with_eth0() -> Self {
         let mut bench = Self::new(None);
-        bench.feed(Event::Links(vec![link(ETH0, "eth0", 1)]));
+        bench.links(vec![link(ETH0, "eth0", 1)]);
         bench
     }
 
-    fn feed(&mut self, event: Event) {
-        for Action::Send { ifindex, ip, frame } in self.core.handle(*START + self.now, event) {
+    fn links(&mut self, links: Vec<Link>) {
+        self.feed(Event::Links(Selection {
+            links,
+            ..Selection::default()
+        }));
+    }
+
+    fn announce(&mut self, ips: impl IntoIterator<Item = Ipv4Addr>) {
+        let announced = |ip: Ipv4Addr| (ip.into(), Some(Interfaces::All));
+        self.feed(Event::Changed(ips.into_iter().map(announced).collect()));
+    }
+
+    fn announce_on(&mut self, ip: Ipv4Addr, name: &str) {
+        let only = Interfaces::Only(BTreeSet::from([name.to_owned()]));
+        self.feed(Event::Changed(vec![(ip.into(), Some(only))]));
+    }
+
+    fn withdraw(&mut self, ips: impl IntoIterator<Item = Ipv4Addr>) {
+        self.feed(Event::Changed(ips.into_iter().map(|ip| (ip.into(), None)).collect()));
+    }
+
+    fn feed(&mut self, event: Event<'_>) {
+        for action in self.core.handle(*START + self.now, event) {
+            let Action::Send { ifindex, ip, frame, .. } = action else {
+                continue;
+            };
             assert_eq!(frame.len(), 60);
             self.seen.push(Seen {
                 at: self.now,
@@ -98,7 +119,7 @@ const LONG: Duration = Duration::from_secs(60);
 #[test]
 fn a_gain_is_told_at_once_request_first() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(100)])));
+    bench.announce([vip(100)]);
     assert_eq!(
         bench.seen.iter().map(|seen| seen.request).collect::<Vec<_>>(),
         [true, false]
@@ -109,7 +130,7 @@ fn a_gain_is_told_at_once_request_first() {
 #[test]
 fn a_burst_is_five_rounds_of_two_frames() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(100)])));
+    bench.announce([vip(100)]);
     bench.run_until(LONG);
     assert_eq!(bench.times(), [0, 1100, 2200, 3300, 4400]);
     assert_eq!(bench.seen.len(), 10);
@@ -120,10 +141,10 @@ fn a_burst_is_five_rounds_of_two_frames() {
 #[test]
 fn the_same_set_again_sends_nothing() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(100)])));
+    bench.announce([vip(100)]);
     bench.run_until(LONG);
-    bench.feed(Event::Announced(everywhere(&[vip(100)])));
-    bench.feed(Event::Links(vec![link(ETH0, "eth0", 1)]));
+    bench.announce([vip(100)]);
+    bench.links(vec![link(ETH0, "eth0", 1)]);
     bench.run_until(2 * LONG);
     assert_eq!(bench.seen.len(), 10);
 }
@@ -131,9 +152,9 @@ fn the_same_set_again_sends_nothing() {
 #[test]
 fn a_second_address_does_not_disturb_the_first() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(1)])));
+    bench.announce([vip(1)]);
     bench.run_until(Duration::from_millis(500));
-    bench.feed(Event::Announced(everywhere(&[vip(1), vip(2)])));
+    bench.announce([vip(2)]);
     bench.run_until(LONG);
     assert_eq!(bench.times(), [0, 500, 1100, 1600, 2200, 2700, 3300, 3800, 4400, 4900]);
 }
@@ -142,10 +163,10 @@ fn a_second_address_does_not_disturb_the_first() {
 #[test]
 fn a_withdrawn_address_is_silent_at_once() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(1), vip(2)])));
+    bench.announce([vip(1), vip(2)]);
     bench.run_until(Duration::from_millis(1500));
     bench.seen.clear();
-    bench.feed(Event::Announced(everywhere(&[vip(2)])));
+    bench.withdraw([vip(1)]);
     bench.run_until(LONG);
     assert_eq!(bench.seen.len(), 6);
     assert!(bench.seen.iter().all(|seen| seen.ip == IpAddr::from(vip(2))));
@@ -155,8 +176,10 @@ fn a_withdrawn_address_is_silent_at_once() {
 fn frames_already_queued_for_a_withdrawn_address_are_dropped() {
     let many: Vec<Ipv4Addr> = (0..500).map(vip).collect();
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&many)));
-    bench.feed(Event::Announced(BTreeMap::new()));
+    bench.announce(many.clone());
+    bench.run_until(Duration::ZERO);
+    bench.withdraw(many);
+    bench.run_until(Duration::ZERO);
     let sent = bench.seen.len();
     bench.run_until(LONG);
     assert_eq!(bench.seen.len(), sent);
@@ -166,13 +189,12 @@ fn frames_already_queued_for_a_withdrawn_address_are_dropped() {
 // L2-66
 #[test]
 fn a_changed_interface_list_bursts_on_the_new_interface_only() {
-    let only = |name: &str| BTreeMap::from([(vip(1), Interfaces::Only(BTreeSet::from([name.to_owned()])))]);
     let mut bench = Bench::new(None);
-    bench.feed(Event::Links(vec![link(ETH0, "eth0", 1), link(ETH1, "eth1", 2)]));
-    bench.feed(Event::Announced(only("eth0")));
+    bench.links(vec![link(ETH0, "eth0", 1), link(ETH1, "eth1", 2)]);
+    bench.announce_on(vip(1), "eth0");
     bench.run_until(LONG);
     bench.seen.clear();
-    bench.feed(Event::Announced(only("eth1")));
+    bench.announce_on(vip(1), "eth1");
     bench.run_until(2 * LONG);
     assert_eq!(bench.seen.len(), 10);
     assert!(bench.seen.iter().all(|seen| seen.ifindex == ETH1));
@@ -182,10 +204,10 @@ fn a_changed_interface_list_bursts_on_the_new_interface_only() {
 #[test]
 fn a_changed_hardware_address_bursts_with_the_new_one() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(1)])));
+    bench.announce([vip(1)]);
     bench.run_until(LONG);
     bench.seen.clear();
-    bench.feed(Event::Links(vec![link(ETH0, "eth0", 9)]));
+    bench.links(vec![link(ETH0, "eth0", 9)]);
     bench.run_until(2 * LONG);
     assert_eq!(bench.seen.len(), 10);
     assert!(bench.seen.iter().all(|seen| seen.mac == 9));
@@ -194,12 +216,12 @@ fn a_changed_hardware_address_bursts_with_the_new_one() {
 #[test]
 fn a_carrier_lost_between_two_looks_bursts_too() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(1)])));
+    bench.announce([vip(1)]);
     bench.run_until(LONG);
-    bench.feed(Event::Links(vec![Link {
+    bench.links(vec![Link {
         carrier_ups: 2,
         ..link(ETH0, "eth0", 1)
-    }]));
+    }]);
     bench.run_until(2 * LONG);
     assert_eq!(bench.seen.len(), 20);
 }
@@ -207,12 +229,12 @@ fn a_carrier_lost_between_two_looks_bursts_too() {
 #[test]
 fn an_interface_that_comes_back_bursts() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(1)])));
+    bench.announce([vip(1)]);
     bench.run_until(Duration::from_millis(1500));
-    bench.feed(Event::Links(vec![]));
+    bench.links(vec![]);
     bench.run_until(LONG);
     assert_eq!(bench.seen.len(), 4, "no carrier, no frames");
-    bench.feed(Event::Links(vec![link(ETH0, "eth0", 1)]));
+    bench.links(vec![link(ETH0, "eth0", 1)]);
     bench.run_until(2 * LONG);
     assert_eq!(bench.seen.len(), 14);
 }
@@ -220,7 +242,7 @@ fn an_interface_that_comes_back_bursts() {
 #[test]
 fn reannouncing_bursts_for_every_address() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(1), vip(2)])));
+    bench.announce([vip(1), vip(2)]);
     bench.run_until(LONG);
     bench.seen.clear();
     bench.feed(Event::Reannounce);
@@ -233,7 +255,7 @@ fn reannouncing_bursts_for_every_address() {
 fn a_thousand_gains_send_all_requests_first_at_a_bearable_pace() {
     let many: Vec<Ipv4Addr> = (0..1000).map(vip).collect();
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&many)));
+    bench.announce(many);
     bench.run_until(Duration::from_millis(1050));
     assert_eq!(bench.seen.len(), 2000);
     assert!(bench.seen[..1000].iter().all(|seen| seen.request));
@@ -245,7 +267,7 @@ fn a_thousand_gains_send_all_requests_first_at_a_bearable_pace() {
 fn more_addresses_than_the_pace_allows_still_all_get_their_first_request_first() {
     let many: Vec<Ipv4Addr> = (0..5000).map(vip).collect();
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&many)));
+    bench.announce(many);
     bench.run_until(LONG);
     let first: BTreeSet<IpAddr> = bench.seen[..5000].iter().map(|seen| seen.ip).collect();
     assert_eq!(first.len(), 5000);
@@ -268,8 +290,8 @@ fn assert_paced(seen: &[Seen]) {
 #[test]
 fn the_refresh_repeats_a_request_every_interval() {
     let mut bench = Bench::new(Some(LONG));
-    bench.feed(Event::Links(vec![link(ETH0, "eth0", 1)]));
-    bench.feed(Event::Announced(everywhere(&[vip(1)])));
+    bench.links(vec![link(ETH0, "eth0", 1)]);
+    bench.announce([vip(1)]);
     bench.run_until(Duration::from_secs(3600));
     let refreshes = &bench.seen[10..];
     assert!(
@@ -288,8 +310,8 @@ fn the_refresh_repeats_a_request_every_interval() {
 #[test]
 fn an_interval_of_zero_means_never() {
     let mut bench = Bench::new(Some(Duration::ZERO));
-    bench.feed(Event::Links(vec![link(ETH0, "eth0", 1)]));
-    bench.feed(Event::Announced(everywhere(&[vip(1)])));
+    bench.links(vec![link(ETH0, "eth0", 1)]);
+    bench.announce([vip(1)]);
     bench.run_until(Duration::from_secs(3600));
     assert_eq!(bench.seen.len(), 10);
 }
@@ -297,7 +319,7 @@ fn an_interval_of_zero_means_never() {
 #[test]
 fn a_long_pause_is_not_made_up_for() {
     let mut bench = Bench::with_eth0();
-    bench.feed(Event::Announced(everywhere(&[vip(1)])));
+    bench.announce([vip(1)]);
     bench.now = Duration::from_secs(30);
     bench.feed(Event::Tick);
     assert_eq!(bench.seen.len(), 4);

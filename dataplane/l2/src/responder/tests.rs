@@ -1,10 +1,18 @@
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
+
 use hex_literal::hex;
 use proptest::prelude::*;
 use rstest::rstest;
 use smoltcp::wire::EthernetAddress;
 
 use super::*;
-use crate::arp::{Form, gratuitous};
+use crate::{
+    arp::{Form, gratuitous},
+    interfaces::Interfaces,
+};
 
 const ETH0: u32 = 2;
 const ETH1: u32 = 3;
@@ -24,13 +32,18 @@ fn link(index: u32, name: &str, mac: EthernetAddress) -> Link {
     }
 }
 
-fn responder() -> Responder {
-    let mut responder = Responder::default();
-    let links = [link(ETH0, "eth0", MAC), link(ETH1, "eth1", OTHER_OWN_MAC)];
-    responder.set_links(&links, BTreeSet::from([MAC, OTHER_OWN_MAC]));
+fn table() -> Table {
+    let mut table = Table::default();
+    let links = vec![link(ETH0, "eth0", MAC), link(ETH1, "eth1", OTHER_OWN_MAC)];
+    table.set_links(links, BTreeSet::from([MAC, OTHER_OWN_MAC]));
     let eth1 = Interfaces::Only(BTreeSet::from(["eth1".to_owned()]));
-    responder.set_announced(BTreeMap::from([(VIP, Interfaces::All), (VIP_ETH1, eth1)]));
-    responder
+    table.announce(VIP.into(), Interfaces::All);
+    table.announce(VIP_ETH1.into(), eth1);
+    table
+}
+
+fn hear(ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Heard {
+    judge(&table(), ifindex, packet_type, frame)
 }
 
 /// A request by the client for the VIP, to be bent by the tests.
@@ -69,17 +82,12 @@ impl Request {
     }
 }
 
-fn judge(request: &Request) -> Verdict {
-    responder()
-        .on_frame(ETH0, PacketType::Broadcast, &request.frame())
-        .verdict
+fn ask(request: &Request) -> Result<Answer, DropReason> {
+    hear(ETH0, PacketType::Broadcast, &request.frame()).answer
 }
 
 fn reply_to(request: &Request) -> Vec<u8> {
-    match judge(request) {
-        Verdict::Reply(reply) => reply.frame,
-        Verdict::Ignore(reason) => panic!("not answered: {reason:?}"),
-    }
+    ask(request).unwrap().frame
 }
 
 // L2-37
@@ -134,20 +142,20 @@ fn a_probe_without_sender_address_is_answered() {
 #[case::announcement(Request { sender_ip: VIP, ..Request::default() }, DropReason::Announcement)]
 #[case::own(Request { sender: MAC, ..Request::default() }, DropReason::Own)]
 fn a_frame_that_asks_us_nothing_is_ignored_with_its_reason(#[case] request: Request, #[case] reason: DropReason) {
-    assert_eq!(judge(&request), Verdict::Ignore(reason));
+    assert_eq!(ask(&request), Err(reason));
 }
 
 #[test]
 fn a_frame_for_somebody_else_is_ignored() {
-    let outcome = responder().on_frame(ETH0, PacketType::Other, &Request::default().frame());
-    assert_eq!(outcome.verdict, Verdict::Ignore(DropReason::PacketType));
+    let heard = hear(ETH0, PacketType::Other, &Request::default().frame());
+    assert_eq!(heard.answer, Err(DropReason::PacketType));
 }
 
 // L2-42
 #[test]
 fn a_frame_of_an_interface_that_does_not_announce_is_ignored() {
-    let outcome = responder().on_frame(77, PacketType::Broadcast, &Request::default().frame());
-    assert_eq!(outcome.verdict, Verdict::Ignore(DropReason::Interface));
+    let heard = hear(77, PacketType::Broadcast, &Request::default().frame());
+    assert_eq!(heard.answer, Err(DropReason::Interface));
 }
 
 // L2-43
@@ -161,39 +169,29 @@ fn a_frame_of_an_interface_that_does_not_announce_is_ignored() {
 fn a_malformed_frame_is_ignored(#[case] at: usize, #[case] value: u8) {
     let mut frame = Request::default().frame();
     frame[at] = value;
-    let outcome = responder().on_frame(ETH0, PacketType::Broadcast, &frame);
-    assert_eq!(outcome.verdict, Verdict::Ignore(DropReason::Malformed));
+    let heard = hear(ETH0, PacketType::Broadcast, &frame);
+    assert_eq!(heard.answer, Err(DropReason::Malformed));
 }
 
 // L2-43
 #[test]
 fn a_frame_of_42_bytes_is_answered_and_a_shorter_one_is_not() {
     let frame = Request::default().frame();
-    let verdict = |length: usize| {
-        responder()
-            .on_frame(ETH0, PacketType::Broadcast, &frame[..length])
-            .verdict
-    };
-    assert!(matches!(verdict(42), Verdict::Reply(_)));
+    let verdict = |length: usize| hear(ETH0, PacketType::Broadcast, &frame[..length]).answer;
+    assert!(verdict(42).is_ok());
     for length in 0..42 {
-        assert_eq!(
-            verdict(length),
-            Verdict::Ignore(DropReason::Malformed),
-            "{length} bytes"
-        );
+        assert_eq!(verdict(length), Err(DropReason::Malformed), "{length} bytes");
     }
 }
 
 // L2-64
 #[test]
 fn replies_follow_a_changed_hardware_address() {
-    let mut responder = responder();
+    let mut table = table();
     let new = EthernetAddress([2, 0, 0, 0, 0, 0x77]);
-    responder.set_links(&[link(ETH0, "eth0", new)], BTreeSet::from([new]));
-    let outcome = responder.on_frame(ETH0, PacketType::Broadcast, &Request::default().frame());
-    let Verdict::Reply(reply) = outcome.verdict else {
-        panic!("not answered")
-    };
+    table.set_links(vec![link(ETH0, "eth0", new)], BTreeSet::from([new]));
+    let heard = judge(&table, ETH0, PacketType::Broadcast, &Request::default().frame());
+    let reply = heard.answer.unwrap();
     assert_eq!(reply.frame[6..12], *new.as_bytes());
 }
 
@@ -203,21 +201,21 @@ fn replies_follow_a_changed_hardware_address() {
 #[case::another_interface_of_ours(Request { sender_ip: VIP, sender: OTHER_OWN_MAC, ..Request::default() }, false)]
 #[case::announced_elsewhere(Request { sender_ip: VIP_ETH1, ..Request::default() }, false)]
 #[case::ordinary_request(Request::default(), false)]
-fn a_foreign_claim_of_an_announced_address_is_a_conflict(#[case] request: Request, #[case] conflict: bool) {
-    let outcome = responder().on_frame(ETH0, PacketType::Broadcast, &request.frame());
-    let expected = Conflict {
+fn a_foreign_claim_of_an_announced_address_is_noticed(#[case] request: Request, #[case] claim: bool) {
+    let heard = hear(ETH0, PacketType::Broadcast, &request.frame());
+    let expected = Claim {
         ip: VIP.into(),
-        ifindex: ETH0,
         mac: CLIENT,
+        stage: Stage::Uses,
     };
-    assert_eq!(outcome.conflict, conflict.then_some(expected));
+    assert_eq!(heard.claim, claim.then_some(expected));
 }
 
 proptest! {
     // L2-43
     #[test]
     fn no_frame_causes_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..128), index in 0_u32..5) {
-        let _ = responder().on_frame(index, PacketType::Host, &bytes);
+        let _ = hear(index, PacketType::Host, &bytes);
     }
 
     #[test]
@@ -226,7 +224,7 @@ proptest! {
     ) {
         let mut frame = Request::default().frame();
         frame[at] = value;
-        if let Verdict::Reply(reply) = responder().on_frame(ifindex, PacketType::Broadcast, &frame).verdict {
+        if let Ok(reply) = hear(ifindex, PacketType::Broadcast, &frame).answer {
             prop_assert!(reply.ip == IpAddr::from(VIP) || reply.ip == IpAddr::from(VIP_ETH1) && ifindex == ETH1);
             prop_assert_eq!(&reply.frame[28..32], &frame[38..42]);
             prop_assert_eq!(&reply.frame[0..6], &frame[22..28]);

@@ -41,7 +41,10 @@ fn the_controller_knows_whether_speakers_heed_the_exclude_label(#[case] spec: Va
     let (controller, _) = both(spec);
     let controller = container(pod(&controller), "controller");
     let variables = controller["env"].as_array().unwrap();
-    let own = variables.iter().find(|it| it["name"] == "METALLB_IGNORE_EXCLUDE_LB").unwrap();
+    let own = variables
+        .iter()
+        .find(|it| it["name"] == "METALLB_IGNORE_EXCLUDE_LB")
+        .unwrap();
     assert_eq!(own["value"], said);
 }
 

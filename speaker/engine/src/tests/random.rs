@@ -81,7 +81,10 @@ fn some_nodes() -> impl Strategy<Value = Vec<&'static str>> {
 
 fn some_service() -> impl Strategy<Value = Event> {
     let name = prop::sample::select(vec!["a", "b", "c", "d"]);
-    let ips = prop::sample::subsequence(vec!["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", "2001:db8::1"], 0..3);
+    let ips = prop::sample::subsequence(
+        vec!["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", "2001:db8::1"],
+        0..3,
+    );
     (name, ips, any::<bool>(), 0..16u8).prop_map(|(name, ips, local, odd)| {
         let ingress: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
         let policy = if local { "Local" } else { "Cluster" };
@@ -124,7 +127,8 @@ fn some_resources() -> impl Strategy<Value = Event> {
             json!([{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": names}]}])
         };
         let node = |name: &&str| Node {
-            metadata: serde_json::from_value(json!({"name": name, "labels": {"kubernetes.io/hostname": name}})).unwrap(),
+            metadata: serde_json::from_value(json!({"name": name, "labels": {"kubernetes.io/hostname": name}}))
+                .unwrap(),
             ..Node::default()
         };
         let mut all = with_bgp(resources());
@@ -143,7 +147,10 @@ fn some_resources() -> impl Strategy<Value = Event> {
         }
         all.l2_advertisements = vec![object("l2", &spec)];
         if second {
-            all.pools.push(object("more", &json!({"addresses": ["198.51.100.0/24", "2001:db8::/64"]})));
+            all.pools.push(object(
+                "more",
+                &json!({"addresses": ["198.51.100.0/24", "2001:db8::/64"]}),
+            ));
         }
         match variant {
             0 => all.bgp_advertisements[0].spec.local_pref = Some(7),

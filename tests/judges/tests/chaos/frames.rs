@@ -31,7 +31,7 @@ pub(crate) struct Wire {
 impl Wire {
     /// Opens the interface `name` of a namespace.
     pub(crate) async fn open(netns: &Netns, name: &str) -> Result<Self> {
-        let (socket, monitor) =
+        let (socket, mut monitor) =
             netns.run(|| anyhow::Ok((PacketSocket::open(ETHERTYPE_ARP)?, LinkMonitor::open()?)))??;
         socket.set_filter(&[TAKE_ALL])?;
         let links = monitor.list().await?;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use bytes::Bytes;
+
 use super::*;
 
 /// Two sessions joined by a wire without delay.
@@ -15,10 +17,11 @@ struct Pair {
 }
 
 enum InFlight {
-    Connected(Ipv4Addr),
-    Refused,
+    Connected(ConnectionId, Ipv4Addr),
+    Accepted(Ipv4Addr),
+    Refused(ConnectionId),
     Bytes(Bytes),
-    Written(usize),
+    Written(ConnectionId, usize),
     Closed,
 }
 
@@ -44,31 +47,46 @@ impl Pair {
     fn drive(&mut self, side: usize, event: Event<'_>) {
         self.handle(side, event);
         while let Some((side, item)) = self.wire.pop_front() {
-            match item {
-                InFlight::Connected(local) => self.handle(side, Event::Connected(LinkAddresses::only(local.into()))),
-                InFlight::Refused => self.handle(side, Event::ConnectFailed("cut".to_owned())),
-                InFlight::Bytes(bytes) => self.handle(side, Event::Received(&bytes)),
-                InFlight::Written(octets) => self.handle(side, Event::Written(octets)),
-                InFlight::Closed => self.handle(side, Event::Closed(None)),
+            let current = self.sessions[side].current;
+            match (item, current) {
+                (InFlight::Connected(id, local), _) => self.connected(side, id, local),
+                (InFlight::Accepted(local), _) => {
+                    if let Some(id) = self.sessions[side].accept() {
+                        self.connected(side, id, local);
+                    }
+                }
+                (InFlight::Refused(id), _) => self.handle(side, Event::ConnectFailed(id, "cut".to_owned())),
+                (InFlight::Written(id, octets), _) => self.handle(side, Event::Written(id, octets)),
+                (InFlight::Bytes(bytes), Some(id)) => self.handle(side, Event::Received(id, &bytes)),
+                (InFlight::Closed, Some(id)) => self.handle(side, Event::Closed(id, None)),
+                (InFlight::Bytes(_) | InFlight::Closed, None) => {}
             }
         }
     }
 
+    fn connected(&mut self, side: usize, id: ConnectionId, local: Ipv4Addr) {
+        self.handle(side, Event::Connected(id, LinkAddresses::only(local.into())));
+    }
+
     fn handle(&mut self, side: usize, event: Event<'_>) {
+        // An answer to bytes goes where they came from, even if that is the last thing sent there.
+        let mut current = self.sessions[side].current;
         for action in self.sessions[side].handle(self.now, event) {
             match action {
-                Action::Connect if self.cut => self.wire.push_back((side, InFlight::Refused)),
-                Action::Connect => {
-                    self.wire.push_back((side, InFlight::Connected(A)));
-                    self.wire.push_back((1 - side, InFlight::Connected(B)));
+                Action::Connect(id) if self.cut => self.wire.push_back((side, InFlight::Refused(id))),
+                Action::Connect(id) => {
+                    current = Some(id);
+                    self.wire.push_back((side, InFlight::Connected(id, A)));
+                    self.wire.push_back((1 - side, InFlight::Accepted(B)));
                 }
                 Action::Send(bytes) => {
-                    self.wire.push_back((side, InFlight::Written(bytes.len())));
+                    self.wire
+                        .extend(current.map(|id| (side, InFlight::Written(id, bytes.len()))));
                     if !self.cut {
                         self.wire.push_back((1 - side, InFlight::Bytes(bytes)));
                     }
                 }
-                Action::Close if !self.cut => self.wire.push_back((1 - side, InFlight::Closed)),
+                Action::Close(_) if !self.cut => self.wire.push_back((1 - side, InFlight::Closed)),
                 Action::Received(message) => self.received[side].push(message),
                 _ => {}
             }
@@ -145,7 +163,7 @@ fn routes_follow_changes_and_outlast_a_cut() {
     assert!(!pair.states().contains(&State::Established));
     pair.drive(
         0,
-        Event::RoutesChanged(&[route("192.168.0.2/32"), route("192.168.0.3/32")]),
+        Event::RoutesChanged(&[gone("192.168.0.1/32"), route("192.168.0.3/32")]),
     );
     pair.cut = false;
     pair.sleep(secs(150));

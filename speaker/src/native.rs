@@ -1,10 +1,58 @@
-//! From the configured peers to sessions of the data plane.
+//! From the engine's vocabulary to that of our own data plane.
 
-use metallb_config::{Endpoint, ExposeSecret, Peer, RemoteAs};
-use metallb_dataplane::bgp::{self, Offer, Password, PeerConfig};
+use std::net::IpAddr;
 
-/// Describes the session with `peer` from `node`; `None` if the peer has no address (unnumbered, not supported yet).
-#[must_use]
+use metallb_config::{Community, Endpoint, ExposeSecret, Interfaces, Peer, RemoteAs};
+use metallb_dataplane::bgp::{self, Attributes, LargeCommunity, Offer, Password, PeerConfig};
+use metallb_dataplane::l2;
+use metallb_engine::RouteChange;
+
+/// What to answer for, and where.
+pub(crate) fn addresses(changes: Vec<(IpAddr, Option<Interfaces>)>) -> Vec<(IpAddr, Option<l2::Interfaces>)> {
+    let native = |interfaces| match interfaces {
+        Interfaces::All => l2::Interfaces::All,
+        Interfaces::Only(names) => l2::Interfaces::Only(names),
+    };
+    changes
+        .into_iter()
+        .map(|(ip, interfaces)| (ip, interfaces.map(native)))
+        .collect()
+}
+
+/// What to advertise.
+pub(crate) fn routes(changes: &[RouteChange]) -> Vec<bgp::RouteChange> {
+    changes.iter().map(route).collect()
+}
+
+fn route(change: &RouteChange) -> bgp::RouteChange {
+    let path = |path: &metallb_announce::Path| bgp::Path {
+        peers: path.peers.clone(),
+        attributes: attributes(path).into(),
+    };
+    bgp::RouteChange {
+        prefix: change.prefix,
+        paths: change.paths.iter().map(|shared| path(shared)).collect(),
+    }
+}
+
+fn attributes(path: &metallb_announce::Path) -> Attributes {
+    let mut attributes = Attributes {
+        local_pref: path.local_pref,
+        ..Attributes::default()
+    };
+    for community in &path.communities {
+        match *community {
+            Community::Standard(value) => drop(attributes.communities.insert(value)),
+            Community::Large { global, data1, data2 } => {
+                let community = LargeCommunity { global, data1, data2 };
+                attributes.large_communities.insert(community);
+            }
+        }
+    }
+    attributes
+}
+
+/// Describes the session with `peer` from `node`; `None` for a peer without an address, which the engine has reported.
 pub(crate) fn session(peer: &Peer, node: &str) -> Option<PeerConfig> {
     let Endpoint::Address(address) = peer.endpoint else {
         return None;
@@ -35,41 +83,12 @@ pub(crate) fn session(peer: &Peer, node: &str) -> Option<PeerConfig> {
     })
 }
 
-/// Lists what `peer` asks for and does not get, one sentence each.
-#[must_use]
-pub(crate) fn unmet(peer: &Peer) -> Vec<String> {
-    let name = &peer.name;
-    let mut unmet = Vec::new();
-    if !matches!(peer.endpoint, Endpoint::Address(_)) {
-        unmet.push(format!(
-            "BGPPeer {name}: spec.interface: unnumbered peering is not supported yet, there is no session"
-        ));
-    }
-    if let Some(profile) = &peer.bfd_profile {
-        unmet.push(format!(
-            "BGPPeer {name}: spec.bfdProfile: BFD is not supported yet, profile {profile} has no effect"
-        ));
-    }
-    if peer.graceful_restart {
-        unmet.push(format!(
-            "BGPPeer {name}: spec.enableGracefulRestart: graceful restart is not supported yet"
-        ));
-    }
-    unmet
-}
-
 fn remote(remote: RemoteAs) -> bgp::RemoteAs {
     match remote {
         RemoteAs::Asn(asn) => bgp::RemoteAs::Asn(asn),
         RemoteAs::Internal => bgp::RemoteAs::Internal,
         RemoteAs::External => bgp::RemoteAs::External,
     }
-}
-
-/// Tells whether a session carries routes of the family of `prefix`.
-#[must_use]
-pub(crate) fn carries(session: &PeerConfig, prefix: ipnet::IpNet) -> bool {
-    session.dual_stack || session.address.is_ipv4() == prefix.addr().is_ipv4()
 }
 
 #[cfg(test)]

@@ -1,0 +1,98 @@
+//! What a session does about each message of its peer (RFC 4271 §8.2.2).
+
+use std::time::Instant;
+
+use super::{Action, Session, State, Timer, Withheld, open};
+use crate::{
+    DownReason,
+    wire::{Message, MessageType, Notification, Open, RouteRefresh, notification::Code},
+};
+
+impl Session {
+    pub(super) fn on_received(&mut self, now: Instant, bytes: &[u8], out: &mut Vec<Action>) {
+        let Some(connection) = &mut self.connection else { return };
+        connection.framer.push(bytes);
+        // A fault ends the connection, and with it the loop.
+        while let Some(connection) = &mut self.connection {
+            let codec = connection.codec();
+            let message = match connection.framer.next(codec.extended_message) {
+                Ok(None) => return,
+                Ok(Some(frame)) => codec.decode(&frame),
+                Err(error) => Err(error.into()),
+            };
+            match message {
+                Ok(message) => {
+                    let mut answer = Vec::new();
+                    self.on_message(now, &message, &mut answer);
+                    out.push(Action::Received(message));
+                    out.append(&mut answer);
+                }
+                Err(error) => self.fail(now, error.notification(), error.to_string(), out),
+            }
+        }
+    }
+
+    fn on_message(&mut self, now: Instant, message: &Message, out: &mut Vec<Action>) {
+        match (self.state, message) {
+            (_, Message::Notification(notification)) => self.on_notification(now, notification, out),
+            (State::OpenSent, Message::Open(open)) => self.on_open(now, open, out),
+            (State::OpenConfirm, Message::Keepalive) => self.on_established(now, out),
+            (State::Established, Message::Keepalive | Message::Update(_)) => self.restart_hold(now),
+            (State::Established, Message::RouteRefresh(refresh)) => self.on_refresh(now, *refresh, out),
+            (state, message) => self.on_unexpected(now, state, message.kind(), out),
+        }
+    }
+
+    fn on_notification(&mut self, now: Instant, notification: &Notification, out: &mut Vec<Action>) {
+        // One attempt with less, then with everything again: the peer may have been replaced meanwhile.
+        let refusal = match (self.state, &self.withheld) {
+            (State::OpenSent | State::OpenConfirm, None) => Withheld::from_refusal(notification),
+            _ => None,
+        };
+        self.end(now, DownReason::Received(notification.clone()), out);
+        self.withheld = refusal;
+    }
+
+    fn on_open(&mut self, now: Instant, open: &Open, out: &mut Vec<Action>) {
+        let Some(connection) = &mut self.connection else { return };
+        match open::negotiate(&self.config, &connection.link, &connection.open, open) {
+            Ok(negotiated) => {
+                connection.negotiated = Some(Box::new(negotiated));
+                self.enter(now, State::OpenConfirm);
+                self.restart_hold(now);
+                self.keepalive(now, out);
+            }
+            Err(error) => self.fail(now, error.notification(), format!("OPEN: {error}"), out),
+        }
+    }
+
+    fn on_established(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let Some(connection) = &mut self.connection else { return };
+        connection.established = Some(now);
+        if connection.hold_time().is_none() {
+            self.timers.set(Timer::Hold, None);
+        }
+        out.extend(connection.negotiated.clone().map(Action::Up));
+        self.enter(now, State::Established);
+        self.restart_hold(now);
+        self.flush(now, out);
+    }
+
+    fn on_refresh(&mut self, now: Instant, refresh: RouteRefresh, out: &mut Vec<Action>) {
+        if self.config.offer.route_refresh && refresh.subtype == 0 {
+            self.rib.refresh(refresh.family);
+            self.flush(now, out);
+        }
+    }
+
+    fn on_unexpected(&mut self, now: Instant, state: State, kind: MessageType, out: &mut Vec<Action>) {
+        let subcode = match state {
+            State::OpenSent => 1,
+            State::OpenConfirm => 2,
+            State::Established => 3,
+            State::Idle | State::Connect | State::Active => 0,
+        };
+        let notification = Notification::with_data(Code::StateMachine, subcode, [kind.code()]);
+        self.fail(now, notification, format!("unexpected {kind:?} in {state}"), out);
+    }
+}

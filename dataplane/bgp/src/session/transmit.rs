@@ -1,0 +1,101 @@
+//! What a session sends: KEEPALIVEs, routes and NOTIFICATIONs, and the timers that go with them.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Action, Session, State, Timer, connection::Connection};
+use crate::{
+    DownReason,
+    wire::{Message, Notification},
+};
+
+/// RFC 9687 §3.3.
+const SEND_HOLD: Duration = Duration::from_secs(8 * 60);
+/// Is how many unsent octets stop the RIB; more changes collapse in the RIB instead of queueing here.
+pub(super) const HIGH_WATER: usize = 64 * 1024;
+
+impl Session {
+    /// Sends a KEEPALIVE, unless older bytes are still waiting: they say the same.
+    pub(super) fn keepalive(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let waiting = self
+            .connection
+            .as_ref()
+            .is_some_and(|connection| connection.unwritten > 0);
+        if self.state == State::OpenConfirm || !waiting {
+            self.send(&Message::Keepalive, out);
+            self.watch_writing(now);
+        }
+        self.restart_keepalive(now);
+    }
+
+    fn restart_keepalive(&mut self, now: Instant) {
+        let interval = self.negotiated().and_then(|negotiated| negotiated.keepalive_time);
+        let jittered = interval.map(|interval| interval.mul_f64(self.dice.between(0.75, 1.0)));
+        self.timers
+            .set(Timer::Keepalive, jittered.map(|interval| now + interval));
+    }
+
+    /// Starts the negotiated hold time anew; without one, only the wait for the first KEEPALIVE is limited.
+    pub(super) fn restart_hold(&mut self, now: Instant) {
+        match self.connection.as_ref().and_then(Connection::hold_time) {
+            Some(hold) => self.timers.set(Timer::Hold, Some(now + hold)),
+            None if self.state == State::Established => self.timers.set(Timer::Hold, None),
+            None => {}
+        }
+    }
+
+    /// Tells the peer what it does not know yet, unless it is busy with what it was told before.
+    pub(super) fn flush(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let Some(connection) = &mut self.connection else { return };
+        let Some(negotiated) = &connection.negotiated else {
+            return;
+        };
+        if self.state != State::Established || connection.unwritten > HIGH_WATER {
+            return;
+        }
+        let flush = self.rib.flush(&negotiated.egress);
+        if !flush.oversized.is_empty() {
+            out.push(Action::Oversized(flush.oversized));
+        }
+        if flush.messages.is_empty() {
+            return;
+        }
+        for message in flush.messages {
+            self.queue(message, out);
+        }
+        self.watch_writing(now);
+        self.restart_keepalive(now);
+    }
+
+    /// Arms the send hold timer while bytes wait and it does not run yet.
+    pub(super) fn watch_writing(&mut self, now: Instant) {
+        let Some(connection) = &self.connection else { return };
+        if connection.unwritten == 0 {
+            self.timers.set(Timer::SendHold, None);
+        } else if !self.timers.is_set(Timer::SendHold) {
+            let patience = connection.hold_time().map_or(SEND_HOLD, |hold| SEND_HOLD.max(hold * 2));
+            self.timers.set(Timer::SendHold, Some(now + patience));
+        }
+    }
+
+    pub(super) fn send(&mut self, message: &Message, out: &mut Vec<Action>) {
+        let codec = self.connection.as_ref().map(Connection::codec).unwrap_or_default();
+        if let Ok(bytes) = codec.encode(message) {
+            self.queue(bytes, out);
+        }
+    }
+
+    fn queue(&mut self, bytes: Bytes, out: &mut Vec<Action>) {
+        if let Some(connection) = &mut self.connection {
+            connection.unwritten += bytes.len();
+            out.push(Action::Send(bytes));
+        }
+    }
+
+    /// Ends the connection because of the peer's fault, and says so.
+    pub(super) fn fail(&mut self, now: Instant, notification: Notification, text: String, out: &mut Vec<Action>) {
+        self.send(&Message::Notification(notification.clone()), out);
+        self.end(now, DownReason::Sent { notification, text }, out);
+    }
+}

@@ -1,0 +1,330 @@
+//! The one state machine: everything that happens comes in as an event, everything to do goes out as an action.
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, Ipv6Addr},
+    time::{Duration, Instant},
+};
+
+use smoltcp::wire::EthernetAddress;
+
+use crate::{
+    conflicts::{Conflict, Conflicts},
+    cover::Cover,
+    filter::{self, Instruction},
+    gratuitous::Gratuitous,
+    interfaces::{Interfaces, Selection},
+    responder::{self, DropReason, PacketType, Stage},
+    table::Table,
+};
+
+/// So many changes are worked through at a time; frames are answered in between.
+const SLICE: usize = 64;
+
+/// What the core is told.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A frame came in.
+    Frame {
+        /// On the interface with this index.
+        ifindex: u32,
+        /// How the kernel classified it.
+        packet_type: PacketType,
+        /// The Ethernet frame.
+        bytes: &'a [u8],
+    },
+    /// These are now the interfaces of the node.
+    Links(Selection),
+    /// The addresses are announced from now on, in this order, on these interfaces; `None` = withdrawn.
+    Changed(Vec<(IpAddr, Option<Interfaces>)>),
+    /// Every address gets a burst, as after the merge of a parted membership.
+    Reannounce,
+    /// The node is about to stop: an address is answered until another host claims it, and nothing is said unasked. Later
+    /// announcements are ignored.
+    HandOver,
+    /// The deadline has come.
+    Tick,
+}
+
+/// How the hardware address of a neighbour is found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// ARP, for IPv4 (RFC 826).
+    Arp,
+    /// Neighbour discovery, for IPv6 (RFC 4861).
+    Ndp,
+}
+
+impl Protocol {
+    /// The one that serves `ip`.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::Arp,
+            IpAddr::V6(_) => Self::Ndp,
+        }
+    }
+}
+
+/// What a frame is sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It answers a question.
+    Answer {
+        /// Who asked.
+        to: EthernetAddress,
+    },
+    /// It tells the segment unasked.
+    Gratuitous,
+}
+
+/// Something to add to a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// A frame was not answered.
+    Dropped {
+        /// Why.
+        reason: DropReason,
+        /// On which interface it came, by index.
+        ifindex: u32,
+    },
+    /// Another host claimed an announced address.
+    Claims {
+        /// The address.
+        ip: IpAddr,
+        /// In so many frames.
+        frames: u64,
+    },
+}
+
+/// What the shell must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a frame.
+    Send {
+        /// On the interface with this index.
+        ifindex: u32,
+        /// About this address.
+        ip: IpAddr,
+        /// What for.
+        purpose: Purpose,
+        /// The Ethernet frame.
+        frame: Vec<u8>,
+    },
+    /// Let the kernel show the frames of the protocol that this program takes, and no others. At first it must show none.
+    Filter {
+        /// Which.
+        protocol: Protocol,
+        /// The program.
+        program: Vec<Instruction>,
+    },
+    /// Become a member of a multicast group.
+    Join {
+        /// On the interface with this index.
+        ifindex: u32,
+        /// Which.
+        group: Ipv6Addr,
+    },
+    /// Be a member no longer. The interface may be gone already.
+    Leave {
+        /// On the interface with this index.
+        ifindex: u32,
+        /// Which.
+        group: Ipv6Addr,
+    },
+    /// Tell that another host claims an announced address; at most once in ten seconds for an address and a host.
+    Conflict(Conflict),
+    /// Count.
+    Count(Count),
+}
+
+/// Layer 2 of one node.
+///
+/// What one event costs does not depend on how many addresses are announced. A long list of changes is worked through
+/// in slices: the next deadline is due at once until it is done.
+#[derive(Debug)]
+pub struct Core {
+    table: Table,
+    backlog: VecDeque<(IpAddr, Option<Interfaces>)>,
+    gratuitous: Gratuitous,
+    conflicts: Conflicts,
+    arp: Cover,
+    ndp: Cover,
+    handing_over: bool,
+    /// Set while a slice has left something undone.
+    unfinished: Option<Instant>,
+}
+
+impl Core {
+    /// Creates a core without interfaces and addresses. `refresh` is the interval at which announced addresses are
+    /// repeated unasked, `None` or zero = never; `seed` spreads it and should differ between nodes.
+    #[must_use]
+    pub fn new(refresh: Option<Duration>, seed: u64) -> Self {
+        Self {
+            table: Table::default(),
+            backlog: VecDeque::new(),
+            gratuitous: Gratuitous::new(refresh, seed),
+            conflicts: Conflicts::default(),
+            arp: Cover::default(),
+            ndp: Cover::default(),
+            handing_over: false,
+            unfinished: None,
+        }
+    }
+
+    /// Feeds one event; returns what the shell must do, in order.
+    pub fn handle(&mut self, now: Instant, event: Event<'_>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Frame {
+                ifindex,
+                packet_type,
+                bytes,
+            } => {
+                self.on_frame(now, ifindex, packet_type, bytes, &mut actions);
+                return actions;
+            }
+            Event::Links(selection) => self.on_links(now, selection, &mut actions),
+            Event::Changed(changes) => self.backlog.extend(changes),
+            Event::Reannounce => self.gratuitous.reannounce(),
+            Event::HandOver => self.on_hand_over(now, &mut actions),
+            Event::Tick => {}
+        }
+        self.work(now, &mut actions);
+        actions
+    }
+
+    /// When `handle` wants `Event::Tick` next, if at all.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let parts = [
+            self.unfinished,
+            self.gratuitous.next_deadline(),
+            self.conflicts.next_deadline(),
+            self.arp.next_deadline(),
+            self.ndp.next_deadline(),
+        ];
+        parts.into_iter().flatten().min()
+    }
+
+    /// Says whether every address has been handed over since [`Event::HandOver`].
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.handing_over && self.backlog.is_empty() && self.table.is_empty()
+    }
+
+    fn on_frame(
+        &mut self,
+        now: Instant,
+        ifindex: u32,
+        packet_type: PacketType,
+        bytes: &[u8],
+        actions: &mut Vec<Action>,
+    ) {
+        let heard = responder::judge(&self.table, ifindex, packet_type, bytes);
+        match heard.answer {
+            Ok(answer) => actions.push(Action::Send {
+                ifindex,
+                ip: answer.ip,
+                purpose: Purpose::Answer { to: answer.to },
+                frame: answer.frame,
+            }),
+            Err(reason) => actions.push(Action::Count(Count::Dropped { reason, ifindex })),
+        }
+        let Some(claim) = heard.claim else { return };
+        match (self.handing_over, claim.stage) {
+            (false, _) => self.conflicts.suspect(now, ifindex, claim),
+            (true, Stage::Uses) => self.withdraw(now, claim.ip, actions),
+            (true, Stage::Probes) => {}
+        }
+    }
+
+    fn on_links(&mut self, now: Instant, selection: Selection, actions: &mut Vec<Action>) {
+        self.table.set_links(selection.links, selection.own_macs);
+        self.gratuitous.links_changed(now, &self.table, actions);
+        if self.handing_over {
+            self.gratuitous.fall_silent(now);
+            self.drop_inaudible(now, actions);
+        }
+    }
+
+    fn on_hand_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.handing_over = true;
+        self.gratuitous.fall_silent(now);
+        self.conflicts.forget_suspicions();
+        self.drop_inaudible(now, actions);
+    }
+
+    /// Who takes over what is announced on no interface cannot be heard, and nobody misses an answer.
+    fn drop_inaudible(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let addresses = self.table.addresses();
+        let inaudible: Vec<IpAddr> = addresses.filter(|ip| !self.table.is_audible(*ip)).collect();
+        for ip in inaudible {
+            self.withdraw(now, ip, actions);
+        }
+    }
+
+    /// Does one slice of what is to do. What is withdrawn is silent before anything new is said, and the kernel shows
+    /// requests for an address before the segment learns of it.
+    fn work(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for _ in 0..SLICE {
+            match self.backlog.pop_front() {
+                Some((ip, wanted)) => self.apply(now, ip.to_canonical(), wanted, actions),
+                None => break,
+            }
+        }
+        self.refilter(now, actions);
+        self.conflicts.tell(now, actions);
+        self.gratuitous.work(now, &self.table, SLICE, actions);
+        let behind = !self.backlog.is_empty() || self.gratuitous.is_behind(now);
+        self.unfinished = behind.then_some(now);
+    }
+
+    fn refilter(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let ipv4 = self.table.addresses().take_while(IpAddr::is_ipv4);
+        if let Some(ranges) = self.arp.news(now, ipv4) {
+            actions.push(Action::Filter {
+                protocol: Protocol::Arp,
+                program: filter::arp(ranges),
+            });
+        }
+        let ipv6 = self.table.addresses().filter(IpAddr::is_ipv6);
+        if let Some(ranges) = self.ndp.news(now, ipv6) {
+            actions.push(Action::Filter {
+                protocol: Protocol::Ndp,
+                program: filter::ndp(ranges),
+            });
+        }
+    }
+
+    fn apply(&mut self, now: Instant, ip: IpAddr, wanted: Option<Interfaces>, actions: &mut Vec<Action>) {
+        match wanted {
+            None => self.withdraw(now, ip, actions),
+            Some(_) if self.handing_over => {}
+            Some(interfaces) => {
+                if self.table.announce(ip, interfaces) {
+                    self.cover(ip).announce(ip);
+                }
+                self.gratuitous.changed(now, ip, &self.table, actions);
+            }
+        }
+    }
+
+    fn withdraw(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.table.withdraw(ip) {
+            self.cover(ip).withdraw(now);
+            self.conflicts.withdrawn(ip);
+            self.gratuitous.changed(now, ip, &self.table, actions);
+        }
+    }
+
+    fn cover(&mut self, ip: IpAddr) -> &mut Cover {
+        match Protocol::of(ip) {
+            Protocol::Arp => &mut self.arp,
+            Protocol::Ndp => &mut self.ndp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Neighbour discovery as bytes: RFC 4861 §4.3 and §4.4 over Ethernet.
+//!
+//! ```text
+//!  0            6         12     14      18     20   21    22        38          54     58       62       78
+//!  +------------+---------+------+-------+------+----+-----+---------+-----------+------+--------+--------+---------+
+//!  | destination| source  | 86dd | 6 ... | len  | 58 | 255 | from    | to        |135/6 | flags  | target | options |
+//!  +------------+---------+------+-------+------+----+-----+---------+-----------+------+--------+--------+---------+
+//! ```
+
+use std::net::Ipv6Addr;
+
+use smoltcp::{
+    phy::ChecksumCapabilities,
+    wire::{
+        EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, Icmpv6Packet, Icmpv6Repr, IpProtocol,
+        Ipv6Packet, Ipv6Repr, NdiscNeighborFlags, NdiscRepr,
+    },
+};
+
+/// Offset of the IPv6 header's next header, which must be [`NEXT_HEADER_ICMP`]; absolute in the frame, as the kernel
+/// filter sees it.
+pub(crate) const NEXT_HEADER: u32 = 20;
+/// Offset of the hop limit, which must be [`HOP_LIMIT`].
+pub(crate) const HOP_LIMIT_AT: u32 = 21;
+/// Offset of the ICMPv6 type.
+pub(crate) const TYPE: u32 = 54;
+/// Offset of the last 32 bits of the target.
+pub(crate) const TARGET_END: u32 = 74;
+
+/// ICMPv6.
+pub(crate) const NEXT_HEADER_ICMP: u8 = 58;
+/// Proves that no router has passed the message on (RFC 4861 §7.1).
+pub(crate) const HOP_LIMIT: u8 = 255;
+/// Type of a neighbour solicitation.
+pub(crate) const SOLICITATION: u8 = 135;
+/// Type of a neighbour advertisement.
+pub(crate) const ADVERTISEMENT: u8 = 136;
+
+const IPV6_HEADER: usize = 14;
+const ICMP_HEADER: usize = 54;
+/// A message without options.
+const SHORTEST: usize = 24;
+const SOURCE_LINK_LAYER: u8 = 1;
+const TARGET_LINK_LAYER: u8 = 2;
+
+/// The Ethernet address of [`ALL_NODES`] (RFC 2464 §7).
+const EVERYBODY: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 1]);
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Solicitation,
+    Advertisement,
+}
+
+/// What matters in a received message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ndp {
+    pub(crate) destination: EthernetAddress,
+    pub(crate) kind: Kind,
+    /// Unspecified: the sender asks whether the target is free (duplicate address detection).
+    pub(crate) from: Ipv6Addr,
+    pub(crate) target: Ipv6Addr,
+    /// As its link-layer option says; without one the Ethernet source.
+    pub(crate) sender: EthernetAddress,
+}
+
+impl Ndp {
+    /// Reads a frame; `None` if it is not what RFC 4861 §7.1 calls a valid solicitation or advertisement.
+    pub(crate) fn parse(frame: &[u8]) -> Option<Self> {
+        let ethernet = EthernetFrame::new_checked(frame).ok()?;
+        let ip = Ipv6Packet::new_checked(frame.get(IPV6_HEADER..)?).ok()?;
+        let valid = ethernet.ethertype() == EthernetProtocol::Ipv6
+            && ip.version() == 6
+            && ip.next_header() == IpProtocol::Icmpv6
+            && ip.hop_limit() == HOP_LIMIT;
+        let icmp = ip.payload();
+        if !valid || icmp.len() < SHORTEST {
+            return None;
+        }
+        let (from, to) = (ip.src_addr(), ip.dst_addr());
+        let checked = Icmpv6Packet::new_checked(icmp).is_ok_and(|packet| packet.verify_checksum(&from, &to));
+        let (kind, wanted) = match icmp[..2] {
+            [SOLICITATION, 0] => (Kind::Solicitation, SOURCE_LINK_LAYER),
+            [ADVERTISEMENT, 0] => (Kind::Advertisement, TARGET_LINK_LAYER),
+            _ => return None,
+        };
+        let target = Ipv6Addr::from(*icmp[8..].first_chunk::<16>()?);
+        let told = link_layer(&icmp[SHORTEST..], wanted)?;
+        if !checked || target.is_multicast() || from.is_multicast() {
+            return None;
+        }
+        // A probe has no hardware address to answer to, and goes to the group of its target.
+        let probe = kind == Kind::Solicitation && from.is_unspecified();
+        if probe && (told.is_some() || to != solicited_node(target)) {
+            return None;
+        }
+        Some(Self {
+            destination: ethernet.dst_addr(),
+            kind,
+            from,
+            target,
+            sender: told.unwrap_or_else(|| ethernet.src_addr()),
+        })
+    }
+
+    /// Says whether somebody asks whether the target is free.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.kind == Kind::Solicitation && self.from.is_unspecified()
+    }
+}
+
+/// The hardware address in the options, if they have it; `None` if they are malformed.
+fn link_layer(mut options: &[u8], wanted: u8) -> Option<Option<EthernetAddress>> {
+    let mut found = None;
+    while let [kind, eights, ..] = *options {
+        let length = usize::from(eights) * 8;
+        if length == 0 {
+            return None;
+        }
+        let (option, rest) = options.split_at_checked(length)?;
+        if kind == wanted {
+            let bytes: [u8; 6] = option[2..].try_into().ok()?;
+            found = Some(EthernetAddress(bytes));
+        }
+        options = rest;
+    }
+    // One byte is left of something.
+    options.is_empty().then_some(found)
+}
+
+/// The group in which a node hears questions about its address (RFC 4291 §2.7.1).
+pub(crate) fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = ip.octets();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]))
+}
+
+/// Builds an unsolicited advertisement of `ip` at `mac`, to all nodes.
+pub(crate) fn unsolicited(mac: EthernetAddress, from: Ipv6Addr, ip: Ipv6Addr) -> Vec<u8> {
+    advertisement(mac, EVERYBODY, from, ALL_NODES, NdiscNeighborFlags::OVERRIDE, ip)
+}
+
+/// Builds the answer to `question`: its target is at `mac`. A probe is answered to all nodes.
+///
+/// Upstream: without the override flag, so that it never corrects an old entry.
+pub(crate) fn answer(mac: EthernetAddress, from: Ipv6Addr, question: &Ndp) -> Vec<u8> {
+    if question.is_probe() {
+        return unsolicited(mac, from, question.target);
+    }
+    let flags = NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::OVERRIDE;
+    advertisement(mac, question.sender, from, question.from, flags, question.target)
+}
+
+fn advertisement(
+    mac: EthernetAddress,
+    destination: EthernetAddress,
+    from: Ipv6Addr,
+    to: Ipv6Addr,
+    flags: NdiscNeighborFlags,
+    target: Ipv6Addr,
+) -> Vec<u8> {
+    let message = Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert {
+        flags,
+        target_addr: target,
+        lladdr: Some(mac.into()),
+    });
+    let ip = Ipv6Repr {
+        src_addr: from,
+        dst_addr: to,
+        next_header: IpProtocol::Icmpv6,
+        payload_len: message.buffer_len(),
+        hop_limit: HOP_LIMIT,
+    };
+    let ethernet = EthernetRepr {
+        src_addr: mac,
+        dst_addr: destination,
+        ethertype: EthernetProtocol::Ipv6,
+    };
+    let mut bytes = vec![0; ICMP_HEADER + message.buffer_len()];
+    ethernet.emit(&mut EthernetFrame::new_unchecked(&mut bytes));
+    ip.emit(&mut Ipv6Packet::new_unchecked(&mut bytes[IPV6_HEADER..]));
+    let mut packet = Icmpv6Packet::new_unchecked(&mut bytes[ICMP_HEADER..]);
+    message.emit(&from, &to, &mut packet, &ChecksumCapabilities::default());
+    bytes
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

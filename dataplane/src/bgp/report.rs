@@ -1,0 +1,93 @@
+//! What people are told about a session: log lines, and its entry in the table of sessions.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use metallb_bgp::{DownReason, Negotiated, Reach, wire::Family};
+use tokio::sync::watch;
+
+use super::{Counters, Sessions};
+
+/// Tells people how the session is doing.
+pub(super) struct Report {
+    name: String,
+    sessions: watch::Sender<Sessions>,
+    pub(super) counters: Arc<Counters>,
+    last: Option<String>,
+}
+
+impl Report {
+    pub(super) fn new(name: String, sessions: watch::Sender<Sessions>, counters: Arc<Counters>) -> Self {
+        Self {
+            name,
+            sessions,
+            counters,
+            last: None,
+        }
+    }
+
+    pub(super) fn up(&mut self, negotiated: &Negotiated) {
+        let egress = &negotiated.egress;
+        tracing::info!(
+            event = "sessionUp",
+            peer = %self.name,
+            local = %negotiated.local,
+            local_asn = egress.asn,
+            peer_asn = negotiated.remote_asn,
+            router_id = %negotiated.remote_router_id,
+            hold_seconds = negotiated.hold_time.unwrap_or_default().as_secs(),
+            "BGP session established"
+        );
+        let lacking = egress.next_hops.lacking();
+        for family in &lacking {
+            let reason = match egress.next_hops.of(*family) {
+                Reach::NotOffered => "the peer does not offer this address family",
+                _ => "there is no local address to name as next hop",
+            };
+            tracing::warn!(event = "familyNotCarried", peer = %self.name, %family, reason, "its routes are not sent");
+        }
+        self.last = None;
+        self.set(true, None, egress.next_hops.carried(), lacking);
+    }
+
+    /// Warns about a new reason only: a router that is off for a night need not fill the log.
+    pub(super) fn down(&mut self, reason: &DownReason) {
+        let event = match reason {
+            DownReason::Received(_) => "peerNotification",
+            _ => "sessionDown",
+        };
+        let text = reason.to_string();
+        if matches!(reason, DownReason::Stopped(_)) {
+            tracing::info!(event, peer = %self.name, reason = %text, "BGP session down");
+        } else if self.last.as_ref() == Some(&text) {
+            tracing::debug!(event, peer = %self.name, reason = %text, "BGP session down");
+        } else {
+            tracing::warn!(event, peer = %self.name, reason = %text, "BGP session down");
+        }
+        self.last = Some(text.clone());
+        self.set(false, Some(text), vec![], vec![]);
+    }
+
+    pub(super) fn oversized(&self, prefixes: &[IpNet]) {
+        let shown: Vec<_> = prefixes.iter().take(5).map(ToString::to_string).collect();
+        tracing::warn!(
+            peer = %self.name, count = prefixes.len(), prefixes = %shown.join(","),
+            "routes cannot be sent: too many communities for one message"
+        );
+    }
+
+    /// Writes to the entry of this very task: a successor of the same name has other counters.
+    fn set(&self, up: bool, reason: Option<String>, carries: Vec<Family>, lacking: Vec<Family>) {
+        self.sessions.send_if_modified(|sessions| {
+            let own = sessions
+                .get_mut(&self.name)
+                .filter(|state| Arc::ptr_eq(&state.counters, &self.counters));
+            own.is_some_and(|state| {
+                let changed = state.up != up || state.reason != reason;
+                (state.up, state.reason) = (up, reason);
+                (state.carries, state.lacking) = (carries, lacking);
+                changed
+            })
+        });
+    }
+}

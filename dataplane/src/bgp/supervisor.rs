@@ -1,0 +1,291 @@
+//! Keeps one task for each configured peer, and owns them all.
+
+use std::{
+    any::Any,
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use metallb_bgp::{PeerConfig, StopReason};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{Id, JoinError, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Counters, Error, SessionState, Sessions,
+    command::Command,
+    peer::{Order, Orders, Peer},
+    report::Report,
+    routes::Routes,
+};
+
+/// What the handle asks for, in order.
+#[derive(Debug)]
+pub(super) enum Request {
+    Peers(Vec<PeerConfig>),
+    Command(String, Command),
+}
+
+/// Keeps one task for each configured peer.
+pub(super) struct Supervisor {
+    peers: BTreeMap<String, Slot>,
+    tasks: JoinSet<()>,
+    /// Says whose each task is, including those that were told to end.
+    running: HashMap<Id, Running>,
+    routes: Routes,
+    sessions: watch::Sender<Sessions>,
+}
+
+/// Is a configured peer.
+struct Slot {
+    config: PeerConfig,
+    counters: Arc<Counters>,
+    /// Is absent while a predecessor holds the connection, or in the pause after a failure.
+    task: Option<(Id, Orders)>,
+    not_before: Option<Instant>,
+    drained: bool,
+}
+
+/// Is a task that may hold a connection.
+struct Running {
+    name: String,
+    target: Target,
+    ending: bool,
+}
+
+/// Says where a connection leads; a router keeps one for each neighbour, and may refuse a second.
+#[derive(PartialEq, Eq)]
+struct Target {
+    address: IpAddr,
+    zone: Option<String>,
+    port: u16,
+    device: Option<String>,
+}
+
+impl Target {
+    fn of(config: &PeerConfig) -> Self {
+        Self {
+            address: config.address,
+            zone: config.zone.clone(),
+            port: config.port,
+            device: config.device.clone(),
+        }
+    }
+}
+
+impl Supervisor {
+    pub(super) fn new(routes: Routes, sessions: watch::Sender<Sessions>) -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            routes,
+            sessions,
+        }
+    }
+
+    /// Runs until `stop`.
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::UnboundedReceiver<Request>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let outcome = loop {
+            let due = self.next_start();
+            // All arms are cancel-safe: token, channel and set keep what was not taken.
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                request = requests.recv() => match request {
+                    Some(Request::Peers(peers)) => self.apply(peers),
+                    Some(Request::Command(name, command)) => self.pass_on(&name, command),
+                    None => break Err(Error::Abandoned),
+                },
+                Some(ended) = self.tasks.join_next_with_id() => self.on_ended(ended),
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+            self.start_due();
+        };
+        for slot in std::mem::take(&mut self.peers).into_values() {
+            self.end(slot, StopReason::Shutdown);
+        }
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            self.on_ended(ended);
+        }
+        self.sessions.send_modify(Sessions::clear);
+        outcome
+    }
+
+    fn apply(&mut self, wanted: Vec<PeerConfig>) {
+        let wanted: BTreeMap<_, _> = wanted.into_iter().map(|peer| (peer.name.clone(), peer)).collect();
+        let gone: Vec<_> = self
+            .peers
+            .extract_if(.., |name, _| !wanted.contains_key(name))
+            .collect();
+        for (name, slot) in gone {
+            tracing::debug!(peer = %name, "ending the session");
+            self.end(slot, StopReason::Deconfigured);
+            self.sessions.send_modify(|sessions| drop(sessions.remove(&name)));
+        }
+        for (name, config) in wanted {
+            if self.peers.get(&name).is_none_or(|slot| slot.config != config) {
+                self.replace(name, config);
+            }
+        }
+    }
+
+    /// Ends the predecessor of that name, if there is one, and enters the new configuration.
+    fn replace(&mut self, name: String, config: PeerConfig) {
+        let predecessor = self.peers.remove(&name);
+        let drained = predecessor.as_ref().is_some_and(|slot| slot.drained);
+        if let Some(slot) = predecessor {
+            self.end(slot, StopReason::ConfigChange);
+        }
+        let counters = Arc::<Counters>::default();
+        let state = SessionState::new(&config, Arc::clone(&counters));
+        self.sessions
+            .send_modify(|sessions| drop(sessions.insert(name.clone(), state)));
+        let slot = Slot {
+            config,
+            counters,
+            task: None,
+            not_before: None,
+            drained,
+        };
+        self.peers.insert(name, slot);
+    }
+
+    /// Asks the task of a peer to end; what it holds is watched until it has.
+    fn end(&mut self, slot: Slot, reason: StopReason) {
+        let Some((id, orders)) = slot.task else { return };
+        // A task that is gone already needs no asking.
+        let _ = orders.send(Order::Stop(reason));
+        if let Some(running) = self.running.get_mut(&id) {
+            running.ending = true;
+        }
+    }
+
+    fn pass_on(&mut self, name: &str, command: Command) {
+        let Some(slot) = self.peers.get_mut(name) else {
+            return tracing::debug!(peer = name, ?command, "there is no such peer");
+        };
+        match command {
+            Command::Drain => slot.drained = true,
+            Command::Resume => slot.drained = false,
+            _ => {}
+        }
+        // A peer without a task has nothing to reset or to show; that it is drained it learns when it starts.
+        if let Some((_, orders)) = &slot.task {
+            let _ = orders.send(Order::Command(command));
+        }
+    }
+
+    /// Returns when a peer is to be started that pauses.
+    fn next_start(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|slot| slot.not_before).min()
+    }
+
+    /// Starts every peer that has no task, no pause, and no predecessor whose connection is still open.
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        for (name, slot) in &mut self.peers {
+            slot.not_before.take_if(|at| *at <= now);
+            let target = Target::of(&slot.config);
+            let mut ending = self.running.values().filter(|running| running.ending);
+            let held = ending.any(|running| running.target == target || running.name == *name);
+            if slot.task.is_some() || slot.not_before.is_some() || held {
+                continue;
+            }
+            tracing::debug!(peer = %name, address = %slot.config.address, "starting the session");
+            let (orders, inbox) = mpsc::unbounded_channel();
+            let report = Report::new(name.clone(), self.sessions.clone(), Arc::clone(&slot.counters));
+            let mut peer = Peer::new(slot.config.clone(), self.routes.reader(), report);
+            if slot.drained {
+                peer.drain();
+            }
+            let id = self.tasks.spawn(peer.run(inbox)).id();
+            slot.task = Some((id, orders));
+            let running = Running {
+                name: name.clone(),
+                target,
+                ending: false,
+            };
+            self.running.insert(id, running);
+        }
+    }
+
+    /// A task that panics, or ends without having been told to, has failed.
+    fn on_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let (id, failure) = match ended {
+            Ok((id, ())) => (id, None),
+            Err(error) => (error.id(), Some(panic_text(error))),
+        };
+        let Some(Running { name, ending, .. }) = self.running.remove(&id) else {
+            return;
+        };
+        if ending {
+            if let Some(failure) = failure {
+                tracing::error!(event = "sessionFailed", peer = %name, failure, "the task of the BGP session has failed");
+            }
+            return;
+        }
+        self.start_later(&name, &failure.unwrap_or_else(|| "ended unexpectedly".to_owned()));
+    }
+
+    /// Shows the session as down and starts it anew after a pause.
+    fn start_later(&mut self, name: &str, failure: &str) {
+        let Some(slot) = self.peers.get_mut(name) else { return };
+        slot.task = None;
+        let failures = slot.counters.count_failure();
+        // 1, 2, 4 .. 64 seconds.
+        let pause = Duration::from_secs(1 << (failures - 1).min(6));
+        slot.not_before = Some(Instant::now() + pause);
+        tracing::error!(
+            event = "sessionFailed",
+            peer = name,
+            failure,
+            pause_seconds = pause.as_secs(),
+            "the task of the BGP session has failed and is started anew"
+        );
+        self.sessions.send_modify(|sessions| {
+            if let Some(state) = sessions.get_mut(name) {
+                state.down(format!("internal error: {failure}"));
+            }
+        });
+    }
+}
+
+fn panic_text(error: JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else {
+        return "cancelled".to_owned();
+    };
+    let payload: &(dyn Any + Send) = &*payload;
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a message"))
+}
+
+impl SessionState {
+    /// Describes a session that was not tried yet.
+    fn new(config: &PeerConfig, counters: Arc<Counters>) -> Self {
+        Self {
+            peer: SocketAddr::new(config.address, config.port),
+            device: config.device.clone(),
+            up: false,
+            reason: None,
+            carries: Vec::new(),
+            lacking: Vec::new(),
+            counters,
+        }
+    }
+
+    fn down(&mut self, reason: String) {
+        (self.up, self.reason) = (false, Some(reason));
+        self.carries.clear();
+        self.lacking.clear();
+    }
+}

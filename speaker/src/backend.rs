@@ -1,0 +1,92 @@
+//! Who speaks BGP: the one place where the back-ends differ.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use anyhow::{Result, bail};
+use metallb_config::Backend;
+use metallb_dataplane::bgp::{self, BgpHandle, Sessions};
+use metallb_engine::{Families, Peers, RouteChange};
+use metallb_runtime::CancellationToken;
+use tokio::sync::watch;
+
+use crate::native;
+
+/// What is desired of BGP changes; in the engine's vocabulary, which loses nothing that a user set.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// These sessions and no others.
+    Peers(Peers),
+    /// These prefixes differently.
+    Routes(Vec<RouteChange>),
+    /// What was told so far is everything that is to be announced.
+    Known,
+}
+
+/// The running back-end; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) enum Bgp {
+    /// Our own sessions.
+    Native {
+        /// Controls them.
+        handle: BgpHandle,
+        /// Name of this node.
+        node: String,
+    },
+}
+
+impl Bgp {
+    /// Starts a back-end; the future is its work and ends with [`Bgp::shutdown`].
+    ///
+    /// # Errors
+    /// For a back-end that does not work yet.
+    pub(crate) fn start(
+        backend: Backend,
+        node: &str,
+    ) -> Result<(Self, impl Future<Output = Result<()>> + Send + 'static + use<>)> {
+        match backend {
+            Backend::Native => {
+                let (handle, work) = bgp::start(CancellationToken::new());
+                let node = node.to_owned();
+                Ok((Self::Native { handle, node }, async { Ok(work.await?) }))
+            }
+            Backend::Frr => bail!("METALLB_BGP_TYPE=frr is not supported yet: only native is"),
+            Backend::FrrK8s => bail!("METALLB_BGP_TYPE=frr-k8s is not supported yet: only native is"),
+        }
+    }
+
+    /// Takes in what is desired; never waits.
+    pub(crate) fn apply(&self, change: Change) {
+        let Self::Native { handle, node } = self;
+        match change {
+            Change::Peers(all) => {
+                let sessions = all.peers.iter().filter_map(|peer| native::session(peer, node));
+                handle.set_peers(sessions.collect());
+            }
+            Change::Routes(changes) => handle.change_routes(native::routes(&changes)),
+            Change::Known => handle.routes_known(),
+        }
+    }
+
+    /// How the sessions are doing.
+    pub(crate) fn sessions(&self) -> watch::Receiver<Sessions> {
+        let Self::Native { handle, .. } = self;
+        handle.sessions()
+    }
+
+    /// Withdraws everything, ends the sessions, and waits until the peers were told or do not listen.
+    pub(crate) async fn shutdown(&self) {
+        let Self::Native { handle, .. } = self;
+        handle.shutdown().await;
+    }
+}
+
+/// What sessions do not carry although they should, by peer.
+pub(crate) fn uncarried(sessions: &Sessions) -> BTreeMap<String, Families> {
+    let lacking = |state: &bgp::SessionState| Families {
+        ipv4: state.lacking.contains(&bgp::Family::IPV4_UNICAST),
+        ipv6: state.lacking.contains(&bgp::Family::IPV6_UNICAST),
+    };
+    let all = sessions.iter().map(|(name, state)| (name.clone(), lacking(state)));
+    all.filter(|(_, families)| *families != Families::default()).collect()
+}

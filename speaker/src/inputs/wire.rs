@@ -1,0 +1,258 @@
+//! What is read of the objects of the cluster, and the views that are kept of them.
+//!
+//! Most Services and EndpointSlices of a cluster have nothing to do with load balancing, every node sees all of them, and
+//! Nodes change with every heartbeat: only what a decision depends on is decoded, and only that is kept.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Node, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use metallb_announce::{Endpoints, NodeView, ServiceView};
+use metallb_api::names;
+use metallb_engine::{ServiceFacts, Slice};
+use metallb_runtime::watch::Key;
+use metallb_runtime::watch::wire::{Fields, Metadata, Shape, Wire, lenient};
+use serde::Deserialize;
+use serde::de::value::{Error, StrDeserializer};
+use serde::de::{IntoDeserializer, MapAccess};
+
+/// Presence of this label takes a node out of every announcement unless `--ignore-exclude-lb` is given.
+const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+/// Key of the password in a Secret.
+const PASSWORD: &str = "password";
+
+/// Declares structs of lenient fields.
+macro_rules! read {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        pub(super) struct $name {
+            $($(#[$field_meta])* #[serde(deserialize_with = "lenient")] $field: $type,)*
+        }
+        impl Fields for $name {}
+    )*};
+}
+
+/// Declares which of them are objects.
+macro_rules! objects {
+    ($($name:ident),*) => {$(
+        impl Wire for $name {
+            fn metadata(&self) -> &Metadata {
+                &self.metadata
+            }
+        }
+    )*};
+}
+
+read! {
+    Service { metadata: Metadata, spec: ServiceSpec, status: ServiceStatus }
+    ServiceSpec {
+        #[serde(rename = "type")]
+        type_: Option<String>,
+        load_balancer_class: Option<String>,
+        external_traffic_policy: Option<String>,
+    }
+    ServiceStatus { load_balancer: LoadBalancer }
+    LoadBalancer { ingress: Vec<Ingress> }
+    Ingress { ip: Option<String> }
+
+    EndpointSlice { metadata: Metadata, endpoints: Vec<Endpoint> }
+    Endpoint { addresses: Vec<Something>, conditions: EndpointConditions, node_name: Option<String> }
+    EndpointConditions { ready: Option<bool>, serving: Option<bool> }
+
+    NodeWire { metadata: Metadata, status: NodeStatus }
+    NodeStatus { conditions: Vec<Condition> }
+    Condition {
+        #[serde(rename = "type")]
+        type_: Option<String>,
+        status: Option<String>,
+    }
+
+    Pod { metadata: Metadata, spec: PodSpec, status: PodStatus }
+    PodSpec { node_name: Option<String> }
+    PodStatus {
+        phase: Option<String>,
+        #[serde(rename = "podIP")]
+        pod_ip: Option<String>,
+    }
+
+    SecretWire {
+        metadata: Metadata,
+        #[serde(rename = "type")]
+        type_: Option<String>,
+        data: Data,
+    }
+}
+objects!(Service, EndpointSlice, NodeWire, Pod, SecretWire);
+
+/// What a Secret holds, in base64; not to be shown.
+#[derive(Clone, Default)]
+pub(super) struct Data(BTreeMap<String, String>);
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Shape for Data {
+    fn object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
+        Shape::object(object).map(Self)
+    }
+}
+
+/// A value of which it counts that it is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Something;
+
+impl Shape for Something {}
+
+/// All Services count: one that is none of ours any more is withdrawn.
+pub(super) fn service(service: Service) -> Option<ServiceFacts> {
+    let Service { metadata, spec, status } = service;
+    let shared = [
+        names::ANNOTATION_ALLOW_SHARED_IP,
+        names::DEPRECATED_ANNOTATION_ALLOW_SHARED_IP,
+    ];
+    let ingress = status.load_balancer.ingress.iter();
+    let view = ServiceView {
+        load_balancer: spec.type_.as_deref() == Some("LoadBalancer"),
+        class: spec.load_balancer_class,
+        labels: metadata.labels,
+        ingress: ingress.map(|entry| address(entry.ip.as_deref())).collect(),
+        local: spec.external_traffic_policy.as_deref() == Some("Local"),
+        shared: shared.iter().any(|name| metadata.annotations.contains_key(*name)),
+    };
+    Some(ServiceFacts {
+        view,
+        uid: metadata.uid,
+    })
+}
+
+fn address(text: Option<&str>) -> Option<IpAddr> {
+    Some(text?.parse::<IpAddr>().ok()?.to_canonical())
+}
+
+/// A slice without the label of a Service belongs to none.
+pub(super) fn slice(mut slice: EndpointSlice) -> Option<Slice> {
+    let service = slice.metadata.labels.remove(names::LABEL_SLICE_SERVICE)?;
+    let mut endpoints = Endpoints::default();
+    for endpoint in slice.endpoints.into_iter().filter(can_serve) {
+        endpoints.any = true;
+        endpoints.nodes.extend(endpoint.node_name);
+    }
+    Some(Slice { service, endpoints })
+}
+
+/// A terminating endpoint that still serves counts, and so does a ready one that says it does not serve.
+fn can_serve(endpoint: &Endpoint) -> bool {
+    let ready = endpoint.conditions.ready.unwrap_or(true);
+    let serving = endpoint.conditions.serving.unwrap_or(false);
+    !endpoint.addresses.is_empty() && (ready || serving)
+}
+
+/// A Node as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeFacts {
+    pub(super) view: NodeView,
+    /// For selectors.
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+pub(super) fn node(node: NodeWire) -> Option<NodeFacts> {
+    let unavailable = |condition: &Condition| {
+        condition.type_.as_deref() == Some("NetworkUnavailable") && condition.status.as_deref() == Some("True")
+    };
+    let view = NodeView {
+        network_unavailable: node.status.conditions.iter().any(unavailable),
+        excluded: node.metadata.labels.contains_key(EXCLUDE_LABEL),
+    };
+    let labels = node.metadata.labels;
+    Some(NodeFacts { view, labels })
+}
+
+impl NodeFacts {
+    /// The Node as the parser of the configuration wants it.
+    pub(super) fn object(&self, name: &str) -> Node {
+        Node {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                labels: Some(self.labels.clone()),
+                ..ObjectMeta::default()
+            },
+            ..Node::default()
+        }
+    }
+}
+
+/// Where a speaker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Speaker {
+    /// Name of its node.
+    pub(super) node: String,
+    pub(super) ip: IpAddr,
+}
+
+/// A speaker that has ended, or has no address yet, is nowhere.
+pub(super) fn speaker(pod: Pod) -> Option<Speaker> {
+    if matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return None;
+    }
+    let ip = pod.status.pod_ip?.parse().ok()?;
+    let node = pod.spec.node_name?;
+    Some(Speaker { node, ip })
+}
+
+/// What is kept of a Secret: its type, to say that it is the wrong one, and of the right type the password.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Password {
+    type_: Option<String>,
+    /// `None` if there is none; never of a Secret of another type.
+    password: Option<ByteString>,
+}
+
+/// Tells nothing of the password.
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Password")
+            .field("type_", &self.type_)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn password(secret: SecretWire) -> Option<Password> {
+    let ours = secret.type_.as_deref() == Some(names::BASIC_AUTH);
+    let text = secret.data.0.get(PASSWORD).filter(|_| ours);
+    let decoded = text.and_then(|text| {
+        let text: StrDeserializer<'_, Error> = text.as_str().into_deserializer();
+        ByteString::deserialize(text).ok()
+    });
+    Some(Password {
+        type_: secret.type_,
+        password: decoded,
+    })
+}
+
+impl Password {
+    /// The Secret as the parser of the configuration wants it.
+    pub(super) fn object(&self, key: &Key) -> Secret {
+        let password = self.password.clone();
+        Secret {
+            metadata: ObjectMeta {
+                name: Some(key.name.clone()),
+                namespace: Some(key.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            type_: self.type_.clone(),
+            data: password.map(|password| [(PASSWORD.to_owned(), password)].into()),
+            ..Secret::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

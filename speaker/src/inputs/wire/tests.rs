@@ -1,0 +1,148 @@
+use metallb_announce::{Endpoints, NodeView, ServiceView};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn read<W: serde::de::DeserializeOwned>(value: Value) -> W {
+    serde_json::from_value(value).unwrap()
+}
+
+#[test]
+fn what_decides_about_a_service_is_read() {
+    let facts = service(read(json!({
+        "metadata": {
+            "name": "x", "namespace": "ns", "uid": "u", "labels": {"a": "b"},
+            "annotations": {"metallb.io/allow-shared-ip": "k", "long": "text"},
+        },
+        "spec": {"type": "LoadBalancer", "loadBalancerClass": "c", "externalTrafficPolicy": "Local", "clusterIP": "10.0.0.1"},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ipMode": "VIP"}]}},
+    })));
+    let view = ServiceView {
+        load_balancer: true,
+        class: Some("c".into()),
+        labels: [("a".into(), "b".into())].into(),
+        ingress: vec![Some([192, 0, 2, 1].into())],
+        local: true,
+        shared: true,
+    };
+    let uid = Some("u".into());
+    assert_eq!(facts, Some(ServiceFacts { view, uid }));
+    assert_eq!(
+        service(read(json!({"spec": 1, "status": []}))),
+        Some(ServiceFacts::default())
+    );
+}
+
+#[test]
+fn what_is_no_address_keeps_its_place() {
+    let ingress = json!([{"hostname": "x.example"}, {"ip": 7}, {"ip": "::ffff:10.0.0.1"}]);
+    let facts = service(read(json!({"status": {"loadBalancer": {"ingress": ingress}}}))).unwrap();
+    assert_eq!(facts.view.ingress, [None, None, Some([10, 0, 0, 1].into())]);
+}
+
+fn endpoints(endpoint: &Value) -> Endpoints {
+    let labels = json!({"kubernetes.io/service-name": "s", "other": "l"});
+    let slice = slice(read(json!({"metadata": {"labels": labels}, "endpoints": [endpoint]}))).unwrap();
+    assert_eq!(slice.service, "s");
+    slice.endpoints
+}
+
+// BGP-3, BGP-4, BGP-5, L2-21
+#[rstest]
+#[case(json!(null), json!(null), 1, true)]
+#[case(json!(true), json!(false), 1, true)]
+#[case(json!(false), json!(true), 1, true)]
+#[case(json!(false), json!(null), 1, false)]
+#[case(json!(false), json!(false), 1, false)]
+#[case(json!(true), json!(true), 0, false)]
+fn an_endpoint_counts_if_it_can_serve(
+    #[case] ready: Value,
+    #[case] serving: Value,
+    #[case] addresses: usize,
+    #[case] expected: bool,
+) {
+    let addresses = vec!["10.1.0.1"; addresses];
+    let conditions = json!({"ready": ready, "serving": serving});
+    let got = endpoints(&json!({"addresses": addresses, "conditions": conditions, "nodeName": "node-a", "zone": "z"}));
+    assert_eq!((got.any, got.nodes.contains("node-a")), (expected, expected));
+}
+
+// BGP-2
+#[test]
+fn an_endpoint_without_node_name_is_local_nowhere() {
+    let got = endpoints(&json!({"addresses": ["10.1.0.1"]}));
+    assert_eq!((got.any, got.nodes.len()), (true, 0));
+}
+
+#[test]
+fn a_slice_without_label_belongs_to_no_service() {
+    assert_eq!(slice(read(json!({"metadata": {"name": "x"}, "endpoints": []}))), None);
+}
+
+#[test]
+fn a_heartbeat_leaves_the_view_of_a_node_as_it_is() {
+    let seen = |labels: Value, unavailable: &str, heartbeat: &str| {
+        let conditions = json!([
+            {"type": "NetworkUnavailable", "status": unavailable, "lastHeartbeatTime": heartbeat},
+            {"type": "Ready", "status": "True", "lastHeartbeatTime": heartbeat},
+        ]);
+        node(read(
+            json!({"metadata": {"name": "n", "labels": labels}, "status": {"conditions": conditions}}),
+        ))
+        .unwrap()
+    };
+    let first = seen(json!({"a": "1"}), "False", "10:00");
+    assert_eq!(first, seen(json!({"a": "1"}), "False", "10:05"));
+    assert_eq!(first.view, NodeView::default());
+    assert!(seen(json!({"a": "1"}), "True", "10:05").view.network_unavailable);
+    let excluded = seen(
+        json!({"node.kubernetes.io/exclude-from-external-load-balancers": ""}),
+        "False",
+        "10:00",
+    );
+    assert!(excluded.view.excluded);
+    assert_eq!(excluded.object("n").metadata.labels, Some(excluded.labels));
+}
+
+#[test]
+fn speakers_are_found_by_the_address_of_their_pod() {
+    let found = |ip: Option<&str>, phase: &str| {
+        let pod = json!({"spec": {"nodeName": "a", "containers": []}, "status": {"phase": phase, "podIP": ip}});
+        speaker(read(pod)).map(|speaker| speaker.ip.to_string())
+    };
+    assert_eq!(found(Some("192.0.2.1"), "Running").as_deref(), Some("192.0.2.1"));
+    assert_eq!(found(Some("2001:db8::1"), "Pending").as_deref(), Some("2001:db8::1"));
+    assert_eq!(found(None, "Pending"), None);
+    assert_eq!(found(Some("192.0.2.1"), "Failed"), None);
+}
+
+#[test] // B-10: or else the wrong type would look like no Secret at all
+fn a_secret_of_another_type_is_seen_without_what_it_holds() {
+    let seen = |type_: &str| {
+        let data = json!({"password": "aHVudGVyMg==", "other": "eA=="});
+        let secret: SecretWire = read(json!({"metadata": {"name": "s"}, "type": type_, "data": data}));
+        let dump = format!("{secret:?}");
+        let password = password(secret).unwrap();
+        for dump in [dump, format!("{password:?}")] {
+            // Neither as it is sent, nor as it is, nor byte by byte.
+            assert!(
+                !["aHVudGVyMg", "hunter2", "104, 117"]
+                    .iter()
+                    .any(|secret| dump.contains(secret)),
+                "{dump}"
+            );
+        }
+        password.object(&Key {
+            namespace: "ns".into(),
+            name: "s".into(),
+        })
+    };
+    let opaque = seen("Opaque");
+    assert_eq!((opaque.type_.as_deref(), opaque.data), (Some("Opaque"), None));
+    let right = seen(names::BASIC_AUTH).data.unwrap();
+    assert_eq!(
+        right.into_iter().collect::<Vec<_>>(),
+        [("password".to_owned(), ByteString(b"hunter2".to_vec()))]
+    );
+}
