@@ -1,10 +1,12 @@
 //! From resources to configuration.
 
+use std::collections::BTreeMap;
+
 use crate::advertisement;
 use crate::bfd;
 use crate::community::Aliases;
 use crate::error::{Findings, ObjectRef, Refused, Warning};
-use crate::model::Config;
+use crate::model::{Config, Peer};
 use crate::peer;
 use crate::pool;
 use crate::resources::{Change, Labelled, Objects, Options, Resources};
@@ -38,6 +40,8 @@ pub(crate) struct Context<'a> {
     pub(crate) options: &'a Options,
     pub(crate) nodes: Labelled<'a>,
     pub(crate) namespaces: Labelled<'a>,
+    /// The peers in use so far.
+    pub(crate) running: &'a BTreeMap<String, Peer>,
 }
 
 impl Context<'_> {
@@ -101,13 +105,13 @@ impl Context<'_> {
 /// time, then name). The outcome does not depend on the order of the lists.
 #[must_use]
 pub fn parse(resources: &Resources, options: &Options) -> Parsed {
-    parse_objects(
-        Objects {
-            resources,
-            change: None,
-        },
-        options,
-    )
+    parse_beside(resources, options, &BTreeMap::new())
+}
+
+/// Parses like [`parse`], but of two peers that exclude each other the one stays that is in use already.
+pub(crate) fn parse_beside(resources: &Resources, options: &Options, running: &BTreeMap<String, Peer>) -> Parsed {
+    let change = None;
+    parse_objects(Objects { resources, change }, options, running)
 }
 
 /// Says what is wrong with an object as it would be after a change.
@@ -118,7 +122,7 @@ pub fn parse(resources: &Resources, options: &Options) -> Parsed {
 pub fn judge_change(resources: &Resources, change: &Change<'_>, options: &Options) -> Judged {
     let me = &change.object;
     let change = Some(change);
-    let mut parsed = parse_objects(Objects { resources, change }, options);
+    let mut parsed = parse_objects(Objects { resources, change }, options, &BTreeMap::new());
     parsed.refused.retain(|refused| refused.concerns(me));
     parsed.warnings.retain(|warning| warning.object == *me);
     Judged {
@@ -127,7 +131,7 @@ pub fn judge_change(resources: &Resources, change: &Change<'_>, options: &Option
     }
 }
 
-fn parse_objects(objects: Objects<'_>, options: &Options) -> Parsed {
+fn parse_objects(objects: Objects<'_>, options: &Options, running: &BTreeMap<String, Peer>) -> Parsed {
     let resources = objects.resources;
     let mut nodes = Labelled::of(&resources.nodes);
     // Before our own Node was seen it counts as one without labels.
@@ -140,6 +144,7 @@ fn parse_objects(objects: Objects<'_>, options: &Options) -> Parsed {
         options,
         nodes,
         namespaces: Labelled::of(&resources.namespaces),
+        running,
     };
     let mut findings = Findings::default();
     let aliases = Aliases::parse(&context, &mut findings);

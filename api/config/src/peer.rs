@@ -60,7 +60,7 @@ pub(crate) fn parse(
         }
         findings.append(found);
     }
-    meeting::exclude(candidates, context.options, findings)
+    meeting::exclude(candidates, context.options, context.running, findings)
         .into_iter()
         .map(|candidate| (candidate.peer.name.clone(), candidate.peer))
         .collect()

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::Shared;
-use super::stores::{CONFIGURATION, Touched};
+use super::stores::{ANNOUNCEMENTS, CONFIGURATION, Touched};
 use crate::pools::{Pools, Verdict};
 
 /// Publishes a verdict for every change, from the moment on when all kinds are complete.
@@ -24,8 +24,10 @@ pub(super) async fn follow(
     health: Health,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut pools = Pools::new(shared.settings.backend);
+    let mut pools = Pools::new(shared.settings.backend, shared.settings.ignore_exclude_label);
     let mut missing = BTreeSet::from(CONFIGURATION);
+    // Addresses do not wait for these.
+    let mut unknown = BTreeSet::from(ANNOUNCEMENTS);
     let mut asked = Vec::new();
     loop {
         // Cancel-safe, both of them.
@@ -42,6 +44,7 @@ pub(super) async fn follow(
         // Changes that wait already need no parse of their own.
         while let Some(change) = next {
             if let Touched::Ready(kind) = change {
+                unknown.remove(kind);
                 missing.remove(kind);
                 health.ready(kind);
             }
@@ -49,7 +52,7 @@ pub(super) async fn follow(
         }
         if missing.is_empty() {
             shared.metrics.updates.inc();
-            let load = || publish(&shared, &pools.load(&shared.stores.resources()));
+            let load = || publish(&shared, &pools.load(&shared.stores.resources(unknown.is_empty())));
             shared.metrics.configuration.observe(load);
             shared.recount.notify_one();
             for question in asked.drain(..) {
@@ -140,6 +143,7 @@ mod tests {
                 class: String::new(),
                 conditions: true,
                 backend: Backend::default(),
+                ignore_exclude_label: false,
                 pod: Pod::default(),
             },
             stores,
