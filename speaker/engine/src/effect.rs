@@ -76,6 +76,8 @@ pub enum EventKind {
 pub struct ConfigReport {
     /// Everything that is not in effect as written, one sentence each.
     pub errors: Vec<String>,
+    /// Everything that is in use and does something else than it says, one sentence each.
+    pub doubts: Vec<String>,
 }
 
 /// What ServiceL2Status or ServiceBGPStatus of this node says.

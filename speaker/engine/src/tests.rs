@@ -521,6 +521,21 @@ fn node_condition_and_label_withdraw_and_bring_back() {
     }
 }
 
+#[test]
+fn a_name_that_leads_nowhere_is_told_and_refuses_nothing() {
+    let mut resources = with_bgp(resources());
+    resources.bgp_advertisements[0].spec.peers = vec!["tor-a".into(), "tor-z".into()];
+    let (_, effects) = running(resources);
+    let report = effects.iter().find_map(|effect| match effect {
+        Effect::Configuration(report) => Some(report),
+        _ => None,
+    });
+    let report = report.unwrap();
+    assert_eq!(report.errors, Vec::<String>::new());
+    assert!(report.doubts.iter().any(|doubt| doubt.contains("tor-z")), "{report:?}");
+    assert_eq!(prefixes(&effects), list(&["192.0.2.1/32"]));
+}
+
 // L2-4, BGP-100
 #[test]
 fn an_object_edited_into_nonsense_keeps_its_last_good_version_and_is_named() {
