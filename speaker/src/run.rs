@@ -21,7 +21,7 @@ use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
 use metallb_runtime::{CancellationToken, client, namespace, start};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::args::{Args, Membership};
@@ -35,10 +35,10 @@ use crate::state;
 use crate::status::{self, Owner};
 
 /// All goodbyes must be said within the grace period of the Pod, which is 2 s in upstream's manifests.
-const GRACE: Duration = Duration::from_millis(1900);
+const GRACE: Duration = Duration::from_millis(1800);
 /// For telling the members and the BGP peers.
 const GOODBYE: Duration = Duration::from_millis(400);
-/// How long addresses are answered for until their next owner is heard.
+/// How long after the stop signal addresses are answered for, until their next owner is heard.
 const HAND_OVER: Duration = Duration::from_millis(1500);
 
 /// Runs the speaker until `stop`, then withdraws.
@@ -244,6 +244,7 @@ impl DataPlane {
     /// know that we leave, and until they are heard to do so we still answer.
     async fn goodbye(self, stop: CancellationToken) -> Result<()> {
         stop.cancelled().await;
+        let end = Instant::now() + HAND_OVER;
         let routes = timeout(GOODBYE, self.bgp.shutdown());
         let addresses = async {
             let successors = self
@@ -255,7 +256,7 @@ impl DataPlane {
                 let _ = timeout(GOODBYE, members.ended()).await;
             }
             if successors {
-                self.l2.hand_over(HAND_OVER).await;
+                self.l2.hand_over(end.saturating_duration_since(Instant::now())).await;
             }
             self.l2_stop.cancel();
         };
