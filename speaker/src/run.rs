@@ -15,7 +15,7 @@ use metallb_api::{ServiceBGPStatus, ServiceL2Status};
 use metallb_config::{Backend, Options, View};
 use metallb_dataplane::l2::{self, L2Handle};
 use metallb_dataplane::members::{self, MembersHandle};
-use metallb_engine::{Engine, Event, Links, Settings};
+use metallb_engine::{Conflict, Engine, Event, Links, Settings};
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
@@ -271,6 +271,7 @@ impl DataPlane {
 /// Feeds the engine and carries out what it wants. Ends with the watches, which is after the stop signal.
 async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane: DataPlane) -> Result<()> {
     let (mut known, mut usable) = (data_plane.l2.interfaces(), data_plane.l2.usable_interfaces());
+    let mut conflicts = data_plane.l2.conflicts();
     let mut sessions = data_plane.bgp.sessions();
     let mut members = Alive::new(data_plane.members);
     loop {
@@ -287,6 +288,12 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
             }
             Ok(()) = known.changed() => links(&mut known, &mut usable),
             Ok(()) = usable.changed() => links(&mut known, &mut usable),
+            // One that was missed is told again as long as it lasts.
+            Ok(conflict) = conflicts.recv() => vec![Event::Conflict(Conflict {
+                ip: conflict.ip,
+                interface: conflict.interface,
+                mac: conflict.mac.to_string(),
+            })],
             Ok(()) = sessions.changed() => vec![Event::Uncarried(backend::uncarried(&sessions.borrow_and_update()))],
         };
         shell.metrics.updated(events.len());

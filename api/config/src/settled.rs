@@ -27,6 +27,13 @@ pub struct Settled {
 }
 
 impl Settled {
+    /// Namespace and uid of the BGPPeer of this name, for events about it.
+    #[must_use]
+    pub fn identity_of_peer(&self, name: &str) -> (&str, Option<String>) {
+        let peer = self.usable.peers.iter().find(|peer| peer.name_any() == name);
+        (&self.usable.namespace, peer.and_then(ResourceExt::uid))
+    }
+
     /// What is in use and does something else than it says, one sentence each: see [`Warning::is_doubt`].
     pub fn doubts(&self) -> impl Iterator<Item = String> + '_ {
         let doubts = self.warnings.iter().filter(|warning| warning.is_doubt());

@@ -69,6 +69,8 @@ pub enum EventKind {
     AnnounceFailed,
     /// Two BGP advertisements contradict each other.
     ConflictingAdvertisements,
+    /// Another host claims an address of the Service.
+    AddressConflict,
 }
 
 /// What the configuration is worth.
@@ -135,7 +137,7 @@ pub enum Effect {
     },
     /// Tell the administrator about the configuration.
     Configuration(ConfigReport),
-    /// Tell whoever looks at a BGPPeer what only those see who may read Secrets.
+    /// Tell whoever looks at a BGPPeer what only speakers see.
     Doubtful {
         /// Namespace and name of the BGPPeer.
         peer: ServiceKey,
