@@ -214,12 +214,13 @@ async fn a_cluster_scoped_kind_is_asked_for_at_its_own_address() {
     tasks.join(Duration::from_secs(1)).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_panic_in_a_conversion_ends_the_process() {
     let tasks = Tasks::new(CancellationToken::new());
     let api: Api<ConfigMap> = Api::namespaced(api_server(&[]), "ns");
     let broken = |map: Map| -> Option<String> { panic!("{} is too odd", map.metadata.name) };
     let _views = watch_view(api, Config::default(), broken, &tasks.spawner());
-    let ended = tasks.join(Duration::from_secs(1)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), tasks.join(Duration::from_secs(1))).await;
+    let ended = ended.expect("somebody notices");
     assert!(matches!(ended, Err(Error::Panicked("watch"))), "{ended:?}");
 }
