@@ -300,10 +300,10 @@ impl<K> Kind for K where
 
 fn stream<T: Send + 'static>(
     changes: UnboundedReceiver<T>,
-    mut input: impl FnMut(T) -> Input + Send + 'static,
+    input: impl FnMut(T) -> Input + Send + 'static,
 ) -> BoxStream<'static, Input> {
     let changes = stream::unfold(changes, async |mut changes| Some((changes.recv().await?, changes)));
-    changes.map(move |change| input(change)).boxed()
+    changes.map(input).boxed()
 }
 
 fn viewed<V: Send + Sync + 'static>(

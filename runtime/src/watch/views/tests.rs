@@ -27,8 +27,8 @@ impl Wire for Map {
 }
 
 /// What counts is the entry `k`; one of `none` hides the object.
-fn view(map: Map) -> Option<String> {
-    let view = map.data.get("k").cloned().unwrap_or_default();
+fn view(mut map: Map) -> Option<String> {
+    let view = map.data.remove("k").unwrap_or_default();
     (view != "none").then_some(view)
 }
 
@@ -72,7 +72,7 @@ fn told(receiver: &mut mpsc::UnboundedReceiver<ViewChange<String>>) -> Vec<Strin
 }
 
 fn text(change: &ViewChange<String>) -> String {
-    let text = |view: &Option<Arc<String>>| view.as_ref().map_or("-".to_owned(), |view| view.to_string());
+    let text = |view: &Option<Arc<String>>| view.as_deref().cloned().unwrap_or_else(|| "-".to_owned());
     match change {
         ViewChange::Changed { key, before, now } => format!("{}: {}>{}", key.name, text(before), text(now)),
         ViewChange::Ready => "ready".into(),
