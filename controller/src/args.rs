@@ -118,8 +118,8 @@ impl Args {
     ///
     /// # Errors
     /// Says which flag or value is not known.
-    pub fn parse_go(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(flags::go_style(line))
+    pub fn parse_go(line: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(flags::go_style(line.into_iter().map(Into::into)))
     }
 
     /// TLS options of metrics and webhooks.
