@@ -4,8 +4,8 @@
 
 use std::process::ExitCode;
 
-use metallb_lab::ClusterKind;
-use metallb_lab::harness::{Test, main as run};
+use metallb_test_support::ClusterKind;
+use metallb_test_support::harness::{Test, main as run};
 use metallb_tests::{faults, namespace, path, schemas};
 
 fn main() -> ExitCode {

@@ -36,7 +36,10 @@ use tracing::subscriber::NoSubscriber;
 pub use assets::{Extent, Kubernetes, obstacle, prepare};
 use daemon::Daemons;
 
-use crate::topology::{API_ADDRESS, Families, LAB_SIX};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use metallb_lab::platform::ControlPlane;
+use metallb_lab::{API_ADDRESS, Families, LAB_SIX};
 
 /// The folder of all their files, in the lab's.
 const HOME: &str = "control-plane";
@@ -55,10 +58,9 @@ pub(crate) fn audit_log(dir: &Path) -> PathBuf {
 pub(crate) struct Envtest {
     /// Kubernetes' programs.
     pub programs: PathBuf,
-    pub client: Client,
-    pub ca: String,
-    pub kubeconfig: PathBuf,
-    pub audit_log: PathBuf,
+    client: Client,
+    ca: String,
+    kubeconfig: PathBuf,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -113,16 +115,36 @@ impl Envtest {
             client,
             ca: pki.ca,
             kubeconfig,
-            audit_log: audit_log(dir),
             stop: daemons.stop,
             tasks: daemons.tasks,
         })
     }
+}
 
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        let _ = tokio::time::timeout(STOP_WITHIN, self.tasks.wait()).await;
+impl ControlPlane for Envtest {
+    fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    fn has_controllers(&self) -> bool {
+        true
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
+        async move {
+            self.stop.cancel();
+            self.tasks.close();
+            let _ = tokio::time::timeout(STOP_WITHIN, self.tasks.wait()).await;
+        }
+        .boxed()
     }
 }
 
@@ -136,7 +158,7 @@ async fn ready(name: &str, sign: impl Future<Output = ()>, ended: &mut mpsc::Unb
 }
 
 /// Ends the lab when a program of its control plane has ended by itself: whatever waits for the API server would only
-/// say that it waited in vain. The kernel clears up after us, see [`crate::entry`].
+/// say that it waited in vain. The kernel clears up after us, see [`metallb_lab::entry`].
 async fn end_with(mut ended: mpsc::UnboundedReceiver<String>) {
     if let Some(why) = ended.recv().await {
         eprintln!("the lab cannot go on without its control plane: {why}");

@@ -80,12 +80,12 @@ impl Kubernetes {
     fn module(self) -> (&'static str, &'static str) {
         match self {
             Self::V1_36 => (
-                include_str!("../../../tests/envtest/1.36/go.mod"),
-                include_str!("../../../tests/envtest/1.36/go.sum"),
+                include_str!("../../../envtest/1.36/go.mod"),
+                include_str!("../../../envtest/1.36/go.sum"),
             ),
             Self::V1_28 => (
-                include_str!("../../../tests/envtest/1.28/go.mod"),
-                include_str!("../../../tests/envtest/1.28/go.sum"),
+                include_str!("../../../envtest/1.28/go.mod"),
+                include_str!("../../../envtest/1.28/go.sum"),
             ),
         }
     }

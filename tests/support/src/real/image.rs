@@ -11,9 +11,10 @@ use anyhow::{Context, Result};
 use metallb_oci::Archive;
 use serde_json::json;
 
+use metallb_lab::{BACKEND as SERVE, arch};
+
 use super::settings::{BACKEND, PAUSE};
-use crate::entry::{BACKEND as SERVE, PAUSE as WAIT};
-use crate::workloads::nodes::arch;
+use crate::stages::PAUSE as WAIT;
 
 const USER: &str = "65534:65534";
 

@@ -9,7 +9,6 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 
 use super::spared::{SPARED, Spared};
-use crate::apply;
 use crate::envtest::audit::Request;
 
 /// One thing that a role allows.
@@ -61,7 +60,7 @@ pub(super) fn unused(manifest: &str, requests: &[Request]) -> Result<Vec<Right>>
 /// Lists every right in the roles of `manifest`.
 pub(super) fn granted(manifest: &str) -> Result<Vec<Right>> {
     let mut all = Vec::new();
-    for object in apply::parse(manifest)? {
+    for object in metallb_lab::parse(manifest)? {
         let kind = object.types.as_ref().map_or("", |types| &types.kind);
         if matches!(kind, "Role" | "ClusterRole") {
             for rule in rules(&object)? {
@@ -166,7 +165,7 @@ pub(super) fn qualified(group: &str, resource: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::OPERATOR;
+    use metallb_lab::OPERATOR;
 
     const ROLE: &str = "
 apiVersion: rbac.authorization.k8s.io/v1

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use metallb_lab::{Families, LAB_SIX};
+
 use super::pki::Pki;
-use crate::topology::{Families, LAB_SIX};
 
 /// Where etcd listens: the lab's loopback, which nothing else is on.
 const ETCD: &str = "http://127.0.0.1:2379";

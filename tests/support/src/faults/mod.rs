@@ -12,7 +12,7 @@
 //!
 //! ```no_run
 //! # use std::time::Duration;
-//! # use metallb_lab::faults::{Fault, Faults, Rule, Verb};
+//! # use metallb_test_support::faults::{Fault, Faults, Rule, Verb};
 //! # async fn play(faults: &Faults) {
 //! let busy = Rule::new(Fault::Busy { retry_after: 2 }).of("controller").resource("services/status");
 //! let busy = faults.inject(busy.times(3));
@@ -35,10 +35,14 @@ mod script;
 mod serve;
 mod tally;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use metallb_lab::LAB;
+use metallb_lab::platform::Door as LabDoor;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +52,9 @@ pub use rule::{Fault, Rule};
 use script::Script;
 use serve::Door;
 pub use tally::Tally;
+
+/// Where the proxy of a lab listens.
+pub(crate) const FAULTS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6444);
 
 /// A running proxy; clones share it.
 #[derive(Clone, Debug)]
@@ -101,21 +108,6 @@ impl Faults {
         })
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The authority of its certificate.
-    pub(crate) fn ca(&self) -> &str {
-        &self.certificates.ca
-    }
-
-    /// Tells who holds a token.
-    pub(crate) fn learn(&self, token: &str, caller: Caller) {
-        self.script.learn(token, caller);
-    }
-
     /// Puts a rule in force, for new requests and running watches.
     #[must_use = "the rule is gone with what is returned"]
     pub fn inject(&self, rule: Rule) -> Injected {
@@ -160,6 +152,29 @@ impl Faults {
     #[must_use]
     pub fn tally(&self) -> Tally {
         Tally::of(&self.requests())
+    }
+}
+
+impl LabDoor for Faults {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn ca(&self) -> &str {
+        &self.certificates.ca
+    }
+
+    fn learn(&self, token: &str, pod: &Pod, node: &str) {
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        let caller = Caller {
+            component: containers
+                .map(|container| container.name.clone())
+                .next()
+                .unwrap_or_default(),
+            node: node.to_owned(),
+            pod: pod.name_any(),
+        };
+        self.script.learn(token, caller);
     }
 }
 

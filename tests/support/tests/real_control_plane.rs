@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         a_taken_port_is_named,
         a_program_that_does_not_start_is_named_with_its_last_words,
         nothing_keeps_running_after_an_interruption,
+        what_real_nodes_lack_is_said_before_anything_starts,
     ])
 }
 
@@ -48,9 +49,9 @@ fn stand_ins() -> TempDir {
     dir
 }
 
-/// `metallb-lab demo --cluster envtest` with products that exist.
+/// `metallb-real-lab demo --cluster envtest` with products that exist.
 fn demo(products: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_metallb-lab"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_metallb-real-lab"));
     command
         .args(["demo", "--cluster", "envtest", "--router", "builtin", "--bin-dir"])
         .arg(products);
@@ -222,4 +223,20 @@ impl Drop for Stopped {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+fn what_real_nodes_lack_is_said_before_anything_starts() {
+    // Whatever this machine has, it has none of these programs in an empty folder.
+    let empty = tempfile::tempdir().unwrap();
+    let ran = Command::new(env!("CARGO_BIN_EXE_metallb-real-lab"))
+        .args(["demo", "--cluster", "real"])
+        .env("PATH", empty.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert!(!ran.status.success() && ran.stdout.is_empty(), "{said}");
+    assert!(
+        said.starts_with("metallb-lab: real nodes need") && said.lines().count() == 1,
+        "{said}"
+    );
 }

@@ -92,7 +92,7 @@ async fn without_a_script_everything_passes_and_is_on_record() {
         component: "tester".into(),
         ..Caller::default()
     };
-    world.faults.learn(world.server.token(), caller);
+    world.faults.script.learn(world.server.token(), caller);
     world.maps().list(&ListParams::default()).await.unwrap();
     let requests = world.faults.requests();
     let seen: Vec<_> = requests

@@ -17,7 +17,6 @@ mod requirements;
 mod settings;
 
 use std::ffi::OsStr;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -32,10 +31,12 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
-use crate::entry::NODE;
-use crate::steps::wait_for;
-use crate::topology::{Families, NodeNet, Topology};
-use crate::workloads::nodes::is_ready;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use metallb_lab::platform::Nodes;
+use metallb_lab::{Families, Topology, is_ready, wait_for};
+
+use crate::stages::NODE;
 
 pub(crate) use groups::Groups;
 pub(crate) use node::{enter, init};
@@ -85,6 +86,7 @@ impl NodeSpec {
 
 /// The nodes of a lab.
 pub(crate) struct RealNodes {
+    client: Client,
     running: Vec<Running>,
 }
 
@@ -104,7 +106,7 @@ pub(crate) struct Parts<'a> {
     /// The lab's own program.
     pub lab: &'a Path,
     /// Where the credentials of a user are.
-    pub kubeconfig: &'a dyn Fn(&str) -> PathBuf,
+    pub kubeconfig: &'a (dyn Fn(&str) -> PathBuf + Sync),
 }
 
 impl RealNodes {
@@ -116,7 +118,10 @@ impl RealNodes {
         let groups = Groups::of(parts.dir);
         let own = parts.dir.join("lab.tar");
         image::pack(parts.lab, &own).context("cannot pack the lab's own image")?;
-        let mut nodes = Self { running: Vec::new() };
+        let mut nodes = Self {
+            client: client.clone(),
+            running: Vec::new(),
+        };
         for net in &topology.nodes {
             let spec = NodeSpec {
                 name: net.name.clone(),
@@ -145,16 +150,6 @@ impl RealNodes {
         }
     }
 
-    /// Ends a node as a power failure does.
-    ///
-    /// # Errors
-    /// When there is no such node.
-    pub(crate) fn kill(&self, name: &str) -> Result<()> {
-        let node = self.running.iter().find(|node| node.spec.name == name);
-        let pid = node.and_then(|node| node.process.id()).context("no such node runs")?;
-        kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL).context("cannot end the node")
-    }
-
     /// Gives an image another name, too, on every node.
     ///
     /// # Errors
@@ -162,6 +157,16 @@ impl RealNodes {
     pub(crate) async fn tag(&self, name: &str, other: &str) -> Result<()> {
         let all = self.running.iter().map(|node| ctr(&node.spec, ["tag", name, other]));
         futures::future::try_join_all(all).await.map(drop)
+    }
+}
+
+impl Nodes for RealNodes {
+    fn kill(&self, name: &str) -> Result<BoxFuture<'static, Result<()>>> {
+        let node = self.running.iter().find(|node| node.spec.name == name);
+        let pid = node.and_then(|node| node.process.id()).context("no such node runs")?;
+        kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL).context("cannot end the node")?;
+        let (client, name) = (self.client.clone(), name.to_owned());
+        Ok(async move { give_up(&client, &name).await }.boxed())
     }
 }
 
@@ -227,7 +232,7 @@ async fn all_ready(client: &Client, count: usize) -> Result<()> {
 
 /// Takes a node that is not ready any more out of the cluster with its pods, as an administrator does with a machine
 /// that will not come back.
-pub(crate) async fn give_up(client: &Client, name: &str) -> Result<()> {
+async fn give_up(client: &Client, name: &str) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     while nodes.get_opt(name).await?.is_some_and(|node| is_ready(&node)) {
         tokio::time::sleep(PACE).await;
@@ -243,16 +248,6 @@ pub(crate) async fn give_up(client: &Client, name: &str) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The node by which a request came, told by the address that a backend saw: kube-proxy hides that of the client behind
-/// the node's, or behind that of the node's bridge if the pod is on it.
-pub(crate) fn node_of(nodes: &[NodeNet], from: IpAddr) -> Option<&str> {
-    let IpAddr::V4(from) = from else { return None };
-    let node = nodes
-        .iter()
-        .find(|node| node.address == from || node.pods.contains(&from));
-    node.map(|node| node.name.as_str())
 }
 
 /// What the programs of a node said at last.

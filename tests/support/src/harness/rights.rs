@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use metallb_lab::{NAMESPACE, OPERATOR};
+
 use crate::envtest::audit::{self, Request};
 use crate::envtest::audit_log;
-use crate::steps::{NAMESPACE, OPERATOR};
 
 /// Names the file to which every test adds what was asked for.
 pub(super) const LOG: &str = "METALLB_LAB_REQUESTS";

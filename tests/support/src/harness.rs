@@ -23,11 +23,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::agent::Programs;
-use crate::entry::{Inside, Launch, Role, entry, launch};
+use metallb_lab::{Inside, Launch, Programs, Role};
+
+use crate::image::image;
 use crate::kind::ClusterKind;
 use crate::lab::Options;
-use crate::products;
+use crate::stages::{entry, launch};
 use select::Selection;
 
 /// Runs exactly one test, in this process: what the harness starts itself with.
@@ -200,7 +201,7 @@ impl<'a> Runner<'a> {
                 && prepared.is_ok()
                 && image.as_os_str().is_empty()
             {
-                prepared = products::image().map(|archive| image = archive);
+                prepared = self::image().map(|archive| image = archive);
             }
             if let Err(error) = prepared {
                 broken.insert(on, format!("{error:#}"));

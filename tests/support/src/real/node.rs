@@ -15,8 +15,10 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, sethostname};
 
+use metallb_lab::stage;
+
 use super::{NodeSpec, groups, settings};
-use crate::entry::{NODE_INIT, stage};
+use crate::stages::NODE_INIT;
 
 /// How long containerd may take to listen.
 const CONTAINERD_WITHIN: Duration = Duration::from_secs(60);
