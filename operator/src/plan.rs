@@ -9,7 +9,7 @@ use metallb_manifests::{EffectiveBackend, Environment, Object, desired, notes};
 use metallb_webhooks::verdict::check_metallb;
 use semver::Version;
 
-use crate::{conditions::State, orphan};
+use crate::{removal::orphan, status::conditions::State};
 
 /// Which MetalLB resource is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

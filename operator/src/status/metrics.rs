@@ -3,7 +3,7 @@
 use axum::{Router, extract::State as Shared, http::StatusCode, routing::get};
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::conditions::{State, TYPES};
+use crate::status::conditions::{State, TYPES};
 
 /// The series of the operator; clones share them.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use metallb_api::MetalLB;
 use serde_json::json;
 use tracing::debug;
 
-use crate::failure::Error;
+use crate::status::failure::Error;
 
 /// The finalizer.
 pub(crate) const FINALIZER: &str = "metallb.io/ordered-teardown";

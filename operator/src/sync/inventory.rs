@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::kinds::{Kind, kinds};
+use crate::sync::kinds::{Kind, kinds};
 
 /// How long one watch call lasts, in seconds; a silently dropped connection is noticed five seconds later.
 const WATCH_TIMEOUT: u32 = 60;

@@ -1,5 +1,12 @@
 //! Brings the cluster to the plan: the only place that writes what is deployed.
 
+pub(crate) mod adoption;
+pub(crate) mod drift;
+pub(crate) mod inventory;
+pub(crate) mod kinds;
+pub(crate) mod mark;
+pub(crate) mod quantity;
+
 use std::{collections::HashMap, sync::Arc};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -14,13 +21,11 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::{
-    adoption,
-    drift::covers,
-    failure::Error,
-    inventory::{self, Inventory, View},
-    kinds::{Kind, kinds},
-    mark,
-    metrics::Metrics,
+    status::failure::Error,
+    status::metrics::Metrics,
+    sync::drift::covers,
+    sync::inventory::{Inventory, View},
+    sync::kinds::{Kind, kinds},
 };
 
 /// Applies and prunes in the operator's namespace.

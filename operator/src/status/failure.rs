@@ -2,7 +2,7 @@
 
 use metallb_runtime::cause::explain;
 
-use crate::conditions::State;
+use crate::status::conditions::State;
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use metallb_runtime::cause::explain;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{failure::Error, sync::Sync, withdrawal};
+use crate::{removal::withdrawal, status::failure::Error, sync::Sync};
 
 /// How long the speakers may take to withdraw what they announce. After that the deletion goes on without them: a
 /// speaker on a node that is gone must not keep it for ever.

@@ -14,7 +14,7 @@ use kube::{Api, Client, Resource, ResourceExt, api::DynamicObject, core::ApiReso
 use metallb_api::{MetalLB, names};
 use metallb_manifests::MANAGED_BY;
 
-use crate::failure::Error;
+use crate::status::failure::Error;
 
 /// What the API server adds to a resource that is deleted so.
 const FINALIZER: &str = "orphan";

@@ -15,7 +15,7 @@ use metallb_api::names::field_manager;
 use metallb_manifests::MANAGED_BY;
 use serde_json::{Map, Value, json};
 
-use crate::kinds::kinds;
+use crate::sync::kinds::kinds;
 
 /// Who wrote with plain updates, in upstream's releases from before server-side apply.
 const UPDATERS: [&str; 2] = [field_manager::OPERATOR, "manager"];

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::quantity;
+use crate::sync::quantity;
 
 /// Tells whether `live` has everything that `wanted` asks for.
 ///

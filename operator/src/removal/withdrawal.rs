@@ -19,7 +19,7 @@ use kube::{
 use metallb_api::names;
 use tracing::{info, warn};
 
-use crate::{failure::Error, handover};
+use crate::{removal::handover, status::failure::Error};
 
 /// What the name of a speaker's FRRConfiguration begins with; the rest is the node.
 const PREFIX: &str = "metallb-";

@@ -13,12 +13,12 @@ use metallb_runtime::{
 use tracing::{info, warn};
 
 use crate::{
-    conditions::{State, conditions},
     engine::reference,
-    metrics::Metrics,
     olm::OperatorCondition,
     plan::Key,
-    readiness::{self, Workload},
+    status::conditions::{State, conditions},
+    status::metrics::Metrics,
+    status::readiness::{self, Workload},
     sync::{Why, Written},
 };
 

@@ -1,5 +1,7 @@
 //! Rights that the installation gives, and whether rules cover them.
 
+pub(crate) mod preflight;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use metallb_api::ComponentStatus;
 use serde_json::Value;
 
-use crate::{conditions::State, diagnosis::Blocker};
+use crate::{status::conditions::State, status::diagnosis::Blocker};
 
 /// One workload as it is in the cluster.
 #[derive(Clone, Debug)]

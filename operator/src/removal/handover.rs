@@ -8,7 +8,7 @@ use metallb_api::{MetalLB, names};
 use metallb_manifests::Object;
 use tracing::warn;
 
-use crate::failure::Error;
+use crate::status::failure::Error;
 
 const BGP_TYPE: &str = "METALLB_BGP_TYPE";
 const FRR_K8S: &str = "frr-k8s";
