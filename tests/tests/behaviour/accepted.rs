@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use metallb_config::{Backend, Endpoint, Options, Resources, View, parse, rules};
+use metallb_config::{Backend, Endpoint, Options, Resources, View, parse};
 use metallb_controller::pools::Pools;
+use metallb_rules as rules;
 use metallb_speaker::engine::{Effect, Engine, Event, Settings};
 use proptest::prelude::*;
 use serde_json::Value;

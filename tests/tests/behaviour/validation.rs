@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Service;
-use metallb_config::rules::{self, Effect, Entry, Stage};
 use metallb_config::{Backend, Options, Resources, Rule, View, parse};
+use metallb_rules::{self as rules, Effect, Entry, Stage};
 use metallb_webhooks::Rules;
 use metallb_webhooks::verdict::{Existing, Kind, Operation, Request, Verdict, judge};
 use serde::de::DeserializeOwned;

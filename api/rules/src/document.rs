@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
+use metallb_config::Backend;
+
 use super::{ELSEWHERE, Effect, Entry, Object, PEER, Stage, all};
-use crate::resources::Backend;
 
 const HEAD: &str = "\
 # Validation
 
-Every rule by which MetalLB-rs refuses an object or warns of it. Written by `.ci/generate` from `api/config/src/rules`; a
+Every rule by which MetalLB-rs refuses an object or warns of it. Written by `.ci/generate` from `api/rules`; a
 test sends each example through the schema, the webhooks and the parser.
 
 - **schema**: the API server itself, by the CustomResourceDefinition.

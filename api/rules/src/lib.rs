@@ -10,9 +10,9 @@ mod operator;
 mod peers;
 mod pools;
 
-pub use crate::rule::Rule;
+pub use metallb_config::Rule;
 
-use crate::resources::Backend;
+use metallb_config::Backend;
 
 pub use document::document;
 pub use elsewhere::ELSEWHERE;
