@@ -12,27 +12,26 @@ use metallb_lab_api::ApiServer;
 use crate::platform::ControlPlane;
 use crate::topology::{API_ADDRESS, LAB};
 
-pub(crate) struct Embedded {
+struct Embedded {
     server: ApiServer,
     kubeconfig: PathBuf,
 }
 
-impl Embedded {
-    /// Starts it on the host's loopback and on the lab's bridge.
-    pub(crate) async fn start(dir: &Path, outside: TcpListener) -> Result<Self> {
-        let inside = TcpListener::bind(API_ADDRESS).with_context(|| format!("cannot listen on {API_ADDRESS}"))?;
-        let options = metallb_lab_api::Options {
-            listeners: vec![outside, inside],
-            advertise: vec![LAB.to_string()],
-            dir: dir.into(),
-            ..metallb_lab_api::Options::default()
-        };
-        let server = metallb_lab_api::start(options)
-            .await
-            .context("cannot start the API server")?;
-        let kubeconfig = server.kubeconfig_path();
-        Ok(Self { server, kubeconfig })
-    }
+/// The lab's own control plane, on the lab's bridge and on `outside`, a listener of the machine.
+///
+/// # Errors
+/// When it does not start.
+pub async fn embedded(dir: &Path, outside: TcpListener) -> Result<Box<dyn ControlPlane>> {
+    let inside = TcpListener::bind(API_ADDRESS).with_context(|| format!("cannot listen on {API_ADDRESS}"))?;
+    let options = metallb_lab_api::Options {
+        listeners: vec![outside, inside],
+        advertise: vec![LAB.to_string()],
+        dir: dir.into(),
+    };
+    let started = metallb_lab_api::start(options).await;
+    let server = started.context("cannot start the API server")?;
+    let kubeconfig = server.kubeconfig_path();
+    Ok(Box::new(Embedded { server, kubeconfig }))
 }
 
 impl ControlPlane for Embedded {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::agent::{Agent, Programs, Shared};
 use crate::client::HttpClient;
 use crate::cluster::Cluster;
+use crate::control_plane::embedded;
 use crate::entry::Inside;
 use crate::platform::{self, ControlPlane, Parts};
 use crate::proxy;
@@ -92,7 +93,7 @@ impl Lab {
         let Inside { dir, listener, .. } = inside;
         let topology = prepare_ground(&dir, options.nodes, None).await?;
         let parts = Parts {
-            control_plane: platform::embedded(&dir, listener).await?,
+            control_plane: embedded(&dir, listener).await?,
             nodes: None,
             door: None,
         };

@@ -25,6 +25,7 @@ mod workloads;
 pub use agent::Programs;
 pub use apply::{apply, parse};
 pub use client::{HttpClient, Reply};
+pub use control_plane::embedded;
 pub use entry::{BACKEND, Inside, Launch, Role, entry, entry_then, launch, stage};
 pub use lab::{Lab, Options, prepare_ground};
 pub use net::{NetError, Netns};

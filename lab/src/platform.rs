@@ -1,7 +1,7 @@
 //! The parts of a lab that others may put in the place of the lab's own: who stores the objects, who runs the pods, and
 //! what stands between them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,8 +9,6 @@ use anyhow::Result;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-
-use crate::control_plane::Embedded;
 
 /// A running control plane, which serves at [`API_ADDRESS`](crate::API_ADDRESS).
 pub trait ControlPlane: Send + Sync {
@@ -54,12 +52,4 @@ pub struct Parts {
     pub nodes: Option<Arc<dyn Nodes>>,
     /// What the pods take for the API server, if not that itself.
     pub door: Option<Arc<dyn Door>>,
-}
-
-/// The lab's own control plane; `outside` is a listener of the machine.
-///
-/// # Errors
-/// When it does not start.
-pub async fn embedded(dir: &Path, outside: TcpListener) -> Result<Box<dyn ControlPlane>> {
-    Ok(Box::new(Embedded::start(dir, outside).await?))
 }

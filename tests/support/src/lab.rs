@@ -95,7 +95,7 @@ impl Lab {
         let names: Vec<String> = topology.nodes.iter().map(|node| node.name.clone()).collect();
         let (mut nodes, mut audit_log) = (None, None);
         let control_plane = match options.cluster {
-            ClusterKind::Embedded => metallb_lab::platform::embedded(&dir, listener).await?,
+            ClusterKind::Embedded => metallb_lab::embedded(&dir, listener).await?,
             ClusterKind::Envtest(version) => {
                 audit_log = Some(envtest::audit_log(&dir));
                 Box::new(Envtest::start(&dir, listener, version, &[], Families::Both).await?)
