@@ -21,7 +21,7 @@ use crate::{
     Args, definitions,
     deployer::{Deployer, GRACE},
     engine::CLUSTER,
-    metrics::{self, Metrics},
+    status::metrics::{self, Metrics},
 };
 
 /// What `/readyz` calls the webhook.

@@ -3,11 +3,21 @@
 use std::collections::BTreeMap;
 
 use crate::age::{Age, Conflict, settle};
-use crate::error::Findings;
+use crate::error::{Findings, ObjectRef};
 use crate::model::{Endpoint, Peer};
-use crate::peer::Candidate;
 use crate::resources::{MyAsnScope, Options, View};
 use crate::rule::Rule;
+use crate::selector::Selector;
+
+/// A peer that is right by itself.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) object: ObjectRef,
+    pub(crate) age: Age,
+    /// Empty when the peer is for all nodes.
+    pub(crate) selectors: Vec<Selector>,
+    pub(crate) peer: Peer,
+}
 
 /// What a session is known by: where to, in which VRF and, unless FRR runs it, to which port.
 type Identity<'a> = (&'a Endpoint, Option<&'a str>, Option<u16>);

@@ -190,7 +190,7 @@ fn the_oldest_kubernetes_is_the_same_everywhere_and_tested() {
         ("docs/install/helm.md", format!("Kubernetes 1.{oldest} or newer")),
         ("docs/install/migration.md", format!("1.{oldest} or newer")),
         ("docs/install/kubernetes.md", format!("1.{oldest} or newer")),
-        ("lab/README.md", format!("or `1.{oldest}`")),
+        ("tests/support/README.md", format!("or `1.{oldest}`")),
         (
             "charts/metallb/Chart.yaml",
             format!("kubeVersion: \">=1.{oldest}.0-0\""),
