@@ -5,16 +5,17 @@
 //! ```text
 //! cargo bench -p metallb-judges --bench speaker -- --speaker upstream=/path/to/speaker --speaker ours=/path/to/metallb-speaker
 //! ```
-//! `--changes N` says how many Services are added one by one (300), `--quick` makes everything ten times smaller, to try
-//! the bench itself. A speaker takes upstream's flags and environment. Ours is the image's program (`.ci/program` builds
+//! `--changes N` says how many Services are added one by one (300), `--settle SECONDS` how long a speaker is waited for until
+//! it has settled (240), `--quick` makes everything ten times smaller, to try the bench itself. A speaker takes upstream's flags and environment. Ours is the image's program (`.ci/program` builds
 //! it and says where it is) under the name `metallb-speaker`; upstream's is `go install go.universe.tf/metallb/speaker@v0.16.1`.
 //!
 //! The speakers are measured in turn, at each number of Services, on one API server and with the same Services, while
 //! nothing else is in the cluster: no controllers run, and Services have their addresses before. Everything is in a
 //! network namespace of its own, with one interface for layer 2. What the rows mean:
 //!
-//! - *added*: from a status written (the PATCH sent, or its answer read) to the UPDATE read by the router. A speaker sees
-//!   the change before we see the answer, so the second may be negative. The Services and endpoints are there before.
+//! - *one added*: from a status written (the PATCH sent, or its answer read) to the UPDATE read by the router; Service and
+//!   endpoints are there before. A speaker may see the change before we see the answer: then the second is negative. How
+//!   much of it is the API server's, a plain watcher in the bench tells, who is sent the same event.
 //! - *CPU a change*: of all threads, over all changes and the second of rest after them, events and statuses included.
 //! - *settled*: when a speaker uses less than a hundredth of a core for two seconds, all prefixes being announced.
 //! - *writes*: what the API server answered meanwhile.
@@ -26,6 +27,7 @@ mod objects;
 mod process;
 mod receiver;
 mod table;
+mod watcher;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -42,6 +44,7 @@ use control_plane::ControlPlane;
 use process::{PATIENCE, Running, Speaker};
 use receiver::Heard;
 use table::{Table, ms, percentile};
+use watcher::Watcher;
 
 /// Names the folder of Kubernetes' programs to the process in the namespaces.
 const PROGRAMS: &str = "SPEAKER_BENCH_PROGRAMS";
@@ -78,8 +81,6 @@ const ADDED: usize = 100_000;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Is how long a change may have effects.
 const REST: Duration = Duration::from_secs(1);
-/// Is how long a speaker may take to settle.
-const SETTLES_WITHIN: Duration = Duration::from_secs(240);
 
 /// What is measured at a number of Services, beside the start.
 struct Stage {
@@ -106,6 +107,8 @@ struct Options {
     changes: usize,
     /// What numbers of Services are divided by.
     divisor: usize,
+    /// How long a speaker may take to settle.
+    settle: Duration,
 }
 
 fn main() -> ExitCode {
@@ -128,6 +131,7 @@ fn options() -> Result<Options> {
         speakers: Vec::new(),
         changes: 300,
         divisor: 1,
+        settle: Duration::from_secs(240),
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -135,10 +139,13 @@ fn options() -> Result<Options> {
         match arg.as_str() {
             "--speaker" => options.speakers.push(speaker(&value()?)?),
             "--changes" => options.changes = value()?.parse()?,
+            "--settle" => options.settle = Duration::from_secs(value()?.parse()?),
             "--quick" => (options.changes, options.divisor) = (30, 10),
             // Cargo's own.
             "--bench" => {}
-            other => bail!("{other} is unknown: --speaker LABEL=PATH, --changes N and --quick are not"),
+            other => {
+                bail!("{other} is unknown: known are --speaker LABEL=PATH, --changes N, --settle SECONDS and --quick")
+            }
         }
     }
     Ok(options)
@@ -261,7 +268,7 @@ impl Bench<'_> {
         let before = objects::writes(&self.client).await?;
         let mut running = Running::start(speaker, self.kubeconfig, self.dir)?;
         let started = running.announces(&mut self.heard, services).await?;
-        let settled = running.settles(SETTLES_WITHIN).await?;
+        let settled = running.settles(self.options.settle).await?;
         let (memory, own) = running.memory()?;
         let what = format!("start with {services}, {how}");
         let mut enter = |figure: &str, value| self.table.enter(&format!("{what}: {figure}"), &speaker.label, value);
@@ -274,7 +281,11 @@ impl Bench<'_> {
         enter("RSS, MiB", Some(memory));
         enter("of it RssAnon, MiB", Some(own));
         if settled.after.is_none() {
-            let note = format!("{what}: {} has not settled in {SETTLES_WITHIN:?}", speaker.label);
+            let within = self.options.settle;
+            let note = format!(
+                "{what}: {} has not settled in {within:?}, and is measured as it was then",
+                speaker.label
+            );
             self.table.note(note);
         }
         let after = objects::writes(&self.client).await?;
@@ -291,7 +302,8 @@ impl Bench<'_> {
     /// Adds Services one by one.
     async fn add(&mut self, running: &Running, label: &str, services: usize) -> Result<()> {
         let api = objects::services(&self.client);
-        let (mut sent, mut answered) = (Vec::new(), Vec::new());
+        let mut watcher = Watcher::start(&api, objects::ADDED).await?;
+        let (mut sent, mut answered, mut event, mut seen) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let before = running.cpu()?;
         for number in ADDED..ADDED + self.options.changes {
             let began = Instant::now();
@@ -299,16 +311,26 @@ impl Bench<'_> {
             let written = Instant::now();
             let at = self.announced(objects::address(number)).await;
             let at = at.with_context(|| running.last_words())?;
-            sent.push(ms(at - began));
-            answered.push(ms(at - began) - ms(written - began));
+            let watched = watcher.saw(objects::address(number)).await?;
+            let took = ms(at - began);
+            sent.push(took);
+            answered.push(took - ms(written - began));
+            event.push(took - ms(watched - began));
+            seen.push(ms(watched - began));
             sleep(PAUSE).await;
         }
         sleep(REST).await;
         let cpu = running.cpu()? - before;
         let what = format!("one added beside {services}");
-        for (from, times) in [("PATCH sent", &mut sent), ("PATCH answered", &mut answered)] {
+        let times = [
+            ("PATCH sent to UPDATE", &mut sent),
+            ("PATCH answered to UPDATE", &mut answered),
+            ("plain watcher's event to UPDATE", &mut event),
+            ("PATCH sent to plain watcher's event", &mut seen),
+        ];
+        for (span, times) in times {
             for (name, percent) in [("median", 50), ("p99", 99)] {
-                let what = format!("{what}: {from} to UPDATE, {name}, ms");
+                let what = format!("{what}: {span}, {name}, ms");
                 self.table.enter(&what, label, percentile(times, percent));
             }
         }

@@ -25,6 +25,8 @@ pub(crate) const NODE: &str = "bench";
 pub(crate) const POD: &str = "bench-speaker";
 /// Is where the Services are.
 const SERVICES: &str = "default";
+/// The label of those that have no address from the start.
+pub(crate) const ADDED: &str = "added=true";
 /// The first address of the pool.
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 0);
 /// Is what the API server itself writes.
@@ -122,7 +124,7 @@ async fn empty(client: &Client, version: &str, kind: &str) -> Result<()> {
 pub(crate) async fn create_services(client: &Client, numbers: Range<usize>, assigned: bool) -> Result<()> {
     let made = stream::iter(numbers).map(|number| async move {
         let services: Api<Service> = Api::namespaced(client.clone(), SERVICES);
-        create(&services, service(number)).await?;
+        create(&services, service(number, assigned)).await?;
         create::<EndpointSlice>(&Api::namespaced(client.clone(), SERVICES), slice(number)).await?;
         if assigned {
             assign(&services, number).await?;
@@ -192,10 +194,10 @@ fn name(number: usize) -> String {
     format!("s-{number}")
 }
 
-fn service(number: usize) -> Value {
+fn service(number: usize, assigned: bool) -> Value {
     let name = name(number);
     json!({
-        "metadata": { "name": name, "labels": { "app": name } },
+        "metadata": { "name": name, "labels": { "app": name, "added": (!assigned).to_string() } },
         "spec": {
             "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "selector": { "app": name },
             "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }],
