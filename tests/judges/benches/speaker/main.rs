@@ -6,8 +6,10 @@
 //! cargo bench -p metallb-judges --bench speaker -- --speaker upstream=/path/to/speaker --speaker ours=/path/to/metallb-speaker
 //! ```
 //! `--changes N` says how many Services are added one by one (300), `--settle SECONDS` how long a speaker is waited for until
-//! it has settled (240), `--quick` makes everything ten times smaller, to try the bench itself. A speaker takes upstream's flags and environment. Ours is the image's program (`.ci/program` builds
-//! it and says where it is) under the name `metallb-speaker`; upstream's is `go install go.universe.tf/metallb/speaker@v0.16.1`.
+//! it has settled (240), `--quick` makes everything ten times smaller, to try the bench itself.
+//!
+//! A speaker takes upstream's flags and environment. Ours is the image's program (`.ci/program` builds it and says where it
+//! is) under the name `metallb-speaker`; upstream's comes from `go install go.universe.tf/metallb/speaker@v0.16.1`.
 //!
 //! The speakers are measured in turn, at each number of Services, on one API server and with the same Services, while
 //! nothing else is in the cluster: no controllers run, and Services have their addresses before. Everything is in a
