@@ -5,8 +5,9 @@
 //! ```text
 //! cargo bench -p metallb-judges --bench speaker -- --speaker upstream=/path/to/speaker --speaker ours=/path/to/metallb-speaker
 //! ```
-//! `--changes N` says how many Services are added one by one (300), `--settle SECONDS` how long a speaker is waited for until
-//! it has settled (240), `--quick` makes everything ten times smaller, to try the bench itself.
+//! `--changes N` says how many Services are added one by one (300), `--largest N` how many there are at most (10 000; upstream
+//! needs minutes to announce 5 000 and four times as long for twice as many), `--settle SECONDS` how long a speaker is waited
+//! for until it has settled (240), `--quick` makes everything ten times smaller, to try the bench itself.
 //!
 //! A speaker takes upstream's flags and environment. Ours is the image's program (`.ci/program` builds it and says where it
 //! is) under the name `metallb-speaker`; upstream's comes from `go install go.universe.tf/metallb/speaker@v0.16.1`.
@@ -109,6 +110,8 @@ struct Options {
     changes: usize,
     /// What numbers of Services are divided by.
     divisor: usize,
+    /// How many Services there are at most.
+    largest: usize,
     /// How long a speaker may take to settle.
     settle: Duration,
 }
@@ -133,6 +136,7 @@ fn options() -> Result<Options> {
         speakers: Vec::new(),
         changes: 300,
         divisor: 1,
+        largest: usize::MAX,
         settle: Duration::from_secs(240),
     };
     let mut args = std::env::args().skip(1);
@@ -141,12 +145,15 @@ fn options() -> Result<Options> {
         match arg.as_str() {
             "--speaker" => options.speakers.push(speaker(&value()?)?),
             "--changes" => options.changes = value()?.parse()?,
+            "--largest" => options.largest = value()?.parse()?,
             "--settle" => options.settle = Duration::from_secs(value()?.parse()?),
             "--quick" => (options.changes, options.divisor) = (30, 10),
             // Cargo's own.
             "--bench" => {}
             other => {
-                bail!("{other} is unknown: known are --speaker LABEL=PATH, --changes N, --settle SECONDS and --quick")
+                bail!(
+                    "{other} is unknown: known are --speaker LABEL=PATH, --changes N, --largest N, --settle SECONDS and --quick"
+                )
             }
         }
     }
@@ -233,6 +240,9 @@ impl Bench<'_> {
         let mut there = 0;
         for stage in STAGES {
             let services = stage.services / self.options.divisor;
+            if services > self.options.largest {
+                break;
+            }
             eprintln!("== {services} Services");
             objects::create_services(&self.client, there..services, true).await?;
             there = services;
