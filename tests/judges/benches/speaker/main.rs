@@ -5,9 +5,9 @@
 //! ```text
 //! cargo bench -p metallb-judges --bench speaker -- --speaker upstream=/path/to/speaker --speaker ours=/path/to/metallb-speaker
 //! ```
-//! `--changes N` says how many Services are added one by one (300), `--largest N` how many there are at most (10 000; upstream
-//! needs minutes to announce 5 000 and four times as long for twice as many), `--settle SECONDS` how long a speaker is waited
-//! for until it has settled (240), `--quick` makes everything ten times smaller, to try the bench itself.
+//! `--changes N` says how many Services are added one by one (300), `--largest N` how many there are at most (10 000; what
+//! upstream needs for them grows faster than their number, to minutes at 5 000), `--settle SECONDS` how long a speaker is
+//! waited for until it has settled (240), `--quick` makes everything ten times smaller, to try the bench itself.
 //!
 //! A speaker takes upstream's flags and environment. Ours is the image's program (`.ci/program` builds it and says where it
 //! is) under the name `metallb-speaker`; upstream's comes from `go install go.universe.tf/metallb/speaker@v0.16.1`.
