@@ -178,14 +178,16 @@ fn outside() -> Result<ExitCode> {
     let programs = metallb_lab::prepare(Some(Kubernetes::V1_36), Extent::ControlPlane)?;
     let root = nix::unistd::geteuid().is_root();
     let user: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
-    let status = Command::new("unshare")
+    // Nobody interrupts the first process of a namespace: it dies with this one.
+    let status = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare"])
         .args(user)
         .args(["--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"])
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .env(PROGRAMS, programs)
         .status()
-        .context("cannot start unshare")?;
+        .context("cannot start setpriv, of util-linux")?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
