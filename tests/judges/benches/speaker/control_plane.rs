@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use metallb_lab::wait_for;
+use metallb_test_support::wait_for;
 use tokio::process::{Child, Command};
 
 const ETCD: &str = "http://127.0.0.1:2379";

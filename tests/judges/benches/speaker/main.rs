@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kube::Client;
-use metallb_lab::{Extent, Kubernetes};
+use metallb_test_support::{Extent, Kubernetes};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
 
@@ -175,7 +175,7 @@ fn speaker(text: &str) -> Result<Speaker> {
 
 /// Runs this once more, in namespaces that end with it, and with all that it started.
 fn outside() -> Result<ExitCode> {
-    let programs = metallb_lab::prepare(Some(Kubernetes::V1_36), Extent::ControlPlane)?;
+    let programs = metallb_test_support::prepare(Some(Kubernetes::V1_36), Extent::ControlPlane)?;
     let root = nix::unistd::geteuid().is_root();
     let user: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
     // Nobody interrupts the first process of a namespace: it dies with this one.

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use metallb_lab::{apply, wait_for};
+use metallb_test_support::{apply, wait_for};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
