@@ -308,6 +308,23 @@ fn a_service_that_loses_our_class_is_withdrawn() {
     assert_eq!(layer2(&effects), list(&["-192.0.2.1"]));
 }
 
+#[test]
+fn a_service_that_always_was_of_a_foreign_class_is_not_looked_at() {
+    let (mut engine, _) = running(resources());
+    let foreign = json!({
+        "spec": {"type": "LoadBalancer", "loadBalancerClass": "other"},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}},
+    });
+    assert_eq!(
+        engine.handle_all([changed_service("api", &foreign), slice("api", NODE)]),
+        []
+    );
+    assert!(
+        !engine.services[&key("api")].announced.is_judged(),
+        "there is no reason why"
+    );
+}
+
 // L2-82
 #[test]
 fn a_deleted_service_leaves_nothing_behind() {
