@@ -56,7 +56,7 @@ fn pod_spec(spec: &mut Value) {
     set(spec, "terminationGracePeriodSeconds", 30);
     for list in ["containers", "initContainers"] {
         each(spec, list, |container| {
-            each(container, "ports", |port| set(port, "protocol", "TCP"))
+            each(container, "ports", |port| set(port, "protocol", "TCP"));
         });
     }
 }

@@ -74,9 +74,10 @@ fn find<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 fn since(time: &str) -> Value {
-    time.parse::<Timestamp>().map_or("<unknown>".into(), |time| {
-        human(Timestamp::now().duration_since(time)).into()
-    })
+    match time.parse::<Timestamp>() {
+        Ok(time) => human(Timestamp::now().duration_since(time)).into(),
+        Err(_) => "<unknown>".into(),
+    }
 }
 
 /// A duration, roughly as `kubectl` writes ages.
