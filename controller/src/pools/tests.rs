@@ -186,6 +186,13 @@ fn nothing_is_claimed_where_speakers_may_use_what_is_refused_now() {
     let verdict = Pools::default().load(&resources);
     let known: Vec<&str> = verdict.reaches.as_ref().unwrap().keys().map(String::as_str).collect();
     assert_eq!((known, verdict.refused.as_slice()), (vec!["q"], [].as_slice()));
+    resources.bgp_advertisements.clear();
+    resources.communities = vec![decode(
+        "c",
+        serde_json::json!({ "communities": [{ "name": "a", "value": "junk" }] }),
+    )];
+    let verdict = Pools::default().load(&resources);
+    assert_eq!((verdict.reaches.unwrap().len(), verdict.refused.len()), (2, 1));
     resources.bgp_advertisements = vec![decode("bad", serde_json::json!({ "communities": ["junk"] }))];
     assert_eq!(Pools::default().load(&resources).reaches, None);
 }

@@ -9,7 +9,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use metallb_api::{BGPAdvertisement, BGPPeer, ConfigurationResult, ConfigurationState, L2Advertisement, names};
 use serde_json::{Value, json};
 
-use super::line::{Line, wait_for};
+use super::line::{Call, Fate, Line, wait_for};
 use super::{Cluster, create};
 
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// The events of a reason: about what, and how often each was repeated.
-    async fn told(&self, reason: &str) -> Vec<(String, i32)> {
+    async fn events_of(&self, reason: &str) -> Vec<(String, i32)> {
         let events: Api<Event> = Api::all(self.client.clone());
         let events = events.list(&ListParams::default()).await.unwrap().items;
         let events = events
@@ -91,7 +91,7 @@ async fn services_say_so_while_all_nodes_are_excluded() {
         assert_eq!(cluster.reason(name).await, "Allocated");
     }
     let once = vec![("a".to_owned(), 1), ("b".to_owned(), 1)];
-    wait_for(|| async { cluster.told("NodesExcluded").await == once }).await;
+    wait_for(|| async { cluster.events_of("NodesExcluded").await == once }).await;
     assert_eq!(line.writes(), 4);
 
     // Neither heartbeats nor a restart nor time write or say anything.
@@ -107,7 +107,7 @@ async fn services_say_so_while_all_nodes_are_excluded() {
     let controller = line.controller("controller-2");
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!((cluster.versions().await, line.writes()), (before, 0));
-    assert_eq!(cluster.told("NodesExcluded").await, once);
+    assert_eq!(cluster.events_of("NodesExcluded").await, once);
 
     cluster.exclude(&["n1"], Value::Null).await;
     for name in ["a", "b"] {
@@ -147,7 +147,7 @@ async fn services_say_what_of_the_configuration_keeps_nodes_from_announcing_them
     create(&cluster.ours::<BGPPeer>(), peer).await;
     wait_for(|| async { cluster.barred("a").await.is_none() }).await;
     for reason in ["NoAdvertisement", "ServiceNotSelected", "NoMatchingNode", "NoPeer"] {
-        wait_for(|| async { cluster.told(reason).await == [("a".to_owned(), 1)] }).await;
+        wait_for(|| async { cluster.events_of(reason).await == [("a".to_owned(), 1)] }).await;
     }
     controller.stop().await;
 }
@@ -169,16 +169,64 @@ async fn what_is_in_use_otherwise_than_written_is_named_by_the_state_and_one_eve
     let expected = "BGPAdvertisement routes: spec.peers[0]: there is no BGPPeer \"tor\"";
     wait_for(|| async { message().await.as_deref() == Some(expected) }).await;
     let once = vec![("routes".to_owned(), 1)];
-    wait_for(|| async { cluster.told("ConfigDoubtful").await == once }).await;
+    wait_for(|| async { cluster.events_of("ConfigDoubtful").await == once }).await;
     controller.stop().await;
 
     let controller = Line::to(&cluster).controller("controller-2");
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(cluster.told("ConfigDoubtful").await, once);
+    assert_eq!(cluster.events_of("ConfigDoubtful").await, once);
     assert_eq!(message().await.as_deref(), Some(expected));
     let peer =
         json!({ "metadata": { "name": "tor" }, "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "10.0.0.1" } });
     create(&cluster.ours::<BGPPeer>(), peer).await;
     wait_for(|| async { message().await.as_deref() == Some("") }).await;
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_of_a_condition_that_cannot_be_written() {
+    let cluster = Cluster::with_pool("192.0.2.0/28").await;
+    cluster.node("n1").await;
+    let line = Line::to(&cluster);
+    let controller = line.controller("controller-1");
+    cluster.service("a").await;
+    cluster.gets("a", "192.0.2.0").await;
+    line.set(|call| {
+        if call.is_write() {
+            Fate::Refused(500)
+        } else {
+            Fate::Good
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(
+        (cluster.barred("a").await, cluster.events_of("NoAdvertisement").await),
+        (None, Vec::new())
+    );
+    line.mend();
+    let once = vec![("a".to_owned(), 1)];
+    wait_for(|| async { cluster.events_of("NoAdvertisement").await == once }).await;
+    assert_eq!(cluster.barred("a").await.as_deref(), Some("NoAdvertisement"));
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_right_to_watch_nodes_addresses_are_assigned_and_nothing_is_claimed() {
+    let cluster = Cluster::with_pool("192.0.2.0/28").await;
+    cluster.node("n1").await;
+    let line = Line::to(&cluster);
+    let is_of_nodes = |call: &Call| call.path == "/api/v1/nodes";
+    line.set(move |call| {
+        if is_of_nodes(call) {
+            Fate::Refused(403)
+        } else {
+            Fate::Good
+        }
+    });
+    let controller = line.controller("controller-1");
+    cluster.service("a").await;
+    cluster.gets("a", "192.0.2.0").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((cluster.barred("a").await, line.writes()), (None, 1));
     controller.stop().await;
 }
