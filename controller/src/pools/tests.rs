@@ -124,11 +124,13 @@ fn namespaces_by_name_and_by_label_are_both_let_in() {
     assert!(lets_in("named") && lets_in("labelled") && !lets_in("other"));
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn decode<K: serde::de::DeserializeOwned>(name: &str, spec: serde_json::Value) -> K {
     let metadata = serde_json::json!({ "name": name, "namespace": "metallb-system" });
     serde_json::from_value(serde_json::json!({ "metadata": metadata, "spec": spec })).unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn node(name: &str, labels: serde_json::Value) -> k8s_openapi::api::core::v1::Node {
     let node = serde_json::json!({ "metadata": { "name": name, "labels": labels } });
     serde_json::from_value(node).unwrap()
