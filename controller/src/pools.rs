@@ -137,7 +137,7 @@ impl Pools {
     /// refused: a speaker may use the last good version of that.
     fn reaches(&self, resources: &Resources, parsed: &Parsed) -> Option<Reaches> {
         let mut unclear = BTreeSet::new();
-        for refused in parsed.refused.iter().filter(|refused| refused.object.kind != "BGPPeer") {
+        for refused in parsed.refused.iter().filter(|refused| tells_who_announces(refused)) {
             let concerned = pools_of(refused);
             if concerned.is_empty() {
                 return None;
@@ -172,11 +172,19 @@ fn is_to_be_told(warning: &Warning) -> bool {
     warning.is_doubt() && (!of_a_peer || warning.rule == Rule::W10)
 }
 
+/// Peers count by their names, and an alias by the advertisement that is refused for want of it.
+fn tells_who_announces(refused: &Refused) -> bool {
+    !["BGPPeer", "BFDProfile", "Community"].contains(&refused.object.kind.as_str())
+}
+
 /// The pools that lose something by a refusal; none if it may be any.
-fn pools_of(refused: &Refused) -> BTreeSet<&str> {
-    let all = std::iter::once(&refused.object).chain(&refused.involves);
-    let is_pool = |object: &&ObjectRef| ["IPAddressPool", "AddressPool"].contains(&object.kind.as_str());
-    all.filter(is_pool).map(|object| object.name.as_str()).collect()
+fn pools_of(refused: &Refused) -> Vec<&str> {
+    let is_pool = |object: &ObjectRef| ["IPAddressPool", "AddressPool"].contains(&object.kind.as_str());
+    if is_pool(&refused.object) {
+        return vec![refused.object.name.as_str()];
+    }
+    let pools = refused.involves.iter().filter(|object| is_pool(object));
+    pools.map(|object| object.name.as_str()).collect()
 }
 
 fn existing(resources: &Resources) -> BTreeSet<String> {

@@ -120,9 +120,10 @@ impl Announcing {
     fn open(&mut self, elapsed: Duration, key: &Key, service: &Service) -> Finding {
         self.suspects.remove(key);
         self.told.remove(key);
-        match view::announceable(service).and(left(Duration::ZERO, elapsed)) {
-            Some(left) => Finding::later(Some(left)),
-            None => Finding::only(Wanted::Absent),
+        let early = left(Duration::ZERO, elapsed);
+        match (view::announceable(service), early) {
+            (Some(_), Some(left)) => Finding::later(Some(left)),
+            _ => Finding::only(Wanted::Absent),
         }
     }
 

@@ -124,11 +124,13 @@ fn namespaces_by_name_and_by_label_are_both_let_in() {
     assert!(lets_in("named") && lets_in("labelled") && !lets_in("other"));
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn decode<K: serde::de::DeserializeOwned>(name: &str, spec: serde_json::Value) -> K {
     let metadata = serde_json::json!({ "name": name, "namespace": "metallb-system" });
     serde_json::from_value(serde_json::json!({ "metadata": metadata, "spec": spec })).unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn node(name: &str, labels: serde_json::Value) -> k8s_openapi::api::core::v1::Node {
     let node = serde_json::json!({ "metadata": { "name": name, "labels": labels } });
     serde_json::from_value(node).unwrap()
@@ -186,6 +188,13 @@ fn nothing_is_claimed_where_speakers_may_use_what_is_refused_now() {
     let verdict = Pools::default().load(&resources);
     let known: Vec<&str> = verdict.reaches.as_ref().unwrap().keys().map(String::as_str).collect();
     assert_eq!((known, verdict.refused.as_slice()), (vec!["q"], [].as_slice()));
+    resources.bgp_advertisements.clear();
+    resources.communities = vec![decode(
+        "c",
+        serde_json::json!({ "communities": [{ "name": "a", "value": "junk" }] }),
+    )];
+    let verdict = Pools::default().load(&resources);
+    assert_eq!((verdict.reaches.unwrap().len(), verdict.refused.len()), (2, 1));
     resources.bgp_advertisements = vec![decode("bad", serde_json::json!({ "communities": ["junk"] }))];
     assert_eq!(Pools::default().load(&resources).reaches, None);
 }

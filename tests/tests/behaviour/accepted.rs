@@ -62,7 +62,7 @@ fn mixed() -> impl Strategy<Value = Resources> {
     })
 }
 
-/// How many pools were accepted; the controller uses exactly these.
+/// How many pools were accepted; the controller uses exactly these, to give addresses.
 fn pools_in_use(all: &Resources) -> usize {
     let mut wanted = parse(all, &options(None)).config.pools;
     for pool in wanted.values_mut() {

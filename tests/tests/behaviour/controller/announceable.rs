@@ -9,7 +9,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use metallb_api::{BGPAdvertisement, BGPPeer, ConfigurationResult, ConfigurationState, L2Advertisement, names};
 use serde_json::{Value, json};
 
-use super::line::{Line, wait_for};
+use super::line::{Call, Fate, Line, wait_for};
 use super::{Cluster, create};
 
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -180,5 +180,53 @@ async fn what_is_in_use_otherwise_than_written_is_named_by_the_state_and_one_eve
         json!({ "metadata": { "name": "tor" }, "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "10.0.0.1" } });
     create(&cluster.ours::<BGPPeer>(), peer).await;
     wait_for(|| async { message().await.as_deref() == Some("") }).await;
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_of_a_condition_that_cannot_be_written() {
+    let cluster = Cluster::with_pool("192.0.2.0/28").await;
+    cluster.node("n1").await;
+    let line = Line::to(&cluster);
+    let controller = line.controller("controller-1");
+    cluster.service("a").await;
+    cluster.gets("a", "192.0.2.0").await;
+    line.set(|call| {
+        if call.is_write() {
+            Fate::Refused(500)
+        } else {
+            Fate::Good
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(
+        (cluster.barred("a").await, cluster.events_of("NoAdvertisement").await),
+        (None, Vec::new())
+    );
+    line.mend();
+    let once = vec![("a".to_owned(), 1)];
+    wait_for(|| async { cluster.events_of("NoAdvertisement").await == once }).await;
+    assert_eq!(cluster.barred("a").await.as_deref(), Some("NoAdvertisement"));
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_right_to_watch_nodes_addresses_are_assigned_and_nothing_is_claimed() {
+    let cluster = Cluster::with_pool("192.0.2.0/28").await;
+    cluster.node("n1").await;
+    let line = Line::to(&cluster);
+    let is_of_nodes = |call: &Call| call.path == "/api/v1/nodes";
+    line.set(move |call| {
+        if is_of_nodes(call) {
+            Fate::Refused(403)
+        } else {
+            Fate::Good
+        }
+    });
+    let controller = line.controller("controller-1");
+    cluster.service("a").await;
+    cluster.gets("a", "192.0.2.0").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((cluster.barred("a").await, line.writes()), (None, 1));
     controller.stop().await;
 }
