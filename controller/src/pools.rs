@@ -23,6 +23,10 @@ pub struct Pools {
     ignore_exclude_label: bool,
     accepted: Accepted,
     loaded: bool,
+    /// The pools of the latest objects.
+    existing: BTreeSet<String>,
+    /// Pools that have existed, and of which there is no object any more.
+    gone: BTreeSet<String>,
 }
 
 /// What came out of the latest objects.
@@ -89,7 +93,8 @@ impl Pools {
     /// Parses the objects of now.
     ///
     /// A pool that became illegible stays as it last was, so that no Service loses its address by
-    /// a typo. Upstream: the whole configuration stays as it was (W16).
+    /// a typo. Upstream: the whole configuration stays as it was (W16). So does a pool that is gone, until it is
+    /// [dropped](Self::drop_gone).
     pub fn load(&mut self, resources: &Resources) -> Verdict {
         let options = Options {
             backend: self.backend,
@@ -103,23 +108,8 @@ impl Pools {
             // Who announces is nothing to the allocator.
             (pool.l2, pool.bgp) = (Vec::new(), Vec::new());
         }
-        let mut unusable = BTreeSet::new();
-        let existing = existing(resources);
-        for name in existing
-            .into_iter()
-            .filter(|name| !pools.contains_key(name))
-            .collect::<Vec<_>>()
-        {
-            let last = self
-                .accepted
-                .pools
-                .get(&name)
-                .filter(|last| pools.values().all(|pool| !overlap(pool, last)));
-            match last.cloned() {
-                Some(last) => drop(pools.insert(name, last)),
-                None => drop(unusable.insert(name)),
-            }
-        }
+        self.follow_names(existing(resources));
+        let unusable = self.keep(&mut pools);
         // Nothing usable at the start says nothing about the addresses in use.
         if self.loaded || !pools.is_empty() || unusable.is_empty() {
             self.loaded = true;
@@ -131,6 +121,39 @@ impl Pools {
             refused: parsed.refused.into_iter().filter(is_ours).collect(),
             doubts: parsed.warnings.into_iter().filter(is_to_be_told).collect(),
         }
+    }
+
+    /// The pools that are as they last were although they are gone.
+    #[must_use]
+    pub fn gone(&self) -> &BTreeSet<String> {
+        &self.gone
+    }
+
+    /// Lets go of these pools with the next load, if they are still gone: it is known that what may have replaced them is
+    /// among the objects by then.
+    pub fn drop_gone(&mut self, names: &BTreeSet<String>) {
+        self.gone.retain(|name| !names.contains(name));
+    }
+
+    /// Adds those pools as they last were that are not legible or gone; returns the others of them.
+    fn keep(&self, pools: &mut BTreeMap<String, Pool>) -> BTreeSet<String> {
+        let names = self.existing.union(&self.gone);
+        let lacking: Vec<_> = names.filter(|name| !pools.contains_key(*name)).cloned().collect();
+        let mut unusable = BTreeSet::new();
+        for name in lacking {
+            let last = self.accepted.pools.get(&name);
+            match last.filter(|last| pools.values().all(|pool| !overlap(pool, last))) {
+                Some(last) => drop(pools.insert(name, last.clone())),
+                None => drop(unusable.insert(name)),
+            }
+        }
+        unusable
+    }
+
+    fn follow_names(&mut self, existing: BTreeSet<String>) {
+        self.gone.append(&mut self.existing);
+        self.gone.retain(|name| !existing.contains(name));
+        self.existing = existing;
     }
 
     /// How the Services of pools may be announced. Nothing is known without any Node, nor of a pool of which something was

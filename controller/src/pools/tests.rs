@@ -48,7 +48,7 @@ fn nothing_is_in_force_before_something_is_usable() {
     let mut pools = Pools::default();
     assert_eq!(pools.load(&of(&[pool("p", &["junk"])])).accepted, None);
     assert_eq!(names(&pools.load(&of(&[pool("p", &["1.2.3.0/24"])]))), ["p"]);
-    assert!(names(&pools.load(&of(&[]))).is_empty());
+    assert!(names(&emptied(&mut pools)).is_empty());
 }
 
 #[test]
@@ -74,6 +74,63 @@ fn a_pool_gone_wrong_does_not_hold_on_to_what_another_has_now() {
     pools.load(&of(&[pool("p", &["1.2.3.0/24"])]));
     let verdict = pools.load(&of(&[pool("p", &["junk"]), pool("q", &["1.2.3.0/25"])]));
     assert_eq!(names(&verdict), ["q"]);
+}
+
+/// What is in force when all pools are known to be gone.
+fn emptied(pools: &mut Pools) -> Verdict {
+    pools.load(&of(&[]));
+    let gone = pools.gone().clone();
+    pools.drop_gone(&gone);
+    pools.load(&of(&[]))
+}
+
+#[test]
+fn a_pool_that_is_gone_stays_as_it_was_until_it_is_dropped() {
+    // CTL-39
+    let mut pools = Pools::default();
+    let good = pools.load(&of(&[pool("p", &["1.2.3.0/24"]), pool("q", &["1.2.4.0/24"])]));
+    assert!(pools.gone().is_empty());
+    let without = of(&[pool("q", &["1.2.4.0/24"])]);
+    assert_eq!(pools.load(&without).accepted, good.accepted);
+    let gone = BTreeSet::from(["p".to_owned()]);
+    assert_eq!(pools.gone(), &gone);
+    pools.drop_gone(&gone);
+    assert_eq!(names(&pools.load(&without)), ["q"]);
+    assert!(pools.gone().is_empty());
+}
+
+#[test]
+fn a_pool_that_is_back_is_gone_no_more() {
+    let mut pools = Pools::default();
+    pools.load(&of(&[pool("p", &["1.2.3.0/24"])]));
+    pools.load(&of(&[]));
+    let back = of(&[pool("p", &["1.2.3.0/25"])]);
+    let accepted = pools.load(&back).accepted;
+    assert!(pools.gone().is_empty());
+    pools.drop_gone(&BTreeSet::from(["p".to_owned()]));
+    assert_eq!(pools.load(&back).accepted, accepted);
+}
+
+#[test]
+fn services_of_a_gone_pool_are_left_alone_where_another_pool_has_a_part_of_it() {
+    let mut pools = Pools::default();
+    pools.load(&of(&[pool("p", &["1.2.3.0/24"])]));
+    let part = of(&[pool("q", &["1.2.3.0/25"])]);
+    let verdict = pools.load(&part);
+    assert_eq!(names(&verdict), ["q"]);
+    let gone = BTreeSet::from(["p".to_owned()]);
+    assert_eq!(verdict.accepted.unwrap().unusable, gone);
+    pools.drop_gone(&gone);
+    assert!(pools.load(&part).accepted.unwrap().unusable.is_empty());
+}
+
+#[test]
+fn that_the_only_pool_is_gone_which_never_was_legible_is_not_believed_at_once() {
+    // CTL-30
+    let mut pools = Pools::default();
+    pools.load(&of(&[pool("p", &["junk"])]));
+    assert_eq!(pools.load(&of(&[])).accepted, None);
+    assert!(names(&emptied(&mut pools)).is_empty());
 }
 
 fn allocating(mut pool: IPAddressPool, allocation: serde_json::Value) -> IPAddressPool {

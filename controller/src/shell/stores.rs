@@ -109,14 +109,14 @@ impl Stores {
 
     /// Stores of which the test fills the pools.
     #[cfg(test)]
-    pub(super) fn with_pools(namespace: &str, pools: Store<IPAddressPool>) -> Self {
+    pub(super) fn with_pools(namespace: &str, pools: Store<IPAddressPool>, address_pools: Store<AddressPool>) -> Self {
         use kube::runtime::reflector::store;
         Self {
             namespace: namespace.to_owned(),
             services: store().0,
             pools,
             namespaces: store().0,
-            address_pools: store().0,
+            address_pools,
             communities: store().0,
             nodes: store().0,
             l2_advertisements: store().0,
@@ -130,8 +130,15 @@ impl Stores {
     pub(super) async fn catch_up(&self, client: &Client) {
         futures::join!(
             behind::catch_up(Api::all(client.clone()), &self.services),
-            behind::catch_up(own(client, &self.namespace), &self.pools),
             behind::catch_up(Api::all(client.clone()), &self.namespaces),
+            self.catch_up_pools(client),
+        );
+    }
+
+    /// Does so for pools of both kinds, which come by two watches: what is seen in one says nothing about the other.
+    pub(super) async fn catch_up_pools(&self, client: &Client) {
+        futures::join!(
+            behind::catch_up(own(client, &self.namespace), &self.pools),
             behind::catch_up_optional(own(client, &self.namespace), &self.address_pools),
         );
     }
