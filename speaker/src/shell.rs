@@ -69,7 +69,7 @@ impl Shell {
                 }
             }
             Effect::Announced(service, protocol, ips) => self.metrics.announced(service, protocol, ips),
-            Effect::Status(service, protocol, content) => self.statuses(protocol).set(&service, content),
+            Effect::Status(service, protocol, content) => self.statuses(protocol).set(service, content),
             Effect::Event {
                 service,
                 uid,
