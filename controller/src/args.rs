@@ -86,6 +86,10 @@ pub struct Args {
     /// Tells on each Service, by the condition metallb.io/Allocated, whether it has an address and why not.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true)]
     pub service_conditions: bool,
+    /// What the speakers' flag of this name says; without it no Service is said to be announced by nobody for the exclude
+    /// label of nodes.
+    #[arg(long, env = "METALLB_IGNORE_EXCLUDE_LB", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub ignore_exclude_lb: Option<bool>,
     /// VersionTLS12 or VersionTLS13; empty means the latter.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub tls_min_version: String,
@@ -114,8 +118,8 @@ impl Args {
     ///
     /// # Errors
     /// Says which flag or value is not known.
-    pub fn parse_go(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(flags::go_style(line))
+    pub fn parse_go(line: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(flags::go_style(line.into_iter().map(Into::into)))
     }
 
     /// TLS options of metrics and webhooks.
@@ -191,6 +195,14 @@ mod tests {
         assert_eq!((args.port, args.log_level.as_str()), (0, "debug"));
         assert!(args.disable_cert_rotation && !args.webhook_http2);
         assert!(args.webhook_mode.serves_webhooks() && !args.webhook_mode.assigns());
+    }
+
+    #[test]
+    fn whether_speakers_heed_the_exclude_label_is_known_only_if_said() {
+        let said = |flags: &[&str]| parse(flags).unwrap().ignore_exclude_lb;
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&["--ignore-exclude-lb"]), Some(true));
+        assert_eq!(said(&["--ignore-exclude-lb=false"]), Some(false));
     }
 
     #[test]

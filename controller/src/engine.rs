@@ -3,6 +3,7 @@
 //! The shell hands over one event at a time and carries out the actions that come back, in order.
 //! What can fail (the write) is reported back as another event.
 
+mod announcing;
 mod rivalry;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,12 +14,16 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use metallb_api::names::event_reason;
+use metallb_api::names::{announcement_reason, event_reason};
 use metallb_config::Pool;
-use metallb_ipam::{Action as Decision, Assigner, Counters, EventKind, Key, Level, PoolName};
+use metallb_ipam::{Action as Decision, Assigner, Counters, EventKind, Key, Level, PoolName, Standing};
 
 use crate::view;
+use announcing::{Announcing, Finding};
 use rivalry::Rivalries;
+
+pub(crate) use announcing::NOT_ANNOUNCEABLE;
+pub use announcing::Reaches;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub enum Event {
     },
     /// The pools have changed.
     Pools(Arc<Accepted>),
+    /// How pools may be announced has changed, or become known; none if it is not known any more.
+    Reaches(Option<Arc<Reaches>>),
     /// A key came out of the queue; no Service means that it is gone.
     Look(Key, Option<Arc<Service>>),
     /// The write of a Service succeeded that was made from the given version.
@@ -109,6 +116,7 @@ pub struct Engine {
     /// Writes whose end is not known, or that have failed, which nobody can be sure of.
     sent: HashMap<Key, Sent>,
     rivalries: Rivalries,
+    announcing: Announcing,
     touched: BTreeSet<PoolName>,
 }
 
@@ -154,6 +162,7 @@ impl Engine {
         let mut due = match event {
             Event::Start { pools, services } => self.start(&pools, services),
             Event::Pools(pools) => self.set_pools(&pools),
+            Event::Reaches(reaches) => self.announcing.set(reaches),
             Event::Look(key, service) => {
                 if self.started {
                     self.look(now, &key, service.as_deref(), &mut actions);
@@ -237,6 +246,7 @@ impl Engine {
             self.written.remove(key);
             self.sent.remove(key);
             self.rivalries.forget(key);
+            self.announcing.forget(key);
             self.stuck.remove(key);
             if self.assigner.forget(key) {
                 actions.push(log(key, Level::Info, "serviceDeleted", ""));
@@ -254,16 +264,19 @@ impl Engine {
         let mut seen = view::view(service);
         seen.sent = self.sent.get(key).map(|sent| sent.all.clone()).unwrap_or_default();
         if !self.concerns(service, &seen) {
+            self.announcing.forget(key);
             return;
         }
         let outcome = self.assigner.converge(&seen);
         if outcome.failed {
             actions.push(Action::Failed);
         }
+        let finding = self.announceable(key, service, outcome.standing.as_ref());
+        actions.extend(finding.later.map(|delay| Action::Later(key.clone(), delay)));
         let standing = outcome.standing.filter(|_| self.conditions);
-        let decided = outcome.actions;
-        let mut decided = decided;
-        if let Some(written) = view::written(service, &decided, standing.as_ref(), now) {
+        let mut decided = outcome.actions;
+        decided.extend(finding.news.into_iter().flatten());
+        if let Some(written) = view::written(service, &decided, standing.as_ref(), &finding.condition, now) {
             let digest = view::digest(&written);
             if self.written.get(key).is_some_and(|last| last.digest == digest) {
                 // Somebody else has undone what we wrote. It is news to nobody that it is written again.
@@ -283,6 +296,15 @@ impl Engine {
                 .into_iter()
                 .filter_map(|decision| spoken(key, service, decision)),
         );
+    }
+
+    /// Whether any node may announce what the Service has now.
+    fn announceable(&mut self, key: &Key, service: &Service, standing: Option<&Standing>) -> Finding {
+        let held = self.assigner.allocator().held(key);
+        let pool = held.filter(|_| standing.is_some_and(|standing| standing.allocated));
+        let pool = pool.map(|held| Arc::clone(&held.pool));
+        self.announcing
+            .judge(self.elapsed, key, service, pool.as_ref(), self.conditions)
     }
 
     fn send(&mut self, key: &Key, from: String, service: Service, digest: u64, actions: &mut Vec<Action>) {
@@ -356,13 +378,13 @@ impl Engine {
 
 /// Tells whether this is said of a write.
 fn tells_of_a_write(decision: &Decision) -> bool {
-    let Decision::Event { reason, .. } = decision else {
-        return false;
-    };
-    matches!(
-        *reason,
-        event_reason::IP_ALLOCATED | event_reason::DEPRECATED_ANNOTATION
-    )
+    matches!(decision, Decision::Event { reason, .. } if is_of_a_write(reason))
+}
+
+/// Tells whether an event of this reason is told of a write, and is untrue without it.
+pub(crate) fn is_of_a_write(reason: &str) -> bool {
+    [event_reason::IP_ALLOCATED, event_reason::DEPRECATED_ANNOTATION].contains(&reason)
+        || announcement_reason::ALL.contains(&reason)
 }
 
 fn spoken(key: &Key, service: &Service, decision: Decision) -> Option<Action> {

@@ -1,17 +1,32 @@
 //! From custom resources to the pools in force.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use metallb_config::{Backend, Options, Pool, Refused, Resources, View, parse};
+use kube::ResourceExt;
+use metallb_announce::NodeView;
+use metallb_announce::reach::{Reach, Surroundings};
+use metallb_config::{Backend, ObjectRef, Options, Parsed, Pool, Refused, Resources, Rule, View, Warning, parse};
 
-use crate::engine::Accepted;
+use crate::engine::{Accepted, Reaches};
+
+/// Kinds that only speakers use. What is wrong with them is in their states.
+const OF_SPEAKERS: [&str; 4] = ["L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile"];
+/// Longest text about doubts, in bytes; a condition takes twice as much.
+const DOUBTS_LIMIT: usize = 16 * 1024;
 
 /// Parses pools, and remembers what was good.
 #[derive(Debug, Default)]
 pub struct Pools {
     backend: Backend,
+    /// Speakers announce from nodes with the exclude label, or may do so.
+    ignore_exclude_label: bool,
     accepted: Accepted,
     loaded: bool,
+    /// The pools of the latest objects.
+    existing: BTreeSet<String>,
+    /// Pools that have existed, and of which there is no object any more.
+    gone: BTreeSet<String>,
 }
 
 /// What came out of the latest objects.
@@ -19,12 +34,16 @@ pub struct Pools {
 pub struct Verdict {
     /// The pools to use from now on; nothing before the first usable configuration.
     pub accepted: Option<Accepted>,
+    /// How the Services of pools may be announced; nothing as long as that is not known.
+    pub reaches: Option<Arc<Reaches>>,
     /// What is refused, in the order of kind and name.
     pub refused: Vec<Refused>,
+    /// What is in force and does something else than it says, in the order of kind and name.
+    pub doubts: Vec<Warning>,
 }
 
 impl Verdict {
-    /// The message of the condition; empty if all is well.
+    /// What is refused, in one text; empty if nothing is.
     #[must_use]
     pub fn message(&self) -> String {
         if self.refused.is_empty() {
@@ -33,14 +52,40 @@ impl Verdict {
         let all: Vec<_> = self.refused.iter().map(Refused::summary).collect();
         format!("configuration error: {}", all.join("\n"))
     }
+
+    /// The doubts, a line each; if they are too many, the first and how many more there are.
+    #[must_use]
+    pub fn doubts(&self) -> String {
+        let mut text = String::new();
+        for (place, doubt) in self.doubts.iter().enumerate() {
+            let line = line(doubt);
+            if text.len() + line.len() > DOUBTS_LIMIT {
+                text += &format!("\nand {} more", self.doubts.len() - place);
+                break;
+            }
+            if place > 0 {
+                text.push('\n');
+            }
+            text += &line;
+        }
+        text
+    }
+}
+
+/// How a doubt is written, in a single line.
+#[must_use]
+pub fn line(doubt: &Warning) -> String {
+    doubt.to_string().replace('\n', " ")
 }
 
 impl Pools {
-    /// A parser for this back-end.
+    /// A parser for this back-end. `ignore_exclude_label` says that speakers run with `--ignore-exclude-lb`, or that
+    /// nobody knows.
     #[must_use]
-    pub fn new(backend: Backend) -> Self {
+    pub fn new(backend: Backend, ignore_exclude_label: bool) -> Self {
         Self {
             backend,
+            ignore_exclude_label,
             ..Self::default()
         }
     }
@@ -48,7 +93,8 @@ impl Pools {
     /// Parses the objects of now.
     ///
     /// A pool that became illegible stays as it last was, so that no Service loses its address by
-    /// a typo. Upstream: the whole configuration stays as it was (W16).
+    /// a typo. Upstream: the whole configuration stays as it was (W16). So does a pool that is gone, until it is
+    /// [dropped](Self::drop_gone).
     pub fn load(&mut self, resources: &Resources) -> Verdict {
         let options = Options {
             backend: self.backend,
@@ -56,24 +102,14 @@ impl Pools {
             ..Options::default()
         };
         let parsed = parse(resources, &options);
+        let reaches = self.reaches(resources, &parsed);
         let mut pools = parsed.config.pools;
-        let mut unusable = BTreeSet::new();
-        let existing = existing(resources);
-        for name in existing
-            .into_iter()
-            .filter(|name| !pools.contains_key(name))
-            .collect::<Vec<_>>()
-        {
-            let last = self
-                .accepted
-                .pools
-                .get(&name)
-                .filter(|last| pools.values().all(|pool| !overlap(pool, last)));
-            match last.cloned() {
-                Some(last) => drop(pools.insert(name, last)),
-                None => drop(unusable.insert(name)),
-            }
+        for pool in pools.values_mut() {
+            // Who announces is nothing to the allocator.
+            (pool.l2, pool.bgp) = (Vec::new(), Vec::new());
         }
+        self.follow_names(existing(resources));
+        let unusable = self.keep(&mut pools);
         // Nothing usable at the start says nothing about the addresses in use.
         if self.loaded || !pools.is_empty() || unusable.is_empty() {
             self.loaded = true;
@@ -81,9 +117,97 @@ impl Pools {
         }
         Verdict {
             accepted: self.loaded.then(|| self.accepted.clone()),
-            refused: parsed.refused,
+            reaches: reaches.map(Arc::new),
+            refused: parsed.refused.into_iter().filter(is_ours).collect(),
+            doubts: parsed.warnings.into_iter().filter(is_to_be_told).collect(),
         }
     }
+
+    /// The pools that are as they last were although they are gone.
+    #[must_use]
+    pub fn gone(&self) -> &BTreeSet<String> {
+        &self.gone
+    }
+
+    /// Lets go of these pools with the next load, if they are still gone: it is known that what may have replaced them is
+    /// among the objects by then.
+    pub fn drop_gone(&mut self, names: &BTreeSet<String>) {
+        self.gone.retain(|name| !names.contains(name));
+    }
+
+    /// Adds those pools as they last were that are not legible or gone; returns the others of them.
+    fn keep(&self, pools: &mut BTreeMap<String, Pool>) -> BTreeSet<String> {
+        let names = self.existing.union(&self.gone);
+        let lacking: Vec<_> = names.filter(|name| !pools.contains_key(*name)).cloned().collect();
+        let mut unusable = BTreeSet::new();
+        for name in lacking {
+            let last = self.accepted.pools.get(&name);
+            match last.filter(|last| pools.values().all(|pool| !overlap(pool, last))) {
+                Some(last) => drop(pools.insert(name, last.clone())),
+                None => drop(unusable.insert(name)),
+            }
+        }
+        unusable
+    }
+
+    fn follow_names(&mut self, existing: BTreeSet<String>) {
+        self.gone.append(&mut self.existing);
+        self.gone.retain(|name| !existing.contains(name));
+        self.existing = existing;
+    }
+
+    /// How the Services of pools may be announced. Nothing is known without any Node, nor of a pool of which something was
+    /// refused: a speaker may use the last good version of that.
+    fn reaches(&self, resources: &Resources, parsed: &Parsed) -> Option<Reaches> {
+        let mut unclear = BTreeSet::new();
+        for refused in parsed.refused.iter().filter(|refused| tells_who_announces(refused)) {
+            let concerned = pools_of(refused);
+            if concerned.is_empty() {
+                return None;
+            }
+            unclear.extend(concerned);
+        }
+        let nodes: BTreeMap<Arc<str>, NodeView> = resources
+            .nodes
+            .iter()
+            .map(|node| (node.name_any().into(), NodeView::from(node)))
+            .collect();
+        let peers = resources.peers.iter().map(ResourceExt::name_any).collect();
+        let around = Surroundings {
+            nodes: &nodes,
+            peers: &peers,
+            ignore_exclude_label: self.ignore_exclude_label,
+        };
+        let pools = parsed.config.pools.iter();
+        let clear = pools.filter(|(name, _)| !unclear.contains(name.as_str()));
+        let reaches = clear.map(|(name, pool)| (name.clone(), Reach::new(pool, around)));
+        (!nodes.is_empty()).then(|| reaches.collect())
+    }
+}
+
+fn is_ours(refused: &Refused) -> bool {
+    !OF_SPEAKERS.contains(&refused.object.kind.as_str())
+}
+
+/// Of a peer that runs nowhere no speaker knows; of all others each tells on its own, Secrets and all.
+fn is_to_be_told(warning: &Warning) -> bool {
+    let of_a_peer = ["BGPPeer", "BFDProfile"].contains(&warning.object.kind.as_str());
+    warning.is_doubt() && (!of_a_peer || warning.rule == Rule::W10)
+}
+
+/// Peers count by their names, and an alias by the advertisement that is refused for want of it.
+fn tells_who_announces(refused: &Refused) -> bool {
+    !["BGPPeer", "BFDProfile", "Community"].contains(&refused.object.kind.as_str())
+}
+
+/// The pools that lose something by a refusal; none if it may be any.
+fn pools_of(refused: &Refused) -> Vec<&str> {
+    let is_pool = |object: &ObjectRef| ["IPAddressPool", "AddressPool"].contains(&object.kind.as_str());
+    if is_pool(&refused.object) {
+        return vec![refused.object.name.as_str()];
+    }
+    let pools = refused.involves.iter().filter(|object| is_pool(object));
+    pools.map(|object| object.name.as_str()).collect()
 }
 
 fn existing(resources: &Resources) -> BTreeSet<String> {
@@ -103,130 +227,4 @@ fn overlap(a: &Pool, b: &Pool) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use metallb_api::{IPAddressPool, IPAddressPoolSpec};
-
-    fn pool(name: &str, addresses: &[&str]) -> IPAddressPool {
-        let spec = IPAddressPoolSpec {
-            addresses: addresses.iter().map(ToString::to_string).collect(),
-            ..IPAddressPoolSpec::default()
-        };
-        let mut pool = IPAddressPool::new(name, spec);
-        pool.metadata.namespace = Some("metallb-system".into());
-        pool
-    }
-
-    fn of(pools: &[IPAddressPool]) -> Resources {
-        Resources {
-            namespace: "metallb-system".into(),
-            pools: pools.to_vec(),
-            ..Resources::default()
-        }
-    }
-
-    fn names(verdict: &Verdict) -> Vec<String> {
-        verdict.accepted.as_ref().unwrap().pools.keys().cloned().collect()
-    }
-
-    #[test]
-    fn one_bad_pool_leaves_the_others_usable_and_is_reported() {
-        // CTL-50
-        let verdict = Pools::default().load(&of(&[pool("bad", &["junk"]), pool("good", &["1.2.3.0/24"])]));
-        assert_eq!(names(&verdict), ["good"]);
-        assert!(verdict.accepted.as_ref().unwrap().unusable.contains("bad"));
-        assert!(verdict.message().contains("bad"), "{}", verdict.message());
-    }
-
-    #[test]
-    fn an_empty_pool_is_told_in_upstreams_words() {
-        // CTL-130
-        let verdict = Pools::default().load(&of(&[pool("p", &[])]));
-        assert_eq!(
-            verdict.message(),
-            "configuration error: parsing address pool p: pool has no prefixes defined"
-        );
-    }
-
-    #[test]
-    fn nothing_is_in_force_before_something_is_usable() {
-        // CTL-30
-        let mut pools = Pools::default();
-        assert_eq!(pools.load(&of(&[pool("p", &["junk"])])).accepted, None);
-        assert_eq!(names(&pools.load(&of(&[pool("p", &["1.2.3.0/24"])]))), ["p"]);
-        assert!(names(&pools.load(&of(&[]))).is_empty());
-    }
-
-    #[test]
-    fn no_pools_at_all_is_a_configuration() {
-        assert!(names(&Pools::default().load(&of(&[]))).is_empty());
-    }
-
-    #[test]
-    fn a_pool_that_became_illegible_stays_as_it_was() {
-        // CTL-47 CTL-48
-        let mut pools = Pools::default();
-        let good = pools.load(&of(&[pool("p", &["1.2.3.0/24"])]));
-        let bad = pools.load(&of(&[pool("p", &["junk"])]));
-        assert_eq!(bad.accepted, good.accepted);
-        assert!(!bad.refused.is_empty());
-        let again = pools.load(&of(&[pool("p", &["1.2.3.0/24"])]));
-        assert_eq!((again.accepted, again.refused), (good.accepted, Vec::new()));
-    }
-
-    #[test]
-    fn a_pool_gone_wrong_does_not_hold_on_to_what_another_has_now() {
-        let mut pools = Pools::default();
-        pools.load(&of(&[pool("p", &["1.2.3.0/24"])]));
-        let verdict = pools.load(&of(&[pool("p", &["junk"]), pool("q", &["1.2.3.0/25"])]));
-        assert_eq!(names(&verdict), ["q"]);
-    }
-
-    fn allocating(mut pool: IPAddressPool, allocation: serde_json::Value) -> IPAddressPool {
-        pool.spec.service_allocation = Some(serde_json::from_value(allocation).unwrap());
-        pool
-    }
-
-    #[test]
-    fn duplicates_overlaps_and_mixed_ranges_are_refused_by_name() {
-        // CTL-99 CTL-100 CTL-101
-        let twice = serde_json::json!({ "namespaces": ["a", "a"] });
-        let selector = serde_json::json!({ "matchLabels": { "a": "b" } });
-        let selectors = serde_json::json!({ "serviceSelectors": [selector, selector] });
-        let refused: [(Vec<IPAddressPool>, &str); 4] = [
-            (vec![allocating(pool("p", &["1.2.3.0/24"]), twice)], "duplicate"),
-            (vec![allocating(pool("p", &["1.2.3.0/24"]), selectors)], "duplicate"),
-            (
-                vec![pool("p", &["1.2.3.0/24"]), pool("q", &["1.2.3.128/25"])],
-                "overlaps",
-            ),
-            (vec![pool("p", &["1.2.3.0-fc00::1"])], "1.2.3.0-fc00::1"),
-        ];
-        for (pools, text) in refused {
-            let message = Pools::default().load(&of(&pools)).message();
-            assert!(message.contains(text), "{message}");
-        }
-    }
-
-    #[test]
-    fn namespaces_by_name_and_by_label_are_both_let_in() {
-        // CTL-95
-        let mut resources = of(&[allocating(
-            pool("p", &["1.2.3.0/24"]),
-            serde_json::json!({ "namespaces": ["named"], "namespaceSelectors": [{ "matchLabels": { "a": "b" } }] }),
-        )]);
-        let mut labelled = k8s_openapi::api::core::v1::Namespace::default();
-        labelled.metadata.name = Some("labelled".into());
-        labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
-        resources.namespaces = vec![labelled];
-        let verdict = Pools::default().load(&resources);
-        let pool = &verdict.accepted.as_ref().unwrap().pools["p"];
-        let lets_in = |namespace| {
-            pool.allocation
-                .as_ref()
-                .unwrap()
-                .allows(namespace, &std::collections::BTreeMap::new())
-        };
-        assert!(lets_in("named") && lets_in("labelled") && !lets_in("other"));
-    }
-}
+mod tests;

@@ -78,6 +78,8 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
             class: args.lb_class.clone(),
             conditions: args.service_conditions,
             backend: args.backend(),
+            // As long as nobody says that the label counts, nodes that carry it may announce.
+            ignore_exclude_label: args.ignore_exclude_lb.unwrap_or(true),
             pod,
         };
         candidacy = Some(shell::spawn(client, settings, metrics, &health, &mut tasks, &stop));

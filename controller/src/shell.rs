@@ -3,6 +3,7 @@
 mod behind;
 mod config;
 mod lanes;
+mod nodes;
 mod numbers;
 mod rival;
 mod speak;
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     /// Whether Services carry our condition.
     pub(crate) conditions: bool,
     pub(crate) backend: Backend,
+    /// Speakers announce from nodes with the exclude label, or may do so.
+    pub(crate) ignore_exclude_label: bool,
     pub(crate) pod: Pod,
 }
 

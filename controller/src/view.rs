@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Object
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
-use metallb_api::names;
+use metallb_api::names::{self, CONDITION_ALLOCATED as ALLOCATED, CONDITION_ANNOUNCEABLE as ANNOUNCEABLE};
 use metallb_ipam::{Action, Family, FamilyPolicy, Ingress, Key, Port, Protocol, Standing};
 
 /// Names a Service.
@@ -106,14 +106,16 @@ pub(crate) fn written(
     service: &Service,
     actions: &[Action],
     standing: Option<&Standing>,
+    announceable: &Wanted,
     now: Timestamp,
 ) -> Option<Service> {
+    let allocated = Wanted::of(standing);
     let target = actions.iter().find_map(|action| match action {
         Action::SetIngress { ips, pool } => Some(Some((ips, pool))),
         Action::ClearIngress => Some(None),
         _ => None,
     });
-    if target.is_none() && tells(service, standing) {
+    if target.is_none() && tells(service, &allocated) && announceable.is_met(condition(service, ANNOUNCEABLE)) {
         return None;
     }
     let mut service = service.clone();
@@ -130,7 +132,8 @@ pub(crate) fn written(
         };
         service.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus { ingress: entries });
     }
-    set_condition(&mut service, standing, now);
+    set_condition(&mut service, ALLOCATED, &allocated, now);
+    set_condition(&mut service, ANNOUNCEABLE, announceable, now);
     Some(service)
 }
 
@@ -148,64 +151,105 @@ pub(crate) fn digest(service: &Service) -> u64 {
     // One that was made anew under its name is another one.
     (service.uid(), addresses(service)).hash(&mut hasher);
     let mark = service.annotations().get(names::ANNOTATION_IP_ALLOCATED_FROM_POOL);
-    let said = condition(service).map(|own| (&own.status, &own.reason, &own.message));
-    (mark, said).hash(&mut hasher);
+    for kind in [ALLOCATED, ANNOUNCEABLE] {
+        let said = condition(service, kind).map(|own| (&own.status, &own.reason, &own.message));
+        said.hash(&mut hasher);
+    }
+    mark.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Tells whether the Service carries our condition.
-pub(crate) fn has_condition(service: &Service) -> bool {
-    condition(service).is_some()
+/// A condition as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// As it is.
+    Unchanged,
+    /// None of this type.
+    Absent,
+    /// One that says this.
+    Says {
+        status: &'static str,
+        reason: &'static str,
+        message: String,
+    },
 }
 
-fn condition(service: &Service) -> Option<&Condition> {
+impl Wanted {
+    fn of(standing: Option<&Standing>) -> Self {
+        standing.map_or(Self::Absent, |standing| Self::Says {
+            status: if standing.allocated { "True" } else { "False" },
+            reason: standing.reason,
+            message: standing.message.clone(),
+        })
+    }
+
+    /// Tells whether it is so.
+    pub(crate) fn is_met(&self, own: Option<&Condition>) -> bool {
+        match self {
+            Self::Unchanged => true,
+            Self::Absent => own.is_none(),
+            Self::Says {
+                status,
+                reason,
+                message,
+            } => own.is_some_and(|own| own.status == *status && own.reason == *reason && own.message == *message),
+        }
+    }
+}
+
+/// Tells whether the Service carries a condition of ours.
+pub(crate) fn has_condition(service: &Service) -> bool {
+    [ALLOCATED, ANNOUNCEABLE]
+        .into_iter()
+        .any(|kind| condition(service, kind).is_some())
+}
+
+/// What the Service says of nodes that may announce it.
+pub(crate) fn announceable(service: &Service) -> Option<&Condition> {
+    condition(service, ANNOUNCEABLE)
+}
+
+fn condition<'a>(service: &'a Service, kind: &str) -> Option<&'a Condition> {
     let conditions = service.status.as_ref()?.conditions.as_ref()?;
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == names::CONDITION_ALLOCATED)
+    conditions.iter().find(|condition| condition.type_ == kind)
 }
 
 /// Tells whether the Service says of itself how it stands.
 ///
 /// That all is well need not be said: a Service taken over from upstream is not written for that alone.
-fn tells(service: &Service, standing: Option<&Standing>) -> bool {
-    match (condition(service), standing) {
-        (None, None) => true,
-        (None, Some(standing)) => standing.reason == names::allocation_reason::ALLOCATED,
-        (Some(_), None) => false,
-        (Some(own), Some(standing)) => {
-            own.status == status(standing) && own.reason == standing.reason && own.message == standing.message
-        }
-    }
-}
-
-fn status(standing: &Standing) -> &'static str {
-    if standing.allocated { "True" } else { "False" }
+fn tells(service: &Service, standing: &Wanted) -> bool {
+    let own = condition(service, ALLOCATED);
+    let well = matches!(standing, Wanted::Says { reason, .. } if *reason == names::allocation_reason::ALLOCATED);
+    standing.is_met(own) || (own.is_none() && well)
 }
 
 /// The time of transition moves with the status of the condition only.
-fn set_condition(service: &mut Service, standing: Option<&Standing>, now: Timestamp) {
-    let before = condition(service).cloned();
-    if before.is_none() && standing.is_none() {
+fn set_condition(service: &mut Service, kind: &str, wanted: &Wanted, now: Timestamp) {
+    let before = condition(service, kind).cloned();
+    if wanted.is_met(before.as_ref()) {
         return;
     }
-    let after = standing.map(|standing| {
-        let since = before.filter(|before| before.status == status(standing));
-        // Whole seconds are all that the API keeps.
-        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        Condition {
-            type_: names::CONDITION_ALLOCATED.to_owned(),
-            status: status(standing).to_owned(),
-            reason: standing.reason.to_owned(),
-            message: standing.message.clone(),
-            last_transition_time: since.map_or(Time(now), |before| before.last_transition_time),
-            observed_generation: None,
-        }
-    });
     let conditions = &mut service.status.get_or_insert_default().conditions;
     let mut all = conditions.take().unwrap_or_default();
-    all.retain(|condition| condition.type_ != names::CONDITION_ALLOCATED);
-    all.extend(after);
+    all.retain(|condition| condition.type_ != kind);
+    if let Wanted::Says {
+        status,
+        reason,
+        message,
+    } = wanted
+    {
+        let since = before.filter(|before| before.status == *status);
+        // Whole seconds are all that the API keeps.
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        all.push(Condition {
+            type_: kind.to_owned(),
+            status: (*status).to_owned(),
+            reason: (*reason).to_owned(),
+            message: message.clone(),
+            last_transition_time: since.map_or(Time(now), |before| before.last_transition_time),
+            observed_generation: None,
+        });
+    }
     *conditions = Some(all).filter(|all| !all.is_empty());
 }
 

@@ -42,9 +42,6 @@ use sockets::Sockets;
 /// Conflicts that a slow reader may leave unread before it misses some.
 const CONFLICTS_KEPT: usize = 64;
 
-/// A set of addresses to announce, each with its interfaces.
-pub type Desired = BTreeMap<IpAddr, Interfaces>;
-
 /// How the layer-2 shell behaves.
 #[derive(Clone)]
 pub struct Config {

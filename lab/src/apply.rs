@@ -11,7 +11,10 @@ use kube::{Api, Client, ResourceExt};
 pub(crate) const FIELD_MANAGER: &str = "metallb-lab";
 
 /// The objects of a text of several documents.
-pub(crate) fn parse(text: &str) -> Result<Vec<DynamicObject>> {
+///
+/// # Errors
+/// When one is no object of Kubernetes.
+pub fn parse(text: &str) -> Result<Vec<DynamicObject>> {
     let documents: Vec<Option<DynamicObject>> = serde_saphyr::from_multiple(text).context("not a Kubernetes object")?;
     Ok(documents.into_iter().flatten().collect())
 }

@@ -1,6 +1,6 @@
 //! The commands of `metallb-lab`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -9,16 +9,15 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::Programs;
 use crate::entry::{INIT_PID, Inside, Launch, Role, entry, launch};
-use crate::envtest::Kubernetes;
 use crate::home::Home;
-use crate::kind::ClusterKind;
 use crate::lab::{Lab, Options, log_files};
-use crate::real::{self, Proxy};
 use crate::router::RouterKind;
 use crate::steps::Steps;
 use crate::{demo, products};
@@ -27,22 +26,68 @@ use crate::{demo, products};
 const READY: &str = "ready";
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
+/// What a lab's cluster may be made of, as the command line says it.
+pub trait Clusters: Args + Clone {
+    /// Plays the part that this process was re-executed for, see [`crate::entry`].
+    ///
+    /// # Errors
+    /// When the part cannot be played.
+    fn entry() -> Result<Role> {
+        entry()
+    }
+
+    /// Runs inside new namespaces, see [`crate::launch`].
+    ///
+    /// # Errors
+    /// When the first process cannot be started.
+    fn launch(it: Launch) -> Result<ExitCode> {
+        launch(it)
+    }
+
+    /// Makes what must be made before a lab starts in `dir`, where its messages are seen; returns the arguments that say
+    /// where it is. `foreign` says that pods are to run other programs than what is linked in.
+    ///
+    /// # Errors
+    /// When it cannot be made, or the choices do not fit together.
+    fn prepare(&self, dir: &Path, foreign: bool) -> Result<Vec<String>>;
+
+    /// Starts the lab.
+    ///
+    /// # Errors
+    /// When something is missing; the message says what, and how to mend it.
+    fn start<'a>(&'a self, inside: Inside, options: &'a Options) -> LocalBoxFuture<'a, Result<Lab>>;
+}
+
+/// The lab's own cluster, without any choice.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Embedded {}
+
+impl Clusters for Embedded {
+    fn prepare(&self, _: &Path, _: bool) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn start<'a>(&'a self, inside: Inside, options: &'a Options) -> LocalBoxFuture<'a, Result<Lab>> {
+        Lab::start(inside, options).boxed_local()
+    }
+}
+
 /// A cluster in a process, for trying and testing MetalLB-rs.
 #[derive(Debug, Parser)]
 #[command(name = "metallb-lab", version)]
-struct Cli {
+struct Cli<C: Args> {
     #[command(subcommand)]
-    command: Task,
+    command: Task<C>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Task {
+enum Task<C: Args> {
     /// Show MetalLB at work, step by step, and remove everything again.
-    Demo(Choices),
+    Demo(Choices<C>),
     /// Run a cluster with MetalLB until Ctrl-C or `down`.
     Up {
         #[command(flatten)]
-        choices: Choices,
+        choices: Choices<C>,
         /// Return as soon as the cluster is ready.
         #[arg(long)]
         detach: bool,
@@ -65,7 +110,7 @@ enum Task {
 }
 
 #[derive(Clone, Debug, Args)]
-struct Choices {
+struct Choices<C: Args> {
     /// A folder of other builds of metallb-operator, metallb-controller and metallb-speaker; those that are linked into
     /// this program when not given.
     #[arg(long)]
@@ -76,72 +121,32 @@ struct Choices {
     /// How many nodes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(crate::topology::MAX_NODES)))]
     nodes: u8,
-    /// What the cluster is made of: all of it in this process, a real control plane with imitated nodes, or real nodes.
-    /// Go builds the real programs once, or KUBEBUILDER_ASSETS names them.
-    #[arg(long, value_enum, default_value_t)]
-    cluster: Kind,
-    /// Which Kubernetes `--cluster envtest` is; the newest when not given.
-    #[arg(long, value_enum)]
-    kubernetes: Option<Kubernetes>,
-    /// What kube-proxy forwards with on real nodes; iptables when not given.
-    #[arg(long, value_enum)]
-    proxy: Option<Proxy>,
-    /// The image for real nodes, an OCI archive; built as the Dockerfile does when not given.
-    #[arg(long)]
-    image: Option<PathBuf>,
     /// The loopback port of the API server; any free one when 0.
     #[arg(long, default_value_t = 0)]
     port: u16,
     /// What the lab itself logs: error, warn, info, debug or trace.
     #[arg(long, default_value = "warn")]
     log_level: tracing::Level,
+    #[command(flatten)]
+    clusters: C,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Kind {
-    #[default]
-    Embedded,
-    Envtest,
-    Real,
-}
-
-impl Choices {
-    fn kind(&self) -> Result<ClusterKind> {
-        match (self.cluster, self.kubernetes, self.proxy) {
-            (Kind::Embedded, None, None) => Ok(ClusterKind::Embedded),
-            (Kind::Envtest, version, None) => Ok(ClusterKind::Envtest(version)),
-            (Kind::Real, None, proxy) => Ok(ClusterKind::Real(proxy.unwrap_or_default())),
-            (Kind::Embedded | Kind::Real, Some(_), _) => bail!("--kubernetes is for --cluster envtest"),
-            (_, _, Some(_)) => bail!("--proxy is for --cluster real"),
-        }
-    }
-
-    /// Builds what must be built, where its messages are seen; returns the image if one is needed.
-    fn prepare(&self) -> Result<Option<PathBuf>> {
-        let kind = self.kind()?;
+impl<C: Clusters> Choices<C> {
+    /// Makes what must be made, where its messages are seen; returns the arguments that say where it is.
+    fn prepare(&self, dir: &Path) -> Result<Vec<String>> {
         if let Some(dir) = &self.bin_dir {
             products::complete(dir)?;
         }
-        ensure!(
-            self.bin_dir.is_none() || !matches!(kind, ClusterKind::Real(_)),
-            "--bin-dir is for imitated nodes: real ones run an image, see --image"
-        );
-        kind.prepare()?;
-        match (&self.image, kind) {
-            (Some(image), ClusterKind::Real(_)) => Ok(Some(image.clone())),
-            (None, ClusterKind::Real(_)) => products::image().map(Some),
-            (Some(_), _) => bail!("--image is for --cluster real"),
-            (None, _) => Ok(None),
-        }
+        self.clusters.prepare(dir, self.bin_dir.is_some())
     }
 }
 
 /// Runs the program. Must be called first thing in `main`.
 #[must_use]
-pub fn main() -> ExitCode {
-    let ran = entry().and_then(|role| match role {
-        Role::Outer => outer(&Cli::parse()),
-        Role::Inside(inside) => run_inside(inside),
+pub fn main<C: Clusters>() -> ExitCode {
+    let ran = C::entry().and_then(|role| match role {
+        Role::Outer => outer(&Cli::<C>::parse()),
+        Role::Inside(inside) => run_inside::<C>(inside),
         Role::Ended(code) => Ok(code),
     });
     ran.unwrap_or_else(|error| {
@@ -150,7 +155,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn outer(cli: &Cli) -> Result<ExitCode> {
+fn outer<C: Clusters>(cli: &Cli<C>) -> Result<ExitCode> {
     match &cli.command {
         Task::Demo(choices) => {
             let dir = tempfile::Builder::new()
@@ -169,44 +174,36 @@ fn outer(cli: &Cli) -> Result<ExitCode> {
             code
         }
         Task::Up {
-            choices,
-            detach: true,
-            bare,
-        } => detach(choices, *bare),
+            choices, detach: true, ..
+        } => detach(choices),
         Task::Down => Home::of_this_user().end().map(|()| ExitCode::SUCCESS),
         Task::Logs => list_logs(Home::of_this_user().dir_of_running()?),
         Task::Exec { place, command } => exec(Home::of_this_user().dir_of_running()?, place, command),
     }
 }
 
-fn start(dir: &Path, choices: &Choices) -> Result<ExitCode> {
-    let image = choices.prepare()?;
-    if image.is_some() {
-        real::refuse_place(dir)?;
-    }
+fn start<C: Clusters>(dir: &Path, choices: &Choices<C>) -> Result<ExitCode> {
+    let made = choices.prepare(dir)?;
     let listener = TcpListener::bind(("127.0.0.1", choices.port)).with_context(|| {
         format!(
             "cannot listen on 127.0.0.1:{}: choose another --port, or 0 for any free one",
             choices.port
         )
     })?;
-    launch(Launch {
+    C::launch(Launch {
         dir: dir.into(),
         listener,
-        args: std::iter::once(image.map(|path| path.display().to_string()).unwrap_or_default())
-            .chain(std::env::args().skip(1))
-            .collect(),
+        args: std::env::args().skip(1).chain(made).collect(),
     })
 }
 
-fn run_inside(mut inside: Inside) -> Result<ExitCode> {
-    ensure!(!inside.args.is_empty(), "started without arguments");
-    let image = Some(inside.args.remove(0)).filter(|image| !image.is_empty());
-    let cli = Cli::try_parse_from(std::iter::once("metallb-lab").chain(inside.args.iter().map(String::as_str)))?;
-    let (choices, bare) = match &cli.command {
-        Task::Demo(choices) => (choices.clone(), None),
-        Task::Up { choices, bare, .. } => (choices.clone(), Some(*bare)),
-        other => bail!("{other:?} does not run inside"),
+fn run_inside<C: Clusters>(inside: Inside) -> Result<ExitCode> {
+    let own = std::iter::once("metallb-lab");
+    let cli = Cli::<C>::try_parse_from(own.chain(inside.args.iter().map(String::as_str)))?;
+    let (choices, bare) = match cli.command {
+        Task::Demo(choices) => (choices, None),
+        Task::Up { choices, bare, .. } => (choices, Some(bare)),
+        _ => bail!("only demo and up run inside"),
     };
     tracing_subscriber::fmt()
         .with_max_level(choices.log_level)
@@ -215,8 +212,6 @@ fn run_inside(mut inside: Inside) -> Result<ExitCode> {
     let options = Options {
         nodes: choices.nodes,
         router: choices.router,
-        cluster: choices.kind()?,
-        image: image.map(PathBuf::from),
         ..Options::new(Programs::of(&inside.dir, choices.bin_dir.as_deref())?)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -234,22 +229,28 @@ fn run_inside(mut inside: Inside) -> Result<ExitCode> {
         };
         match bare {
             None => tokio::select! {
-                code = demo::run(inside, &options) => code,
+                code = play(inside, &choices.clusters, &options) => code,
                 () = stopped => Ok(ExitCode::FAILURE),
             },
-            Some(bare) => up(inside, &options, bare, stopped).await,
+            Some(bare) => {
+                let ready = inside.dir.join(READY);
+                up(choices.clusters.start(inside, &options).await?, &ready, bare, stopped).await
+            }
         }
     })
 }
 
-async fn up(inside: Inside, options: &Options, bare: bool, stopped: impl Future<Output = ()>) -> Result<ExitCode> {
-    let ready = inside.dir.join(READY);
-    let lab = Lab::start(inside, options).await?;
+async fn play<C: Clusters>(inside: Inside, clusters: &C, options: &Options) -> Result<ExitCode> {
+    let dir = inside.dir.clone();
+    demo::run(&dir, options.nodes, clusters.start(inside, options)).await
+}
+
+async fn up(lab: Lab, ready: &Path, bare: bool, stopped: impl Future<Output = ()>) -> Result<ExitCode> {
     let installing = async {
         install(&lab, bare).await?;
         let text = instructions(&lab);
         print!("{text}");
-        fs::write(&ready, text)?;
+        fs::write(ready, text)?;
         std::future::pending::<Result<ExitCode>>().await
     };
     let code = tokio::select! {
@@ -294,42 +295,16 @@ fn instructions(lab: &Lab) -> String {
 }
 
 /// Starts `up` again without a terminal, and waits until it is ready.
-fn detach(choices: &Choices, bare: bool) -> Result<ExitCode> {
+fn detach<C: Clusters>(choices: &Choices<C>) -> Result<ExitCode> {
     let home = Home::of_this_user();
     if let Some(pid) = home.running() {
         bail!("a lab is already running (process {pid}): `metallb-lab down` ends it");
     }
-    let image = choices.prepare()?;
+    let made = choices.prepare(&home.dir)?;
     let mut log = tempfile::tempfile()?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg("up");
-    command.args(image.iter().flat_map(|path| [OsStr::new("--image"), path.as_os_str()]));
-    command.args(
-        choices
-            .bin_dir
-            .iter()
-            .flat_map(|dir| [OsStr::new("--bin-dir"), dir.as_os_str()]),
-    );
-    command.args([
-        "--port",
-        &choices.port.to_string(),
-        "--nodes",
-        &choices.nodes.to_string(),
-    ]);
-    command.args(["--log-level", &choices.log_level.to_string()]);
-    let chosen = [
-        ("--router", choices.router.to_possible_value()),
-        ("--cluster", choices.cluster.to_possible_value()),
-        ("--proxy", choices.proxy.and_then(|proxy| proxy.to_possible_value())),
-        (
-            "--kubernetes",
-            choices.kubernetes.and_then(|version| version.to_possible_value()),
-        ),
-    ];
-    for (flag, value) in chosen {
-        command.args(value.iter().flat_map(|value| [flag, value.get_name()]));
-    }
-    command.args(bare.then_some("--bare"));
+    command.args(std::env::args_os().skip(1).filter(|arg| arg != "--detach"));
+    command.args(made);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

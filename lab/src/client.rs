@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::net::Netns;
-use crate::real;
 use crate::topology::NodeNet;
 
 /// How long one request may take.
@@ -101,6 +100,16 @@ impl HttpClient {
     }
 }
 
+/// The node by which a request came, told by the address that a backend saw: kube-proxy hides that of the client behind
+/// the node's, or behind that of the node's bridge if the pod is on it.
+fn node_of(nodes: &[NodeNet], from: IpAddr) -> Option<&str> {
+    let IpAddr::V4(from) = from else { return None };
+    let node = nodes
+        .iter()
+        .find(|node| node.address == from || node.pods.contains(&from));
+    node.map(|node| node.name.as_str())
+}
+
 /// `pod P on N via node V from C` is the body. V is `?` where a real kube-proxy forwarded: the node is known by C, and
 /// where that is the client, the request was not forwarded to another node.
 fn parse(response: &str, nodes: &[NodeNet]) -> Option<Reply> {
@@ -110,7 +119,7 @@ fn parse(response: &str, nodes: &[NodeNet]) -> Option<Reply> {
         ("200", ["pod", pod, "on", on, "via", "node", via, "from", from]) => Some(Reply {
             pod: (*pod).into(),
             via: match *via {
-                "?" => real::node_of(nodes, from.parse().ok()?).unwrap_or(on),
+                "?" => node_of(nodes, from.parse().ok()?).unwrap_or(on),
                 named => named,
             }
             .into(),

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -27,7 +27,6 @@ pub(crate) struct Cluster {
     pub services: Store<Service>,
     pub slices: Store<EndpointSlice>,
     pub deployments: Store<Deployment>,
-    pub replica_sets: Store<ReplicaSet>,
     pub daemon_sets: Store<DaemonSet>,
     pub secrets: Store<Secret>,
     pub config_maps: Store<ConfigMap>,
@@ -50,7 +49,6 @@ impl Cluster {
             services: follower.follow(),
             slices: follower.follow(),
             deployments: follower.follow(),
-            replica_sets: follower.follow(),
             daemon_sets: follower.follow(),
             secrets: follower.follow(),
             config_maps: follower.follow(),
@@ -67,7 +65,6 @@ impl Cluster {
             self.services.wait_until_ready(),
             self.slices.wait_until_ready(),
             self.deployments.wait_until_ready(),
-            self.replica_sets.wait_until_ready(),
             self.daemon_sets.wait_until_ready(),
             self.secrets.wait_until_ready(),
             self.config_maps.wait_until_ready(),

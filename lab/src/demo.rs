@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::entry::Inside;
-use crate::lab::{Lab, Options, log_files};
+use crate::lab::{Lab, log_files};
 use crate::steps::{Addresses, Steps, join};
 
 /// Where a refusal's text is cut on the progress line; the summary has it whole.
@@ -81,18 +80,13 @@ impl Narrator {
     }
 }
 
-/// Runs the demonstration in the lab's namespaces.
-pub(crate) async fn run(inside: Inside, options: &Options) -> Result<ExitCode> {
+/// Runs the demonstration on the lab of `nodes` nodes that `start` starts in `dir`.
+pub(crate) async fn run(dir: &Path, nodes: u8, start: impl Future<Output = Result<Lab>>) -> Result<ExitCode> {
     let began = Instant::now();
     let mut narrator = Narrator::default();
-    let dir = inside.dir.clone();
     let started = narrator
-        .step("lab started", Lab::start(inside, options), |lab| {
-            format!(
-                "API server, {} nodes, client; router is {}",
-                options.nodes,
-                lab.router().name()
-            )
+        .step("lab started", start, |lab| {
+            format!("API server, {nodes} nodes, client; router is {}", lab.router().name())
         })
         .await;
     let Some(lab) = started else {
@@ -104,7 +98,7 @@ pub(crate) async fn run(inside: Inside, options: &Options) -> Result<ExitCode> {
     if finished.is_some() && narrator.all_seen() {
         return Ok(ExitCode::SUCCESS);
     }
-    show_logs(&dir)?;
+    show_logs(dir)?;
     Ok(ExitCode::FAILURE)
 }
 

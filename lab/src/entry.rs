@@ -28,8 +28,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getgid, getppid, getuid, sethostname};
 
-use crate::real::Groups;
-use crate::{backend, products, real, sandbox};
+use crate::{backend, products, sandbox};
 
 const UNSHARE: &str = "__unshare";
 const INIT: &str = "__init";
@@ -37,14 +36,7 @@ const INSIDE: &str = "__inside";
 /// Runs a command in a network namespace and a private root: see [`sandbox`].
 pub(crate) const EXEC: &str = "__exec";
 /// Runs the tiny HTTP server of `lab.local/backend`.
-pub(crate) const BACKEND: &str = "__backend";
-
-/// Waits for its end: what every pod's sandbox hangs on, on a real node.
-pub(crate) const PAUSE: &str = "__pause";
-/// Enters the namespaces of a real node.
-pub(crate) const NODE: &str = "__node";
-/// Process 1 of a real node.
-pub(crate) const NODE_INIT: &str = "__node-init";
+pub const BACKEND: &str = "__backend";
 
 /// Names the file of the work directory that holds the host's pid of the lab's process 1.
 pub(crate) const INIT_PID: &str = "init.pid";
@@ -89,6 +81,14 @@ pub struct Launch {
 /// # Errors
 /// When the part cannot be played; the message is one sentence for the user.
 pub fn entry() -> Result<Role> {
+    entry_then(|_| ())
+}
+
+/// The same; `clear` gets the work directory of a lab that has ended after its outer process, which would have cleared up.
+///
+/// # Errors
+/// When the part cannot be played; the message is one sentence for the user.
+pub fn entry_then(clear: fn(&Path)) -> Result<Role> {
     let mut args = std::env::args_os();
     let called = args.next().unwrap_or_default();
     let stage = args.next().unwrap_or_default();
@@ -96,15 +96,10 @@ pub fn entry() -> Result<Role> {
     // A supervising stage blocks signals to wait for them, and its children would inherit that.
     SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
     match stage.to_str() {
-        Some(UNSHARE) => std::process::exit(enter_namespaces(&rest)?),
+        Some(UNSHARE) => std::process::exit(enter_namespaces(&rest, clear)?),
         Some(INIT) => std::process::exit(init(&rest)?),
         Some(EXEC) => Err(sandbox::exec(&rest)),
         Some(BACKEND) => backend::run(&rest).map(|()| std::process::exit(0)),
-        Some(PAUSE) => loop {
-            std::thread::park();
-        },
-        Some(NODE) => std::process::exit(real::enter(&rest)?),
-        Some(NODE_INIT) => std::process::exit(real::init(&rest)?),
         Some(INSIDE) => inside(&rest).map(Role::Inside),
         _ => Ok(products::called(&called).map_or(Role::Outer, Role::Ended)),
     }
@@ -116,7 +111,6 @@ pub fn entry() -> Result<Role> {
 /// # Errors
 /// When the first process cannot be started; later failures are in the exit code.
 pub fn launch(launch: Launch) -> Result<ExitCode> {
-    let groups = Groups::of(&launch.dir);
     let mut args = vec![launch.dir.into_os_string()];
     args.extend(launch.args.into_iter().map(OsString::from));
     let signals = block_signals()?;
@@ -125,7 +119,6 @@ pub fn launch(launch: Launch) -> Result<ExitCode> {
         .spawn()
         .context("cannot start a process")?;
     let code = supervise(child, &signals)?;
-    groups.remove();
     if code > 128 {
         eprintln!(
             "metallb-lab: the lab was killed by signal {}; nothing of it is left",
@@ -135,13 +128,15 @@ pub fn launch(launch: Launch) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-pub(crate) fn stage(name: &str, args: &[OsString]) -> Command {
+/// The command that plays the part `name` of this executable.
+#[must_use]
+pub fn stage(name: &str, args: &[OsString]) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("metallb-lab").arg(name).args(args);
     command
 }
 
-fn enter_namespaces(args: &[OsString]) -> Result<i32> {
+fn enter_namespaces(args: &[OsString], clear: fn(&Path)) -> Result<i32> {
     // The outer process would remove the work directory: without it, this one ends the lab in order and does.
     let outer = getppid();
     set_pdeathsig(Signal::SIGTERM)?;
@@ -170,7 +165,7 @@ fn enter_namespaces(args: &[OsString]) -> Result<i32> {
     }
     let code = supervise(child, &signals)?;
     if let Some(dir) = args.first().filter(|_| getppid() != outer) {
-        Groups::of(Path::new(dir)).remove();
+        clear(Path::new(dir));
         let _ = fs::remove_dir_all(dir);
     }
     Ok(code)

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
+use futures::future::BoxFuture;
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,15 +16,12 @@ use tokio_util::task::TaskTracker;
 use crate::agent::{Agent, Programs, Shared};
 use crate::client::HttpClient;
 use crate::cluster::Cluster;
-use crate::control_plane::ControlPlane;
+use crate::control_plane::embedded;
 use crate::entry::Inside;
-use crate::envtest;
-use crate::faults::Faults;
-use crate::kind::ClusterKind;
+use crate::platform::{self, ControlPlane, Parts};
 use crate::proxy;
-use crate::real::{self, Parts, Proxy, RealNodes};
 use crate::router::{Router, RouterKind};
-use crate::topology::{FAULTS_ADDRESS, Families, Topology};
+use crate::topology::{API_ADDRESS, Families, Topology};
 use crate::workloads::{self, nodes};
 
 /// How long the pods may take to end before the kernel ends them.
@@ -40,14 +38,6 @@ pub struct Options {
     pub programs: Programs,
     /// How long after a node died the control plane notices; 40 s on a real cluster.
     pub node_monitor_grace: Duration,
-    /// What it is made of.
-    pub cluster: ClusterKind,
-    /// Whether the pods reach it through the fault proxy, see [`Lab::faults`]; not on real nodes.
-    pub faults: bool,
-    /// The product's image as an OCI archive, for real nodes.
-    pub image: Option<PathBuf>,
-    /// The addresses of real nodes.
-    pub families: Families,
 }
 
 impl Options {
@@ -59,10 +49,6 @@ impl Options {
             router: RouterKind::Auto,
             programs,
             node_monitor_grace: Duration::from_secs(5),
-            cluster: ClusterKind::Embedded,
-            faults: false,
-            image: None,
-            families: Families::default(),
         }
     }
 }
@@ -70,22 +56,32 @@ impl Options {
 /// Who runs the pods.
 enum Nodes {
     Imitated(Vec<(Arc<Agent>, JoinHandle<()>)>),
-    Real(RealNodes),
+    Foreign(Arc<dyn platform::Nodes>),
 }
 
 /// A running lab.
 pub struct Lab {
     dir: PathBuf,
     topology: Topology,
-    control_plane: ControlPlane,
+    control_plane: Box<dyn ControlPlane>,
     cluster: Cluster,
     nodes: Nodes,
     router: Router,
-    faults: Option<Faults>,
     node_monitor_grace: Duration,
     stop_pods: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// Makes the folders of a lab in `dir`, and its network; `families` are the addresses of nodes that are not the lab's own.
+///
+/// # Errors
+/// When something is missing; the message says what, and how to mend it.
+pub async fn prepare_ground(dir: &Path, nodes: u8, families: Option<Families>) -> Result<Topology> {
+    for folder in ["netns", "logs", "pods", "router"] {
+        fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot use {}", dir.display()))?;
+    }
+    Ok(Topology::create(&dir.join("netns"), nodes, families).await?)
 }
 
 impl Lab {
@@ -95,77 +91,58 @@ impl Lab {
     /// When something is missing; the message says what, and how to mend it.
     pub async fn start(inside: Inside, options: &Options) -> Result<Self> {
         let Inside { dir, listener, .. } = inside;
-        for folder in ["netns", "logs", "pods", "router"] {
-            fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot use {}", dir.display()))?;
-        }
-        let real = match options.cluster {
-            ClusterKind::Real(proxy) => Some(proxy),
-            _ => None,
+        let topology = prepare_ground(&dir, options.nodes, None).await?;
+        let parts = Parts {
+            control_plane: embedded(&dir, listener).await?,
+            nodes: None,
+            door: None,
         };
-        ensure!(
-            real.is_none() || !options.faults,
-            "the fault proxy is for imitated nodes: the pods of real ones do not go through it"
-        );
-        let families = real.map(|_| options.families);
-        let topology = Topology::create(&dir.join("netns"), options.nodes, families).await?;
-        let names: Vec<String> = topology.nodes.iter().map(|node| node.name.clone()).collect();
-        let control_plane = ControlPlane::start(options.cluster, &dir, listener, &names, options.families).await?;
+        Self::assemble(dir, topology, parts, options).await
+    }
+
+    /// Starts what a lab has beside `parts`, on the ground that was prepared in `dir`.
+    ///
+    /// # Errors
+    /// When something is missing; the message says what, and how to mend it.
+    pub async fn assemble(dir: PathBuf, topology: Topology, parts: Parts, options: &Options) -> Result<Self> {
+        let Parts {
+            control_plane,
+            nodes,
+            door,
+        } = parts;
         let client = control_plane.client();
         let many_users = many_users();
         let router = Router::start(options.router, &topology.router, &dir.join("router"), many_users).await?;
         let (stop, stop_pods, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let faults = match options.faults {
-            true => {
-                let (to, ca) = (control_plane.address(), control_plane.ca());
-                Some(Faults::start(FAULTS_ADDRESS, to, ca, stop.clone()).await?)
-            }
-            false => None,
-        };
         let cluster = Cluster::watch(&client, &tasks, &stop);
         cluster.ready().await;
-        let shared = Shared {
-            cluster: cluster.clone(),
-            programs: options.programs.clone(),
-            dir: dir.clone(),
-            api: faults.as_ref().map_or_else(|| control_plane.address(), Faults::address),
-            ca: [control_plane.ca(), faults.as_ref().map_or("", Faults::ca)].concat(),
-            faults: faults.clone(),
-            many_users,
-        };
         let mut lab = Self {
-            dir,
             topology,
-            control_plane,
-            cluster,
+            cluster: cluster.clone(),
             nodes: Nodes::Imitated(Vec::new()),
             router,
-            faults,
             node_monitor_grace: options.node_monitor_grace,
             stop_pods,
             stop,
             tasks,
+            dir,
+            control_plane,
         };
-        match real {
-            Some(proxy) => {
-                let nodes = lab.real_nodes(proxy, options, &client).await?;
-                lab.nodes = Nodes::Real(nodes);
-            }
-            None => lab.imitate_nodes(&client, &shared).await?,
+        if let Some(nodes) = nodes {
+            lab.nodes = Nodes::Foreign(nodes);
+            return Ok(lab);
         }
-        Ok(lab)
-    }
-
-    async fn real_nodes(&self, proxy: Proxy, options: &Options, client: &Client) -> Result<RealNodes> {
-        let parts = Parts {
-            dir: &self.dir,
-            programs: self.control_plane.programs().context("no programs of Kubernetes")?,
-            proxy,
-            families: options.families,
-            product: options.image.as_deref().context("no image for real nodes")?,
-            lab: &options.programs.lab,
-            kubeconfig: &|who| envtest::kubeconfig_of(&self.dir, who),
+        let shared = Shared {
+            cluster,
+            programs: options.programs.clone(),
+            dir: lab.dir.clone(),
+            api: door.as_ref().map_or(API_ADDRESS, |door| door.address()),
+            ca: [lab.control_plane.ca(), door.as_ref().map_or("", |door| door.ca())].concat(),
+            door,
+            many_users,
         };
-        RealNodes::start(&parts, &self.topology, client).await
+        lab.imitate_nodes(&client, &shared).await?;
+        Ok(lab)
     }
 
     async fn imitate_nodes(&mut self, client: &Client, shared: &Shared) -> Result<()> {
@@ -190,7 +167,7 @@ impl Lab {
         }
         self.nodes = Nodes::Imitated(agents);
         let stand_ins = workloads::StandIns {
-            controllers: self.control_plane.needs_workload_controllers(),
+            controllers: !self.control_plane.has_controllers(),
         };
         self.tasks
             .spawn(workloads::run(self.cluster.clone(), stand_ins, self.stop_pods.clone()));
@@ -215,12 +192,6 @@ impl Lab {
         &self.router
     }
 
-    /// The proxy between the pods and the API server, if [`Options::faults`] asked for it.
-    #[must_use]
-    pub fn faults(&self) -> Option<&Faults> {
-        self.faults.as_ref()
-    }
-
     /// The namespaces.
     #[must_use]
     pub fn topology(&self) -> &Topology {
@@ -231,31 +202,6 @@ impl Lab {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         self.control_plane.kubeconfig()
-    }
-
-    /// What service accounts asked a real API server for: lines of JSON, as [`crate::audit`] reads them.
-    #[must_use]
-    pub fn audit_log(&self) -> Option<&Path> {
-        self.control_plane.audit_log()
-    }
-
-    /// Lets requests of the product be refused from now on: an uninstall takes its rights before its pods have ended.
-    ///
-    /// # Errors
-    /// When that cannot be noted.
-    pub fn end_of_rights(&self) -> Result<()> {
-        crate::harness::judge_until_now(&self.dir)
-    }
-
-    /// Gives the product's image another name on all real nodes, too.
-    ///
-    /// # Errors
-    /// When there are no real nodes, or containerd refuses.
-    pub async fn tag_image(&self, name: &str, other: &str) -> Result<()> {
-        match &self.nodes {
-            Nodes::Real(nodes) => nodes.tag(name, other).await,
-            Nodes::Imitated(_) => bail!("images are on real nodes only"),
-        }
     }
 
     /// The folder of the pods' logs.
@@ -277,28 +223,24 @@ impl Lab {
     /// When there is no such node.
     pub async fn kill_node(&self, name: &str) -> Result<()> {
         let net = self.topology.node(name).context("no such node")?;
-        match &self.nodes {
+        let (cluster, owned, grace) = (self.cluster.clone(), name.to_owned(), self.node_monitor_grace);
+        let aftermath: BoxFuture<'static, Result<()>> = match &self.nodes {
             Nodes::Imitated(agents) => {
-                let (agent, _) = agents
-                    .iter()
-                    .find(|(agent, _)| agent.net.name == name)
-                    .context("no such node")?;
+                let mut agents = agents.iter().map(|(agent, _)| agent);
+                let agent = agents.find(|agent| agent.net.name == name).context("no such node")?;
                 agent.power_off.cancel();
+                Box::pin(async move {
+                    tokio::time::sleep(grace).await;
+                    Ok(nodes::mark_dead(&cluster, &owned).await?)
+                })
             }
-            Nodes::Real(nodes) => nodes.kill(name)?,
-        }
+            Nodes::Foreign(nodes) => nodes.kill(name)?,
+        };
         net.unplug().await?;
-        let real = matches!(self.nodes, Nodes::Real(_));
-        let (cluster, name, grace) = (self.cluster.clone(), name.to_owned(), self.node_monitor_grace);
+        let (cluster, name) = (self.cluster.clone(), name.to_owned());
         self.tasks
             .spawn(self.stop.clone().run_until_cancelled_owned(async move {
-                let marked = if real {
-                    real::give_up(&cluster.client, &name).await
-                } else {
-                    tokio::time::sleep(grace).await;
-                    nodes::mark_dead(&cluster, &name).await.map_err(Into::into)
-                };
-                if let Err(error) = marked {
+                if let Err(error) = aftermath.await {
                     tracing::warn!(node = name, %error, "cannot mark the node");
                 }
                 cluster.nudge();

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    metallb_lab::cli::main()
+    metallb_lab::cli::main::<metallb_lab::cli::Embedded>()
 }

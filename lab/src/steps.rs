@@ -20,7 +20,8 @@ use crate::client::Reply;
 use crate::lab::Lab;
 
 const CRDS: &str = include_str!("../../manifests/crds.yaml");
-pub(crate) const OPERATOR: &str = include_str!("../../manifests/metallb-operator.yaml");
+/// The manifest of the operator.
+pub const OPERATOR: &str = include_str!("../../manifests/metallb-operator.yaml");
 const METALLB: &str = include_str!("../manifests/metallb.yaml");
 const CONFIG: &str = include_str!("../manifests/config.yaml");
 const BAD_POOL: &str = include_str!("../manifests/bad-pool.yaml");
@@ -29,7 +30,7 @@ const BACKENDS: &str = include_str!("../manifests/backends.yaml");
 const SERVICES: &str = include_str!("../manifests/services.yaml");
 
 /// MetalLB's namespace.
-pub(crate) const NAMESPACE: &str = "metallb-system";
+pub const NAMESPACE: &str = "metallb-system";
 /// How long anything may take that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long one request may take while the first answer is waited for.

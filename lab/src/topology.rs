@@ -19,13 +19,11 @@ use socket2::{Domain, Socket, Type};
 use crate::net::{Links, NetError, Netns, Wire};
 
 /// Where the API server listens inside the lab.
-pub(crate) const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6443);
-/// Where the fault proxy listens, if there is one.
-pub(crate) const FAULTS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6444);
+pub const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(LAB), 6443);
 /// The lab's own address on its bridge.
-pub(crate) const LAB: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+pub const LAB: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 /// The same, where nodes have IPv6.
-pub(crate) const LAB_SIX: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x172, 0x30, 0, 0, 0, 0, 1);
+pub const LAB_SIX: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x172, 0x30, 0, 0, 0, 0, 1);
 /// The router, as the nodes see it.
 pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
 /// The router, as the client sees it.
@@ -211,7 +209,7 @@ impl NodeNet {
 
     /// The network of its pods, where they have IPv6.
     #[must_use]
-    pub(crate) fn pods_six(&self) -> Ipv6Net {
+    pub fn pods_six(&self) -> Ipv6Net {
         let network = Ipv6Addr::new(0xfd00, 0x10, 0x244, self.number.into(), 0, 0, 0, 0);
         Ipv6Net::new(network, 64).unwrap_or_default()
     }

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use crate::{
     definitions,
     engine::{CLUSTER, End, Engine},
-    metrics::Metrics,
-    tls_config,
+    openshift::tls_config,
+    status::metrics::Metrics,
 };
 
 /// Time for tasks to end after the stop signal.

@@ -27,16 +27,16 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    finalizer,
-    inventory::{Feed, Inventory, View},
-    metrics::Metrics,
     olm::OperatorCondition,
     openshift::tls_profile,
-    orphan,
     plan::{Key, Plan, plan},
     reconcile::Reconciler,
+    removal::finalizer,
+    removal::orphan,
+    status::metrics::Metrics,
+    status::tell::Teller,
     sync::Sync,
-    tell::Teller,
+    sync::inventory::{Feed, Inventory, View},
 };
 
 /// What `/readyz` calls the first sight of the cluster.

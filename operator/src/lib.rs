@@ -14,37 +14,20 @@
 //! What to deploy is decided in `metallb-manifests`; this crate compares it with what is there and writes the
 //! difference. In steady state nothing is written.
 
-mod adoption;
 pub mod args;
-mod conditions;
 mod definitions;
 mod deployer;
-mod diagnosis;
-mod drift;
 mod engine;
-mod failure;
-mod finalizer;
-mod handover;
-mod inventory;
-mod kinds;
-mod mark;
-mod metrics;
 mod olm;
 mod openshift;
-mod orphan;
 mod plan;
-mod preflight;
 mod program;
-mod quantity;
-mod readiness;
 mod reconcile;
+mod removal;
 mod rights;
 mod run;
+mod status;
 mod sync;
-mod teardown;
-mod tell;
-mod tls_config;
-mod withdrawal;
 
 pub use args::Args;
 pub use deployer::Deployer;

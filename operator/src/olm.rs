@@ -11,7 +11,7 @@ use metallb_runtime::{apply, cause::explain};
 use serde_json::json;
 use tracing::warn;
 
-use crate::conditions::State;
+use crate::status::conditions::State;
 
 /// The OperatorCondition that the Lifecycle Manager made for this operator. Upstream: not used.
 pub(crate) struct OperatorCondition {

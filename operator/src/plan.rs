@@ -6,10 +6,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Resource, ResourceExt};
 use metallb_api::{BgpBackend, MetalLB, names};
 use metallb_manifests::{EffectiveBackend, Environment, Object, desired, notes};
-use metallb_webhooks::verdict::check_metallb;
 use semver::Version;
 
-use crate::{conditions::State, orphan};
+use crate::{removal::orphan, status::conditions::State};
 
 /// Which MetalLB resource is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,7 +90,7 @@ pub(crate) fn plan(
     if !singleton {
         return Plan::Refuse(misplaced(key, environment));
     }
-    let problems = check_metallb(&resource.spec, environment.frr_k8s_external_namespace.as_deref());
+    let problems = metallb_config::metallb::check(&resource.spec, environment.frr_k8s_external_namespace.as_deref());
     if !problems.is_empty() {
         let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         return Plan::Refuse(State::degraded("InvalidSpec", message));

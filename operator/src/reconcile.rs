@@ -15,19 +15,20 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
-    conditions::State,
-    diagnosis,
-    failure::Error,
-    finalizer, handover,
     openshift::routing::{self, Routing},
-    orphan,
     plan::{Key, Wanted},
-    preflight,
-    readiness::{self, Workload},
+    removal::finalizer,
+    removal::handover,
+    removal::orphan,
+    removal::teardown::{Order, Teardown},
+    removal::withdrawal,
+    rights::preflight,
+    status::conditions::State,
+    status::diagnosis,
+    status::failure::Error,
+    status::readiness::{self, Workload},
+    status::tell::{Report, Teller, VERSION},
     sync::Sync,
-    teardown::{Order, Teardown},
-    tell::{Report, Teller, VERSION},
-    withdrawal,
 };
 
 /// How soon something that is under way is looked at again; watches tell most of it sooner.

@@ -21,7 +21,7 @@ use crate::{
     Args, definitions,
     deployer::{Deployer, GRACE},
     engine::CLUSTER,
-    metrics::{self, Metrics},
+    status::metrics::{self, Metrics},
 };
 
 /// What `/readyz` calls the webhook.
@@ -52,6 +52,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     if tasks.during(definitions::wait(&client, &health)).await.is_none() {
         return Ok(tasks.join(GRACE).await?);
     }
+    admin::register_panics(metrics.registry())?;
     let counted = metallb_webhooks::Metrics::register(metrics.registry())?;
     let (own_tls, changes) = watch::channel(tls_options(&environment.tls));
     let mut webhooks = webhooks(&args, &environment, &client, counted);

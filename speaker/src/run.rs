@@ -15,13 +15,13 @@ use metallb_api::{ServiceBGPStatus, ServiceL2Status};
 use metallb_config::{Backend, Options, View};
 use metallb_dataplane::l2::{self, L2Handle};
 use metallb_dataplane::members::{self, MembersHandle};
-use metallb_engine::{Engine, Event, Links, Settings};
+use metallb_engine::{Conflict, Engine, Event, Links, Settings};
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
 use metallb_runtime::{CancellationToken, client, namespace, start};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::args::{Args, Membership};
@@ -36,10 +36,10 @@ use crate::status::{self, Owner};
 use crate::timing;
 
 /// All goodbyes must be said within the grace period of the Pod, which is 2 s in upstream's manifests.
-const GRACE: Duration = Duration::from_millis(1900);
+const GRACE: Duration = Duration::from_millis(1800);
 /// For telling the members and the BGP peers.
 const GOODBYE: Duration = Duration::from_millis(400);
-/// How long addresses are answered for until their next owner is heard.
+/// How long after the stop signal addresses are answered for, until their next owner is heard.
 const HAND_OVER: Duration = Duration::from_millis(1500);
 
 /// Runs the speaker until `stop`, then withdraws.
@@ -261,6 +261,7 @@ impl DataPlane {
     /// know that we leave, and until they are heard to do so we still answer.
     async fn goodbye(self, stop: CancellationToken) -> Result<()> {
         stop.cancelled().await;
+        let end = Instant::now() + HAND_OVER;
         let routes = timeout(GOODBYE, self.bgp.shutdown());
         let addresses = async {
             let successors = self
@@ -272,7 +273,7 @@ impl DataPlane {
                 let _ = timeout(GOODBYE, members.ended()).await;
             }
             if successors {
-                self.l2.hand_over(HAND_OVER).await;
+                self.l2.hand_over(end.saturating_duration_since(Instant::now())).await;
             }
             self.l2_stop.cancel();
         };
@@ -287,6 +288,7 @@ impl DataPlane {
 /// Feeds the engine and carries out what it wants. Ends with the watches, which is after the stop signal.
 async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane: DataPlane) -> Result<()> {
     let (mut known, mut usable) = (data_plane.l2.interfaces(), data_plane.l2.usable_interfaces());
+    let mut conflicts = data_plane.l2.conflicts();
     let mut sessions = data_plane.bgp.sessions();
     let mut members = Alive::new(data_plane.members);
     loop {
@@ -303,6 +305,12 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
             }
             Ok(()) = known.changed() => links(&mut known, &mut usable),
             Ok(()) = usable.changed() => links(&mut known, &mut usable),
+            // One that was missed is told again as long as it lasts.
+            Ok(conflict) = conflicts.recv() => vec![Event::Conflict(Conflict {
+                ip: conflict.ip,
+                interface: conflict.interface,
+                mac: conflict.mac.to_string(),
+            })],
             Ok(()) = sessions.changed() => vec![Event::Uncarried(backend::uncarried(&sessions.borrow_and_update()))],
         };
         shell.metrics.updated(events.len());

@@ -20,8 +20,8 @@ pub(crate) const FIRST_DECISIONS: &str = "first decisions";
 
 /// Reason of the event on Services whose BGP advertisements contradict each other; not upstream's.
 const CONFLICTING: &str = "conflictingAdvertisements";
-/// Reason of the event on BGPPeers of which something is not used as it is written.
-const DOUBTFUL: &str = "ConfigDoubtful";
+/// Reason of the event on Services of which another host claims an address; not upstream's.
+const ADDRESS_CONFLICT: &str = "addressConflict";
 /// The action that events on Services are about.
 const ACTION: &str = "Announce";
 /// The action that events on the configuration are about.
@@ -69,7 +69,7 @@ impl Shell {
                 }
             }
             Effect::Announced(service, protocol, ips) => self.metrics.announced(service, protocol, ips),
-            Effect::Status(service, protocol, content) => self.statuses(protocol).set(&service, content),
+            Effect::Status(service, protocol, content) => self.statuses(protocol).set(service, content),
             Effect::Event {
                 service,
                 uid,
@@ -82,7 +82,8 @@ impl Shell {
             }
             Effect::Doubtful { peer, uid, note } => {
                 let peer = peer_reference(&peer, uid);
-                self.recorder.emit(&peer, EventType::Warning, DOUBTFUL, READ, &note);
+                self.recorder
+                    .emit(&peer, EventType::Warning, event_reason::CONFIG_DOUBTFUL, READ, &note);
             }
             Effect::Configuration(report) => {
                 self.metrics.configured(!report.errors.is_empty());
@@ -107,6 +108,7 @@ fn reason(kind: EventKind) -> (EventType, &'static str) {
         EventKind::NodeAssigned => (EventType::Normal, event_reason::NODE_ASSIGNED),
         EventKind::AnnounceFailed => (EventType::Warning, event_reason::ANNOUNCE_FAILED),
         EventKind::ConflictingAdvertisements => (EventType::Warning, CONFLICTING),
+        EventKind::AddressConflict => (EventType::Warning, ADDRESS_CONFLICT),
     }
 }
 

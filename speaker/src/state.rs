@@ -121,10 +121,18 @@ fn same_owner(current: &ConfigurationState, wanted: &ConfigurationState) -> bool
 
 fn status(report: &ConfigReport) -> ConfigurationStateStatus {
     let valid = report.errors.is_empty();
-    let mut message = match valid {
+    let mut summary = match valid {
         true => String::new(),
         false => format!("configuration error: {}", report.errors.join("; ")),
     };
+    summary.truncate(summary.floor_char_boundary(MESSAGE_LIMIT));
+    // Errors, and below them what is in force and does something else than it says.
+    let lines = Some(summary.as_str()).filter(|summary| !summary.is_empty());
+    let lines: Vec<&str> = lines
+        .into_iter()
+        .chain(report.doubts.iter().map(String::as_str))
+        .collect();
+    let mut message = lines.join("\n");
     message.truncate(message.floor_char_boundary(MESSAGE_LIMIT));
     let reason = if valid {
         names::REASON_RECONCILED
@@ -137,7 +145,7 @@ fn status(report: &ConfigReport) -> ConfigurationStateStatus {
         } else {
             ConfigurationResult::Invalid
         }),
-        error_summary: message.clone(),
+        error_summary: summary,
         conditions: vec![Condition {
             type_: names::CONDITION_CONFIG_RECONCILER.to_owned(),
             status: if valid { "True" } else { "False" }.to_owned(),
@@ -176,10 +184,15 @@ mod tests {
     fn errors_make_the_condition_false_and_their_absence_true() {
         let bad = status(&ConfigReport {
             errors: vec!["pool x".into(), "peer y".into()],
+            doubts: vec!["ad z: no such peer".into()],
         });
         assert_eq!(bad.result, Some(ConfigurationResult::Invalid));
         assert_eq!(bad.error_summary, "configuration error: pool x; peer y");
         let condition = &bad.conditions[0];
+        assert_eq!(
+            condition.message,
+            "configuration error: pool x; peer y\nad z: no such peer"
+        );
         assert_eq!(
             (condition.type_.as_str(), condition.status.as_str()),
             ("configReconcilerValid", "False")
@@ -190,6 +203,16 @@ mod tests {
             (good.result, good.conditions[0].reason.as_str()),
             (Some(ConfigurationResult::Valid), "Reconciled")
         );
+        let doubtful = status(&ConfigReport {
+            errors: vec![],
+            doubts: vec!["ad z: no such peer".into()],
+        });
+        assert_eq!(
+            (doubtful.result, doubtful.error_summary.as_str()),
+            (Some(ConfigurationResult::Valid), "")
+        );
+        assert_eq!(doubtful.conditions[0].message, "ad z: no such peer");
+        assert!(!says_the_same(&doubtful, &good));
         assert!(!says_the_same(&bad, &good) && says_the_same(&good, &status(&ConfigReport::default())));
     }
 }

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch as watch_channel};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use index::{Index, Seen, Written};
+use index::{Fingerprint, Index, Seen, Written};
 pub(crate) use kind::StatusKind;
 
 use metallb_engine::{ServiceKey, StatusContent};
@@ -46,7 +46,7 @@ pub(crate) struct Desired {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    queue: Queue<ServiceKey>,
+    queue: Queue<Arc<ServiceKey>>,
     opened: Notify,
 }
 
@@ -54,7 +54,7 @@ struct Shared {
 struct State {
     /// Before the first decisions, objects of an earlier run are left alone.
     opened: bool,
-    contents: HashMap<ServiceKey, StatusContent>,
+    contents: HashMap<Arc<ServiceKey>, StatusContent>,
 }
 
 impl Default for Desired {
@@ -71,12 +71,12 @@ impl Default for Desired {
 
 impl Desired {
     /// Sets what the object of one Service says; `None` = there should be none.
-    pub(crate) fn set(&self, service: &ServiceKey, content: Option<StatusContent>) {
+    pub(crate) fn set(&self, service: Arc<ServiceKey>, content: Option<StatusContent>) {
         match content {
-            Some(content) => drop(self.state().contents.insert(service.clone(), content)),
-            None => drop(self.state().contents.remove(service)),
+            Some(content) => drop(self.state().contents.insert(Arc::clone(&service), content)),
+            None => drop(self.state().contents.remove(&service)),
         }
-        self.shared.queue.add(service.clone());
+        self.shared.queue.add(service);
     }
 
     /// Allows to delete what is not desired.
@@ -106,7 +106,7 @@ pub(crate) async fn write<K: StatusKind>(client: Client, owner: Owner, desired: 
     let api: Api<K> = Api::namespaced(client, &owner.namespace);
     let selector = format!("{}={}", names::LABEL_NODE, label_value(&owner.node));
     let (own, pod) = (watch::Config::default().labels(&selector), owner.pod.uid.clone());
-    let view = move |object: Written| Some(Seen::of(object, &pod));
+    let view = move |object: Written| Some(Seen::of::<K::Status>(object, &pod));
     let mut watched = watch_view(api.clone(), own, view, &tasks);
     let writer = Writer {
         api,
@@ -136,24 +136,24 @@ struct Writer<K: StatusKind> {
     api: Api<K>,
     owner: Owner,
     desired: Desired,
-    index: Mutex<Index<K::Status>>,
+    index: Mutex<Index>,
     /// Whether the index holds all objects of the first list.
     listed: watch_channel::Sender<bool>,
-    made: Mutex<HashMap<ServiceKey, Made<K::Status>>>,
+    made: Mutex<HashMap<Arc<ServiceKey>, Made>>,
 }
 
 /// An object that we made and may not see in the watch yet.
 #[derive(Clone)]
-struct Made<S> {
+struct Made {
     name: String,
-    says: Option<S>,
+    says: Option<Fingerprint>,
     at: Instant,
 }
 
 /// An object of this node for one Service.
-struct Found<S> {
+struct Found {
     name: String,
-    says: Option<S>,
+    says: Option<Fingerprint>,
     ours: bool,
 }
 
@@ -176,20 +176,15 @@ impl<K: StatusKind> Writer<K> {
         }
     }
 
-    fn seen(&self, change: ViewChange<Seen<K::Status>>) {
+    fn seen(&self, change: ViewChange<Seen>) {
         let ViewChange::Changed { key, before, now } = change else {
             self.listed.send_replace(true);
             return;
         };
-        let service = |seen: &Option<Arc<Seen<K::Status>>>| seen.as_ref().and_then(|seen| seen.service.clone());
+        let service = |seen: &Option<Arc<Seen>>| seen.as_ref().and_then(|seen| seen.service.clone());
         let (was, is) = (service(&before), service(&now));
-        if now.is_none()
-            && let Some(service) = &was
-        {
-            let mut made = self.made();
-            if made.get(service).is_some_and(|made| made.name == key.name) {
-                made.remove(service);
-            }
+        for service in [&is, &was].into_iter().flatten() {
+            self.forget_shown(service, &key.name, now.as_deref());
         }
         self.index().change(&key.name, before.as_deref(), now);
         for service in [is, was].into_iter().flatten() {
@@ -197,16 +192,25 @@ impl<K: StatusKind> Writer<K> {
         }
     }
 
+    /// Forgets what we made once the watch shows it, or that it is gone.
+    fn forget_shown(&self, service: &Arc<ServiceKey>, name: &str, now: Option<&Seen>) {
+        let mut made = self.made();
+        let known = made.get(service).filter(|made| made.name == name);
+        if known.is_some_and(|made| now.is_none_or(|now| now.says == made.says)) {
+            made.remove(service);
+        }
+    }
+
     /// Looks again at what was spared before the first decisions.
     fn review(&self) {
-        let made: Vec<ServiceKey> = self.made().keys().cloned().collect();
-        let listed: Vec<ServiceKey> = self.index().services().cloned().collect();
+        let made: Vec<Arc<ServiceKey>> = self.made().keys().cloned().collect();
+        let listed: Vec<Arc<ServiceKey>> = self.index().services().cloned().collect();
         for key in listed.into_iter().chain(made) {
             self.desired.shared.queue.add(key);
         }
     }
 
-    async fn converge(&self, key: &ServiceKey) -> anyhow::Result<()> {
+    async fn converge(&self, key: &Arc<ServiceKey>) -> anyhow::Result<()> {
         let (opened, content) = {
             let state = self.desired.state();
             (state.opened, state.contents.get(key).cloned())
@@ -230,24 +234,22 @@ impl<K: StatusKind> Writer<K> {
             Some(name) => name,
             None => self.create(key).await?,
         };
-        if found
-            .iter()
-            .any(|object| object.name == name && object.says.as_ref() == Some(&wanted))
-        {
+        let says = Fingerprint::of(&wanted);
+        if found.iter().any(|object| object.name == name && object.says == says) {
             return Ok(());
         }
         apply::status(&self.api, &name, &wanted, field_manager::SPEAKER).await?;
         let made = Made {
             name,
-            says: Some(wanted),
+            says,
             at: Instant::now(),
         };
-        self.made().insert(key.clone(), made);
+        self.made().insert(Arc::clone(key), made);
         Ok(())
     }
 
     /// What is there for the Service: what the watch shows, newer knowledge of our own taking precedence.
-    fn found(&self, key: &ServiceKey) -> Vec<Found<K::Status>> {
+    fn found(&self, key: &ServiceKey) -> Vec<Found> {
         let made = self
             .made()
             .get(key)
@@ -257,21 +259,21 @@ impl<K: StatusKind> Writer<K> {
             .index()
             .of(key)
             .map(|(name, seen)| Found {
-                name: name.clone(),
-                says: seen.says.clone(),
+                name: name.to_owned(),
+                says: seen.says,
                 ours: seen.ours,
             })
             .collect();
         if let Some(made) = made {
             match found.iter_mut().find(|object| object.name == made.name) {
                 // Until the watch shows our write, it shows what was before.
-                Some(object) if object.says.is_none() => object.says.clone_from(&made.says),
+                Some(object) if object.says.is_none() => object.says = made.says,
                 Some(_) => {}
                 None => found.insert(
                     0,
                     Found {
                         name: made.name.clone(),
-                        says: made.says.clone(),
+                        says: made.says,
                         ours: true,
                     },
                 ),
@@ -280,7 +282,7 @@ impl<K: StatusKind> Writer<K> {
         found
     }
 
-    async fn create(&self, key: &ServiceKey) -> anyhow::Result<String> {
+    async fn create(&self, key: &Arc<ServiceKey>) -> anyhow::Result<String> {
         if K::EXCLUSIVE {
             self.delete_foreign(key).await?;
         }
@@ -311,7 +313,7 @@ impl<K: StatusKind> Writer<K> {
             says: None,
             at: Instant::now(),
         };
-        self.made().insert(key.clone(), made);
+        self.made().insert(Arc::clone(key), made);
         Ok(name)
     }
 
@@ -346,11 +348,11 @@ impl<K: StatusKind> Writer<K> {
         Ok(())
     }
 
-    fn index(&self) -> MutexGuard<'_, Index<K::Status>> {
+    fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn made(&self) -> MutexGuard<'_, HashMap<ServiceKey, Made<K::Status>>> {
+    fn made(&self) -> MutexGuard<'_, HashMap<Arc<ServiceKey>, Made>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

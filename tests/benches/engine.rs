@@ -1,33 +1,32 @@
-//! What it costs this node to decide, beside the engine that compared whole sets (`BEFORE`, measured on two cores).
+//! What it costs this node to decide, with 10 000 Services and 100 nodes.
 //!
-//! `cargo bench -p metallb-engine --bench engine`; medians, one thread.
+//! `cargo bench -p metallb-engine --bench engine`; medians of CPU time.
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-// The crate has no clock; measuring it needs one.
-#[allow(clippy::disallowed_types, clippy::disallowed_methods)]
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use metallb_announce::{Endpoints, NodeView, ServiceView};
 use metallb_config::{Options, Resources, View};
 use metallb_engine::{Engine, Event, Links, ServiceFacts, ServiceKey, Settings, Slice};
+use nix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 const NODES: usize = 100;
 const SERVICES: u32 = 10_000;
 
-/// The time of each measurement before decisions became deltas, in milliseconds.
-const BEFORE: [(&str, f64); 6] = [
-    ("first decisions", f64::NAN),
-    ("one Service more", f64::NAN),
-    ("old news", f64::NAN),
-    ("a member goes", f64::NAN),
-    ("a member comes", f64::NAN),
-    ("a Node more in all advertisements", f64::NAN),
+/// What is measured, and how many milliseconds it may take where that was decided.
+const ROWS: [(&str, Option<u32>); 6] = [
+    ("first decisions", None),
+    ("one Service more", None),
+    ("old news", None),
+    ("a member goes", Some(20)),
+    ("a member comes", Some(20)),
+    ("a Node more in all advertisements", Some(20)),
 ];
 
 fn object<K: DeserializeOwned>(name: &str, spec: &Value) -> K {
@@ -117,11 +116,16 @@ fn engine() -> Engine {
     })
 }
 
-#[allow(clippy::disallowed_types, clippy::disallowed_methods)]
+/// CPU time of this thread, which others on the machine do not lengthen.
+fn cpu() -> Duration {
+    let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
+    clock_gettime(clock).expect("Linux has this clock").into()
+}
+
 fn timed(engine: &mut Engine, events: Vec<Event>) -> Duration {
-    let start = Instant::now();
+    let start = cpu();
     black_box(engine.handle_all(events));
-    start.elapsed()
+    cpu() - start
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -133,11 +137,11 @@ fn main() {
     let mut engine = engine();
     let mut row = 0;
     let mut print = |time: Duration| {
-        let ((name, before), now) = (BEFORE[row], time.as_secs_f64() * 1e3);
-        println!(
-            "{name:<35} {now:>10.3} ms   before {before:>10.3} ms   ratio {:.4}",
-            now / before
-        );
+        let ((name, limit), now) = (ROWS[row], time.as_secs_f64() * 1e3);
+        let limit = limit.map_or_else(String::new, |limit| {
+            format!("   {:>4.2} of {limit} ms", now / f64::from(limit))
+        });
+        println!("{name:<35} {now:>10.3} ms{limit}");
         row += 1;
     };
     print(timed(&mut engine, present()));

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use metallb_lab::{Inside, Lab, Options};
+use metallb_test_support::{Inside, Lab, Options};
 use serde_json::{Value, json};
 
 use crate::Outcome;
@@ -188,7 +188,7 @@ pub fn malformed_objects(inside: Inside, options: Options) -> Outcome {
         })
         .await?;
         let later = ingress(&client, "later").await?.context("an address")?.parse()?;
-        let steps = metallb_lab::Steps::new(&lab);
+        let steps = metallb_test_support::Steps::new(&lab);
         steps.request(later).await?;
         steps.request(addresses.layer2).await?;
         steps.next_hops(addresses.bgp, lab.topology().nodes.len()).await?;
@@ -258,7 +258,7 @@ pub fn drift(inside: Inside, options: Options) -> Outcome {
             Ok(sets.get_opt("speaker").await?.is_some_and(|set| set.uid() != uid))
         })
         .await?;
-        let steps = metallb_lab::Steps::new(&lab);
+        let steps = metallb_test_support::Steps::new(&lab);
         steps
             .next_hops(addresses.bgp, lab.topology().nodes.len())
             .await

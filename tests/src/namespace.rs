@@ -7,7 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use metallb_lab::{Inside, Lab, Options, Steps, apply, wait_for};
+use metallb_test_support::{Inside, Lab, Options, Steps, apply, wait_for};
 use serde_json::json;
 
 use crate::Outcome;

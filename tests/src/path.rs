@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use metallb_lab::{Addresses, Inside, Lab, Options, RouterKind, Steps};
+use metallb_test_support::{Addresses, Inside, Lab, Options, RouterKind, Steps};
 use serde_json::json;
 
 use crate::Outcome;

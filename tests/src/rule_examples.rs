@@ -1,6 +1,6 @@
 //! The examples of the rules, as objects.
 
-use metallb_config::rules::{Entry, NAME, Object, PEER};
+use metallb_rules::{Entry, NAME, Object, PEER};
 use serde_json::{Value, json};
 
 /// MetalLB's namespace.

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
-use metallb_lab::{Inside, Lab, Options, RouterKind, Steps};
+use metallb_test_support::{Inside, Lab, Options, RouterKind, Steps};
 use serde_json::{Value, json};
 
 use crate::Outcome;

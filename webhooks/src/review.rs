@@ -2,6 +2,8 @@
 //!
 //! Only what is needed is read, and the version of the review is echoed, so that `v1` and `v1beta1` both work.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
@@ -69,13 +71,22 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// A decoded review: what to answer with besides the answer.
-#[derive(Clone, Debug)]
+/// A decoded review: what to answer with besides the answer. `Debug` shows no object: there may be a password in it.
+#[derive(Clone)]
 pub struct Envelope {
     api_version: String,
     kind: &'static str,
     uid: Value,
     request: Map<String, Value>,
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("kind", &self.kind)
+            .field("uid", &self.uid)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Envelope {

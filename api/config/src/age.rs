@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// An object without creation time is just being created, so it comes last.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Age {
+    /// Another one is in use already, this one is not.
+    newcomer: bool,
     uncreated: bool,
     nanoseconds: i128,
     name: String,
@@ -18,6 +20,7 @@ impl Age {
     pub(crate) fn of(meta: &ObjectMeta, kind: &'static str, newest: bool) -> Self {
         let created = meta.creation_timestamp.as_ref().filter(|_| !newest);
         Self {
+            newcomer: false,
             uncreated: created.is_none(),
             nanoseconds: created.map_or(0, |time| time.0.as_nanosecond()),
             name: meta.name.clone().unwrap_or_default(),
@@ -25,9 +28,18 @@ impl Age {
         }
     }
 
+    /// The same, behind all that are in use already unless it is one of them.
+    pub(crate) fn behind_those_in_use(&self, in_use: bool) -> Self {
+        Self {
+            newcomer: !in_use,
+            ..self.clone()
+        }
+    }
+
     /// The age of an entry of a list: the first is the oldest.
     pub(crate) fn of_place(place: usize) -> Self {
         Self {
+            newcomer: false,
             uncreated: false,
             nanoseconds: place as i128,
             name: String::new(),
@@ -92,6 +104,7 @@ mod tests {
 
     fn age(name: &str) -> Age {
         Age {
+            newcomer: false,
             uncreated: false,
             nanoseconds: 0,
             name: name.to_owned(),

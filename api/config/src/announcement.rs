@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use kube::ResourceExt;
 use metallb_api::LegacyBgpAdvertisement;
 
-use crate::advertisement::{PoolChoice, refuse_duplicates};
 use crate::age::Age;
+use crate::choice::{PoolChoice, refuse_duplicates};
 use crate::community::{Aliases, CommunityError};
+use crate::context::Context;
 use crate::error::{Findings, ObjectRef};
 use crate::model::{BgpAdvertisement, Community};
-use crate::parse::Context;
 use crate::pool::{Candidate, duplicates};
 use crate::resources::Options;
 use crate::rule::Rule;

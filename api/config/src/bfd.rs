@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use crate::context::Context;
 use crate::error::{Findings, ObjectRef};
 use crate::model::{BfdProfile, Config, Pool};
-use crate::parse::Context;
 use crate::rule::Rule;
 
 /// FRR's defaults, in milliseconds.

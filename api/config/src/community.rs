@@ -7,9 +7,9 @@ use std::fmt;
 use kube::ResourceExt;
 use thiserror::Error;
 
+use crate::context::Context;
 use crate::error::{Findings, ObjectRef};
 use crate::model::Community;
-use crate::parse::Context;
 use crate::rule::Rule;
 
 /// Why a text is no community.

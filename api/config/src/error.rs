@@ -91,6 +91,18 @@ pub struct Warning {
     pub rule: Rule,
 }
 
+impl Warning {
+    /// Tells whether an object that is in use does something else than it says, or nothing at all: for a name that leads
+    /// nowhere, selectors that select nothing, a field without effect, or a rule that it breaks since it was admitted.
+    ///
+    /// That belongs in the status of whoever uses the object. The rest is advice, to be given once, on admission.
+    #[must_use]
+    pub fn is_doubt(&self) -> bool {
+        // Odd ranges are in use as they are written.
+        self.rule != Rule::W18
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.object, self.field, self.reason)

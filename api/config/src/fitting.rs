@@ -2,9 +2,9 @@
 
 use crate::age::{Age, Conflict, settle};
 use crate::announcement::Announcement;
+use crate::context::Context;
 use crate::error::{Findings, ObjectRef};
 use crate::model::{BgpAdvertisement, Pool};
-use crate::parse::Context;
 use crate::rule::Rule;
 
 /// Keeps the advertisements that fit the pool and each other; of two that conflict, the older.

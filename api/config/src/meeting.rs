@@ -3,11 +3,21 @@
 use std::collections::BTreeMap;
 
 use crate::age::{Age, Conflict, settle};
-use crate::error::Findings;
-use crate::model::Endpoint;
-use crate::peer::Candidate;
+use crate::error::{Findings, ObjectRef};
+use crate::model::{Endpoint, Peer};
 use crate::resources::{MyAsnScope, Options, View};
 use crate::rule::Rule;
+use crate::selector::Selector;
+
+/// A peer that is right by itself.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) object: ObjectRef,
+    pub(crate) age: Age,
+    /// Empty when the peer is for all nodes.
+    pub(crate) selectors: Vec<Selector>,
+    pub(crate) peer: Peer,
+}
 
 /// What a session is known by: where to, in which VRF and, unless FRR runs it, to which port.
 type Identity<'a> = (&'a Endpoint, Option<&'a str>, Option<u16>);
@@ -23,10 +33,22 @@ enum Dispute {
     RouterId,
 }
 
-/// Keeps the peers that get along; of two that do not, the older.
-pub(crate) fn exclude(mut candidates: Vec<Candidate>, options: &Options, findings: &mut Findings) -> Vec<Candidate> {
+/// Keeps the peers that get along; of two that do not, the one that runs already, or else the older.
+///
+/// Of the peers of one node another one may begin to be for it whenever the labels of the Node change. Nobody was asked
+/// to admit that, and a session that carries traffic does not end for it.
+pub(crate) fn exclude(
+    mut candidates: Vec<Candidate>,
+    options: &Options,
+    running: &BTreeMap<String, Peer>,
+    findings: &mut Findings,
+) -> Vec<Candidate> {
     candidates.sort_by(|a, b| a.object.cmp(&b.object));
-    let ages: Vec<&Age> = candidates.iter().map(|candidate| &candidate.age).collect();
+    let ages: Vec<Age> = candidates
+        .iter()
+        .map(|candidate| candidate.age.behind_those_in_use(runs(candidate, running)))
+        .collect();
+    let ages: Vec<&Age> = ages.iter().collect();
     let mut out = vec![false; candidates.len()];
     let (serious, odd): (Vec<_>, Vec<_>) = disputes(&candidates, options)
         .into_iter()
@@ -57,6 +79,21 @@ pub(crate) fn exclude(mut candidates: Vec<Candidate>, options: &Options, finding
         .filter(|(_, out)| !out)
         .map(|(candidate, _)| candidate)
         .collect()
+}
+
+/// Tells whether the session runs already, and not under the same name to somewhere else.
+fn runs(candidate: &Candidate, running: &BTreeMap<String, Peer>) -> bool {
+    let session = |peer: &Peer| {
+        (
+            peer.endpoint.clone(),
+            peer.vrf.clone(),
+            peer.port,
+            peer.source,
+            peer.my_asn,
+        )
+    };
+    let last = running.get(&candidate.peer.name);
+    last.is_some_and(|last| session(last) == session(&candidate.peer))
 }
 
 /// The native back-end can do what two of the rules forbid. Admission enforces them in every back-end; objects that

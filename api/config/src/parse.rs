@@ -1,15 +1,16 @@
 //! From resources to configuration.
 
+use std::collections::BTreeMap;
+
 use crate::advertisement;
 use crate::bfd;
 use crate::community::Aliases;
-use crate::error::{Findings, ObjectRef, Refused, Warning};
-use crate::model::Config;
+use crate::context::Context;
+use crate::error::{Findings, Refused, Warning};
+use crate::model::{Config, Peer};
 use crate::peer;
 use crate::pool;
 use crate::resources::{Change, Labelled, Objects, Options, Resources};
-use crate::rule::Rule;
-use crate::selector::Selector;
 
 /// What parsing yields.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,83 +32,19 @@ pub struct Judged {
     pub warnings: Vec<Warning>,
 }
 
-/// What the parsers of the kinds share.
-pub(crate) struct Context<'a> {
-    pub(crate) objects: Objects<'a>,
-    pub(crate) resources: &'a Resources,
-    pub(crate) options: &'a Options,
-    pub(crate) nodes: Labelled<'a>,
-    pub(crate) namespaces: Labelled<'a>,
-}
-
-impl Context<'_> {
-    /// Tells whether the configuration is used, or only what was found on the way.
-    pub(crate) fn wants_config(&self) -> bool {
-        self.objects.change.is_none()
-    }
-
-    /// Tells whether pools and advertisements matter. To judge a peer, a profile or aliases they do for F-4 alone.
-    fn wants_pools(&self) -> bool {
-        let apart = |change: &Change<'_>| ["BGPPeer", "BFDProfile", "Community"].contains(&change.object.kind.as_str());
-        self.wants_announcements() || !self.objects.change.is_some_and(apart)
-    }
-
-    /// Tells whether it matters which announcements a pool has. To judge a change it does for F-4 alone.
-    pub(crate) fn wants_announcements(&self) -> bool {
-        let echo = || {
-            self.objects
-                .ours(|all| &all.bfd_profiles)
-                .any(|profile| profile.spec.echo_mode)
-        };
-        self.wants_config() || (self.options.backend.is_frr() && echo())
-    }
-}
-
-impl Context<'_> {
-    /// Warns of selectors that select none of the Nodes (W-10). Without any Node nothing is known.
-    pub(crate) fn warn_of_no_node(
-        &self,
-        object: &ObjectRef,
-        selectors: &[Selector],
-        consequence: &str,
-        findings: &mut Findings,
-    ) {
-        let known = !self.resources.nodes.is_empty() && !selectors.is_empty();
-        if known && self.nodes.matching_or_all(selectors).next().is_none() {
-            let reason = format!("no Node matches, so {consequence}");
-            findings.warn(Rule::W10, object, "spec.nodeSelectors", reason);
-        }
-    }
-
-    /// Refuses to admit names that no object can have (M-3). A stored object that has one stays in use: that name matches
-    /// nothing, the others in the list do.
-    pub(crate) fn check_names(&self, object: &ObjectRef, field: &str, names: &[String], findings: &mut Findings) {
-        if self.options.strict() {
-            findings.refuse_control_characters_in(object, field, names);
-        }
-    }
-
-    /// The same of a single name.
-    pub(crate) fn check_name(&self, object: &ObjectRef, field: &str, name: Option<&str>, findings: &mut Findings) {
-        if self.options.strict() {
-            findings.refuse_control_characters(object, field, name.unwrap_or_default());
-        }
-    }
-}
-
 /// Parses all resources into the usable configuration and the list of what was refused.
 ///
 /// One bad object never disables the others. Of two objects that exclude each other the older one stays (creation
 /// time, then name). The outcome does not depend on the order of the lists.
 #[must_use]
 pub fn parse(resources: &Resources, options: &Options) -> Parsed {
-    parse_objects(
-        Objects {
-            resources,
-            change: None,
-        },
-        options,
-    )
+    parse_beside(resources, options, &BTreeMap::new())
+}
+
+/// Parses like [`parse`], but of two peers that exclude each other the one stays that is in use already.
+pub(crate) fn parse_beside(resources: &Resources, options: &Options, running: &BTreeMap<String, Peer>) -> Parsed {
+    let change = None;
+    parse_objects(Objects { resources, change }, options, running)
 }
 
 /// Says what is wrong with an object as it would be after a change.
@@ -118,7 +55,7 @@ pub fn parse(resources: &Resources, options: &Options) -> Parsed {
 pub fn judge_change(resources: &Resources, change: &Change<'_>, options: &Options) -> Judged {
     let me = &change.object;
     let change = Some(change);
-    let mut parsed = parse_objects(Objects { resources, change }, options);
+    let mut parsed = parse_objects(Objects { resources, change }, options, &BTreeMap::new());
     parsed.refused.retain(|refused| refused.concerns(me));
     parsed.warnings.retain(|warning| warning.object == *me);
     Judged {
@@ -127,7 +64,7 @@ pub fn judge_change(resources: &Resources, change: &Change<'_>, options: &Option
     }
 }
 
-fn parse_objects(objects: Objects<'_>, options: &Options) -> Parsed {
+fn parse_objects(objects: Objects<'_>, options: &Options, running: &BTreeMap<String, Peer>) -> Parsed {
     let resources = objects.resources;
     let mut nodes = Labelled::of(&resources.nodes);
     // Before our own Node was seen it counts as one without labels.
@@ -140,6 +77,7 @@ fn parse_objects(objects: Objects<'_>, options: &Options) -> Parsed {
         options,
         nodes,
         namespaces: Labelled::of(&resources.namespaces),
+        running,
     };
     let mut findings = Findings::default();
     let aliases = Aliases::parse(&context, &mut findings);

@@ -9,11 +9,10 @@ use std::time::Duration;
 use kube::ResourceExt;
 use metallb_api::{BGPPeer, BGPPeerSpec, DynamicAsn, GoDuration};
 
-use crate::age::Age;
+use crate::context::Context;
 use crate::error::{Findings, ObjectRef};
-use crate::meeting;
+use crate::meeting::{self, Candidate};
 use crate::model::{BfdProfile, Endpoint, Peer, RemoteAs};
-use crate::parse::Context;
 use crate::range::parse_ip;
 use crate::rule::Rule;
 use crate::selector::{self, Selector};
@@ -26,16 +25,6 @@ const MIN_HOLD: Duration = Duration::from_secs(3);
 const MAX_SECONDS: u64 = 65_535;
 /// Longest name of a network interface in Linux, without the final zero byte.
 const MAX_INTERFACE_NAME: usize = 15;
-
-/// A peer that is right by itself.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    pub(crate) object: ObjectRef,
-    pub(crate) age: Age,
-    /// Empty when the peer is for all nodes.
-    pub(crate) selectors: Vec<Selector>,
-    pub(crate) peer: Peer,
-}
 
 /// Parses all peers.
 pub(crate) fn parse(
@@ -60,7 +49,7 @@ pub(crate) fn parse(
         }
         findings.append(found);
     }
-    meeting::exclude(candidates, context.options, findings)
+    meeting::exclude(candidates, context.options, context.running, findings)
         .into_iter()
         .map(|candidate| (candidate.peer.name.clone(), candidate.peer))
         .collect()

@@ -7,13 +7,13 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use metallb_api::{AddressPool, IPAddressPool};
 
-use crate::advertisement;
 use crate::age::{Age, Conflict, settle};
+use crate::context::Context;
 use crate::error::{Findings, ObjectRef};
+use crate::legacy;
 use crate::model::{Namespaces, Pool, PoolKind, ServiceAllocation};
 use crate::nearby::Nearby;
 use crate::overlap::{Claim, overlaps};
-use crate::parse::Context;
 use crate::range::{AddressError, AddressRange, parse_ip};
 use crate::rule::Rule;
 use crate::selector;
@@ -92,7 +92,7 @@ fn address_pool<'a>(object: &'a AddressPool, context: &Context<'a>, findings: &m
     let mark = findings.refused.len();
     let spec = &object.spec;
     let (entries, places) = addresses(&reference, &spec.addresses, findings);
-    advertisement::check_legacy(&reference, spec, findings);
+    legacy::check(&reference, spec, findings);
     Candidate {
         age: context.objects.age(object, KIND),
         labels: object.labels(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 macro_rules! rules {
     ($($variant:ident $id:literal)*) => {
-        /// Names a rule of `docs/validation.md`; [`crate::rules`] says what it means and shows it.
+        /// Names a rule of `docs/validation.md`; the crate `metallb-rules` says what it means and shows it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs, reason = "the table of rules describes each")]
         pub enum Rule {

@@ -1,12 +1,15 @@
 //! The configuration that counts: objects that became unusable are replaced by their last usable version.
 //!
-//! [`parse`] leaves out what it must refuse. For a running speaker that would mean to withdraw what was announced
+//! [`crate::parse`] leaves out what it must refuse. For a running speaker that would mean to withdraw what was announced
 //! because somebody mistyped an edit; upstream keeps its whole old configuration then. Here only the refused object
 //! stays as it was. After a restart there is no old version, and it is left out.
 
+use std::collections::BTreeMap;
+
 use kube::ResourceExt;
 
-use crate::{Config, ObjectRef, Options, Parsed, Refused, Resources, Warning, parse};
+use crate::parse::parse_beside;
+use crate::{Config, ObjectRef, Options, Parsed, Refused, Resources, Warning};
 
 /// A configuration in effect.
 #[derive(Clone, Debug)]
@@ -24,10 +27,28 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Parses `resources`, falling back to what `before` knows of refused objects.
+    /// Namespace and uid of the BGPPeer of this name, for events about it.
+    #[must_use]
+    pub fn identity_of_peer(&self, name: &str) -> (&str, Option<String>) {
+        let peer = self.usable.peers.iter().find(|peer| peer.name_any() == name);
+        (&self.usable.namespace, peer.and_then(ResourceExt::uid))
+    }
+
+    /// What is in use and does something else than it says, one sentence each: see [`Warning::is_doubt`].
+    pub fn doubts(&self) -> impl Iterator<Item = String> + '_ {
+        let doubts = self.warnings.iter().filter(|warning| warning.is_doubt());
+        doubts.map(ToString::to_string)
+    }
+}
+
+impl Settled {
+    /// Parses `resources`, falling back to what `before` knows of refused objects. Of two peers that exclude each other on
+    /// this node the one stays that was in use before.
     #[must_use]
     pub fn new(resources: &Resources, before: Option<&Self>, options: &Options) -> Self {
-        let parsed = parse(resources, options);
+        let none = BTreeMap::new();
+        let running = before.map_or(&none, |before| &before.config.peers);
+        let parsed = parse_beside(resources, options, running);
         let blamed = objects(&parsed);
         match before.filter(|_| !blamed.is_empty()) {
             Some(before) => Self::falling_back(resources, parsed, &blamed, before, options),
@@ -58,7 +79,7 @@ impl Settled {
             .cloned()
             .collect();
         let usable = restore(resources, &before.usable, &replaceable);
-        let again = parse(&usable, options);
+        let again = parse_beside(&usable, options, &before.config.peers);
         let unusable = objects(&again);
         // An old version may clash with what is new elsewhere; then the new one, which is what the user sees, wins.
         if unusable.iter().any(|object| !blamed.contains(object)) {

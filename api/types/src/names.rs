@@ -138,6 +138,8 @@ pub const CONTROLLER_LEASE: &str = "metallb-controller";
 pub const CONTROLLER_STATE: &str = "controller";
 /// Condition of a Service: whether it has addresses, and why not.
 pub const CONDITION_ALLOCATED: &str = "metallb.io/Allocated";
+/// The condition of a Service that no node may announce; others do not carry it.
+pub const CONDITION_ANNOUNCEABLE: &str = "metallb.io/Announceable";
 /// The condition of the controller's ConfigurationState.
 pub const CONDITION_POOL_RECONCILER: &str = "poolReconcilerValid";
 /// The condition of a speaker's ConfigurationState.
@@ -214,6 +216,34 @@ pub mod allocation_reason {
     pub const INVALID_CLUSTER_IPS: &str = "InvalidClusterIPs";
 }
 
+/// Reasons of the condition [`CONDITION_ANNOUNCEABLE`] and of the event that comes with it, stable for scripts and alerts.
+pub mod announcement_reason {
+    /// No advertisement selects the pool of the addresses.
+    pub const NO_ADVERTISEMENT: &str = "NoAdvertisement";
+    /// The service selectors of the pool's advertisements match other Services.
+    pub const SERVICE_NOT_SELECTED: &str = "ServiceNotSelected";
+    /// A shared address under an L2Advertisement with service selectors.
+    pub const SHARED_IP_WITH_SERVICE_SELECTOR: &str = "SharedIPWithServiceSelector";
+    /// The node selectors of the pool's advertisements match no Node.
+    pub const NO_MATCHING_NODE: &str = "NoMatchingNode";
+    /// The pool's BGPAdvertisements reach no BGPPeer.
+    pub const NO_PEER: &str = "NoPeer";
+    /// All Nodes that may announce have the condition `NetworkUnavailable`.
+    pub const NODES_UNAVAILABLE: &str = "NodesUnavailable";
+    /// All Nodes that may announce are excluded by their label.
+    pub const NODES_EXCLUDED: &str = "NodesExcluded";
+    /// All of them.
+    pub const ALL: [&str; 7] = [
+        NO_ADVERTISEMENT,
+        SERVICE_NOT_SELECTED,
+        SHARED_IP_WITH_SERVICE_SELECTOR,
+        NO_MATCHING_NODE,
+        NO_PEER,
+        NODES_UNAVAILABLE,
+        NODES_EXCLUDED,
+    ];
+}
+
 /// Reasons of events on Services; scripts and alerts match them.
 pub mod event_reason {
     /// An address was assigned.
@@ -234,6 +264,8 @@ pub mod event_reason {
     pub const NO_CLUSTER_IPS_FAMILY: &str = "noclusterIPsIPFamily";
     /// Somebody else keeps overwriting the status of the Service.
     pub const STATUS_OVERWRITTEN: &str = "StatusOverwritten";
+    /// An object of the configuration is in use and does something else than it says.
+    pub const CONFIG_DOUBTFUL: &str = "ConfigDoubtful";
     /// The allocator contradicts itself.
     pub const INTERNAL_ERROR: &str = "InternalError";
     /// The Service has an annotation with the old prefix.

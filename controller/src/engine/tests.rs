@@ -5,6 +5,7 @@ use metallb_config::AddressRange;
 
 use super::*;
 
+mod announcing;
 mod leaving;
 mod mark;
 mod pools;

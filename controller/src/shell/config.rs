@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{bail, ensure};
+use futures::future::{BoxFuture, Fuse, FusedFuture};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
 use metallb_runtime::CancellationToken;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::Shared;
-use super::stores::{CONFIGURATION, Touched};
+use super::stores::{ANNOUNCEMENTS, CONFIGURATION, Touched};
 use crate::pools::{Pools, Verdict};
 
 /// Publishes a verdict for every change, from the moment on when all kinds are complete.
@@ -24,11 +25,14 @@ pub(super) async fn follow(
     health: Health,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut pools = Pools::new(shared.settings.backend);
+    let mut pools = Pools::new(shared.settings.backend, shared.settings.ignore_exclude_label);
     let mut missing = BTreeSet::from(CONFIGURATION);
+    // Addresses do not wait for these.
+    let mut unknown = BTreeSet::from(ANNOUNCEMENTS);
     let mut asked = Vec::new();
+    let mut search = Search::default();
     loop {
-        // Cancel-safe, both of them.
+        // Cancel-safe, all of them.
         let mut next = tokio::select! {
             change = changes.next() => match change {
                 Some(change) => Some(change),
@@ -38,10 +42,15 @@ pub(super) async fn follow(
                 asked.push(question);
                 None
             }
+            () = &mut search.running => {
+                pools.drop_gone(&search.names);
+                None
+            }
         };
         // Changes that wait already need no parse of their own.
         while let Some(change) = next {
             if let Touched::Ready(kind) = change {
+                unknown.remove(kind);
                 missing.remove(kind);
                 health.ready(kind);
             }
@@ -49,12 +58,15 @@ pub(super) async fn follow(
         }
         if missing.is_empty() {
             shared.metrics.updates.inc();
-            let load = || publish(&shared, &pools.load(&shared.stores.resources()));
+            let load = || publish(&shared, &pools.load(&shared.stores.resources(unknown.is_empty())));
             shared.metrics.configuration.observe(load);
             shared.recount.notify_one();
-            for question in asked.drain(..) {
-                // Whoever asked may have lost the lease meanwhile.
-                let _ = question.send(());
+            search.follow(pools.gone(), &shared);
+            if pools.gone().is_empty() {
+                for question in asked.drain(..) {
+                    // Whoever asked may have lost the lease meanwhile.
+                    let _ = question.send(());
+                }
             }
         }
     }
@@ -62,6 +74,40 @@ pub(super) async fn follow(
         return Ok(());
     }
     bail!("the watches of the configuration ended")
+}
+
+/// The search for what may have replaced pools that are gone.
+///
+/// A user replaces a pool by one of the other kind: makes the new one, then deletes the old one. That comes by two
+/// watches, so the deletion may be seen first. Addresses in use stay until it is known that there is no successor.
+struct Search {
+    /// Gone since before it began.
+    names: BTreeSet<String>,
+    running: Fuse<BoxFuture<'static, ()>>,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self {
+            names: BTreeSet::new(),
+            running: Fuse::terminated(),
+        }
+    }
+}
+
+impl Search {
+    /// Searches for the successors of these pools, if it is not busy with some of them already.
+    fn follow(&mut self, gone: &BTreeSet<String>, shared: &Arc<Shared>) {
+        // One that came back and goes again needs a search that begins after that.
+        self.names.retain(|name| gone.contains(name));
+        if !self.running.is_terminated() || gone.is_empty() {
+            return;
+        }
+        self.names.clone_from(gone);
+        let shared = Arc::clone(shared);
+        let search = async move { shared.stores.catch_up_pools(&shared.client).await };
+        self.running = search.boxed().fuse();
+    }
 }
 
 /// Waits until the verdict is on what the stores have at the time of the call, or on something newer.
@@ -97,89 +143,4 @@ fn publish(shared: &Shared, verdict: &Verdict) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-
-    use k8s_openapi::api::core::v1::Pod;
-    use kube::runtime::reflector::store;
-    use kube::runtime::watcher::Event;
-    use kube::{Client, Config};
-    use metallb_api::{IPAddressPool, names};
-    use metallb_config::Backend;
-    use metallb_runtime::events::Recorder;
-    use metallb_runtime::tasks::Tasks;
-    use metallb_runtime::work::{Backoff, Queue};
-    use prometheus::Registry;
-    use serde_json::json;
-    use tokio::sync::{Notify, mpsc, watch};
-
-    use super::super::Settings;
-    use super::super::stores::Stores;
-    use super::*;
-    use crate::metrics::Metrics;
-
-    fn pool(name: &str, range: &str) -> IPAddressPool {
-        let metadata = json!({ "name": name, "namespace": "ns" });
-        let pool = json!({ "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": metadata,
-            "spec": { "addresses": [range] } });
-        serde_json::from_value(pool).unwrap()
-    }
-
-    /// What a controller shares whose API server never answers.
-    fn shared(stores: Stores) -> (Arc<Shared>, UnboundedReceiver<oneshot::Sender<()>>) {
-        metallb_runtime::tls::install_crypto_provider();
-        let client = Client::try_from(Config::new("https://127.0.0.1:1".parse().unwrap())).unwrap();
-        let metrics = Metrics::register(&Registry::new()).unwrap();
-        let tasks = Tasks::new(CancellationToken::new()).spawner();
-        let recorder = Recorder::new(client.clone(), names::event_source::CONTROLLER, "c", &tasks);
-        let (asked, questions) = mpsc::unbounded_channel();
-        let shared = Shared {
-            client,
-            settings: Settings {
-                namespace: "ns".into(),
-                class: String::new(),
-                conditions: true,
-                backend: Backend::default(),
-                pod: Pod::default(),
-            },
-            stores,
-            queue: Queue::observed(Backoff::default(), metrics.services.clone()),
-            metrics,
-            assigning: AtomicBool::new(false),
-            verdict: watch::Sender::new(None),
-            asked,
-            recount: Notify::new(),
-            recorder,
-            tasks,
-        };
-        (Arc::new(shared), questions)
-    }
-
-    fn in_force(shared: &Shared) -> Vec<String> {
-        let verdict = shared.verdict.borrow();
-        let accepted = verdict.as_ref().and_then(|verdict| verdict.accepted.as_ref());
-        accepted
-            .map(|accepted| accepted.pools.keys().cloned().collect())
-            .unwrap_or_default()
-    }
-
-    #[tokio::test]
-    async fn a_verdict_that_is_asked_for_is_on_what_the_stores_have() {
-        // CTL-33: at the beginning of a term the stores are as new as the API server, and the last verdict may not be.
-        let (stored, mut writer) = store();
-        let (shared, questions) = shared(Stores::with_pools("ns", stored));
-        writer.apply_watcher_event(&Event::Apply(pool("p", "192.0.2.0/30")));
-        let ready = futures::stream::iter(CONFIGURATION.map(Touched::Ready));
-        let changes = [ready.chain(futures::stream::pending()).boxed()].into_iter().collect();
-        let (health, stop) = (Health::default(), CancellationToken::new());
-        let following = tokio::spawn(follow(changes, questions, Arc::clone(&shared), health, stop));
-        judge_again(&shared).await.unwrap();
-        assert_eq!(in_force(&shared), ["p"]);
-        // Nobody was told of it yet.
-        writer.apply_watcher_event(&Event::Apply(pool("q", "198.51.100.0/30")));
-        assert_eq!(in_force(&shared), ["p"]);
-        judge_again(&shared).await.unwrap();
-        assert_eq!(in_force(&shared), ["p", "q"]);
-        following.abort();
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! The ConfigurationState `controller`: what the parser thinks of the pools.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,14 +8,17 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Resource, ResourceExt};
+use metallb_api::names::event_reason;
 use metallb_api::{ConfigurationResult, ConfigurationState, ConfigurationStateStatus, names};
+use metallb_config::Warning;
+use metallb_ipam::EventKind;
 use metallb_runtime::cause::explain;
 use metallb_runtime::watch::{Config, watch};
 use metallb_runtime::{CancellationToken, apply};
 use tracing::warn;
 
-use super::Shared;
-use crate::pools::Verdict;
+use super::{Shared, speak};
+use crate::pools::{Verdict, line};
 
 /// Pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -30,6 +34,7 @@ pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
     }
     // What was written from which version: whoever still sees that version sees the past.
     let mut past = None;
+    let mut told = Vec::new();
     loop {
         let wanted = verdict.borrow_and_update().clone();
         let found = own.store.state().into_iter().next();
@@ -43,6 +48,10 @@ pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
             true => Ok(()),
         };
         past = done.is_ok().then_some(step);
+        if done.is_ok() {
+            let before = found.as_ref().and_then(|found| found.status.as_ref());
+            tell(&shared, wanted.as_ref(), before, &mut told);
+        }
         if let Err(error) = &done {
             warn!(
                 op = "updateConfigurationState",
@@ -124,8 +133,8 @@ fn status(
             ..ConfigurationStateStatus::default()
         });
     };
-    let message = verdict.message();
-    let valid = message.is_empty();
+    let errors = verdict.message();
+    let valid = errors.is_empty();
     let (state, reason) = match valid {
         true => ("True", names::REASON_RECONCILED),
         false => ("False", names::REASON_CONFIGURATION_ERROR),
@@ -143,7 +152,7 @@ fn status(
         type_: names::CONDITION_POOL_RECONCILER.to_owned(),
         status: state.to_owned(),
         reason: reason.to_owned(),
-        message: message.clone(),
+        message: message(&errors, verdict.doubts()),
         last_transition_time: since.unwrap_or(Time(now)),
         observed_generation: None,
     };
@@ -155,8 +164,48 @@ fn status(
         } else {
             ConfigurationResult::Invalid
         }),
-        error_summary: message,
+        error_summary: errors,
         conditions,
+    }
+}
+
+/// Errors, and below them what is in force and does something else than it says.
+fn message(errors: &str, doubts: String) -> String {
+    match (errors.is_empty(), doubts.is_empty()) {
+        (_, true) => errors.to_owned(),
+        (true, false) => doubts,
+        (false, false) => format!("{errors}\n{doubts}"),
+    }
+}
+
+/// The doubts that the condition does not name yet.
+fn news<'a>(verdict: Option<&'a Verdict>, before: Option<&ConfigurationStateStatus>) -> Vec<&'a Warning> {
+    let conditions = before.into_iter().flat_map(|before| &before.conditions);
+    let own = conditions.filter(|own| own.type_ == names::CONDITION_POOL_RECONCILER);
+    let named: HashSet<&str> = own.flat_map(|own| own.message.lines()).collect();
+    let doubts = verdict.into_iter().flat_map(|verdict| &verdict.doubts);
+    doubts.filter(|doubt| !named.contains(&*line(doubt))).collect()
+}
+
+/// Tells of each doubt on the object, once.
+fn tell(
+    shared: &Shared,
+    verdict: Option<&Verdict>,
+    before: Option<&ConfigurationStateStatus>,
+    told: &mut Vec<Warning>,
+) {
+    told.retain(|doubt| verdict.is_some_and(|verdict| verdict.doubts.contains(doubt)));
+    for doubt in news(verdict, before) {
+        if told.contains(doubt) {
+            continue;
+        }
+        told.push(doubt.clone());
+        warn!(event = "configDoubtful", object = %doubt.object, field = doubt.field, reason = doubt.reason);
+        if let Some(about) = shared.stores.reference(&doubt.object) {
+            let text = format!("{}: {}", doubt.field, doubt.reason);
+            let reason = event_reason::CONFIG_DOUBTFUL;
+            speak::tell(&shared.recorder, &about, EventKind::Warning, reason, &text);
+        }
     }
 }
 
@@ -175,8 +224,8 @@ mod tests {
             involves: Vec::new(),
         };
         Verdict {
-            accepted: None,
             refused: vec![refused],
+            ..Verdict::default()
         }
     }
 
@@ -223,6 +272,58 @@ mod tests {
             "configuration error: parsing address pool p: pool has no prefixes defined"
         );
         assert_eq!(status.conditions[0].reason, "ConfigurationError");
+    }
+
+    fn doubtful() -> Verdict {
+        let doubt = |field: &str, reason: &str| Warning {
+            object: ObjectRef::new("BGPAdvertisement", "a"),
+            field: field.into(),
+            reason: reason.into(),
+            rule: Rule::W12,
+        };
+        Verdict {
+            doubts: vec![
+                doubt("spec.peers[0]", "there is no BGPPeer \"tor\""),
+                doubt("spec.nodeSelectors", "no Node matches, so nobody announces"),
+            ],
+            ..Verdict::default()
+        }
+    }
+
+    #[test]
+    fn what_is_in_force_but_not_as_written_is_valid_and_named() {
+        let doubtful = doubtful();
+        let first = status(Some(&doubtful), None, at(5));
+        assert_eq!(
+            (first.result, first.error_summary.as_str()),
+            (Some(ConfigurationResult::Valid), "")
+        );
+        let expected = "BGPAdvertisement a: spec.peers[0]: there is no BGPPeer \"tor\"\n\
+            BGPAdvertisement a: spec.nodeSelectors: no Node matches, so nobody announces";
+        assert_eq!(
+            (
+                first.conditions[0].status.as_str(),
+                first.conditions[0].message.as_str()
+            ),
+            ("True", expected)
+        );
+        let both = Verdict {
+            doubts: doubtful.doubts,
+            ..bad()
+        };
+        let second = status(Some(&both), Some(&first), at(9));
+        assert_eq!(second.result, Some(ConfigurationResult::Invalid));
+        assert!(second.conditions[0].message.ends_with(expected) && !second.error_summary.contains("tor"));
+    }
+
+    #[test]
+    fn a_doubt_that_the_condition_names_is_no_news() {
+        let mut doubtful = doubtful();
+        let told = status(Some(&doubtful), None, at(5));
+        assert_eq!(news(Some(&doubtful), None).len(), 2);
+        assert!(news(Some(&doubtful), Some(&told)).is_empty());
+        doubtful.doubts[0].field = "spec.peers[1]".into();
+        assert_eq!(news(Some(&doubtful), Some(&told)), [&doubtful.doubts[0]]);
     }
 
     #[test]

@@ -7,10 +7,10 @@ use anyhow::bail;
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference, Service};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
-use metallb_api::{AddressPool, Community, IPAddressPool};
+use metallb_api::{AddressPool, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use metallb_config::Resources;
 use metallb_ipam::Key;
 use metallb_runtime::CancellationToken;
@@ -19,7 +19,7 @@ use metallb_runtime::tasks::Spawner;
 use metallb_runtime::watch::{Change, Config, watch, watch_optional, watch_pruned};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Shared, behind};
+use super::{Shared, behind, nodes};
 use crate::view;
 
 /// What `/readyz` names while it is not complete.
@@ -30,6 +30,12 @@ const LEGACY_POOLS: &str = "AddressPools";
 const COMMUNITIES: &str = "Communities";
 /// The kinds that configuration is made of.
 pub(super) const CONFIGURATION: [&str; 4] = [NAMESPACES, POOLS, LEGACY_POOLS, COMMUNITIES];
+const NODES: &str = "Nodes";
+const L2_ADVERTISEMENTS: &str = "L2Advertisements";
+const BGP_ADVERTISEMENTS: &str = "BGPAdvertisements";
+const PEERS: &str = "BGPPeers";
+/// The kinds that tell who may announce. Without the right to read them, that is not known, and nothing is said about it.
+pub(super) const ANNOUNCEMENTS: [&str; 4] = [NODES, L2_ADVERTISEMENTS, BGP_ADVERTISEMENTS, PEERS];
 pub(super) const KINDS: [&str; 5] = [SERVICES, NAMESPACES, POOLS, LEGACY_POOLS, COMMUNITIES];
 
 /// Current objects.
@@ -40,6 +46,10 @@ pub(super) struct Stores {
     namespaces: Store<Namespace>,
     address_pools: Store<AddressPool>,
     communities: Store<Community>,
+    nodes: Store<Node>,
+    l2_advertisements: Store<L2Advertisement>,
+    bgp_advertisements: Store<BGPAdvertisement>,
+    peers: Store<BGPPeer>,
 }
 
 /// Something about the configuration.
@@ -64,7 +74,15 @@ impl Stores {
         let pools = watch(own::<IPAddressPool>(client, namespace), all(), tasks);
         let address_pools = watch_optional(own::<AddressPool>(client, namespace), all(), tasks);
         let communities = watch_optional(own::<Community>(client, namespace), all(), tasks);
+        let nodes = watch_pruned(Api::<Node>::all(client.clone()), all(), nodes::prune, tasks);
+        let l2_advertisements = watch(own::<L2Advertisement>(client, namespace), all(), tasks);
+        let bgp_advertisements = watch(own::<BGPAdvertisement>(client, namespace), all(), tasks);
+        let peers = watch(own::<BGPPeer>(client, namespace), all(), tasks);
         let configuration = [
+            nodes::touched(nodes.changes, NODES),
+            touched(l2_advertisements.changes, L2_ADVERTISEMENTS),
+            touched(bgp_advertisements.changes, BGP_ADVERTISEMENTS),
+            touched(peers.changes, PEERS),
             touched(namespaces.changes, NAMESPACES),
             touched(pools.changes, POOLS),
             touched(address_pools.changes, LEGACY_POOLS),
@@ -77,6 +95,10 @@ impl Stores {
             namespaces: namespaces.store,
             address_pools: address_pools.store,
             communities: communities.store,
+            nodes: nodes.store,
+            l2_advertisements: l2_advertisements.store,
+            bgp_advertisements: bgp_advertisements.store,
+            peers: peers.store,
         };
         let changes = Changes {
             services: services.changes,
@@ -87,15 +109,19 @@ impl Stores {
 
     /// Stores of which the test fills the pools.
     #[cfg(test)]
-    pub(super) fn with_pools(namespace: &str, pools: Store<IPAddressPool>) -> Self {
+    pub(super) fn with_pools(namespace: &str, pools: Store<IPAddressPool>, address_pools: Store<AddressPool>) -> Self {
         use kube::runtime::reflector::store;
         Self {
             namespace: namespace.to_owned(),
             services: store().0,
             pools,
             namespaces: store().0,
-            address_pools: store().0,
+            address_pools,
             communities: store().0,
+            nodes: store().0,
+            l2_advertisements: store().0,
+            bgp_advertisements: store().0,
+            peers: store().0,
         }
     }
 
@@ -104,8 +130,15 @@ impl Stores {
     pub(super) async fn catch_up(&self, client: &Client) {
         futures::join!(
             behind::catch_up(Api::all(client.clone()), &self.services),
-            behind::catch_up(own(client, &self.namespace), &self.pools),
             behind::catch_up(Api::all(client.clone()), &self.namespaces),
+            self.catch_up_pools(client),
+        );
+    }
+
+    /// Does so for pools of both kinds, which come by two watches: what is seen in one says nothing about the other.
+    pub(super) async fn catch_up_pools(&self, client: &Client) {
+        futures::join!(
+            behind::catch_up(own(client, &self.namespace), &self.pools),
             behind::catch_up_optional(own(client, &self.namespace), &self.address_pools),
         );
     }
@@ -114,17 +147,46 @@ impl Stores {
         self.services.get(&ObjectRef::new(key.name()).within(key.namespace()))
     }
 
-    /// The objects that decide about pools.
-    pub(super) fn resources(&self) -> Resources {
-        Resources {
+    /// The objects that decide about pools, and, if they are `known`, those that tell who announces.
+    pub(super) fn resources(&self, known: bool) -> Resources {
+        let mut resources = Resources {
             namespace: self.namespace.clone(),
             pools: copied(&self.pools),
             address_pools: copied(&self.address_pools),
             communities: copied(&self.communities),
             namespaces: copied(&self.namespaces),
             ..Resources::default()
+        };
+        if known {
+            resources.nodes = copied(&self.nodes);
+            resources.l2_advertisements = copied(&self.l2_advertisements);
+            resources.bgp_advertisements = copied(&self.bgp_advertisements);
+            resources.peers = copied(&self.peers);
+        }
+        resources
+    }
+
+    /// What an event is about; none if the object is gone.
+    pub(super) fn reference(&self, object: &metallb_config::ObjectRef) -> Option<ObjectReference> {
+        let (namespace, name) = (self.namespace.as_str(), object.name.as_str());
+        match object.kind.as_str() {
+            "IPAddressPool" => reference(&self.pools, namespace, name),
+            "AddressPool" => reference(&self.address_pools, namespace, name),
+            "Community" => reference(&self.communities, namespace, name),
+            "L2Advertisement" => reference(&self.l2_advertisements, namespace, name),
+            "BGPAdvertisement" => reference(&self.bgp_advertisements, namespace, name),
+            "BGPPeer" => reference(&self.peers, namespace, name),
+            _ => None,
         }
     }
+}
+
+fn reference<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<ObjectReference>
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    let object = store.get(&ObjectRef::new(name).within(namespace))?;
+    Some(object.object_ref(&()))
 }
 
 /// A kind in MetalLB's namespace.

@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 
 use super::lanes::{Lanes, Place};
 use super::{Shared, config, numbers, rival, speak, state};
-use crate::engine::{Accepted, Action, Engine, Event};
+use crate::engine::{self, Accepted, Action, Engine, Event, Reaches};
 use crate::metrics::WORKERS;
 
 /// Longest write. A leader that loses the lease is no leader 10 s after its last renewal, and the
@@ -116,7 +116,10 @@ async fn start(shared: Arc<Shared>) -> anyhow::Result<Term> {
     // Whatever changes after this is queued, whatever changed before is in the stores.
     shared.assigning.store(true, Ordering::SeqCst);
     let services = shared.stores.services.state();
-    let (count, pools) = (services.len(), current(&shared));
+    let count = services.len();
+    let (pools, reaches) = current(&shared);
+    // Nothing is due by this alone.
+    engine.handle(Timestamp::now(), Event::Reaches(reaches));
     let actions = engine.handle(Timestamp::now(), Event::Start { pools, services });
     info!(event = "termStarted", services = count, "assigning addresses");
     let term = Term {
@@ -129,14 +132,13 @@ async fn start(shared: Arc<Shared>) -> anyhow::Result<Term> {
     Ok(term)
 }
 
-fn current(shared: &Shared) -> Arc<Accepted> {
+/// What is in force now.
+fn current(shared: &Shared) -> (Arc<Accepted>, Option<Arc<Reaches>>) {
     let verdict = shared.verdict.borrow();
-    Arc::new(
-        verdict
-            .as_ref()
-            .and_then(|verdict| verdict.accepted.clone())
-            .unwrap_or_default(),
-    )
+    let verdict = verdict.as_ref();
+    let accepted = verdict.and_then(|verdict| verdict.accepted.clone());
+    let reaches = verdict.and_then(|verdict| verdict.reaches.clone());
+    (Arc::new(accepted.unwrap_or_default()), reaches)
 }
 
 impl Term {
@@ -156,12 +158,15 @@ impl Term {
         let mut verdict = self.shared.verdict.subscribe();
         let mut last = None;
         loop {
-            let pools = current(&self.shared);
-            if last.as_ref() != Some(&pools) {
-                let actions = self.handle(Event::Pools(Arc::clone(&pools)));
-                self.settle(actions);
-                last = Some(pools);
+            let now = current(&self.shared);
+            let (pools, reaches) = &now;
+            if last.as_ref().is_none_or(|(last, _)| last != pools) {
+                self.settle(self.handle(Event::Pools(Arc::clone(pools))));
             }
+            if last.as_ref().is_none_or(|(_, last)| last != reaches) {
+                self.settle(self.handle(Event::Reaches(reaches.clone())));
+            }
+            last = Some(now);
             tokio::select! {
                 () = end.cancelled() => return,
                 changed = verdict.changed() => if changed.is_err() { return },
@@ -304,11 +309,8 @@ impl Term {
 /// What remains true although the write was not made; whoever was woken was woken rightly.
 fn silent(mut actions: Vec<Action>) -> Vec<Action> {
     actions.retain(|action| match action {
-        Action::Tell { reason, .. } => !matches!(
-            *reason,
-            event_reason::IP_ALLOCATED | event_reason::DEPRECATED_ANNOTATION
-        ),
-        Action::Log { event, .. } => !matches!(*event, "ipAllocated" | "deprecatedAnnotation"),
+        Action::Tell { reason, .. } => !engine::is_of_a_write(reason),
+        Action::Log { event, .. } => !["ipAllocated", "deprecatedAnnotation", engine::NOT_ANNOUNCEABLE].contains(event),
         _ => true,
     });
     actions

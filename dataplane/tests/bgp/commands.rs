@@ -122,7 +122,7 @@ pub(crate) async fn router_that_refuses_is_not_dialled_at_once() {
         assert!(!router.is_dialled().await, "{refusal:?}");
         let state = session(&handle, "r", |state| state.reason.is_some()).await;
         assert_eq!(state.counters.sent(MessageType::Open), 1);
-        router.establish().await;
+        let _line = router.establish().await;
         session(&handle, "r", |state| state.up).await;
     }
 }

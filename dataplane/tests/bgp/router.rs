@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::Write,
+    mem::MaybeUninit,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -16,6 +17,7 @@ use metallb_bgp::{
     wire::{Capability, Codec, Family, Framer, Message, Notification, Open, Update},
 };
 use metallb_dataplane::bgp::PeerConfig;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -126,11 +128,13 @@ impl Line {
         thread::spawn(move || while !over.load(Ordering::Relaxed) && stream.write_all(&messages).is_ok() {})
     }
 
-    /// Tells whether the other end has closed the connection already, whatever it said before.
+    /// Tells whether the other end has closed the connection already, whatever it said before. Asks the kernel: the
+    /// runtime may not have heard yet.
     pub(crate) fn is_closed(&self) -> bool {
-        let mut buffer = [0; 8192];
+        let socket = SockRef::from(&self.stream);
+        let mut buffer = [MaybeUninit::uninit(); 8192];
         loop {
-            match self.stream.try_read(&mut buffer) {
+            match socket.recv(&mut buffer) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(_) => return false,

@@ -284,7 +284,7 @@ pub(crate) async fn md5_keys_must_agree() {
         let handle = speaker(with_key("secret"), vec![]);
         assert!(!router.is_dialled().await, "the key is taken verbatim");
         handle.set_peers(vec![with_key("secret\n")]);
-        router.establish().await;
+        let _line = router.establish().await;
         session(&handle, "r", |state| state.up).await;
     }
 }

@@ -26,11 +26,8 @@ pub(crate) async fn admit(call: &Call, review: &Review<'_>) -> Result<()> {
     if resource.group == "admissionregistration.k8s.io" {
         return Ok(());
     }
-    let configurations = call.server.store().list(
-        "validatingwebhookconfigurations.admissionregistration.k8s.io",
-        None,
-        None,
-    );
+    let configurations = "validatingwebhookconfigurations.admissionregistration.k8s.io";
+    let configurations = call.server.store().list(configurations, None);
     for configuration in configurations {
         for hook in meta::array(&configuration["webhooks"]) {
             if let Some(version) = wanted_version(call, hook, review.operation)
@@ -46,72 +43,48 @@ pub(crate) async fn admit(call: &Call, review: &Review<'_>) -> Result<()> {
 /// The version in which the webhook wants to see the object, if it wants to see it at all.
 fn wanted_version(call: &Call, hook: &Value, operation: &str) -> Option<String> {
     let resource = &call.resource;
-    let path = call
-        .subresource
-        .as_ref()
-        .map_or_else(|| resource.plural.clone(), |sub| format!("{}/{sub}", resource.plural));
+    let sub = call.subresource.as_deref();
+    let path = sub.map_or_else(|| resource.plural.clone(), |sub| format!("{}/{sub}", resource.plural));
     let has = |list: &Value, value: &str| meta::strings(list).iter().any(|x| *x == "*" || *x == value);
-    let named = |list: &Value| {
-        meta::strings(list).iter().any(|x| {
-            let all = *x == "*/*" || (*x == "*" && call.subresource.is_none());
-            let any_sub = x.strip_suffix("/*").is_some_and(|plural| plural == resource.plural);
-            all || any_sub || *x == path
-        })
+    let named = |x: &str| {
+        let any_sub = x.strip_suffix("/*").is_some_and(|plural| plural == resource.plural);
+        any_sub || x == path || x == "*/*" || (x == "*" && sub.is_none())
     };
-    let rules: Vec<&Value> = meta::array(&hook["rules"])
-        .iter()
-        .filter(|rule| {
-            let scope = match meta::text(rule, "/scope") {
-                "Namespaced" => resource.namespaced,
-                "Cluster" => !resource.namespaced,
-                _ => true,
-            };
-            scope
-                && has(&rule["operations"], operation)
-                && has(&rule["apiGroups"], &resource.group)
-                && named(&rule["resources"])
-        })
-        .collect();
+    let wanted = |rule: &&Value| {
+        has(&rule["operations"], operation)
+            && has(&rule["apiGroups"], &resource.group)
+            && meta::strings(&rule["resources"]).into_iter().any(named)
+    };
+    let rules: Vec<&Value> = meta::array(&hook["rules"]).iter().filter(wanted).collect();
     if rules.iter().any(|rule| has(&rule["apiVersions"], &call.version)) {
         return Some(call.version.clone());
     }
     if hook["matchPolicy"] == "Exact" {
         return None;
     }
-    let other = resource
-        .versions
-        .iter()
-        .find(|v| rules.iter().any(|rule| has(&rule["apiVersions"], &v.name)));
-    other.map(|v| v.name.clone())
+    let mut versions = resource.versions.iter().map(|version| &version.name);
+    versions
+        .find(|version| rules.iter().any(|rule| has(&rule["apiVersions"], version)))
+        .cloned()
 }
 
 fn selected(call: &Call, hook: &Value, review: &Review<'_>) -> bool {
     let objects = [review.object, review.old];
     let labels = |o: &&Value| label_selector_matches(&hook["objectSelector"], &o["metadata"]["labels"]);
     let by_object = objects.iter().flatten().any(labels);
-    let namespace = if call.resource.is("", "namespaces") {
-        review.name
-    } else {
-        &call.namespace
-    };
-    let stored = call.server.store().get("namespaces", &Key::new("", namespace));
-    let by_namespace =
-        stored.is_none_or(|n| label_selector_matches(&hook["namespaceSelector"], &n["metadata"]["labels"]));
-    by_object && by_namespace
+    let stored = call.server.store().get("namespaces", &Key::new("", &call.namespace));
+    let selector = &hook["namespaceSelector"];
+    by_object && stored.is_none_or(|namespace| label_selector_matches(selector, &namespace["metadata"]["labels"]))
 }
 
 async fn ask(call: &Call, hook: &Value, version: &str, review: &Review<'_>) -> Result<()> {
     let name = meta::text(hook, "/name");
     let uid = meta::new_uid();
-    let body = match body(call, version, review, &uid).await {
-        Ok(body) => body,
-        Err(error) => return Err(error),
-    };
+    let body = body(call, version, review, &uid).await?;
     let timeout = Duration::from_secs(hook["timeoutSeconds"].as_u64().unwrap_or(10));
     if call.params.dry_run() && !matches!(meta::text(hook, "/sideEffects"), "None" | "NoneOnDryRun") {
-        return Err(ApiError::bad_request(format!(
-            "admission webhook {name:?} does not support dry run"
-        )));
+        let why = format!("admission webhook {name:?} does not support dry run");
+        return Err(ApiError::bad_request(why));
     }
     let answer = webhook::post(&call.server, &hook["clientConfig"], &body, timeout).await;
     let response = match answer {
@@ -126,18 +99,10 @@ async fn ask(call: &Call, hook: &Value, version: &str, review: &Review<'_>) -> R
         return Ok(());
     }
     let status = &response["status"];
-    let code = status["code"]
-        .as_u64()
-        .and_then(|c| u16::try_from(c).ok())
-        .filter(|c| *c >= 400)
-        .unwrap_or(400);
-    let why = [meta::text(status, "/message"), meta::text(status, "/reason")]
-        .into_iter()
-        .find(|s| !s.is_empty());
-    let message = why.map_or_else(
-        || format!("admission webhook {name:?} denied the request without explanation"),
-        |why| format!("admission webhook {name:?} denied the request: {why}"),
-    );
+    let code = status["code"].as_u64().and_then(|c| u16::try_from(c).ok());
+    let code = code.filter(|c| *c >= 400).unwrap_or(400);
+    let why = status["message"].as_str().unwrap_or("without explanation");
+    let message = format!("admission webhook {name:?} denied the request: {why}");
     Err(ApiError::denied(code, status["reason"].as_str(), message))
 }
 
@@ -163,7 +128,7 @@ async fn body(call: &Call, version: &str, review: &Review<'_>, uid: &str) -> Res
     let mut request = json!({
         "uid": uid, "kind": kind(version), "resource": plural(version),
         "requestKind": kind(&call.version), "requestResource": plural(&call.version),
-        "name": review.name, "operation": review.operation, "userInfo": call.user.to_json(),
+        "name": review.name, "operation": review.operation, "userInfo": call.user,
         "object": object, "oldObject": old, "dryRun": call.params.dry_run(),
         "options": {"kind": options, "apiVersion": "meta.k8s.io/v1"},
     });

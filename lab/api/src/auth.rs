@@ -1,7 +1,7 @@
-//! Bearer tokens: the administrator's, and those that `serviceaccounts/token` hands out. Everybody known may do everything.
+//! Bearer tokens: the administrator's, and those that `serviceaccounts/token` hands out, which never expire here. Everybody
+//! known may do everything.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use serde_json::{Value, json};
@@ -9,92 +9,54 @@ use serde_json::{Value, json};
 use crate::error::{ApiError, Result};
 use crate::meta;
 
-/// Who sent a request.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct User {
-    pub(crate) name: String,
-    pub(crate) uid: String,
-    pub(crate) groups: Vec<String>,
-}
-
-impl User {
-    pub(crate) fn to_json(&self) -> Value {
-        json!({"username": self.name, "uid": self.uid, "groups": self.groups})
-    }
-}
+/// Who sent a request, as reviews tell it: `username`, `uid`, `groups`.
+pub(crate) type User = Value;
 
 /// The tokens of one server. They are never logged.
 #[derive(Default)]
 pub(crate) struct Tokens {
-    known: HashMap<String, (User, Option<Instant>)>,
+    known: HashMap<String, User>,
 }
 
 impl Tokens {
     /// Issues the administrator's token.
     pub(crate) fn admin(&mut self) -> String {
-        let groups = vec!["system:masters".to_owned(), "system:authenticated".to_owned()];
-        self.issue(
-            User {
-                name: "kubernetes-admin".into(),
-                uid: String::new(),
-                groups,
-            },
-            None,
-        )
+        let groups = ["system:masters", "system:authenticated"];
+        self.issue(json!({"username": "kubernetes-admin", "uid": "", "groups": groups}))
     }
 
-    fn issue(&mut self, user: User, lifetime: Option<Duration>) -> String {
+    fn issue(&mut self, user: User) -> String {
         let token: String = meta::random::<32>().iter().map(|b| format!("{b:02x}")).collect();
-        self.known
-            .insert(token.clone(), (user, lifetime.map(|l| Instant::now() + l)));
+        self.known.insert(token.clone(), user);
         token
-    }
-
-    fn find(&self, token: &str) -> Option<&User> {
-        let (user, expiry) = self.known.get(token)?;
-        expiry.is_none_or(|at| Instant::now() < at).then_some(user)
     }
 
     /// The user of a request.
     pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<User> {
         let header = headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let token = header.and_then(|h| h.strip_prefix("Bearer ")).map(str::trim);
-        token
-            .and_then(|t| self.find(t))
-            .cloned()
-            .ok_or_else(ApiError::unauthorized)
+        let user = token.and_then(|token| self.known.get(token));
+        user.cloned().ok_or_else(ApiError::unauthorized)
     }
 
     /// Answers a `TokenRequest` for a service account.
     pub(crate) fn request(&mut self, account: &Value, request: &Value) -> Value {
         let (namespace, name) = (meta::namespace(account), meta::name(account));
-        let groups = [
-            "system:serviceaccounts",
-            &format!("system:serviceaccounts:{namespace}"),
-            "system:authenticated",
-        ];
-        let user = User {
-            name: format!("system:serviceaccount:{namespace}:{name}"),
-            uid: meta::uid(account).to_owned(),
-            groups: groups.iter().map(ToString::to_string).collect(),
-        };
-        let seconds = request["spec"]["expirationSeconds"]
-            .as_u64()
-            .unwrap_or(3600)
-            .clamp(600, 1 << 32);
-        let expiry = k8s_openapi::jiff::Timestamp::now() + Duration::from_secs(seconds);
-        let token = self.issue(user, Some(Duration::from_secs(seconds)));
+        let all = "system:serviceaccounts";
+        let groups = json!([all, format!("{all}:{namespace}"), "system:authenticated"]);
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        let token = self.issue(json!({"username": user, "uid": meta::uid(account), "groups": groups}));
+        let seconds = request["spec"]["expirationSeconds"].as_u64().unwrap_or(3600);
         let mut answer = request.clone();
         answer["kind"] = "TokenRequest".into();
         answer["apiVersion"] = "authentication.k8s.io/v1".into();
-        answer["status"] = json!({"token": token, "expirationTimestamp": format!("{expiry:.0}")});
+        answer["status"] = json!({"token": token, "expirationTimestamp": meta::in_seconds(seconds)});
         answer
     }
 
     /// Answers a `TokenReview`.
     pub(crate) fn review(&self, mut review: Value) -> Value {
-        let user = self.find(meta::text(&review, "/spec/token")).map(User::to_json);
-        review["status"] = match user {
+        review["status"] = match self.known.get(meta::text(&review, "/spec/token")) {
             Some(user) => json!({"authenticated": true, "user": user, "audiences": review["spec"]["audiences"]}),
             None => json!({"authenticated": false, "error": "invalid bearer token"}),
         };
@@ -111,10 +73,7 @@ pub(crate) fn access_review(mut review: Value) -> Value {
 
 /// Answers a `SelfSubjectRulesReview`: everything.
 pub(crate) fn rules_review(mut review: Value) -> Value {
-    review["status"] = json!({
-        "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-        "incomplete": false,
-    });
+    let all = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
+    review["status"] = json!({"resourceRules": all, "nonResourceRules": [], "incomplete": false});
     review
 }

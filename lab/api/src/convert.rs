@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{ApiError, Result};
 use crate::meta;
@@ -14,14 +14,11 @@ use crate::store::Object;
 use crate::webhook;
 
 /// Core name, `events.k8s.io` name of each field that differs between the two Event kinds.
-const EVENT_FIELDS: &[(&str, &str)] = &[
+const EVENT_FIELDS: [(&str, &str); 4] = [
     ("involvedObject", "regarding"),
     ("message", "note"),
     ("reportingComponent", "reportingController"),
     ("source", "deprecatedSource"),
-    ("firstTimestamp", "deprecatedFirstTimestamp"),
-    ("lastTimestamp", "deprecatedLastTimestamp"),
-    ("count", "deprecatedCount"),
 ];
 
 /// Stored objects in the form of `version`.
@@ -32,10 +29,9 @@ pub(crate) async fn present(
     objects: Vec<Object>,
 ) -> Result<Vec<Object>> {
     if resource.is("events.k8s.io", "events") {
-        return Ok(objects
-            .into_iter()
-            .map(|o| Arc::new(event(&o, "events.k8s.io/v1", |(old, new)| (old, new))))
-            .collect());
+        let events = objects.iter();
+        let events = events.map(|o| Arc::new(event(o, "events.k8s.io/v1", |(old, new)| (old, new))));
+        return Ok(events.collect());
     }
     convert(server, resource, version, objects).await
 }
@@ -46,32 +42,20 @@ pub(crate) async fn storable(server: &Server, resource: &Resource, object: Value
         return Ok(event(&object, "v1", |(old, new)| (new, old)));
     }
     let converted = convert(server, resource, &resource.storage, vec![Arc::new(object)]).await?;
-    Ok(converted
-        .into_iter()
-        .next()
-        .map(Arc::unwrap_or_clone)
-        .unwrap_or_default())
+    let object = converted.into_iter().next();
+    Ok(object.map(Arc::unwrap_or_clone).unwrap_or_default())
 }
 
-fn event(
-    object: &Value,
-    api_version: &str,
-    direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
-) -> Value {
-    let Some(map) = object.as_object() else {
-        return object.clone();
+type Pair = (&'static str, &'static str);
+
+fn event(object: &Value, api_version: &str, direction: impl Fn(Pair) -> Pair) -> Value {
+    let rename = |name: &String| {
+        let mut pairs = EVENT_FIELDS.into_iter().map(&direction);
+        let pair = pairs.find(|(from, _)| from == name);
+        pair.map_or_else(|| name.clone(), |(_, to)| to.to_owned())
     };
-    let rename = |name: &str| {
-        EVENT_FIELDS
-            .iter()
-            .map(|pair| direction(*pair))
-            .find(|(from, _)| *from == name)
-            .map(|(_, to)| to)
-    };
-    let mut result: serde_json::Map<String, Value> = map
-        .iter()
-        .map(|(name, value)| (rename(name).map_or_else(|| name.clone(), str::to_owned), value.clone()))
-        .collect();
+    let fields = object.as_object().into_iter().flatten();
+    let mut result: Map<_, _> = fields.map(|(name, value)| (rename(name), value.clone())).collect();
     result.insert("apiVersion".into(), api_version.into());
     Value::Object(result)
 }
@@ -87,107 +71,60 @@ pub(crate) async fn convert(
         return Ok(objects);
     };
     let wanted = resource.api_version(version);
-    let foreign = |object: &Object| object["apiVersion"] != wanted.as_str();
-    if !objects.iter().any(foreign) {
+    let foreign = |object: &&Object| object["apiVersion"] != wanted.as_str();
+    let sent: Vec<&Value> = objects.iter().filter(foreign).map(AsRef::as_ref).collect();
+    if sent.is_empty() {
         return Ok(objects);
     }
     let converted = match &custom.conversion {
-        None => objects
-            .into_iter()
-            .map(|object| {
-                if foreign(&object) {
-                    Arc::new(relabelled(&object, &wanted))
-                } else {
-                    object
-                }
-            })
-            .collect(),
-        Some(webhook) => call(server, resource, webhook, &wanted, objects).await?,
+        None => sent.into_iter().cloned().collect(),
+        Some(webhook) => ask(server, resource, webhook, &wanted, &sent).await?,
     };
+    let mut converted = converted.into_iter();
     let schema = resource.version(version).map_or(&Value::Null, |v| &v.schema);
-    let defaulted = |object: Object| {
-        let mut object = Arc::unwrap_or_clone(object);
-        schema::prune(&mut object, schema);
-        schema::default(&mut object, schema);
-        Arc::new(object)
-    };
-    Ok(converted.into_iter().map(defaulted).collect())
-}
-
-fn relabelled(object: &Value, api_version: &str) -> Value {
-    let mut object = object.clone();
-    object["apiVersion"] = api_version.into();
-    object
-}
-
-async fn call(
-    server: &Server,
-    resource: &Resource,
-    webhook: &Value,
-    wanted: &str,
-    objects: Vec<Object>,
-) -> Result<Vec<Object>> {
-    let versions = meta::strings(&webhook["conversionReviewVersions"]);
-    let review = versions
-        .into_iter()
-        .find(|v| matches!(*v, "v1" | "v1beta1"))
-        .unwrap_or("v1");
-    let uid = meta::new_uid();
-    let foreign: Vec<&Value> = objects
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|o| o["apiVersion"] != wanted)
-        .collect();
-    let body = json!({
-        "kind": "ConversionReview", "apiVersion": format!("apiextensions.k8s.io/{review}"),
-        "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": foreign},
+    let finished = objects.iter().map(|object| {
+        if !foreign(&object) {
+            return object.clone();
+        }
+        let mut result = converted.next().unwrap_or_default();
+        // Only labels and annotations of the metadata may be converted.
+        let mut metadata = object["metadata"].clone();
+        for name in ["labels", "annotations"] {
+            match result["metadata"].get(name) {
+                Some(value) => metadata[name] = value.clone(),
+                None => drop(metadata.as_object_mut().map(|m| m.remove(name))),
+            }
+        }
+        result["metadata"] = metadata;
+        result["apiVersion"] = wanted.as_str().into();
+        schema::prune(&mut result, schema);
+        schema::default(&mut result, schema);
+        Arc::new(result)
     });
-    let failed = |why: String| {
-        ApiError::internal(format!(
-            "conversion webhook for {}, Kind={} failed: {why}",
-            foreign_version(&foreign),
-            resource.kind
-        ))
+    Ok(finished.collect())
+}
+
+/// What the conversion webhook makes of the objects.
+async fn ask(server: &Server, resource: &Resource, hook: &Value, wanted: &str, sent: &[&Value]) -> Result<Vec<Value>> {
+    let uid = meta::new_uid();
+    let body = json!({
+        "kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1",
+        "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": sent},
+    });
+    let failed = |why: &str| {
+        let from = sent.first().map_or("", |o| meta::text(o, "/apiVersion"));
+        let what = format!("conversion webhook for {from}, Kind={}", resource.kind);
+        ApiError::internal(format!("{what} failed: {why}"))
     };
-    let answer = webhook::post(server, &webhook["clientConfig"], &body, Duration::from_secs(30))
-        .await
-        .map_err(&failed)?;
+    let answer = webhook::post(server, &hook["clientConfig"], &body, Duration::from_secs(30)).await;
+    let answer = answer.map_err(|why| failed(&why))?;
     let response = &answer["response"];
-    if response["uid"] != uid.as_str() {
-        return Err(failed("the response has another uid".into()));
-    }
-    if response["result"]["status"] != "Success" {
-        return Err(failed(meta::text(response, "/result/message").to_owned()));
+    if response["uid"] != uid.as_str() || response["result"]["status"] != "Success" {
+        return Err(failed(meta::text(response, "/result/message")));
     }
     let converted = meta::array(&response["convertedObjects"]);
-    if converted.len() != foreign.len() || converted.iter().any(|o| o["apiVersion"] != wanted) {
-        return Err(failed("the response has not all objects in the desired version".into()));
+    if converted.len() != sent.len() || converted.iter().any(|o| o["apiVersion"] != wanted) {
+        return Err(failed("the response has not all objects in the desired version"));
     }
-    let mut converted = converted.iter();
-    Ok(objects
-        .iter()
-        .map(|object| {
-            if object["apiVersion"] == wanted {
-                return object.clone();
-            }
-            let mut result = converted.next().cloned().unwrap_or_default();
-            // Only labels and annotations of the metadata may be converted.
-            let mut metadata = object["metadata"].clone();
-            for name in ["labels", "annotations"] {
-                match result["metadata"].get(name) {
-                    Some(value) => metadata[name] = value.clone(),
-                    None => drop(metadata.as_object_mut().map(|m| m.remove(name))),
-                }
-            }
-            result["metadata"] = metadata;
-            Arc::new(result)
-        })
-        .collect())
-}
-
-fn foreign_version(objects: &[&Value]) -> String {
-    objects
-        .first()
-        .map(|o| meta::text(o, "/apiVersion").to_owned())
-        .unwrap_or_default()
+    Ok(converted.to_vec())
 }

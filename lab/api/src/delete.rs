@@ -1,7 +1,5 @@
 //! DELETE: preconditions, grace, finalizers and propagation.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::admission::{self, Review};
@@ -10,10 +8,9 @@ use crate::error::{ApiError, Result};
 use crate::meta;
 use crate::read;
 use crate::resource::Resource;
-use crate::state::lingers;
+use crate::state::{Server, lingers};
 use crate::store::Key;
 use crate::view;
-use crate::write::success;
 
 /// Deletes the named object; answers with it if something still holds it.
 pub(crate) async fn delete(call: &Call, options: &Value) -> Result<Value> {
@@ -49,9 +46,9 @@ pub(crate) async fn delete(call: &Call, options: &Value) -> Result<Value> {
 
 /// Deletes every selected object of the collection.
 pub(crate) async fn collection(call: &Call, options: &Value) -> Result<Value> {
-    let (objects, _) = read::selected(call, None)?;
+    let (objects, _) = read::selected(call)?;
     for object in objects {
-        let mut one = call.with_params(call.params.clone());
+        let mut one = call.clone();
         one.name = Some(meta::name(&object).to_owned());
         one.namespace = meta::namespace(&object).to_owned();
         delete(&one, options).await?;
@@ -59,18 +56,27 @@ pub(crate) async fn collection(call: &Call, options: &Value) -> Result<Value> {
     Ok(success(call, &Value::Null))
 }
 
+/// The `Status` that tells of a success without an object.
+fn success(call: &Call, object: &Value) -> Value {
+    let mut details = json!({"group": call.resource.group, "kind": call.resource.plural});
+    // A deleted collection has neither name nor uid, and clients refuse a null.
+    if let Some(name) = &call.name {
+        details["name"] = name.as_str().into();
+        details["uid"] = meta::uid(object).into();
+    }
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}
+
 fn dry_run(call: &Call, options: &Value) -> bool {
     call.params.dry_run() || options["dryRun"] == json!(["All"])
 }
 
 fn check_preconditions(call: &Call, options: &Value, stored: &Value) -> Result<()> {
-    for (field, actual) in [
-        ("uid", meta::uid(stored)),
-        ("resourceVersion", meta::text(stored, "/metadata/resourceVersion")),
-    ] {
-        if let Some(wanted) = options["preconditions"][field].as_str().filter(|w| *w != actual) {
-            let why =
-                format!("Precondition failed: {field} in precondition: {wanted}, {field} in object meta: {actual}");
+    for field in ["uid", "resourceVersion"] {
+        let actual = &stored["metadata"][field];
+        let wanted = &options["preconditions"][field];
+        if !wanted.is_null() && wanted != actual {
+            let why = format!("Precondition failed: {field} in precondition: {wanted}, in object meta: {actual}");
             return Err(ApiError::conflict(&call.resource, meta::name(stored), &why));
         }
     }
@@ -78,67 +84,54 @@ fn check_preconditions(call: &Call, options: &Value, stored: &Value) -> Result<(
 }
 
 fn mark(resource: &Resource, object: &mut Value, call: &Call, options: &Value) {
-    let given = options["gracePeriodSeconds"]
-        .as_u64()
-        .or_else(|| call.params.number("gracePeriodSeconds"));
-    let grace = if resource.is("", "pods") {
-        pod_grace(object, given)
-    } else {
-        0
-    };
+    let given = options["gracePeriodSeconds"].as_u64();
+    let given = given.or_else(|| call.params.number("gracePeriodSeconds"));
+    let grace = grace(resource, object, given);
+    if meta::is_deleting(object) {
+        let left = object["metadata"]["deletionGracePeriodSeconds"].as_u64();
+        if left.is_some_and(|left| grace < left) {
+            object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        }
+        return;
+    }
+    begin(object, grace);
+    let metadata = meta::metadata(object);
+    if resource.generation {
+        let next = metadata.get("generation").and_then(Value::as_u64).unwrap_or(0) + 1;
+        metadata.insert("generation".into(), next.into());
+    }
     let policy = [
         meta::text(options, "/propagationPolicy"),
         call.params.get("propagationPolicy"),
     ];
-    let orphan = options["orphanDependents"] == true || policy.contains(&"Orphan");
-    let deleting = meta::is_deleting(object);
-    let metadata = meta::metadata(object);
-    if !deleting {
-        let at = k8s_openapi::jiff::Timestamp::now() + Duration::from_secs(grace);
-        metadata.insert("deletionTimestamp".into(), format!("{at:.0}").into());
-        metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
-        if resource.generation {
-            let next = metadata.get("generation").and_then(Value::as_u64).unwrap_or(0) + 1;
-            metadata.insert("generation".into(), next.into());
-        }
-        let waits = if orphan {
-            Some("orphan")
-        } else {
-            policy.contains(&"Foreground").then_some("foregroundDeletion")
-        };
-        let list = metadata.entry("finalizers").or_insert_with(|| json!([]));
-        if let (Some(finalizer), Some(list)) = (waits, list.as_array_mut())
-            && !list.iter().any(|f| f == finalizer)
-        {
-            list.push(finalizer.into());
-        }
-        if list.as_array().is_some_and(Vec::is_empty) {
-            metadata.remove("finalizers");
-        }
-    } else if metadata["deletionGracePeriodSeconds"]
-        .as_u64()
-        .is_some_and(|left| grace < left)
+    if policy.contains(&"Orphan")
+        && let Some(list) = metadata.entry("finalizers").or_insert_with(|| json!([])).as_array_mut()
     {
-        metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
+        list.push("orphan".into());
     }
     if resource.is("", "namespaces") {
         object["status"]["phase"] = "Terminating".into();
     }
 }
 
-/// Pods that no node runs, or that have ended, need no grace.
-fn pod_grace(pod: &Value, given: Option<u64>) -> u64 {
-    let idle = meta::text(pod, "/spec/nodeName").is_empty()
-        || matches!(meta::text(pod, "/status/phase"), "Succeeded" | "Failed");
-    if idle {
-        0
-    } else {
-        given.unwrap_or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30))
+fn begin(object: &mut Value, grace: u64) {
+    let metadata = meta::metadata(object);
+    metadata.insert("deletionTimestamp".into(), meta::in_seconds(grace).into());
+    metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
+}
+
+/// Pods that no node runs, or that have ended, need no grace, nor does anything else.
+fn grace(resource: &Resource, object: &Value, given: Option<u64>) -> u64 {
+    let idle = meta::text(object, "/spec/nodeName").is_empty()
+        || matches!(meta::text(object, "/status/phase"), "Succeeded" | "Failed");
+    if idle || !resource.is("", "pods") {
+        return 0;
     }
+    given.unwrap_or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30))
 }
 
 /// Deletes an object as a controller of the cluster does: no admission, in the background.
-pub(crate) fn delete_internally(server: &crate::state::Server, resource: &Resource, key: &Key) {
+pub(crate) fn delete_internally(server: &Server, resource: &Resource, key: &Key) {
     loop {
         let Some(stored) = server.store().get(&resource.bucket(), key) else {
             return;
@@ -147,15 +140,7 @@ pub(crate) fn delete_internally(server: &crate::state::Server, resource: &Resour
             return;
         }
         let mut object = Value::clone(&stored);
-        let grace = if resource.is("", "pods") {
-            pod_grace(&object, None)
-        } else {
-            0
-        };
-        let at = k8s_openapi::jiff::Timestamp::now() + Duration::from_secs(grace);
-        let metadata = meta::metadata(&mut object);
-        metadata.insert("deletionTimestamp".into(), format!("{at:.0}").into());
-        metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
+        begin(&mut object, grace(resource, &stored, None));
         let done = if meta::finalizers(&object).is_empty() && !lingers(resource, &object) {
             server.remove(resource, key, &stored).is_some()
         } else {

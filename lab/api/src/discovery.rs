@@ -3,38 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::crd;
 use crate::resource::{Resource, Version};
 use crate::state::Server;
 
-const VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
+const VERBS: &str = "create delete deletecollection get list patch update watch";
+
+const TOKENS: &str = "authentication.k8s.io";
+const RIGHTS: &str = "authorization.k8s.io";
 
 /// Resources that only take a POST and keep nothing: group, plural, kind.
-pub(crate) const REVIEWS: [(&str, &str, &str); 5] = [
-    ("authentication.k8s.io", "tokenreviews", "TokenReview"),
-    ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
-    (
-        "authorization.k8s.io",
-        "selfsubjectaccessreviews",
-        "SelfSubjectAccessReview",
-    ),
-    (
-        "authorization.k8s.io",
-        "selfsubjectrulesreviews",
-        "SelfSubjectRulesReview",
-    ),
-    ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+pub(crate) const REVIEWS: [(&str, &str, &str); 4] = [
+    (TOKENS, "tokenreviews", "TokenReview"),
+    (RIGHTS, "subjectaccessreviews", "SubjectAccessReview"),
+    (RIGHTS, "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    (RIGHTS, "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
 ];
 
 /// Groups with their versions, the preferred one first. The core group is left out.
@@ -60,19 +45,15 @@ fn groups(server: &Server) -> BTreeMap<String, Vec<String>> {
 }
 
 fn group(name: &str, versions: &[String]) -> Value {
-    let versions: Vec<Value> = versions
-        .iter()
-        .map(|v| json!({"groupVersion": format!("{name}/{v}"), "version": v}))
-        .collect();
+    let version = |v: &String| json!({"groupVersion": format!("{name}/{v}"), "version": v});
+    let versions: Vec<Value> = versions.iter().map(version).collect();
     json!({"name": name, "versions": versions, "preferredVersion": versions.first()})
 }
 
 /// `/apis`
 pub(crate) fn group_list(server: &Server) -> Value {
-    let groups: Vec<Value> = groups(server)
-        .iter()
-        .map(|(name, versions)| group(name, versions))
-        .collect();
+    let groups = groups(server);
+    let groups: Vec<Value> = groups.iter().map(|(name, versions)| group(name, versions)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
@@ -90,12 +71,8 @@ pub(crate) fn core_versions() -> Value {
 }
 
 fn resources_of(server: &Server, group: &str, version: &str) -> Vec<Arc<Resource>> {
-    server.registry(|r| {
-        r.all()
-            .filter(|r| r.group == group && r.version(version).is_some())
-            .cloned()
-            .collect()
-    })
+    let served = |r: &&Arc<Resource>| r.group == group && r.version(version).is_some();
+    server.registry(|r| r.all().filter(served).cloned().collect())
 }
 
 /// `/api/v1` and `/apis/<group>/<version>`
@@ -107,45 +84,34 @@ pub(crate) fn resource_list(server: &Server, group: &str, version: &str) -> Opti
         }
     }
     for (_, plural, kind) in REVIEWS.iter().filter(|(g, _, _)| *g == group && version == "v1") {
-        list.push(json!({"name": plural, "singularName": kind.to_lowercase(), "namespaced": false, "kind": kind, "verbs": ["create"]}));
+        let singular = kind.to_lowercase();
+        list.push(
+            json!({"name": plural, "singularName": singular, "namespaced": false, "kind": kind, "verbs": ["create"]}),
+        );
     }
-    let group_version = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
-    (!list.is_empty()).then(
-        || json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}),
-    )
+    let group_version = format!("{group}/{version}");
+    let group_version = group_version.trim_start_matches('/');
+    let answer =
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list});
+    (!list.is_empty()).then_some(answer)
 }
 
 fn entries(resource: &Resource, version: &Version) -> Vec<Value> {
-    let mut main = json!({
+    let verbs: Vec<&str> = VERBS.split(' ').collect();
+    let main = json!({
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-        "kind": resource.kind, "verbs": VERBS,
+        "kind": resource.kind, "verbs": verbs, "shortNames": resource.short_names, "categories": resource.categories,
     });
-    if !resource.short_names.is_empty() {
-        main["shortNames"] = json!(resource.short_names);
-    }
-    if !resource.categories.is_empty() {
-        main["categories"] = json!(resource.categories);
-    }
-    let sub = |name: &str, kind: &str, verbs: &[&str]| json!({"name": format!("{}/{name}", resource.plural), "singularName": "", "namespaced": resource.namespaced, "kind": kind, "verbs": verbs});
+    let sub = |name: &str, kind: &str, verbs: &[&str]| {
+        let name = format!("{}/{name}", resource.plural);
+        json!({"name": name, "singularName": "", "namespaced": resource.namespaced, "kind": kind, "verbs": verbs})
+    };
     let mut list = vec![main];
     if version.status {
         list.push(sub("status", &resource.kind, &["get", "patch", "update"]));
     }
-    if version.scale.is_some() {
-        let mut scale = sub("scale", "Scale", &["get", "patch", "update"]);
-        scale["group"] = "autoscaling".into();
-        scale["version"] = "v1".into();
-        list.push(scale);
-    }
     if resource.is("", "serviceaccounts") {
         list.push(sub("token", "TokenRequest", &["create"]));
-    }
-    if resource.is("", "pods") {
-        list.push(sub("eviction", "Eviction", &["create"]));
     }
     list
 }
@@ -155,77 +121,5 @@ pub(crate) fn version() -> Value {
     json!({
         "major": "1", "minor": "34", "gitVersion": "v1.34.0-lab", "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
         "goVersion": "", "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-    })
-}
-
-/// `/openapi/v2`: clients that look here find no schema and validate nothing themselves.
-pub(crate) fn openapi_v2() -> Value {
-    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.34.0-lab"}, "paths": {}, "definitions": {}})
-}
-
-/// `/openapi/v3`
-pub(crate) fn openapi_v3(server: &Server) -> Value {
-    let mut paths = Map::new();
-    let mut add = |path: String| {
-        paths.insert(
-            path.clone(),
-            json!({"serverRelativeURL": format!("/openapi/v3/{path}")}),
-        )
-    };
-    add("api/v1".into());
-    for (name, versions) in groups(server) {
-        for version in versions {
-            add(format!("apis/{name}/{version}"));
-        }
-    }
-    json!({"paths": paths})
-}
-
-/// `/openapi/v3/api/v1` and so on: that PATCH knows `fieldValidation`, and the schemas of custom resources for `kubectl explain`.
-pub(crate) fn openapi_v3_group(server: &Server, group: &str, version: &str) -> Value {
-    let (mut paths, mut schemas) = (Map::new(), Map::new());
-    for resource in resources_of(server, group, version) {
-        let kind = json!({"group": group, "version": version, "kind": resource.kind});
-        let prefix = if group.is_empty() {
-            format!("/api/{version}")
-        } else {
-            format!("/apis/{group}/{version}")
-        };
-        let scope = if resource.namespaced {
-            "/namespaces/{namespace}"
-        } else {
-            ""
-        };
-        let name = format!(
-            "{}.{version}.{}",
-            group.split('.').rev().collect::<Vec<_>>().join("."),
-            resource.kind
-        );
-        let reference = json!({"$ref": format!("#/components/schemas/{name}")});
-        let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string"}});
-        let parameters = ["dryRun", "fieldManager", "fieldValidation"].map(parameter);
-        let operation = |verb: &str| {
-            json!({
-                "parameters": parameters,
-                "x-kubernetes-action": verb, "x-kubernetes-group-version-kind": kind,
-                "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}},
-            })
-        };
-        let path = format!("{prefix}{scope}/{}/{{name}}", resource.plural);
-        paths.insert(
-            path,
-            json!({"get": operation("get"), "put": operation("put"), "patch": operation("patch")}),
-        );
-        let mut schema = resource
-            .version(version)
-            .map(|v| v.schema.clone())
-            .filter(Value::is_object);
-        let schema = schema.get_or_insert_with(|| json!({"type": "object"}));
-        schema["x-kubernetes-group-version-kind"] = json!([kind]);
-        schemas.insert(name, schema.clone());
-    }
-    json!({
-        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.34.0-lab"},
-        "paths": paths, "components": {"schemas": schemas},
     })
 }

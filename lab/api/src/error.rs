@@ -19,65 +19,6 @@ pub(crate) struct ApiError {
 
 pub(crate) type Result<T> = std::result::Result<T, ApiError>;
 
-/// One invalid field of an object.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Cause {
-    pub(crate) field: String,
-    pub(crate) reason: &'static str,
-    pub(crate) message: String,
-}
-
-impl Cause {
-    pub(crate) fn invalid(field: &str, value: &Value, why: impl std::fmt::Display) -> Self {
-        let shown = match value {
-            Value::Array(_) | Value::Object(_) => serde_json::to_string(value).unwrap_or_default(),
-            other => other.to_string(),
-        };
-        Self {
-            field: field.into(),
-            reason: "FieldValueInvalid",
-            message: format!("Invalid value: {shown}: {why}"),
-        }
-    }
-
-    pub(crate) fn required(field: &str, why: &str) -> Self {
-        let message = if why.is_empty() {
-            "Required value".into()
-        } else {
-            format!("Required value: {why}")
-        };
-        Self {
-            field: field.into(),
-            reason: "FieldValueRequired",
-            message,
-        }
-    }
-
-    pub(crate) fn unsupported(field: &str, value: &Value, supported: &[Value]) -> Self {
-        let list: Vec<String> = supported.iter().map(Value::to_string).collect();
-        let message = format!("Unsupported value: {value}: supported values: {}", list.join(", "));
-        Self {
-            field: field.into(),
-            reason: "FieldValueNotSupported",
-            message,
-        }
-    }
-}
-
-impl std::fmt::Display for Cause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.field.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.field, self.message)
-        }
-    }
-}
-
-fn details(resource: &Resource, name: &str) -> Value {
-    json!({"name": name, "group": resource.group, "kind": resource.plural})
-}
-
 impl ApiError {
     pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -89,14 +30,18 @@ impl ApiError {
         }
     }
 
+    /// The same about an object.
+    fn about(self, resource: &Resource, name: &str) -> Self {
+        let details = json!({"name": name, "group": resource.group, "kind": resource.plural});
+        Self { details, ..self }
+    }
+
     /// A verdict of a webhook: its own code and message.
     pub(crate) fn denied(code: u16, reason: Option<&str>, message: String) -> Self {
-        let reason = match (reason, code) {
-            (Some("Invalid"), _) => "Invalid",
-            (Some("Forbidden"), _) | (None, 403) => "Forbidden",
-            (Some("NotFound"), _) => "NotFound",
-            _ => "BadRequest",
-        };
+        let known = ["Invalid", "Forbidden", "NotFound"]
+            .into_iter()
+            .find(|known| reason == Some(*known));
+        let reason = known.unwrap_or(if code == 403 { "Forbidden" } else { "BadRequest" });
         Self::new(code, reason, message)
     }
 
@@ -113,38 +58,24 @@ impl ApiError {
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(
-            405,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        )
+        let why = "the server does not allow this method on the requested resource";
+        Self::new(405, "MethodNotAllowed", why)
     }
 
     pub(crate) fn not_found(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} not found", resource.qualified());
-        Self {
-            details: details(resource, name),
-            ..Self::new(404, "NotFound", message)
-        }
+        Self::new(404, "NotFound", message).about(resource, name)
     }
 
     pub(crate) fn exists(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", resource.qualified());
-        Self {
-            details: details(resource, name),
-            ..Self::new(409, "AlreadyExists", message)
-        }
+        Self::new(409, "AlreadyExists", message).about(resource, name)
     }
 
     pub(crate) fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
-        let message = format!(
-            "Operation cannot be fulfilled on {} {name:?}: {why}",
-            resource.qualified()
-        );
-        Self {
-            details: details(resource, name),
-            ..Self::new(409, "Conflict", message)
-        }
+        let what = resource.qualified();
+        let message = format!("Operation cannot be fulfilled on {what} {name:?}: {why}");
+        Self::new(409, "Conflict", message).about(resource, name)
     }
 
     pub(crate) fn modified(resource: &Resource, name: &str) -> Self {
@@ -160,48 +91,22 @@ impl ApiError {
         Self { raced: false, ..self }
     }
 
-    /// Fields that another manager owns: `(manager, path)` each.
-    pub(crate) fn apply_conflict(conflicts: &[(String, String)]) -> Self {
-        let (noun, causes): (_, Vec<Value>) = (
-            if conflicts.len() == 1 { "conflict" } else { "conflicts" },
-            conflicts
-                .iter()
-                .map(|(manager, field)| {
-                    json!({"reason": "FieldManagerConflict", "field": field, "message": format!("conflict with {manager}")})
-                })
-                .collect(),
-        );
-        let list: Vec<String> = conflicts
-            .iter()
-            .map(|(m, f)| format!("conflict with {m}: {f}"))
-            .collect();
-        let message = format!("Apply failed with {} {noun}: {}", conflicts.len(), list.join("\n"));
-        Self {
-            details: json!({"causes": causes}),
-            ..Self::new(409, "Conflict", message)
-        }
+    /// Managers that own what another applies.
+    pub(crate) fn apply_conflict(owners: &[String]) -> Self {
+        let owners: Vec<String> = owners.iter().map(|owner| format!("conflict with {owner}")).collect();
+        Self::new(409, "Conflict", format!("Apply failed: {}", owners.join(", ")))
     }
 
-    pub(crate) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> Self {
-        let list: Vec<String> = causes.iter().map(ToString::to_string).collect();
-        let text = if let [one] = list.as_slice() {
-            one.clone()
-        } else {
-            format!("[{}]", list.join(", "))
+    /// An object with an invalid field.
+    pub(crate) fn invalid(resource: &Resource, name: &str, field: &str, why: &str) -> Self {
+        let kind = match resource.group.as_str() {
+            "" => resource.kind.clone(),
+            group => format!("{}.{group}", resource.kind),
         };
-        let kind = if resource.group.is_empty() {
-            resource.kind.clone()
-        } else {
-            format!("{}.{}", resource.kind, resource.group)
-        };
-        let causes: Vec<Value> = causes
-            .iter()
-            .map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field}))
-            .collect();
-        Self {
-            details: json!({"name": name, "group": resource.group, "kind": resource.kind, "causes": causes}),
-            ..Self::new(422, "Invalid", format!("{kind} {name:?} is invalid: {text}"))
-        }
+        let text = format!("{kind} {name:?} is invalid: {field}: Invalid value: {why}");
+        let mut error = Self::new(422, "Invalid", text).about(resource, name);
+        error.details["causes"] = json!([{"message": format!("Invalid value: {why}"), "field": field}]);
+        error
     }
 
     pub(crate) fn expired(message: impl Into<String>) -> Self {
@@ -213,9 +118,7 @@ impl ApiError {
     }
 
     pub(crate) fn unsupported_media(content_type: &str) -> Self {
-        let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml; got {content_type:?}"
-        );
+        let message = format!("the lab takes application/json and application/yaml, not {content_type:?}");
         Self::new(415, "UnsupportedMediaType", message)
     }
 
@@ -225,14 +128,10 @@ impl ApiError {
 
     /// The `Status` object.
     pub(crate) fn status(&self) -> Value {
-        let mut status = json!({
+        json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
-        });
-        if !self.details.is_null() {
-            status["details"] = self.details.clone();
-        }
-        status
+            "message": self.message, "reason": self.reason, "code": self.code, "details": self.details,
+        })
     }
 }
 

@@ -1,12 +1,12 @@
-//! The garbage collector: owner references, namespaces that end, definitions that end.
+//! The garbage collector: owner references, namespaces that end.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::crd;
 use crate::delete::delete_internally;
 use crate::meta;
 use crate::resource::Resource;
@@ -15,48 +15,26 @@ use crate::store::{Key, Object};
 
 /// How long everything in a namespace stays after the namespace was deleted: time for who lives in it to do what must
 /// be done before, such as to give finalizers back. The namespace controller of Kubernetes waits as long.
-const NAMESPACE_DELAY: Duration = Duration::from_secs(5);
+const NAMESPACE_DELAY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Runs until the server stops. One pass is a walk over all objects, so passes are kept apart.
 pub(crate) async fn run(server: Shared) {
     let garbage = server.store().garbage.clone();
-    let mut delays = NamespaceDelays::default();
+    let mut waiting = false;
     loop {
-        let next = delays.next();
         tokio::select! {
             () = garbage.notified() => {}
-            () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() => {}
+            () = tokio::time::sleep(Duration::from_millis(500)), if waiting => {}
             () = server.stop.cancelled() => return,
         }
-        collect(&server, &mut delays);
+        waiting = collect(&server);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// The namespaces that are being deleted, by their uids, and since when that is known.
-#[derive(Default)]
-struct NamespaceDelays(HashMap<String, Instant>);
-
-impl NamespaceDelays {
-    /// Takes in which namespaces are being deleted now.
-    fn update<'a>(&mut self, deleting: impl Iterator<Item = &'a str>) {
-        let known = std::mem::take(&mut self.0);
-        let since = |uid: &str| known.get(uid).copied().unwrap_or_else(Instant::now);
-        self.0 = deleting.map(|uid| (uid.to_owned(), since(uid))).collect();
-    }
-
-    fn is_over(&self, uid: &str) -> bool {
-        self.0.get(uid).is_some_and(|since| since.elapsed() >= NAMESPACE_DELAY)
-    }
-
-    /// Time until the next one is over.
-    fn next(&self) -> Option<Duration> {
-        let left = self
-            .0
-            .values()
-            .map(|since| NAMESPACE_DELAY.saturating_sub(since.elapsed()));
-        left.filter(|left| !left.is_zero()).min()
-    }
+fn delay_is_over(namespace: &Value) -> bool {
+    let since = meta::text(namespace, "/metadata/deletionTimestamp").parse::<Timestamp>();
+    since.is_ok_and(|since| Timestamp::now().duration_since(since) >= NAMESPACE_DELAY)
 }
 
 struct Item {
@@ -65,68 +43,46 @@ struct Item {
     object: Object,
 }
 
-fn collect(server: &Server, delays: &mut NamespaceDelays) {
+/// Tells whether a namespace must be looked at again in a moment.
+fn collect(server: &Server) -> bool {
     let items = interesting(server);
-    let namespaces = items.iter().filter(|i| i.resource.is("", "namespaces"));
-    delays.update(
-        namespaces
-            .filter(|i| meta::is_deleting(&i.object))
-            .map(|i| meta::uid(&i.object)),
-    );
-    let uids: HashSet<String> = server
-        .store()
-        .all()
-        .map(|(_, _, object)| meta::uid(object).to_owned())
-        .collect();
-    let deleting: HashMap<&str, &Item> = items
-        .iter()
-        .filter(|i| meta::is_deleting(&i.object))
-        .map(|i| (meta::uid(&i.object), i))
-        .collect();
+    let uid = |object: &Object| meta::uid(object).to_owned();
+    let uids: HashSet<String> = server.store().all().map(|(_, _, object)| uid(object)).collect();
+    let going: Vec<&Item> = items.iter().filter(|item| meta::is_deleting(&item.object)).collect();
+    let deleting: HashMap<&str, &Item> = going.iter().map(|item| (meta::uid(&item.object), *item)).collect();
     for item in &items {
         dependents(server, item, &uids, &deleting);
     }
-    for item in items.iter().filter(|i| meta::is_deleting(&i.object)) {
-        let waits_for_dependents = meta::finalizers(&item.object).contains(&"foregroundDeletion");
-        let blocked = items.iter().any(|i| {
-            owners(&i.object)
-                .iter()
-                .any(|o| o["uid"] == meta::uid(&item.object) && o["blockOwnerDeletion"] == true)
-        });
-        if waits_for_dependents && !blocked {
-            drop_finalizer(server, item, "foregroundDeletion");
-        }
+    let mut waiting = false;
+    for item in going {
         drop_finalizer(server, item, "orphan");
-        if item.resource.is("", "namespaces") && delays.is_over(meta::uid(&item.object)) {
-            end_namespace(server, item);
-        }
-        if crd::awaits_cleanup(&item.object) {
-            end_definition(server, item);
+        if item.resource.is("", "namespaces") {
+            waiting = true;
+            if delay_is_over(&item.object) {
+                end_namespace(server, item);
+            }
         }
     }
+    waiting
 }
 
 /// Objects that are being deleted or have owners.
 fn interesting(server: &Server) -> Vec<Item> {
-    let resources: HashMap<String, Arc<Resource>> = server.registry(|r| {
-        r.all()
-            .filter(|r| r.group != "events.k8s.io")
-            .map(|r| (r.bucket(), r.clone()))
-            .collect()
-    });
+    let all: Vec<Arc<Resource>> =
+        server.registry(|r| r.all().filter(|r| r.group != "events.k8s.io").cloned().collect());
+    let resources: HashMap<String, Arc<Resource>> = all.into_iter().map(|r| (r.bucket(), r)).collect();
     let store = server.store();
     let found = store
         .all()
         .filter(|(_, _, object)| meta::is_deleting(object) || !owners(object).is_empty());
-    found
-        .filter_map(|(bucket, key, object)| {
-            Some(Item {
-                resource: resources.get(bucket)?.clone(),
-                key: key.clone(),
-                object: object.clone(),
-            })
+    let items = found.filter_map(|(bucket, key, object)| {
+        Some(Item {
+            resource: resources.get(bucket)?.clone(),
+            key: key.clone(),
+            object: object.clone(),
         })
-        .collect()
+    });
+    items.collect()
 }
 
 fn owners(object: &Value) -> &[Value] {
@@ -139,21 +95,19 @@ fn dependents(server: &Server, item: &Item, uids: &HashSet<String>, deleting: &H
     if owners.is_empty() {
         return;
     }
-    let holds = |owner: &Value, finalizer: &str| {
-        deleting
-            .get(meta::text(owner, "/uid"))
-            .is_some_and(|i| meta::finalizers(&i.object).contains(&finalizer))
+    let lets_go = |owner: &Value| {
+        let owner = deleting.get(meta::text(owner, "/uid"));
+        owner.is_some_and(|owner| meta::finalizers(&owner.object).contains(&"orphan"))
     };
-    if owners.iter().any(|o| holds(o, "orphan")) {
+    if owners.iter().any(lets_go) {
         server.change(&item.resource, &item.key, |object| {
             if let Some(list) = object["metadata"]["ownerReferences"].as_array_mut() {
-                list.retain(|o| !holds(o, "orphan"));
+                list.retain(|o| !lets_go(o));
             }
         });
         return;
     }
-    let solid = |owner: &Value| uids.contains(meta::text(owner, "/uid")) && !holds(owner, "foregroundDeletion");
-    if !owners.iter().any(solid) {
+    if !owners.iter().any(|owner| uids.contains(meta::text(owner, "/uid"))) {
         delete_internally(server, &item.resource, &item.key);
     }
 }
@@ -174,7 +128,7 @@ fn end_namespace(server: &Server, namespace: &Item) {
     let resources: Vec<Arc<Resource>> = server.registry(|r| r.all().filter(|r| r.namespaced).cloned().collect());
     let mut left = 0;
     for resource in resources.iter().filter(|r| r.group != "events.k8s.io") {
-        left += empty(server, resource, Some(name));
+        left += empty(server, resource, name);
     }
     if left == 0 {
         server.change(&namespace.resource, &namespace.key, |object| {
@@ -183,24 +137,12 @@ fn end_namespace(server: &Server, namespace: &Item) {
     }
 }
 
-/// Deletes the custom resources of a definition, then lets the definition go.
-fn end_definition(server: &Server, definition: &Item) {
-    let spec = &definition.object["spec"];
-    let resource = server.registry(|r| r.get(meta::text(spec, "/group"), meta::text(spec, "/names/plural")));
-    if resource.is_none_or(|resource| empty(server, &resource, None) == 0) {
-        server.change(&definition.resource, &definition.key, crd::cleaned);
-    }
-}
-
 /// Deletes every object of a resource; returns how many linger.
-fn empty(server: &Server, resource: &Resource, namespace: Option<&str>) -> usize {
-    let list = || server.store().list(&resource.bucket(), namespace, None);
+fn empty(server: &Server, resource: &Resource, namespace: &str) -> usize {
+    let list = || server.store().list(&resource.bucket(), Some(namespace));
     for object in list() {
-        delete_internally(
-            server,
-            resource,
-            &Key::new(meta::namespace(&object), meta::name(&object)),
-        );
+        let key = Key::new(meta::namespace(&object), meta::name(&object));
+        delete_internally(server, resource, &key);
     }
     list().len()
 }

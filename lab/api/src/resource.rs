@@ -31,30 +31,29 @@ pub(crate) struct Resource {
 pub(crate) struct Version {
     pub(crate) name: String,
     pub(crate) status: bool,
-    pub(crate) scale: Option<Scale>,
     /// The structural schema of a custom resource; `Null` for built-in kinds.
     pub(crate) schema: Value,
-    pub(crate) rules: Option<crate::schema::Rules>,
     pub(crate) columns: Vec<Column>,
-    /// The warning that every request for a deprecated version gets.
-    pub(crate) deprecation: Option<String>,
 }
 
-/// Where replicas are found, as dotted paths.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scale {
-    pub(crate) spec: String,
-    pub(crate) status: String,
-    pub(crate) selector: Option<String>,
-}
-
-/// A printer column of a custom resource.
+/// A printer column.
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) kind: String,
     pub(crate) priority: i64,
     pub(crate) path: String,
+}
+
+impl Column {
+    pub(crate) fn new(name: &str, kind: &str, path: &str) -> Self {
+        Self {
+            name: name.into(),
+            kind: kind.into(),
+            priority: 0,
+            path: path.into(),
+        }
+    }
 }
 
 /// How a custom resource is converted between versions.
@@ -67,27 +66,24 @@ pub(crate) struct Custom {
 impl Resource {
     /// `services`, or with a group `ipaddresspools.metallb.io`.
     pub(crate) fn qualified(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.clone()
-        } else {
-            format!("{}.{}", self.plural, self.group)
+        match self.group.as_str() {
+            "" => self.plural.clone(),
+            group => format!("{}.{group}", self.plural),
         }
     }
 
     /// Where the objects are kept. Both Event kinds are one and the same.
     pub(crate) fn bucket(&self) -> String {
-        if self.plural == "events" && self.group == "events.k8s.io" {
-            "events".into()
-        } else {
-            self.qualified()
+        match self.is("events.k8s.io", "events") {
+            true => "events".into(),
+            false => self.qualified(),
         }
     }
 
     pub(crate) fn api_version(&self, version: &str) -> String {
-        if self.group.is_empty() {
-            version.to_owned()
-        } else {
-            format!("{}/{version}", self.group)
+        match self.group.as_str() {
+            "" => version.to_owned(),
+            group => format!("{group}/{version}"),
         }
     }
 
@@ -109,15 +105,16 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn builtin() -> Self {
         let mut registry = Self::default();
-        for row in BUILTIN {
-            registry.insert(row.resource());
-        }
+        BUILTIN
+            .lines()
+            .filter_map(builtin)
+            .for_each(|resource| registry.insert(resource));
         registry
     }
 
     pub(crate) fn insert(&mut self, resource: Resource) {
-        self.resources
-            .insert((resource.group.clone(), resource.plural.clone()), Arc::new(resource));
+        let key = (resource.group.clone(), resource.plural.clone());
+        self.resources.insert(key, Arc::new(resource));
     }
 
     pub(crate) fn remove(&mut self, group: &str, plural: &str) {
@@ -138,117 +135,73 @@ impl Registry {
     }
 }
 
-/// A row of the table of built-in kinds.
-struct Row(
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-);
+/// The kind that a line of [`BUILTIN`] describes.
+fn builtin(line: &str) -> Option<Resource> {
+    let mut words = line.split_whitespace();
+    let (group, kind, plural, flags) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let has = |flag: char| flags.contains(flag);
+    let version = Version {
+        name: "v1".into(),
+        status: has('s'),
+        columns: columns(kind)
+            .iter()
+            .map(|(name, path)| Column::new(name, "string", path))
+            .collect(),
+        ..Version::default()
+    };
+    Some(Resource {
+        group: group.trim_matches('-').into(),
+        kind: kind.into(),
+        list_kind: format!("{kind}List"),
+        plural: plural.into(),
+        singular: kind.to_lowercase(),
+        short_names: words.map(str::to_owned).collect(),
+        categories: has('a').then(|| "all".into()).into_iter().collect(),
+        namespaced: has('n'),
+        versions: vec![version],
+        storage: "v1".into(),
+        generation: has('g'),
+        custom: None,
+    })
+}
 
-impl Row {
-    fn resource(&self) -> Resource {
-        let Self(group, version, kind, plural, short, flags) = *self;
-        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let has = |flag: char| flags.contains(flag);
-        let scale = has('c').then(|| Scale {
-            spec: ".spec.replicas".into(),
-            status: ".status.replicas".into(),
-            selector: None,
-        });
-        Resource {
-            group: group.into(),
-            kind: kind.into(),
-            list_kind: format!("{kind}List"),
-            plural: plural.into(),
-            singular: kind.to_lowercase(),
-            short_names: words(short),
-            categories: if has('a') { vec!["all".into()] } else { Vec::new() },
-            namespaced: has('n'),
-            versions: vec![Version {
-                name: version.into(),
-                status: has('s'),
-                scale,
-                ..Version::default()
-            }],
-            storage: version.into(),
-            generation: has('g'),
-            custom: None,
-        }
+/// What people look at while they try the product.
+fn columns(kind: &str) -> &[(&str, &str)] {
+    const READY: (&str, &str) = ("Ready", ".status.conditions[?(@.type==\"Ready\")].status");
+    const IP: (&str, &str) = ("External-IP", ".status.loadBalancer.ingress[0].ip");
+    match kind {
+        "Pod" => &[READY, ("Status", ".status.phase"), ("Node", ".spec.nodeName")],
+        "Service" => &[("Type", ".spec.type"), ("Cluster-IP", ".spec.clusterIP"), IP],
+        "Node" => &[READY],
+        "Event" => &[("Type", ".type"), ("Reason", ".reason"), ("Message", ".message")],
+        "Deployment" => &[("Replicas", ".spec.replicas"), ("Ready", ".status.readyReplicas")],
+        "DaemonSet" => &[("Ready", ".status.numberReady")],
+        _ => &[],
     }
 }
 
-/// Flags: `n` namespaced, `s` status subresource, `g` generation, `c` scale subresource, `a` in `kubectl get all`.
-const BUILTIN: &[Row] = &[
-    Row("", "v1", "Namespace", "namespaces", "ns", "s"),
-    Row("", "v1", "Pod", "pods", "po", "nsa"),
-    Row("", "v1", "Service", "services", "svc", "nsa"),
-    Row("", "v1", "Endpoints", "endpoints", "ep", "n"),
-    Row("", "v1", "Node", "nodes", "no", "s"),
-    Row("", "v1", "Secret", "secrets", "", "n"),
-    Row("", "v1", "ConfigMap", "configmaps", "cm", "n"),
-    Row("", "v1", "ServiceAccount", "serviceaccounts", "sa", "n"),
-    Row("", "v1", "Event", "events", "ev", "n"),
-    Row("", "v1", "PodTemplate", "podtemplates", "", "n"),
-    Row("apps", "v1", "Deployment", "deployments", "deploy", "nsgca"),
-    Row("apps", "v1", "DaemonSet", "daemonsets", "ds", "nsga"),
-    Row("apps", "v1", "ReplicaSet", "replicasets", "rs", "nsgca"),
-    Row("apps", "v1", "StatefulSet", "statefulsets", "sts", "nsgca"),
-    Row("apps", "v1", "ControllerRevision", "controllerrevisions", "", "n"),
-    Row("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "", "ng"),
-    Row("events.k8s.io", "v1", "Event", "events", "ev", "n"),
-    Row("coordination.k8s.io", "v1", "Lease", "leases", "", "n"),
-    Row(
-        "policy",
-        "v1",
-        "PodDisruptionBudget",
-        "poddisruptionbudgets",
-        "pdb",
-        "nsg",
-    ),
-    Row(
-        "networking.k8s.io",
-        "v1",
-        "NetworkPolicy",
-        "networkpolicies",
-        "netpol",
-        "ng",
-    ),
-    Row("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", "g"),
-    Row("rbac.authorization.k8s.io", "v1", "Role", "roles", "", "n"),
-    Row(
-        "rbac.authorization.k8s.io",
-        "v1",
-        "RoleBinding",
-        "rolebindings",
-        "",
-        "n",
-    ),
-    Row("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "", ""),
-    Row(
-        "rbac.authorization.k8s.io",
-        "v1",
-        "ClusterRoleBinding",
-        "clusterrolebindings",
-        "",
-        "",
-    ),
-    Row(
-        "admissionregistration.k8s.io",
-        "v1",
-        "ValidatingWebhookConfiguration",
-        "validatingwebhookconfigurations",
-        "",
-        "g",
-    ),
-    Row(
-        "apiextensions.k8s.io",
-        "v1",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-        "crd crds",
-        "sg",
-    ),
-];
+/// Group (`-` is the core), kind, plural, flags, short names. Flags: `n` namespaced, `s` status subresource, `g` generation,
+/// `a` in `kubectl get all`, `c` cluster-wide and nothing else.
+const BUILTIN: &str = "
+    - Namespace namespaces s ns
+    - Pod pods nsa po
+    - Service services nsa svc
+    - Node nodes s no
+    - Secret secrets n
+    - ConfigMap configmaps n cm
+    - ServiceAccount serviceaccounts n sa
+    - Event events n ev
+    apps Deployment deployments nsga deploy
+    apps DaemonSet daemonsets nsga ds
+    discovery.k8s.io EndpointSlice endpointslices ng
+    events.k8s.io Event events n ev
+    coordination.k8s.io Lease leases n
+    policy PodDisruptionBudget poddisruptionbudgets nsg pdb
+    networking.k8s.io NetworkPolicy networkpolicies ng netpol
+    rbac.authorization.k8s.io Role roles n
+    rbac.authorization.k8s.io RoleBinding rolebindings n
+    rbac.authorization.k8s.io ClusterRole clusterroles c
+    rbac.authorization.k8s.io ClusterRoleBinding clusterrolebindings c
+    admissionregistration.k8s.io ValidatingWebhookConfiguration validatingwebhookconfigurations g
+    apiextensions.k8s.io CustomResourceDefinition customresourcedefinitions sg crd crds
+";

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use axum::Router;
 use axum_server::tls_rustls::RustlsConfig;
 use base64::Engine as _;
@@ -15,53 +16,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::service::Nets;
 use crate::state::{Server, Shared};
-use crate::tls::{self, TlsError};
-use crate::{gc, router};
+use crate::{gc, router, tls};
 
 /// How to start the server.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// Sockets that are bound already, perhaps in another network namespace. May be empty: [`ApiServer::client`] needs none.
     pub listeners: Vec<TcpListener>,
     /// Further names and addresses for the serving certificate; the usual ones and the listeners' addresses are always in.
     pub advertise: Vec<String>,
-    /// The folder that receives `kubeconfig` (mode 0600) and `ca.crt`; made if missing.
+    /// The folder that receives `kubeconfig` (mode 0600); made if missing.
     pub dir: PathBuf,
-    /// The ranges of cluster IPs in CIDR notation, the primary family first; one or two.
-    pub service_cidrs: Vec<String>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            listeners: Vec::new(),
-            advertise: Vec::new(),
-            dir: std::env::temp_dir(),
-            service_cidrs: vec!["10.96.0.0/16".to_owned(), "fd00:10:96::/112".to_owned()],
-        }
-    }
-}
-
-/// Why the server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The certificates could not be made.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A file could not be written or a listener not be used.
-    #[error("cannot {what}")]
-    Io {
-        /// What was attempted.
-        what: String,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// `service_cidrs` is not one or two ranges of different families.
-    #[error("service range {0:?}: {1}")]
-    ServiceCidr(String, &'static str),
 }
 
 /// A running API server.
@@ -79,35 +45,27 @@ pub struct ApiServer {
 ///
 /// # Errors
 /// If certificates or files cannot be made, or a listener cannot be used.
-pub async fn start(options: Options) -> Result<ApiServer, StartError> {
+pub async fn start(options: Options) -> Result<ApiServer> {
     let addresses: Vec<SocketAddr> = options.listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let ips: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
     let identity = tls::identity(&options.advertise, &ips)?;
-    let nets = Nets::new(&options.service_cidrs).map_err(|(cidr, why)| StartError::ServiceCidr(cidr, why))?;
     let stop = CancellationToken::new();
-    let state: Shared = Arc::new(Server::new(nets, identity.ca_pem.clone(), stop.clone()));
-    let token = state.tokens().admin();
-    let router = router::router(state.clone());
-    let mut tasks = JoinSet::new();
-    tasks.spawn(gc::run(state));
-    for listener in options.listeners {
-        serve(
-            listener,
-            identity.config.clone(),
-            router.clone(),
-            stop.clone(),
-            &mut tasks,
-        )?;
-    }
-    let server = ApiServer {
-        router,
+    let state: Shared = Arc::new(Server::new(identity.ca_pem.clone(), stop.clone()));
+    let mut server = ApiServer {
+        router: router::router(state.clone()),
         ca_pem: identity.ca_pem,
-        token,
+        token: state.tokens().admin(),
         dir: options.dir,
         addresses,
         stop,
-        tasks,
+        tasks: JoinSet::new(),
     };
+    server.tasks.spawn(gc::run(state));
+    for listener in options.listeners {
+        server
+            .serve(listener, identity.config.clone())
+            .context("cannot use a listener")?;
+    }
     server.write_files()?;
     Ok(server)
 }
@@ -115,21 +73,16 @@ pub async fn start(options: Options) -> Result<ApiServer, StartError> {
 impl ApiServer {
     /// A client with every right that calls the server in-process, without a socket.
     pub fn client(&self) -> kube::Client {
-        let authorization = format!("Bearer {}", self.token);
-        let service = self
-            .router
-            .clone()
-            .map_request(move |request: http::Request<kube::client::Body>| {
-                let mut request = request.map(axum::body::Body::new);
-                if let Ok(value) = http::HeaderValue::from_str(&authorization) {
-                    request
-                        .headers_mut()
-                        .entry(http::header::AUTHORIZATION)
-                        .or_insert(value);
-                }
-                request
-            });
-        kube::Client::new(service, "default")
+        let authorization = http::HeaderValue::from_str(&format!("Bearer {}", self.token));
+        let sign = move |request: http::Request<kube::client::Body>| {
+            let mut request = request.map(axum::body::Body::new);
+            if let Ok(value) = &authorization {
+                let header = request.headers_mut().entry(http::header::AUTHORIZATION);
+                header.or_insert_with(|| value.clone());
+            }
+            request
+        };
+        kube::Client::new(self.router.clone().map_request(sign), "default")
     }
 
     /// The text of a kubeconfig with every right for the given URL, such as `https://10.0.0.1:6443`.
@@ -163,16 +116,30 @@ impl ApiServer {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn write_files(&self) -> Result<(), StartError> {
-        let io = |what: String| move |source| StartError::Io { what, source };
-        std::fs::create_dir_all(&self.dir).map_err(io(format!("make {}", self.dir.display())))?;
-        write_private(&self.dir.join("ca.crt"), &self.ca_pem)?;
+    fn write_files(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
         if let Some(address) = self.addresses.first() {
-            write_private(
-                &self.kubeconfig_path(),
-                &self.kubeconfig(&format!("https://{}", reachable(*address))),
-            )?;
+            write_private(&self.kubeconfig_path(), &self.kubeconfig(&format!("https://{address}")))?;
         }
+        Ok(())
+    }
+
+    fn serve(&mut self, listener: TcpListener, config: Arc<rustls::ServerConfig>) -> std::io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let (handle, router, stop) = (axum_server::Handle::new(), self.router.clone(), self.stop.clone());
+        let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(config))?
+            .map(|tls| tls.acceptor(axum_server::accept::NoDelayAcceptor))
+            .handle(handle.clone());
+        self.tasks.spawn(async move {
+            let ended = async {
+                stop.cancelled().await;
+                handle.graceful_shutdown(Some(Duration::from_millis(200)));
+            };
+            let (served, ()) = tokio::join!(server.serve(router.into_make_service()), ended);
+            if let Err(error) = served {
+                tracing::error!(%error, "API listener ended");
+            }
+        });
         Ok(())
     }
 }
@@ -180,15 +147,6 @@ impl ApiServer {
 impl Drop for ApiServer {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-/// The address a local client dials for a listener that may be bound to "any".
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => ([127, 0, 0, 1], address.port()).into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), address.port()),
-        _ => address,
     }
 }
 
@@ -203,7 +161,7 @@ fn kubeconfig(server_url: &str, ca_pem: &str, token: &str) -> String {
 }
 
 /// Replaces a file with one that only its owner can read.
-fn write_private(path: &Path, text: &str) -> Result<(), StartError> {
+fn write_private(path: &Path, text: &str) -> Result<()> {
     let write = || -> std::io::Result<()> {
         // Several servers may share a folder.
         let partial = path.with_extension(crate::meta::suffix(8));
@@ -217,38 +175,5 @@ fn write_private(path: &Path, text: &str) -> Result<(), StartError> {
         file.write_all(text.as_bytes())?;
         std::fs::rename(&partial, path)
     };
-    write().map_err(|source| StartError::Io {
-        what: format!("write {}", path.display()),
-        source,
-    })
-}
-
-fn serve(
-    listener: TcpListener,
-    config: Arc<rustls::ServerConfig>,
-    router: Router,
-    stop: CancellationToken,
-    tasks: &mut JoinSet<()>,
-) -> Result<(), StartError> {
-    let unusable = |source| StartError::Io {
-        what: "use a listener".to_owned(),
-        source,
-    };
-    listener.set_nonblocking(true).map_err(unusable)?;
-    let handle = axum_server::Handle::new();
-    let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(config))
-        .map_err(unusable)?
-        .map(|tls| tls.acceptor(axum_server::accept::NoDelayAcceptor));
-    let serving = server.handle(handle.clone());
-    tasks.spawn(async move {
-        tokio::select! {
-            result = serving.serve(router.into_make_service()) => {
-                if let Err(error) = result {
-                    tracing::error!(%error, "API listener ended");
-                }
-            }
-            () = async { stop.cancelled().await; handle.graceful_shutdown(Some(Duration::from_millis(200))); std::future::pending::<()>().await } => {}
-        }
-    });
-    Ok(())
+    write().with_context(|| format!("cannot write {}", path.display()))
 }

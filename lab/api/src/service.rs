@@ -1,95 +1,49 @@
 //! What the real server does to a Service: cluster IPs, families, node ports, and cleaning up after a change of type.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::defaults::{each, set};
-use crate::error::{ApiError, Cause, Result};
-use crate::meta;
+use crate::error::{ApiError, Result};
+use crate::meta::{self, each, set};
 use crate::resource::Resource;
 
-/// A range that cluster IPs are taken from.
-#[derive(Clone, Debug)]
-struct Range {
-    first: IpAddr,
-    size: u128,
-    cursor: u128,
-}
+/// The networks that cluster IPs are taken from, the primary family first; their hosts count to 2^16.
+const NETWORKS: [(&str, &str); 2] = [("IPv4", "10.96.0.0"), ("IPv6", "fd00:10:96::")];
 
-impl Range {
-    fn parse(cidr: &str) -> Option<Self> {
-        let (address, length) = cidr.split_once('/')?;
-        let (first, length) = (address.parse::<IpAddr>().ok()?, length.parse::<u32>().ok()?);
-        let bits: u32 = if first.is_ipv4() { 32 } else { 128 };
-        let host = bits.checked_sub(length)?;
-        // No lab needs more than 2^64 addresses.
-        Some(Self {
-            first,
-            size: 1 << host.min(64),
-            cursor: 0,
-        })
-    }
-
-    fn at(&self, offset: u128) -> IpAddr {
-        match self.first {
-            IpAddr::V4(ip) => {
-                Ipv4Addr::from(u32::from(ip).wrapping_add(u32::try_from(offset).unwrap_or(u32::MAX))).into()
-            }
-            IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip).wrapping_add(offset)).into(),
-        }
-    }
-
-    fn family(&self) -> &'static str {
-        family(self.first)
-    }
+/// Cluster IPs and node ports in use.
+#[derive(Debug, Default)]
+pub(crate) struct Nets {
+    addresses: BTreeSet<IpAddr>,
+    ports: BTreeSet<u16>,
+    /// The host that was given last.
+    last: u16,
 }
 
 fn family(ip: IpAddr) -> &'static str {
     if ip.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-/// Cluster IPs and node ports in use.
-#[derive(Debug, Default)]
-pub(crate) struct Nets {
-    ranges: Vec<Range>,
-    addresses: BTreeSet<IpAddr>,
-    ports: BTreeSet<u16>,
+fn host(family: &str, number: u16) -> Option<IpAddr> {
+    let (_, network) = NETWORKS.iter().find(|(name, _)| *name == family)?;
+    Some(match network.parse().ok()? {
+        IpAddr::V4(ip) => IpAddr::from((u32::from(ip) | u32::from(number)).to_be_bytes()),
+        IpAddr::V6(ip) => IpAddr::from((u128::from(ip) | u128::from(number)).to_be_bytes()),
+    })
 }
 
 impl Nets {
-    /// Takes one or two ranges of different families, the primary one first.
-    pub(crate) fn new(cidrs: &[String]) -> std::result::Result<Self, (String, &'static str)> {
-        let mut ranges: Vec<Range> = Vec::new();
-        for cidr in cidrs {
-            let range = Range::parse(cidr).ok_or_else(|| (cidr.clone(), "is no CIDR"))?;
-            if ranges.iter().any(|r| r.family() == range.family()) {
-                return Err((cidr.clone(), "is of the same family as another one"));
-            }
-            ranges.push(range);
-        }
-        if ranges.is_empty() {
-            Err((String::new(), "none is given"))
-        } else {
-            Ok(Self {
-                ranges,
-                ..Self::default()
-            })
-        }
-    }
-
     /// The address of the `kubernetes` Service.
     pub(crate) fn first_address(&self) -> String {
-        self.ranges[0].at(1).to_string()
+        host("IPv4", 1).map(|ip| ip.to_string()).unwrap_or_default()
     }
 
     fn next(&mut self, family: &str) -> Option<IpAddr> {
-        let range = self.ranges.iter_mut().find(|r| r.family() == family)?;
-        for _ in 0..range.size.min(1 << 20) {
-            range.cursor = (range.cursor + 1) % range.size;
-            let ip = range.at(range.cursor);
-            if range.cursor > 1 && range.cursor + 1 < range.size && self.addresses.insert(ip) {
+        for _ in 0..u16::MAX {
+            self.last = self.last.wrapping_add(1).max(2);
+            let ip = host(family, self.last)?;
+            if self.addresses.insert(ip) {
                 return Some(ip);
             }
         }
@@ -102,118 +56,90 @@ impl Nets {
             ip.parse().ok().map(|ip: IpAddr| self.addresses.remove(&ip));
         }
         for port in meta::array(&service["spec"]["ports"]) {
-            port["nodePort"]
-                .as_u64()
-                .and_then(|p| u16::try_from(p).ok())
-                .map(|p| self.ports.remove(&p));
+            number(&port["nodePort"]).map(|port| self.ports.remove(&port));
         }
     }
 
-    fn assign_addresses(&mut self, spec: &mut Map<String, Value>) -> std::result::Result<(), Cause> {
-        let families: Vec<String> = meta::strings(&spec["ipFamilies"])
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        let mut addresses: Vec<Value> = spec
-            .get("clusterIPs")
-            .map(|l| meta::array(l).to_vec())
-            .unwrap_or_default();
-        if let (true, Some(ip)) = (
-            addresses.is_empty(),
-            spec.get("clusterIP")
-                .filter(|v| v.as_str().is_some_and(|s| !s.is_empty())),
-        ) {
-            addresses.push(ip.clone());
+    fn assign_addresses(&mut self, spec: &mut Value) {
+        let families: Vec<String> = meta::strings(&spec["ipFamilies"]).into_iter().map(Into::into).collect();
+        let mut addresses: Vec<Value> = meta::array(&spec["clusterIPs"]).to_vec();
+        if addresses.is_empty() && !meta::text(spec, "/clusterIP").is_empty() {
+            addresses.push(spec["clusterIP"].clone());
         }
         if addresses.first().is_none_or(|first| first != "None") {
-            for ip in addresses.iter().filter_map(|v| v.as_str()?.parse::<IpAddr>().ok()) {
-                self.addresses.insert(ip);
-            }
+            self.addresses
+                .extend(addresses.iter().filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok()));
             for family in families.iter().skip(addresses.len()) {
-                let ip = self.next(family).ok_or_else(|| {
-                    Cause::invalid(
-                        "spec.clusterIPs",
-                        &Value::Null,
-                        format!("no free {family} address is left"),
-                    )
-                })?;
-                addresses.push(ip.to_string().into());
+                // When there is none left, the Service has none.
+                addresses.extend(self.next(family).map(|ip| Value::from(ip.to_string())));
             }
             addresses.truncate(families.len().max(1));
         }
-        spec.insert("clusterIP".into(), addresses.first().cloned().unwrap_or_default());
-        spec.insert("clusterIPs".into(), addresses.into());
-        Ok(())
+        spec["clusterIP"] = addresses.first().cloned().unwrap_or_default();
+        spec["clusterIPs"] = addresses.into();
     }
 
-    /// When the range is used up, further Services simply have none: the lab may hold more Services than a cluster.
-    fn free_port(&self) -> Option<u16> {
-        let all = 30000..=32767;
-        let room = self.ports.range(all.clone()).count() < all.len();
-        room.then(|| all.into_iter().find(|p| !self.ports.contains(p)))
-            .flatten()
-    }
-
-    fn assign_ports(&mut self, ports: &mut Value) {
-        each(ports, |port| {
-            if let Some(taken) = port["nodePort"]
-                .as_u64()
-                .and_then(|p| u16::try_from(p).ok())
-                .filter(|p| *p != 0)
-            {
-                self.ports.insert(taken);
-            } else if let Some(free) = self.free_port() {
-                self.ports.insert(free);
-                port["nodePort"] = free.into();
+    /// When all node ports are used up, further Services simply have none: the lab may hold more Services than a cluster.
+    fn assign_ports(&mut self, spec: &mut Value) {
+        each(spec, "ports", |port| {
+            let taken = number(&port["nodePort"]).filter(|port| *port != 0);
+            let free = || (30000..=32767).find(|port| !self.ports.contains(port));
+            if let Some(number) = taken.or_else(free) {
+                self.ports.insert(number);
+                port["nodePort"] = number.into();
             }
         });
     }
+}
+
+fn number(port: &Value) -> Option<u16> {
+    u16::try_from(port.as_u64()?).ok()
 }
 
 fn kind(spec: &Value) -> &str {
     meta::text(spec, "/type")
 }
 
+fn has_node_ports(spec: &Value) -> bool {
+    matches!(kind(spec), "NodePort" | "LoadBalancer")
+}
+
 /// Completes a Service that is about to be stored.
 pub(crate) fn complete(resource: &Resource, object: &mut Value, old: Option<&Value>, nets: &mut Nets) -> Result<()> {
     let name = meta::name(object).to_owned();
-    let refuse = |cause: Cause| ApiError::invalid(resource, &name, &[cause]);
+    let refuse = |field: &str, why: &str| Err(ApiError::invalid(resource, &name, field, why));
     ingress_modes(object);
     let Some(spec) = object.get_mut("spec").filter(|s| s.is_object()) else {
-        return Err(refuse(Cause::required("spec.ports", "")));
+        return refuse("spec", "is required");
     };
     set(spec, "type", "ClusterIP");
     set(spec, "sessionAffinity", "None");
     set(spec, "internalTrafficPolicy", "Cluster");
-    each(&mut spec["ports"], |port| {
+    each(spec, "ports", |port| {
         set(port, "protocol", "TCP");
         let number = port["port"].clone();
         set(port, "targetPort", number);
     });
-    let kinds = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];
-    if !kinds.contains(&kind(spec)) {
-        let supported = kinds.map(Value::from);
-        return Err(refuse(Cause::unsupported("spec.type", &spec["type"], &supported)));
-    }
     if let Some(old) = old {
         carry_over(spec, &old["spec"]);
     }
     if kind(spec) == "ExternalName" {
         return Ok(());
     }
-    families(spec, nets);
-    nets.assign_addresses(spec.as_object_mut().expect("checked above"))
-        .map_err(refuse)?;
-    if matches!(kind(spec), "NodePort" | "LoadBalancer") {
+    families(spec);
+    nets.assign_addresses(spec);
+    if has_node_ports(spec) {
         set(spec, "externalTrafficPolicy", "Cluster");
     }
     if kind(spec) == "LoadBalancer" {
         set(spec, "allocateLoadBalancerNodePorts", true);
     }
-    if kind(spec) == "NodePort" || (kind(spec) == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] == true) {
-        nets.assign_ports(&mut spec["ports"]);
+    if has_node_ports(spec) && spec["allocateLoadBalancerNodePorts"] != false {
+        nets.assign_ports(spec);
     }
-    check_class(spec, old).map_err(refuse)?;
+    if old.is_some_and(|old| class_differs(spec, &old["spec"])) {
+        return refuse("spec.loadBalancerClass", "may not change once set");
+    }
     left_load_balancer(object, old);
     Ok(())
 }
@@ -228,75 +154,50 @@ fn carry_over(spec: &mut Value, old: &Value) {
             set(spec, name, value.clone());
         }
     }
-    let old_ports = meta::array(&old["ports"]);
-    let same = |a: &Value, b: &Value| a["port"] == b["port"] && a["protocol"] == b["protocol"];
-    if matches!(kind(spec), "NodePort" | "LoadBalancer") {
-        each(&mut spec["ports"], |port| {
-            if let Some(node_port) = old_ports.iter().find(|p| same(p, port)).and_then(|p| p.get("nodePort")) {
-                set(port, "nodePort", node_port.clone());
+    if has_node_ports(spec) {
+        each(spec, "ports", |port| {
+            let same = |old: &&Value| old["port"] == port["port"] && old["protocol"] == port["protocol"];
+            let before = meta::array(&old["ports"]).iter().find(same);
+            if let Some(node_port) = before.and_then(|p| p.get("nodePort")).cloned() {
+                set(port, "nodePort", node_port);
             }
         });
-    } else if matches!(kind(old), "NodePort" | "LoadBalancer") {
-        each(&mut spec["ports"], |port| {
-            drop(port.as_object_mut().map(|p| p.remove("nodePort")));
-        });
+    } else if has_node_ports(old) {
+        let remove = |from: &mut Value, name: &str| drop(from.as_object_mut().map(|map| map.remove(name)));
+        each(spec, "ports", |port| remove(port, "nodePort"));
         for name in [
             "externalTrafficPolicy",
             "healthCheckNodePort",
             "allocateLoadBalancerNodePorts",
         ] {
-            spec.as_object_mut().map(|s| s.remove(name));
+            remove(spec, name);
         }
     }
 }
 
-fn families(spec: &mut Value, nets: &Nets) {
-    let given: Vec<&str> = meta::strings(&spec["ipFamilies"]);
-    let of_addresses = || {
-        let ips = meta::strings(&spec["clusterIPs"])
-            .into_iter()
-            .chain([meta::text(spec, "/clusterIP")]);
-        ips.filter_map(|ip| ip.parse().ok().map(family)).next()
-    };
-    let primary = given
-        .first()
-        .copied()
-        .or_else(of_addresses)
-        .unwrap_or_else(|| nets.ranges[0].family())
-        .to_owned();
-    let policy = spec.get("ipFamilyPolicy").and_then(Value::as_str);
-    let dual = policy.map_or(given.len() == 2, |p| p != "SingleStack");
-    let mut families = vec![primary.clone()];
-    if dual {
-        families.extend(
-            nets.ranges
-                .iter()
-                .map(Range::family)
-                .filter(|f| *f != primary)
-                .map(str::to_owned),
-        );
-    }
-    if policy.is_none() {
-        spec["ipFamilyPolicy"] = if dual { "RequireDualStack" } else { "SingleStack" }.into();
-    }
+fn families(spec: &mut Value) {
+    let given = meta::strings(&spec["ipFamilies"]);
+    let ips = meta::strings(&spec["clusterIPs"])
+        .into_iter()
+        .chain([meta::text(spec, "/clusterIP")]);
+    let of_addresses = ips.filter_map(|ip| ip.parse().ok().map(family)).next();
+    let primary = given.first().copied().or(of_addresses).unwrap_or("IPv4").to_owned();
+    let policy = spec["ipFamilyPolicy"].as_str();
+    let dual = policy.map_or(given.len() == 2, |policy| policy != "SingleStack");
+    let others = NETWORKS.iter().map(|(family, _)| (*family).to_owned());
+    let others = others.filter(|family| dual && *family != primary);
+    let families: Vec<String> = [primary.clone()].into_iter().chain(others).collect();
+    set(
+        spec,
+        "ipFamilyPolicy",
+        if dual { "RequireDualStack" } else { "SingleStack" },
+    );
     spec["ipFamilies"] = json!(families);
 }
 
-fn check_class(spec: &mut Value, old: Option<&Value>) -> std::result::Result<(), Cause> {
-    let Some(old) = old.map(|old| &old["spec"]) else {
-        return Ok(());
-    };
-    let (before, after) = (old.get("loadBalancerClass"), spec.get("loadBalancerClass"));
+fn class_differs(spec: &Value, old: &Value) -> bool {
     let both = kind(old) == "LoadBalancer" && kind(spec) == "LoadBalancer";
-    if both && before != after {
-        let value = after.cloned().unwrap_or_default();
-        return Err(Cause::invalid(
-            "spec.loadBalancerClass",
-            &value,
-            "may not change once set",
-        ));
-    }
-    Ok(())
+    both && old["loadBalancerClass"] != spec["loadBalancerClass"]
 }
 
 /// Leaving type LoadBalancer empties the status, and drops the class unless the user changed it.
@@ -314,13 +215,10 @@ fn left_load_balancer(object: &mut Value, old: Option<&Value>) {
 
 /// `ipMode` is `VIP` where an ingress has an IP and says nothing.
 fn ingress_modes(object: &mut Value) {
-    set(object, "status", json!({}));
-    set(&mut object["status"], "loadBalancer", json!({}));
-    if let Some(ingress) = object.pointer_mut("/status/loadBalancer/ingress") {
-        each(ingress, |entry| {
-            if entry["ip"].as_str().is_some_and(|ip| !ip.is_empty()) {
-                set(entry, "ipMode", "VIP");
-            }
-        });
-    }
+    let status = meta::child(object, "status");
+    each(meta::child(status, "loadBalancer"), "ingress", |entry| {
+        if entry["ip"].is_string() {
+            set(entry, "ipMode", "VIP");
+        }
+    });
 }

@@ -22,66 +22,32 @@ pub(crate) struct Shape<'a> {
     field: &'a str,
 }
 
-/// A built-in list: parent field (empty: any), field, server-side apply keys, strategic-merge key.
-struct Row(&'static str, &'static str, &'static [&'static str], &'static str);
-
-const SET: &[&str] = &["="];
+/// A built-in list: parent field (empty: any), field, server-side apply keys by commas (`=`: a set), strategic-merge key.
+struct Row(&'static str, &'static str, &'static str, &'static str);
 
 const LISTS: &[Row] = &[
-    Row("spec", "ports", &["port", "protocol"], "port"),
-    Row("containers", "ports", &["containerPort", "protocol"], "containerPort"),
-    Row(
-        "initContainers",
-        "ports",
-        &["containerPort", "protocol"],
-        "containerPort",
-    ),
-    Row("", "containers", &["name"], "name"),
-    Row("", "initContainers", &["name"], "name"),
-    Row("", "ephemeralContainers", &["name"], "name"),
-    Row("", "env", &["name"], "name"),
-    Row("", "volumes", &["name"], "name"),
-    Row("", "volumeMounts", &["mountPath"], "mountPath"),
-    Row("", "volumeDevices", &["devicePath"], "devicePath"),
-    Row("", "imagePullSecrets", &["name"], "name"),
-    Row("", "secrets", &["name"], "name"),
-    Row("", "hostAliases", &["ip"], "ip"),
-    Row(
-        "",
-        "topologySpreadConstraints",
-        &["topologyKey", "whenUnsatisfiable"],
-        "topologyKey",
-    ),
-    Row("", "conditions", &["type"], "type"),
-    Row("status", "addresses", &["type"], "type"),
-    Row("spec", "taints", &[], "key"),
-    Row("", "podIPs", &["ip"], "ip"),
-    Row("", "hostIPs", &["ip"], ""),
-    Row("", "podCIDRs", SET, "="),
-    Row("metadata", "ownerReferences", &["uid"], "uid"),
-    Row("metadata", "finalizers", SET, "="),
-    Row("spec", "finalizers", &[], ""),
-    Row("", "webhooks", &["name"], "name"),
-    Row("", "schedulingGates", &["name"], "name"),
-    Row("", "resourceClaims", &["name"], "name"),
+    Row("spec", "ports", "port,protocol", "port"),
+    Row("containers", "ports", "containerPort,protocol", "containerPort"),
+    Row("", "containers", "name", "name"),
+    Row("", "initContainers", "name", "name"),
+    Row("", "env", "name", "name"),
+    Row("", "volumes", "name", "name"),
+    Row("", "volumeMounts", "mountPath", "mountPath"),
+    Row("", "imagePullSecrets", "name", "name"),
+    Row("", "secrets", "name", "name"),
+    Row("", "conditions", "type", "type"),
+    Row("status", "addresses", "type", "type"),
+    Row("spec", "taints", "", "key"),
+    Row("", "podIPs", "ip", "ip"),
+    Row("", "podCIDRs", "=", "="),
+    Row("metadata", "ownerReferences", "uid", "uid"),
+    Row("metadata", "finalizers", "=", "="),
+    Row("", "webhooks", "name", "name"),
 ];
 
-const ATOMIC_MAPS: &[(&str, &str)] = &[
-    ("spec", "selector"),
-    ("", "labelSelector"),
-    ("", "podSelector"),
-    ("", "namespaceSelector"),
-    ("", "objectSelector"),
-    ("", "nodeSelector"),
-    ("", "secretKeyRef"),
-    ("", "configMapKeyRef"),
-    ("", "fieldRef"),
-    ("", "resourceFieldRef"),
-    ("", "nodeSelectorTerms"),
-    ("", "targetRef"),
-    ("", "involvedObject"),
-    ("", "roleRef"),
-];
+/// Maps that are replaced as a whole, and `spec.selector`.
+const ATOMIC_MAPS: &str = "labelSelector podSelector namespaceSelector objectSelector nodeSelector secretKeyRef \
+                           configMapKeyRef fieldRef targetRef involvedObject roleRef";
 
 impl<'a> Shape<'a> {
     /// The root of an object; `schema` is `Null` for built-in kinds.
@@ -129,14 +95,11 @@ impl<'a> Shape<'a> {
     pub(crate) fn list(&self) -> ListKind {
         let Some(schema) = self.schema else {
             let Some(row) = self.row() else { return ListKind::Atomic };
+            let key = |key: &str| (key.to_owned(), (key == "protocol").then(|| "TCP".into()));
             return match row.2 {
-                [] => ListKind::Atomic,
-                ["="] => ListKind::Set,
-                keys => ListKind::Map(
-                    keys.iter()
-                        .map(|k| (k.to_string(), (*k == "protocol").then(|| "TCP".into())))
-                        .collect(),
-                ),
+                "" => ListKind::Atomic,
+                "=" => ListKind::Set,
+                keys => ListKind::Map(keys.split(',').map(key).collect()),
             };
         };
         match meta::text(schema, "/x-kubernetes-list-type") {
@@ -161,9 +124,10 @@ impl<'a> Shape<'a> {
     pub(crate) fn atomic_map(&self) -> bool {
         match self.schema {
             Some(schema) => meta::text(schema, "/x-kubernetes-map-type") == "atomic",
-            None => ATOMIC_MAPS
-                .iter()
-                .any(|(p, f)| *f == self.field && (p.is_empty() || *p == self.parent)),
+            None => {
+                let selector = (self.parent, self.field) == ("spec", "selector");
+                selector || ATOMIC_MAPS.split_whitespace().any(|name| name == self.field)
+            }
         }
     }
 }

@@ -24,12 +24,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(nets: Nets, ca_pem: String, stop: CancellationToken) -> Self {
+    pub(crate) fn new(ca_pem: String, stop: CancellationToken) -> Self {
         let server = Self {
             registry: RwLock::new(Registry::builtin()),
             store: Mutex::default(),
             tokens: Mutex::default(),
-            nets: Mutex::new(nets),
+            nets: Mutex::default(),
             ca_pem,
             stop,
         };
@@ -59,19 +59,15 @@ impl Server {
         write(&mut self.registry.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Stores an object if what is there still is `expected`, and does what follows from it.
-    pub(crate) fn commit(
-        &self,
-        resource: &Resource,
-        key: &Key,
-        expected: Option<&Object>,
-        object: Value,
-    ) -> Option<Object> {
-        let stored = self.store().put(&resource.bucket(), key, expected, object)?;
-        if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
-            crd::register(self, &stored);
+    /// Stores an object if what is there still is `old`, and does what follows from it.
+    pub(crate) fn commit(&self, resource: &Resource, key: &Key, old: Option<&Object>, new: Value) -> Option<Object> {
+        let stored = self.store().put(&resource.bucket(), key, old, new)?;
+        if resource.is("apiextensions.k8s.io", "customresourcedefinitions")
+            && let Some(resource) = crd::resource(&stored)
+        {
+            self.register(|registry| registry.insert(resource));
         }
-        if resource.is("", "namespaces") && expected.is_none() {
+        if resource.is("", "namespaces") && old.is_none() {
             self.publish_authority(&key.name);
         }
         Some(stored)
@@ -84,7 +80,15 @@ impl Server {
             self.nets().release(&last);
         }
         if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
-            crd::unregister(self, &last);
+            let spec = &last["spec"];
+            self.register(|registry| registry.remove(meta::text(spec, "/group"), meta::text(spec, "/names/plural")));
+            // Its objects go with it, whatever holds them.
+            let name = key.name.clone();
+            let objects = self.store().list(&name, None);
+            for object in objects {
+                let key = Key::new(meta::namespace(&object), meta::name(&object));
+                self.store().remove(&name, &key, &object);
+            }
         }
         Some(last)
     }
@@ -129,28 +133,20 @@ impl Server {
 
     /// What every cluster has from its first moment.
     fn bootstrap(&self) {
-        for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        for name in ["default", "kube-system"] {
             self.create("", "namespaces", json!({"metadata": {"name": name}}));
         }
         let ip = self.nets().first_address();
-        self.create(
-            "",
-            "services",
-            json!({
-                "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
-                "spec": {"clusterIP": ip, "ports": [{"name": "https", "port": 443, "targetPort": 6443}]},
-            }),
-        );
+        let metadata = json!({"name": "kubernetes", "namespace": "default"});
+        let spec = json!({"clusterIP": ip, "ports": [{"name": "https", "port": 443, "targetPort": 6443}]});
+        self.create("", "services", json!({"metadata": metadata, "spec": spec}));
     }
 
     /// The ConfigMap from which pods take the authority of this server.
     fn publish_authority(&self, namespace: &str) {
         let metadata = json!({"name": "kube-root-ca.crt", "namespace": namespace});
-        self.create(
-            "",
-            "configmaps",
-            json!({"metadata": metadata, "data": {"ca.crt": self.ca_pem}}),
-        );
+        let object = json!({"metadata": metadata, "data": {"ca.crt": self.ca_pem}});
+        self.create("", "configmaps", object);
     }
 }
 
@@ -163,12 +159,7 @@ pub(crate) fn lingers(resource: &Resource, object: &Value) -> bool {
 /// Fills the metadata of a new object.
 pub(crate) fn initialise(resource: &Resource, object: &mut Value) {
     let metadata = meta::metadata(object);
-    for name in [
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "selfLink",
-        "generation",
-    ] {
+    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
         metadata.remove(name);
     }
     metadata.insert("uid".into(), meta::new_uid().into());

@@ -79,23 +79,15 @@ impl Store {
         self.buckets.get(bucket)?.objects.get(key).cloned()
     }
 
-    /// Objects in order of namespace and name, after `start` if given.
-    pub(crate) fn list(&self, bucket: &str, namespace: Option<&str>, start: Option<&Key>) -> Vec<Object> {
-        use std::ops::Bound;
+    /// Objects in order of namespace and name.
+    pub(crate) fn list(&self, bucket: &str, namespace: Option<&str>) -> Vec<Object> {
         let Some(bucket) = self.buckets.get(bucket) else {
             return Vec::new();
         };
-        let lower = match (start, namespace) {
-            (Some(key), _) => Bound::Excluded(key.clone()),
-            (None, Some(namespace)) => Bound::Included(Key::new(namespace, "")),
-            (None, None) => Bound::Unbounded,
-        };
+        let first = Key::new(namespace.unwrap_or_default(), "");
         let inside = |key: &Key| namespace.is_none_or(|n| key.namespace == n);
-        let range = bucket.objects.range((lower, Bound::Unbounded));
-        range
-            .take_while(|(key, _)| inside(key))
-            .map(|(_, object)| object.clone())
-            .collect()
+        let range = bucket.objects.range(first..).take_while(|(key, _)| inside(key));
+        range.map(|(_, object)| object.clone()).collect()
     }
 
     /// Every object with the name of its bucket.

@@ -1,4 +1,5 @@
-//! Strategic merge patches for built-in kinds: lists merge by their keys, `$patch` and friends are directives.
+//! Strategic merge patches for built-in kinds, as far as `kubectl apply` and `edit` use them: lists merge by their keys, and
+//! `$patch: delete`, `$patch: replace` and `$deleteFromPrimitiveList` are obeyed. The order of elements is not.
 
 use serde_json::{Map, Value};
 
@@ -10,105 +11,54 @@ pub(crate) fn merge(target: &mut Value, patch: &Value, shape: Shape<'_>) {
         *target = patch.clone();
         return;
     };
-    match patch.get("$patch").and_then(Value::as_str) {
-        Some("replace") => {
-            *target = strip(Value::Object(patch.clone()));
-            return;
-        }
-        Some("delete") => {
-            *target = Value::Object(Map::new());
-            return;
-        }
-        _ => {}
-    }
-    if !target.is_object() {
+    if !target.is_object() || patch.get("$patch").is_some_and(|what| what == "replace") {
         *target = Value::Object(Map::new());
     }
-    let map = target.as_object_mut().expect("made an object above");
-    if let Some(Value::Array(keys)) = patch.get("$retainKeys") {
-        map.retain(|name, _| keys.iter().any(|k| k == name.as_str()));
-    }
-    for (name, value) in patch.iter().filter(|(name, _)| !name.starts_with('$')) {
-        let inner = shape.child(name);
+    let Some(map) = target.as_object_mut() else { return };
+    for (name, value) in patch {
         match value {
-            Value::Null => {
-                map.remove(name);
+            Value::Array(gone) if name.starts_with("$deleteFromPrimitiveList/") => {
+                let list = name.split_once('/').and_then(|(_, name)| map.get_mut(name));
+                if let Some(Value::Array(list)) = list {
+                    list.retain(|element| !gone.contains(element));
+                }
             }
-            Value::Object(_) => merge(map.entry(name.clone()).or_insert(Value::Null), value, inner),
-            Value::Array(list) => {
-                let slot = map.entry(name.clone()).or_insert_with(|| Value::Array(Vec::new()));
-                merge_list(slot, list, inner);
-            }
-            _ => {
-                map.insert(name.clone(), value.clone());
-            }
+            _ if name.starts_with('$') => {}
+            Value::Null => drop(map.remove(name)),
+            Value::Object(_) => merge(map.entry(name).or_insert(Value::Null), value, shape.child(name)),
+            Value::Array(list) => merge_list(
+                map.entry(name).or_insert_with(|| Value::Array(Vec::new())),
+                list,
+                shape.child(name),
+            ),
+            _ => drop(map.insert(name.clone(), value.clone())),
         }
     }
-    delete_and_order(map, patch, shape);
 }
 
 fn merge_list(target: &mut Value, patch: &[Value], shape: Shape<'_>) {
-    let directive = |p: &Value, what: &str| p.get("$patch").and_then(Value::as_str) == Some(what);
-    let (Some(key), Value::Array(list)) = (shape.merge_key(), &mut *target) else {
-        *target = strip(Value::Array(patch.to_vec()));
-        return;
-    };
-    if patch.iter().any(|p| directive(p, "replace")) {
-        *list = patch
-            .iter()
-            .filter(|p| !directive(p, "replace"))
-            .cloned()
-            .map(strip)
-            .collect();
-        return;
+    let directive = |element: &Value, what: &str| element.get("$patch").is_some_and(|patch| patch == what);
+    let replaced = patch.iter().any(|element| directive(element, "replace"));
+    if shape.merge_key().is_none() || replaced {
+        *target = Value::Array(Vec::new());
     }
-    for element in patch {
-        if key == "=" {
-            if !list.contains(element) {
-                list.push(element.clone());
-            }
-            continue;
-        }
-        let at = list
-            .iter()
-            .position(|e| e.get(key).is_some() && e.get(key) == element.get(key));
-        match (at, directive(element, "delete")) {
+    let Value::Array(list) = target else { return };
+    for element in patch.iter().filter(|element| !directive(element, "replace")) {
+        let same = |other: &Value| match shape.merge_key() {
+            None => false,
+            Some("=") => other == element,
+            Some(key) => other.get(key).is_some() && other.get(key) == element.get(key),
+        };
+        match (list.iter().position(same), directive(element, "delete")) {
             (Some(at), true) => drop(list.remove(at)),
             (Some(at), false) => merge(&mut list[at], element, shape.item()),
             (None, true) => {}
-            (None, false) => list.push(strip(element.clone())),
+            (None, false) => {
+                let mut new = Value::Null;
+                merge(&mut new, element, shape.item());
+                list.push(new);
+            }
         }
-    }
-}
-
-fn delete_and_order(map: &mut Map<String, Value>, patch: &Map<String, Value>, shape: Shape<'_>) {
-    for (directive, value) in patch {
-        let Value::Array(wanted) = value else { continue };
-        if let Some(name) = directive.strip_prefix("$deleteFromPrimitiveList/")
-            && let Some(Value::Array(list)) = map.get_mut(name)
-        {
-            list.retain(|element| !wanted.contains(element));
-        } else if let Some(name) = directive.strip_prefix("$setElementOrder/")
-            && let Some(Value::Array(list)) = map.get_mut(name)
-            && let Some(key) = shape.child(name).merge_key()
-        {
-            let same = |a: &Value, b: &Value| if key == "=" { a == b } else { a.get(key) == b.get(key) };
-            list.sort_by_key(|element| wanted.iter().position(|w| same(w, element)).unwrap_or(usize::MAX));
-        }
-    }
-}
-
-/// Drops directives from a value that is taken over as it is.
-fn strip(value: Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(
-            map.into_iter()
-                .filter(|(k, v)| !k.starts_with('$') && !v.is_null())
-                .map(|(k, v)| (k, strip(v)))
-                .collect(),
-        ),
-        Value::Array(list) => Value::Array(list.into_iter().map(strip).collect()),
-        other => other,
     }
 }
 
@@ -118,33 +68,15 @@ mod tests {
 
     use super::*;
 
-    fn patched(mut target: Value, patch: &Value) -> Value {
-        merge(&mut target, patch, Shape::root(&Value::Null));
-        target
-    }
-
     #[test]
-    fn containers_merge_by_name_and_arguments_are_replaced() {
-        let target = json!({"containers": [{"name": "a", "image": "x", "args": ["1"]}, {"name": "b"}]});
-        let patch =
-            json!({"containers": [{"name": "a", "args": ["2"]}, {"name": "b", "$patch": "delete"}, {"name": "c"}]});
-        assert_eq!(
-            patched(target, &patch),
-            json!({"containers": [{"name": "a", "image": "x", "args": ["2"]}, {"name": "c"}]})
-        );
-    }
-
-    #[test]
-    fn directives_delete_retain_and_order() {
-        let target = json!({"metadata": {"finalizers": ["a", "b"]}, "strategy": {"type": "x", "old": 1},
-            "env": [{"name": "a"}, {"name": "b"}]});
-        let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]},
-            "strategy": {"$retainKeys": ["type"], "type": "y"},
-            "$setElementOrder/env": [{"name": "c"}, {"name": "b"}, {"name": "a"}], "env": [{"name": "c"}]});
-        assert_eq!(
-            patched(target, &patch),
-            json!({"metadata": {"finalizers": ["b"]}, "strategy": {"type": "y"},
-                "env": [{"name": "c"}, {"name": "b"}, {"name": "a"}]})
-        );
+    fn lists_merge_by_name_or_are_replaced_and_directives_are_obeyed() {
+        let mut target = json!({"containers": [{"name": "a", "image": "x", "args": ["1"]}, {"name": "b"}],
+            "metadata": {"finalizers": ["a", "b"]}, "strategy": {"type": "x", "old": 1}});
+        let patch = json!({"containers": [{"name": "a", "args": ["2"]}, {"name": "b", "$patch": "delete"}, {"name": "c"}],
+            "metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}, "strategy": {"$patch": "replace", "type": "y"}});
+        merge(&mut target, &patch, Shape::root(&Value::Null));
+        let wanted = json!({"containers": [{"name": "a", "image": "x", "args": ["2"]}, {"name": "c"}],
+            "metadata": {"finalizers": ["b"]}, "strategy": {"type": "y"}});
+        assert_eq!(target, wanted);
     }
 }

@@ -8,17 +8,6 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// What goes wrong while certificates are made.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A certificate could not be made, mostly because of a name that is no host name.
-    #[error("cannot make a certificate")]
-    Certificate(#[from] rcgen::Error),
-    /// The TLS library refused our own certificate.
-    #[error("cannot use the certificate")]
-    Config(#[from] rustls::Error),
-}
-
 /// A serving certificate and the authority that clients trust.
 pub(crate) struct Identity {
     pub(crate) ca_pem: String,
@@ -35,17 +24,12 @@ const SERVICE_NAMES: [&str; 5] = [
 ];
 
 /// Makes an authority and a serving certificate for the usual names and `advertise`.
-pub(crate) fn identity(advertise: &[String], addresses: &[IpAddr]) -> Result<Identity, TlsError> {
+pub(crate) fn identity(advertise: &[String], addresses: &[IpAddr]) -> anyhow::Result<Identity> {
     let ca = authority()?;
     let key = KeyPair::generate()?;
     let mut names: Vec<String> = SERVICE_NAMES.iter().map(ToString::to_string).collect();
     names.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
-    names.extend(
-        addresses
-            .iter()
-            .filter(|ip| !ip.is_unspecified())
-            .map(ToString::to_string),
-    );
+    names.extend(addresses.iter().map(ToString::to_string));
     names.extend(advertise.iter().cloned());
     names.sort();
     names.dedup();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::header;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -14,7 +14,6 @@ use crate::call::Call;
 use crate::convert;
 use crate::error::{ApiError, Result};
 use crate::read;
-use crate::request::{Form, Params};
 use crate::selector::Selector;
 use crate::state::Shared;
 use crate::store::{Change, Object};
@@ -43,7 +42,6 @@ pub(crate) fn watch(call: &Call) -> Result<Response> {
     let changes = call.server.store().subscribe(&bucket);
     let seconds = call.params.number("timeoutSeconds").filter(|s| *s > 0).unwrap_or(1800);
     let from = call.params.get("resourceVersion").to_owned();
-    let initial = call.params.flag("sendInitialEvents");
     let bookmarks = call.params.flag("allowWatchBookmarks");
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut watch = Watch {
@@ -57,40 +55,32 @@ pub(crate) fn watch(call: &Call) -> Result<Response> {
         over: false,
     };
     let mut first = Vec::new();
-    if initial || from.is_empty() || from == "0" {
-        (first, watch.revision) = read::selected(&watch.call, None)?;
+    if from.is_empty() || from == "0" {
+        (first, watch.revision) = read::selected(&watch.call)?;
     } else {
-        watch.revision = from
-            .parse()
-            .map_err(|_| ApiError::bad_request(format!("invalid resource version {from:?}")))?;
+        let refuse = |_| ApiError::bad_request(format!("invalid resource version {from:?}"));
+        watch.revision = from.parse().map_err(refuse)?;
     }
     let stream = futures::stream::once(async move {
         for object in first {
             watch.push("ADDED", object).await;
-        }
-        if initial && watch.bookmarks {
-            watch.bookmark(true);
         }
         futures::stream::unfold(watch, |mut watch| async move {
             let bytes = watch.next().await?;
             Some((Ok::<_, std::convert::Infallible>(bytes), watch))
         })
     });
-    let mut response = Response::new(Body::from_stream(futures::StreamExt::flatten(stream)));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json"),
-    );
-    Ok(response)
+    let body = Body::from_stream(futures::StreamExt::flatten(stream));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// The call outlives its request; a name in the path is a field selector.
 fn owned(call: &Call) -> Call {
-    let mut params: Params = call.params.clone();
+    let mut call = call.clone();
     if let Some(name) = &call.name {
-        params.set("fieldSelector", &format!("metadata.name={name}"));
+        call.params.set("fieldSelector", &format!("metadata.name={name}"));
     }
-    call.with_params(params)
+    call
 }
 
 impl Watch {
@@ -113,7 +103,7 @@ impl Watch {
                 changed = self.changes.changed() => self.over = changed.is_err(),
                 () = tokio::time::sleep_until(self.end) => self.over = true,
                 () = stop.cancelled() => self.over = true,
-                () = tokio::time::sleep(BOOKMARKS), if self.bookmarks => self.bookmark(false),
+                () = tokio::time::sleep(BOOKMARKS), if self.bookmarks => self.bookmark(),
             }
         }
     }
@@ -123,10 +113,8 @@ impl Watch {
         let server: Shared = self.call.server.clone();
         let (changes, revision) = {
             let store = server.store();
-            (
-                store.since(&self.call.resource.bucket(), self.revision),
-                store.revision(),
-            )
+            let changes = store.since(&self.call.resource.bucket(), self.revision);
+            (changes, store.revision())
         };
         let Ok(changes) = changes else {
             let error = ApiError::expired(format!("too old resource version: {} ({revision})", self.revision));
@@ -174,22 +162,10 @@ impl Watch {
         }
     }
 
-    fn bookmark(&mut self, initial: bool) {
-        let mut metadata = json!({"resourceVersion": self.revision.to_string(), "creationTimestamp": null});
-        if initial {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-        }
-        let object = match self.call.form {
-            Form::Full => {
-                json!({"kind": self.call.resource.kind, "apiVersion": self.call.api_version(), "metadata": metadata})
-            }
-            Form::Metadata => {
-                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-            }
-            Form::Table => {
-                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [], "rows": []})
-            }
-        };
+    fn bookmark(&mut self) {
+        let metadata = json!({"resourceVersion": self.revision.to_string(), "creationTimestamp": null});
+        let (kind, api_version) = (&self.call.resource.kind, self.call.api_version());
+        let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
         self.ready.push_back(line("BOOKMARK", &object));
     }
 

@@ -14,7 +14,6 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::meta;
-use crate::selector::label_selector_matches;
 use crate::state::Server;
 use crate::store::Key;
 use crate::tls;
@@ -30,54 +29,31 @@ struct Endpoint {
 
 /// Posts a review and returns the answer. The error is the text after `failed to call webhook:`.
 pub(crate) async fn post(server: &Server, config: &Value, body: &Value, timeout: Duration) -> Result<Value, String> {
-    let endpoint = endpoint(server, config).await?;
-    let url = format!(
-        "https://{}:{}{}?timeout={}s",
-        endpoint.name,
-        endpoint.port,
-        endpoint.path,
-        timeout.as_secs()
-    );
-    let call = exchange(&endpoint, config, body);
-    let result = tokio::time::timeout(timeout, call)
-        .await
-        .unwrap_or_else(|_| Err("context deadline exceeded".into()));
+    let endpoint = endpoint(server, config)?;
+    let Endpoint { name, port, path, .. } = &endpoint;
+    let url = format!("https://{name}:{port}{path}?timeout={}s", timeout.as_secs());
+    let result = tokio::time::timeout(timeout, exchange(&endpoint, config, body)).await;
+    let result = result.unwrap_or_else(|_| Err("context deadline exceeded".into()));
     result.map_err(|why| format!("Post {url:?}: {why}"))
 }
 
-async fn endpoint(server: &Server, config: &Value) -> Result<Endpoint, String> {
-    if let Some(url) = config.get("url").and_then(Value::as_str) {
-        let uri: http::Uri = url.parse().map_err(|_| format!("invalid URL {url:?}"))?;
-        let name = uri.host().unwrap_or("").trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(443);
-        let found = tokio::net::lookup_host((name.as_str(), port))
-            .await
-            .map_err(|error| error.to_string())?;
-        let addresses = found.collect();
-        return Ok(Endpoint {
-            name,
-            port,
-            path: uri.path().to_owned(),
-            addresses,
-        });
-    }
+fn endpoint(server: &Server, config: &Value) -> Result<Endpoint, String> {
     let reference = &config["service"];
     let (namespace, service) = (meta::text(reference, "/namespace"), meta::text(reference, "/name"));
-    let port = reference["port"]
-        .as_u64()
-        .and_then(|p| u16::try_from(p).ok())
-        .unwrap_or(443);
-    let path = format!("/{}", meta::text(reference, "/path").trim_start_matches('/'));
-    let addresses = service_addresses(server, namespace, service, port)?;
+    let port = port_number(&reference["port"]).unwrap_or(443);
     Ok(Endpoint {
+        addresses: service_addresses(server, namespace, service, port)?,
         name: format!("{service}.{namespace}.svc"),
         port,
-        path,
-        addresses,
+        path: format!("/{}", meta::text(reference, "/path").trim_start_matches('/')),
     })
 }
 
-/// Ready pods behind a port of a Service: from its EndpointSlices, or from the pods themselves.
+fn port_number(value: &Value) -> Option<u16> {
+    u16::try_from(value.as_u64()?).ok()
+}
+
+/// Ready endpoints behind a port of a Service.
 fn service_addresses(server: &Server, namespace: &str, name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let store = server.store();
     let Some(service) = store.get("services", &Key::new(namespace, name)) else {
@@ -87,63 +63,26 @@ fn service_addresses(server: &Server, namespace: &str, name: &str, port: u16) ->
     let Some(port) = ports.iter().find(|p| p["port"] == port) else {
         return Err(format!("no service port {port} found for service {name:?}"));
     };
-    let number = |value: &Value| value.as_u64().and_then(|p| u16::try_from(p).ok());
-    let address = |ip: &str, port: u16| Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port));
+    let wanted = meta::text(port, "/name");
     let mut addresses = Vec::new();
-    for slice in store.list("endpointslices.discovery.k8s.io", Some(namespace), None) {
+    for slice in store.list("endpointslices.discovery.k8s.io", Some(namespace)) {
         if slice["metadata"]["labels"]["kubernetes.io/service-name"] != name {
             continue;
         }
-        let wanted = meta::text(port, "/name");
-        let Some(target) = meta::array(&slice["ports"])
-            .iter()
-            .find(|p| meta::text(p, "/name") == wanted)
-            .and_then(|p| number(&p["port"]))
-        else {
+        let mut ports = meta::array(&slice["ports"]).iter();
+        let target = ports.find(|p| meta::text(p, "/name") == wanted);
+        let Some(target) = target.and_then(|p| port_number(&p["port"])) else {
             continue;
         };
-        for endpoint in meta::array(&slice["endpoints"])
-            .iter()
-            .filter(|e| e["conditions"]["ready"] != false)
-        {
-            addresses.extend(
-                meta::strings(&endpoint["addresses"])
-                    .into_iter()
-                    .filter_map(|ip| address(ip, target)),
-            );
-        }
-    }
-    if addresses.is_empty() && service["spec"]["selector"].is_object() {
-        let selector = serde_json::json!({"matchLabels": service["spec"]["selector"]});
-        for pod in store.list("pods", Some(namespace), None) {
-            if label_selector_matches(&selector, &pod["metadata"]["labels"])
-                && ready(&pod)
-                && let Some(target) =
-                    number(&port["targetPort"]).or_else(|| named_port(&pod, meta::text(port, "/targetPort")))
-            {
-                addresses.extend(address(meta::text(&pod, "/status/podIP"), target));
-            }
-        }
+        let endpoints = meta::array(&slice["endpoints"]).iter();
+        let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
+        let ips = ready.flat_map(|endpoint| meta::strings(&endpoint["addresses"]));
+        addresses.extend(ips.filter_map(|ip| Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, target))));
     }
     if addresses.is_empty() {
-        Err(format!("no endpoints available for service {name:?}"))
-    } else {
-        Ok(addresses)
+        return Err(format!("no endpoints available for service {name:?}"));
     }
-}
-
-fn ready(pod: &Value) -> bool {
-    let conditions = meta::array(&pod["status"]["conditions"]);
-    !meta::is_deleting(pod) && conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
-}
-
-fn named_port(pod: &Value, name: &str) -> Option<u16> {
-    let containers = meta::array(&pod["spec"]["containers"]);
-    let port = containers
-        .iter()
-        .flat_map(|c| meta::array(&c["ports"]))
-        .find(|p| p["name"] == name)?;
-    port["containerPort"].as_u64().and_then(|p| u16::try_from(p).ok())
+    Ok(addresses)
 }
 
 async fn exchange(endpoint: &Endpoint, config: &Value, body: &Value) -> Result<Value, String> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::admission::{self, Review};
-use crate::apply::{self, Manager};
+use crate::apply;
 use crate::call::Call;
 use crate::convert;
 use crate::error::{ApiError, Result};
@@ -18,16 +18,6 @@ use crate::{accept, defaults, service};
 /// How often a patch is tried again when another writer was faster.
 const ATTEMPTS: usize = 16;
 
-impl Call {
-    fn field_manager<'a>(&'a self, api_version: &'a str) -> Manager<'a> {
-        Manager {
-            name: &self.manager,
-            api_version,
-            subresource: self.subresource.as_deref(),
-        }
-    }
-}
-
 /// Stores a new object.
 pub(crate) async fn create(call: &Call, body: Value) -> Result<Value> {
     make(call, body, false).await
@@ -37,11 +27,6 @@ async fn make(call: &Call, mut object: Value, applied: bool) -> Result<Value> {
     let resource = &call.resource;
     identify(call, &mut object)?;
     let name = meta::name(&object).to_owned();
-    if !meta::text(&object, "/metadata/resourceVersion").is_empty() && !applied {
-        return Err(ApiError::bad_request(
-            "resourceVersion should not be set on objects to be created",
-        ));
-    }
     namespace_accepts(call, &name)?;
     let key = Key::new(&call.namespace, &name);
     if call.server.store().get(&resource.bucket(), &key).is_some() {
@@ -52,99 +37,73 @@ async fn make(call: &Call, mut object: Value, applied: bool) -> Result<Value> {
         object.as_object_mut().map(|map| map.remove("status"));
     }
     let mut object = accept::decoded(call, object)?;
-    let api_version = call.api_version();
     if !applied {
         object["metadata"].as_object_mut().map(|m| m.remove("managedFields"));
-        apply::record_update(
-            &json!({}),
-            &mut object,
-            &call.field_manager(&api_version),
-            Shape::root(call.schema()),
-        );
+        record(call, &json!({}), &mut object);
     }
     complete(call, &mut object, None)?;
-    finish_create(call, &key, object).await.map_err(|(error, object)| {
+    let made = finish_create(call, &key, &object).await;
+    if resource.is("", "services") && (made.is_err() || call.params.dry_run()) {
         // Addresses that were taken for an object that did not come to be.
-        if resource.is("", "services") {
-            call.server.nets().release(&object);
-        }
-        error
-    })
+        call.server.nets().release(&object);
+    }
+    made
 }
 
-async fn finish_create(call: &Call, key: &Key, object: Value) -> std::result::Result<Value, (ApiError, Value)> {
-    let attempt = async {
-        accept::validated(call, &object, None)?;
-        let review = Review {
-            operation: "CREATE",
-            name: &key.name,
-            object: Some(&object),
-            old: None,
-        };
-        admission::admit(call, &review).await?;
-        convert::storable(&call.server, &call.resource, object.clone()).await
+fn record(call: &Call, old: &Value, object: &mut Value) {
+    let api_version = call.api_version();
+    let manager = call.field_manager(&api_version);
+    apply::record_update(old, object, &manager, Shape::root(call.schema()));
+}
+
+async fn finish_create(call: &Call, key: &Key, object: &Value) -> Result<Value> {
+    let review = Review {
+        operation: "CREATE",
+        name: &key.name,
+        object: Some(object),
+        old: None,
     };
-    let storable = match attempt.await {
-        Ok(storable) => storable,
-        Err(error) => return Err((error, object)),
-    };
+    admission::admit(call, &review).await?;
+    let storable = convert::storable(&call.server, &call.resource, object.clone()).await?;
     if call.params.dry_run() {
-        if call.resource.is("", "services") {
-            call.server.nets().release(&object);
-        }
-        return Ok(object);
+        return Ok(object.clone());
     }
-    let Some(stored) = call.server.commit(&call.resource, key, None, storable) else {
-        return Err((ApiError::exists(&call.resource, &key.name), object));
-    };
-    let presented = read::presented(call, stored).await;
-    presented
-        .map(|o| Value::clone(&o))
-        .map_err(|error| (error, Value::Null))
+    let stored = call.server.commit(&call.resource, key, None, storable);
+    let stored = stored.ok_or_else(|| ApiError::exists(&call.resource, &key.name))?;
+    Ok(Value::clone(&*read::presented(call, stored).await?))
 }
 
 /// Checks kind, name and namespace against the path, and makes up a name if one is to be generated.
 fn identify(call: &Call, object: &mut Value) -> Result<()> {
     let resource = &call.resource;
     let (api_version, kind) = (call.api_version(), resource.kind.as_str());
-    for (field, wanted) in [("apiVersion", api_version.as_str()), ("kind", kind)] {
-        let sent = meta::text(object, &format!("/{field}")).to_owned();
+    let namespace = call.namespace.as_str();
+    let places = [
+        ("/apiVersion", api_version.as_str()),
+        ("/kind", kind),
+        ("/metadata/namespace", namespace),
+    ];
+    for (place, wanted) in places.into_iter().take(if resource.namespaced { 3 } else { 2 }) {
+        let sent = meta::text(object, place);
         if !sent.is_empty() && sent != wanted {
-            return Err(ApiError::bad_request(format!(
-                "the object provided is unrecognized: {field} {sent:?} does not match {wanted:?}"
-            )));
+            let why = format!("the object does not match the request: {place} is {sent:?} and not {wanted:?}");
+            return Err(ApiError::bad_request(why));
         }
-        object[field] = wanted.into();
     }
-    let namespace = meta::namespace(object).to_owned();
-    if resource.namespaced && !namespace.is_empty() && namespace != call.namespace {
-        let message = format!(
-            "the namespace of the provided object does not match the namespace sent on the request ({namespace} != {})",
-            call.namespace
-        );
-        return Err(ApiError::bad_request(message));
-    }
+    object["apiVersion"] = api_version.into();
+    object["kind"] = kind.into();
     let metadata = meta::metadata(object);
+    metadata.remove("namespace");
     if resource.namespaced {
-        if call.namespace.is_empty() {
-            return Err(ApiError::bad_request(
-                "an empty namespace may not be set during creation",
-            ));
-        }
-        metadata.insert("namespace".into(), call.namespace.as_str().into());
-    } else {
-        metadata.remove("namespace");
+        metadata.insert("namespace".into(), namespace.into());
     }
     let text = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
-    let (name, prefix) = (text("name"), text("generateName"));
-    let name = if name.is_empty() && !prefix.is_empty() {
-        format!("{prefix}{}", meta::suffix(5))
-    } else {
-        name
-    };
-    if let Some(why) = meta::name_error(&name, resource.group.starts_with("rbac.")) {
-        let cause = crate::error::Cause::invalid("metadata.name", &name.as_str().into(), why);
-        return Err(ApiError::invalid(resource, &name, &[cause]));
+    let (mut name, prefix) = (text("name"), text("generateName"));
+    if name.is_empty() && !prefix.is_empty() {
+        name = format!("{prefix}{}", meta::suffix(5));
+    }
+    if name.is_empty() || name.contains(['/', '%']) {
+        return Err(ApiError::invalid(resource, &name, "metadata.name", "is no name"));
     }
     metadata.insert("name".into(), name.into());
     Ok(())
@@ -154,18 +113,15 @@ fn namespace_accepts(call: &Call, name: &str) -> Result<()> {
     if !call.resource.namespaced {
         return Ok(());
     }
-    let namespaces = call
-        .server
-        .registry(|r| r.get("", "namespaces"))
-        .ok_or_else(ApiError::no_such_path)?;
-    let namespace = call.server.store().get("namespaces", &Key::new("", &call.namespace));
-    let namespace = namespace.ok_or_else(|| ApiError::not_found(&namespaces, &call.namespace))?;
+    let place = &call.namespace;
+    let namespaces = call.server.registry(|r| r.get("", "namespaces"));
+    let namespaces = namespaces.ok_or_else(ApiError::no_such_path)?;
+    let namespace = call.server.store().get("namespaces", &Key::new("", place));
+    let namespace = namespace.ok_or_else(|| ApiError::not_found(&namespaces, place))?;
     if meta::is_deleting(&namespace) {
-        let (resource, namespace) = (call.resource.qualified(), &call.namespace);
-        let message = format!(
-            "{resource} {name:?} is forbidden: unable to create new content in namespace {namespace} because it is being terminated"
-        );
-        return Err(ApiError::new(403, "Forbidden", message));
+        let what = format!("{} {name:?} is forbidden", call.resource.qualified());
+        let why = format!("unable to create new content in namespace {place} because it is being terminated");
+        return Err(ApiError::new(403, "Forbidden", format!("{what}: {why}")));
     }
     Ok(())
 }
@@ -183,19 +139,25 @@ fn complete(call: &Call, object: &mut Value, old: Option<&Value>) -> Result<()> 
 pub(crate) async fn replace(call: &Call, mut body: Value) -> Result<Value> {
     identify(call, &mut body)?;
     let key = call.key()?;
-    if meta::name(&body) != key.name {
-        let message = format!(
-            "the name of the object ({}) does not match the name on the URL ({})",
-            meta::name(&body),
+    let (sent, name) = (
+        meta::text(&body, "/metadata/resourceVersion").to_owned(),
+        meta::name(&body),
+    );
+    if name != key.name {
+        let why = format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
             key.name
         );
-        return Err(ApiError::bad_request(message));
+        return Err(ApiError::bad_request(why));
     }
-    let sent = meta::text(&body, "/metadata/resourceVersion").to_owned();
     if sent.is_empty() && call.resource.custom.is_some() {
-        let cause =
-            crate::error::Cause::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
-        return Err(ApiError::invalid(&call.resource, &key.name, &[cause]));
+        let why = "must be specified for an update";
+        return Err(ApiError::invalid(
+            &call.resource,
+            &key.name,
+            "metadata.resourceVersion",
+            why,
+        ));
     }
     for attempt in 1.. {
         match replace_once(call, &key, &body).await {
@@ -216,13 +178,9 @@ async fn replace_once(call: &Call, key: &Key, body: &Value) -> Result<Value> {
 /// Patches an object; an apply makes it if there is none. The flag says whether it was made.
 pub(crate) async fn patch(call: &Call, patch: &Patch) -> Result<(Value, bool)> {
     let key = call.key()?;
-    let api_version = call.api_version();
-    patch.check(&api_version, &call.resource.kind, &key.name)?;
     let applied = matches!(patch, Patch::Apply(_));
     if applied && call.params.get("fieldManager").is_empty() {
-        let message =
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
-        return Err(ApiError::bad_request(message));
+        return Err(ApiError::bad_request("fieldManager: is required for apply patch"));
     }
     for attempt in 1.. {
         match patch_once(call, &key, patch).await {
@@ -270,15 +228,8 @@ async fn change(
         object["metadata"]["generation"] = next.into();
     }
     if !applied {
-        let api_version = call.api_version();
-        apply::record_update(
-            old,
-            &mut object,
-            &call.field_manager(&api_version),
-            Shape::root(call.schema()),
-        );
+        record(call, old, &mut object);
     }
-    accept::validated(call, &object, Some(old))?;
     if accept::unchanged(old, &object) {
         return Ok(old.clone());
     }
@@ -298,11 +249,8 @@ async fn change(
         let last = call.server.remove(resource, key, stored).ok_or_else(raced)?;
         return Ok(Value::clone(&*read::presented(call, last).await?));
     }
-    let stored = call
-        .server
-        .commit(resource, key, Some(stored), storable)
-        .ok_or_else(raced)?;
-    Ok(Value::clone(&*read::presented(call, stored).await?))
+    let stored = call.server.commit(resource, key, Some(stored), storable);
+    Ok(Value::clone(&*read::presented(call, stored.ok_or_else(raced)?).await?))
 }
 
 fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<()> {
@@ -310,16 +258,15 @@ fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<()> {
     if !sent.is_empty() && sent != meta::text(old, "/metadata/resourceVersion") {
         return Err(ApiError::modified(&call.resource, meta::name(old)).final_conflict());
     }
-    let uid = meta::uid(new);
-    if !uid.is_empty() && uid != meta::uid(old) {
-        let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            meta::uid(old)
-        );
+    let (uid, before) = (meta::uid(new), meta::uid(old));
+    if !uid.is_empty() && uid != before {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {before}");
         return Err(ApiError::conflict(&call.resource, meta::name(old), &why));
     }
     Ok(())
 }
+
+const KEPT: &str = "uid creationTimestamp deletionTimestamp deletionGracePeriodSeconds generation resourceVersion";
 
 /// Puts back what this request may not change.
 fn restrict(call: &Call, old: &Value, object: &mut Value) -> Result<()> {
@@ -353,29 +300,11 @@ fn restrict(call: &Call, old: &Value, object: &mut Value) -> Result<()> {
         _ => {}
     }
     let metadata = meta::metadata(object);
-    for name in [
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "resourceVersion",
-    ] {
+    for name in KEPT.split(' ') {
         metadata.remove(name);
         if let Some(value) = old["metadata"].get(name) {
             metadata.insert(name.into(), value.clone());
         }
     }
     Ok(())
-}
-
-/// The `Status` that tells of a success without an object.
-pub(crate) fn success(call: &Call, object: &Value) -> Value {
-    let mut details = json!({"group": call.resource.group, "kind": call.resource.plural});
-    // A deleted collection has neither name nor uid, and clients refuse a null.
-    if let Some(name) = &call.name {
-        details["name"] = name.as_str().into();
-        details["uid"] = meta::uid(object).into();
-    }
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use program::Programs;
 
 use crate::cluster::Cluster;
-use crate::faults::Faults;
+use crate::platform::Door;
 use crate::topology::NodeNet;
 
 /// What all agents of a lab share.
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub api: SocketAddr,
     pub ca: String,
     /// Wants to know who holds which token.
-    pub faults: Option<Faults>,
+    pub door: Option<Arc<dyn Door>>,
     /// Whether users other than ours exist: not in an unprivileged user namespace.
     pub many_users: bool,
 }

@@ -21,7 +21,6 @@ use super::container::Job;
 use super::environment::{Place, environment, expand};
 use super::status::{Observed, Progress, report};
 use super::volumes::{ACCOUNT_PATH, Content, Files, content, write};
-use crate::faults::Caller;
 use crate::net::Netns;
 use crate::sandbox::{Bind, Root, Spec, User};
 
@@ -197,8 +196,8 @@ impl Life<'_> {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         };
-        if let Some(faults) = &self.agent.shared.faults {
-            faults.learn(&token, self.caller(spec));
+        if let Some(door) = &self.agent.shared.door {
+            door.learn(&token, self.pod, &self.agent.net.name);
         }
         let file = |text: &str| (text.as_bytes().to_vec(), 0o644);
         let ca = file(&self.agent.shared.ca);
@@ -207,14 +206,6 @@ impl Life<'_> {
             ("ca.crt".into(), ca),
             ("namespace".into(), file(&namespace)),
         ]))
-    }
-
-    fn caller(&self, spec: &PodSpec) -> Caller {
-        Caller {
-            component: spec.containers.first().map(|c| c.name.clone()).unwrap_or_default(),
-            node: self.agent.net.name.clone(),
-            pod: self.pod.name_any(),
-        }
     }
 
     fn jobs(&self, spec: &PodSpec, ground: &Ground, account: Option<&Files>) -> Result<Vec<Job>, Obstacle> {

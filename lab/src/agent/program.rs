@@ -15,7 +15,7 @@ pub struct Programs {
     /// The folder of `metallb-operator`, `metallb-controller` and `metallb-speaker`.
     pub dir: PathBuf,
     /// The lab's own executable, which is also the backend.
-    pub(crate) lab: PathBuf,
+    pub lab: PathBuf,
 }
 
 /// What to execute, without arguments.

@@ -9,7 +9,6 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::pods::{Pods, hash_of, is_ending, is_ready, template_hash};
-use super::replica_set;
 use crate::cluster::now;
 
 pub(super) async fn reconcile(deployment: &Deployment, pods: &mut Pods) -> kube::Result<()> {
@@ -27,7 +26,6 @@ pub(super) async fn reconcile(deployment: &Deployment, pods: &mut Pods) -> kube:
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or_default();
     let alive: Vec<Arc<Pod>> = owned.into_iter().filter(|pod| !is_ending(pod)).collect();
     let (mut fresh, old): (Vec<_>, Vec<_>) = alive.into_iter().partition(|pod| hash_of(pod) == Some(&hash));
-    replica_set::record(deployment, pods, &hash, &fresh).await?;
     write_status(deployment, pods, &fresh, &old, wanted).await?;
 
     let recreate = spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate");

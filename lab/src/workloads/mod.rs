@@ -8,7 +8,6 @@ mod deployment;
 mod endpoints;
 pub(crate) mod nodes;
 mod pods;
-mod replica_set;
 mod schedule;
 
 use std::time::Duration;

@@ -11,7 +11,8 @@ use crate::cluster::now;
 use crate::topology::NodeNet;
 
 /// Whether the node is fit to run something.
-pub(crate) fn is_ready(node: &Node) -> bool {
+#[must_use]
+pub fn is_ready(node: &Node) -> bool {
     let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
@@ -65,7 +66,8 @@ pub(crate) async fn register(client: &Client, net: &NodeNet) -> kube::Result<()>
 }
 
 /// The machine's architecture, as Kubernetes and images name it.
-pub(crate) fn arch() -> &'static str {
+#[must_use]
+pub fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

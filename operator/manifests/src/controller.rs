@@ -193,5 +193,12 @@ fn variables(context: &Context<'_>) -> Vec<EnvVar> {
         variables.push(env("METALLB_DEPLOYMENT", names::CONTROLLER));
     }
     variables.push(env("METALLB_BGP_TYPE", bgp_type(context.backend)));
+    // It says which Services no node may announce, and must know whom the speakers leave out.
+    let ignored = if context.spec.ignore_exclude_lb {
+        "true"
+    } else {
+        "false"
+    };
+    variables.push(env("METALLB_IGNORE_EXCLUDE_LB", ignored));
     variables
 }

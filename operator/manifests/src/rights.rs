@@ -129,9 +129,8 @@ const CONSTRAINTS: &str = "securitycontextconstraints";
 
 fn controller_cluster_rules() -> Vec<PolicyRule> {
     let mut rules = vec![
-        rule("", &["services", "namespaces"], FOLLOW),
-        // Whoever makes a BGPPeer is told which others it can meet on a node.
-        rule("", &["nodes"], &["list"]),
+        // Of Nodes: who may announce, and which peers meet there.
+        rule("", &["services", "namespaces", "nodes"], FOLLOW),
         rule("", &["services/status"], &["update"]),
         // Only these fields are ours: the certificate authority of the webhooks, and our namespace as their owner.
         named(

@@ -4,11 +4,12 @@
 //! two minutes, and restarts itself for the TLS profile.
 
 pub(crate) mod routing;
+pub(crate) mod tls_config;
 pub(crate) mod tls_profile;
 
 use kube::core::{ApiResource, GroupVersionKind};
 
-use crate::kinds::Kind;
+use crate::sync::kinds::Kind;
 
 /// The kinds with the one object of each that counts.
 pub(crate) fn kinds() -> [Kind; 3] {

@@ -9,9 +9,9 @@ use semver::Version;
 use serde_json::{Value, json};
 
 use crate::{
-    conditions::State,
-    failure::Error,
-    inventory::{Inventory, View},
+    status::conditions::State,
+    status::failure::Error,
+    sync::inventory::{Inventory, View},
 };
 
 /// Its name as a ClusterOperator.
@@ -106,7 +106,7 @@ pub(crate) async fn ask(client: &Client, inventory: &Inventory, patch: &Value) -
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
     let patched = api.patch(NETWORK, &PatchParams::default(), &Patch::Merge(patch)).await;
     let after = patched.map_err(|error| Error::api("patch", NETWORK_ID, error))?;
-    inventory.put(NETWORK_ID, crate::inventory::kept(after));
+    inventory.put(NETWORK_ID, crate::sync::inventory::kept(after));
     Ok(())
 }
 

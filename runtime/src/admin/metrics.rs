@@ -18,7 +18,7 @@ use super::{Access, Authorizer, Error};
 use crate::cause::explain;
 use crate::cert_files::{Files, Seen};
 use crate::listen;
-use crate::serve::{Settings, serve};
+use crate::serve::{Settings, panics, serve};
 use crate::tls;
 
 /// How metrics are served.
@@ -44,6 +44,8 @@ pub async fn serve_metrics(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let failed = |source| Error::Serve { address, source };
+    // Once is enough.
+    let _ = register_panics(&registry);
     let pair = tls::self_signed()?;
     let (config, tls) = watch::channel(Arc::new(options.tls.server_config(&pair, false)?));
     let follow = async {
@@ -63,15 +65,23 @@ pub async fn serve_metrics(
     }
 }
 
+/// Registers the count of requests to our servers that ended in a panic. [`serve_metrics`] does so by itself.
+///
+/// # Errors
+/// When the name is registered already.
+pub fn register_panics(registry: &Registry) -> prometheus::Result<()> {
+    match panics::counter() {
+        Some(panics) => registry.register(Box::new(panics.clone())),
+        None => Ok(()),
+    }
+}
+
 /// Registers what client-go and client_golang tell of a process: its requests to API servers, CPU, memory, files.
 ///
 /// # Errors
 /// When a name is registered already.
 pub fn register_process(registry: &Registry) -> prometheus::Result<()> {
     registry.register(Box::new(ProcessCollector::for_self()))?;
-    if let Some(panics) = crate::serve::panics::counter() {
-        registry.register(Box::new(panics.clone()))?;
-    }
     match crate::client::requests() {
         Some(requests) => registry.register(Box::new(requests.clone())),
         None => Ok(()),

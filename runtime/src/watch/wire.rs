@@ -228,7 +228,7 @@ mod tests {
         #[serde(deserialize_with = "lenient")]
         map: BTreeMap<String, String>,
         #[serde(deserialize_with = "lenient")]
-        list: Vec<Odd>,
+        list: Vec<Self>,
         #[serde(deserialize_with = "lenient")]
         metadata: Metadata,
     }

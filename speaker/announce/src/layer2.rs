@@ -82,12 +82,12 @@ pub(crate) fn place(
     endpoints: &Endpoints,
     node: &str,
 ) -> Option<Place> {
-    let first = (*service.ingress.first()?)?;
-    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
     let known = match inputs.members {
         Some(members) => members.contains(node),
         None => inputs.nodes.contains_key(node),
     };
+    let first = (*service.ingress.first()?)?;
+    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
     let stands = known && is_candidate(inputs, &ads, service, endpoints, node);
     stands.then(|| Election::new(first).place(node, score(&ads, node)))
 }

@@ -24,6 +24,7 @@ mod bgp;
 mod decide;
 pub mod election;
 mod layer2;
+pub mod reach;
 mod reason;
 mod view;
 

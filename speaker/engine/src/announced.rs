@@ -133,6 +133,13 @@ impl Announced {
         self.elected
     }
 
+    /// Tells whether this node answers for the address on behalf of the Service.
+    pub(crate) fn answers_for(&self, ip: IpAddr) -> bool {
+        self.layer2
+            .as_ref()
+            .is_some_and(|layer2| layer2.addresses.contains(&ip))
+    }
+
     pub(crate) fn has_routes(&self) -> bool {
         !self.routes.is_empty()
     }

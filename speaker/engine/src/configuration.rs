@@ -114,6 +114,7 @@ impl Engine {
         let refused = settled.refused.iter().map(metallb_config::Refused::summary);
         let report = ConfigReport {
             errors: refused.chain(unmet).chain(in_use).collect(),
+            doubts: settled.doubts().collect(),
         };
         if self.report.as_ref() != Some(&report) {
             effects.push(Effect::Configuration(report.clone()));

@@ -69,6 +69,8 @@ pub enum EventKind {
     AnnounceFailed,
     /// Two BGP advertisements contradict each other.
     ConflictingAdvertisements,
+    /// Another host claims an address of the Service.
+    AddressConflict,
 }
 
 /// What the configuration is worth.
@@ -76,6 +78,8 @@ pub enum EventKind {
 pub struct ConfigReport {
     /// Everything that is not in effect as written, one sentence each.
     pub errors: Vec<String>,
+    /// Everything that is in use and does something else than it says, one sentence each.
+    pub doubts: Vec<String>,
 }
 
 /// What ServiceL2Status or ServiceBGPStatus of this node says.
@@ -133,7 +137,7 @@ pub enum Effect {
     },
     /// Tell the administrator about the configuration.
     Configuration(ConfigReport),
-    /// Tell whoever looks at a BGPPeer what only those see who may read Secrets.
+    /// Tell whoever looks at a BGPPeer what only speakers see.
     Doubtful {
         /// Namespace and name of the BGPPeer.
         peer: ServiceKey,

@@ -10,7 +10,9 @@ use tracing::info;
 
 use crate::announced::{Announced, Announcements};
 use crate::nodes::{Movement, Nodes};
-use crate::{ConfigReport, Effect, Event, Families, Links, Protocol, ServiceFacts, ServiceKey, Slice};
+use crate::{
+    ConfigReport, Conflict, Effect, Event, EventKind, Families, Links, Protocol, ServiceFacts, ServiceKey, Slice,
+};
 
 /// What does not change while the speaker runs.
 #[derive(Clone, Debug, Default)]
@@ -146,8 +148,10 @@ impl Engine {
                     dirty.services.extend(self.announcing(Announced::depends_on_links));
                 }
             }
+            Event::Conflict(conflict) => self.tell_conflict(&conflict, effects),
             Event::Uncarried(families) => {
                 if self.uncarried != families {
+                    self.tell_uncarried(&families, effects);
                     self.uncarried = families;
                     dirty.services.extend(self.announcing(Announced::has_routes));
                 }
@@ -234,5 +238,48 @@ impl Engine {
 
     pub(crate) fn is_open(&self, protocol: Protocol) -> bool {
         self.opened.contains(&protocol)
+    }
+
+    /// Tells the users of all Services that have the address.
+    fn tell_conflict(&self, conflict: &Conflict, effects: &mut Vec<Effect>) {
+        let Conflict { ip, interface, mac } = conflict;
+        let concerned = self
+            .services
+            .iter()
+            .filter(|(_, entry)| entry.announced.answers_for(*ip));
+        effects.extend(concerned.map(|(key, entry)| Effect::Event {
+            service: Arc::clone(key),
+            uid: entry.facts.as_ref().and_then(|facts| facts.uid.clone()),
+            kind: EventKind::AddressConflict,
+            note: format!(
+                "another host, {mac}, claims {ip} on interface {interface} of node {:?}",
+                self.settings.node
+            ),
+        }));
+    }
+
+    /// Tells whoever looks at a BGPPeer which routes it does not get, once for each session.
+    fn tell_uncarried(&self, now: &BTreeMap<String, Families>, effects: &mut Vec<Effect>) {
+        let Some(settled) = &self.config else { return };
+        for (name, families) in now
+            .iter()
+            .filter(|(name, families)| self.uncarried.get(*name) != Some(families))
+        {
+            let (namespace, uid) = settled.identity_of_peer(name);
+            let missing = match (families.ipv4, families.ipv6) {
+                (true, true) => "IPv4 and IPv6",
+                (true, false) => "IPv4",
+                (false, _) => "IPv6",
+            };
+            effects.push(Effect::Doubtful {
+                peer: ServiceKey::new(namespace, name),
+                uid,
+                note: format!(
+                    "no {missing} routes are sent from node {:?}: the router does not offer the address family, or the \
+                     node has no address to name as next hop",
+                    self.settings.node
+                ),
+            });
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What was seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use metallb_announce::{Endpoints, NodeView, ServiceView};
@@ -25,6 +26,8 @@ pub enum Event {
     Members(BTreeSet<String>),
     /// The interfaces of this node; to be sent first when they were scanned.
     Interfaces(Links),
+    /// Another host claims an address that this node announces.
+    Conflict(Conflict),
     /// What BGP sessions do not carry although they should, by peer; those that carry everything are left out.
     Uncarried(BTreeMap<String, Families>),
 }
@@ -45,6 +48,17 @@ pub struct Slice {
     pub service: String,
     /// Its endpoints.
     pub endpoints: Endpoints,
+}
+
+/// A claim of an announced address by another host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The address.
+    pub ip: IpAddr,
+    /// The interface on which the claim was heard.
+    pub interface: String,
+    /// Hardware address of the claimant.
+    pub mac: String,
 }
 
 /// Names of the interfaces of this node, without those that are excluded.

@@ -25,4 +25,4 @@ mod tests;
 
 pub use effect::{ConfigReport, Effect, EventKind, Peers, Protocol, RouteChange, ServiceKey, StatusContent};
 pub use engine::{Engine, Settings};
-pub use event::{Event, Families, Links, ServiceFacts, Slice};
+pub use event::{Conflict, Event, Families, Links, ServiceFacts, Slice};

@@ -308,6 +308,23 @@ fn a_service_that_loses_our_class_is_withdrawn() {
     assert_eq!(layer2(&effects), list(&["-192.0.2.1"]));
 }
 
+#[test]
+fn a_service_that_always_was_of_a_foreign_class_is_not_looked_at() {
+    let (mut engine, _) = running(resources());
+    let foreign = json!({
+        "spec": {"type": "LoadBalancer", "loadBalancerClass": "other"},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}},
+    });
+    assert_eq!(
+        engine.handle_all([changed_service("api", &foreign), slice("api", NODE)]),
+        []
+    );
+    assert!(
+        !engine.services[&key("api")].announced.is_judged(),
+        "there is no reason why"
+    );
+}
+
 // L2-82
 #[test]
 fn a_deleted_service_leaves_nothing_behind() {
@@ -519,6 +536,61 @@ fn node_condition_and_label_withdraw_and_bring_back() {
         let effects = engine.handle(Event::Node(NODE.into(), Some(NodeView::default())));
         assert!(layer2(&effects).is_some() && prefixes(&effects).is_some());
     }
+}
+
+#[test]
+fn a_foreign_claim_is_told_on_the_services_that_have_the_address() {
+    let (mut engine, _) = running(resources());
+    let claim = |ip: &str| {
+        Event::Conflict(Conflict {
+            ip: ip.parse().unwrap(),
+            interface: "eth0".into(),
+            mac: "02-00-00-00-00-01".into(),
+        })
+    };
+    let effects = engine.handle(claim("192.0.2.1"));
+    assert_eq!(
+        notes(&effects),
+        ["another host, 02-00-00-00-00-01, claims 192.0.2.1 on interface eth0 of node \"node-a\""]
+    );
+    assert_eq!(engine.handle(claim("192.0.2.2")), []);
+}
+
+#[test]
+fn a_family_that_a_session_lacks_is_told_on_the_peer_once() {
+    let mut dual = with_bgp(resources());
+    dual.peers[0].spec.dual_stack_address_family = true;
+    let (mut engine, _) = running(dual);
+    let lacking = Families {
+        ipv4: true,
+        ipv6: false,
+    };
+    let uncarried = Event::Uncarried([("tor-a".to_owned(), lacking)].into());
+    let effects = engine.handle(uncarried.clone());
+    assert_eq!(statuses(&effects), [(Protocol::Bgp, None)], "announced to nobody");
+    let told = |effects: &[Effect]| {
+        let doubtful = effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Doubtful { note, .. } if note.contains("IPv4")));
+        doubtful.count()
+    };
+    assert_eq!(told(&effects), 1);
+    assert_eq!(engine.handle(uncarried), []);
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_told_and_refuses_nothing() {
+    let mut resources = with_bgp(resources());
+    resources.bgp_advertisements[0].spec.peers = vec!["tor-a".into(), "tor-z".into()];
+    let (_, effects) = running(resources);
+    let report = effects.iter().find_map(|effect| match effect {
+        Effect::Configuration(report) => Some(report),
+        _ => None,
+    });
+    let report = report.unwrap();
+    assert_eq!(report.errors, Vec::<String>::new());
+    assert!(report.doubts.iter().any(|doubt| doubt.contains("tor-z")), "{report:?}");
+    assert_eq!(prefixes(&effects), list(&["192.0.2.1/32"]));
 }
 
 // L2-4, BGP-100

@@ -111,7 +111,8 @@ pub(super) struct Something;
 
 impl Shape for Something {}
 
-/// All Services count: one that is none of ours any more is withdrawn.
+/// All Services count: one that is none of ours any more is withdrawn. Labels decide about load balancers only, and
+/// most Services are none.
 pub(super) fn service(service: Service) -> Option<ServiceFacts> {
     let Service { metadata, spec, status } = service;
     let shared = [
@@ -119,10 +120,15 @@ pub(super) fn service(service: Service) -> Option<ServiceFacts> {
         names::DEPRECATED_ANNOTATION_ALLOW_SHARED_IP,
     ];
     let ingress = status.load_balancer.ingress.iter();
+    let load_balancer = spec.type_.as_deref() == Some("LoadBalancer");
     let view = ServiceView {
-        load_balancer: spec.type_.as_deref() == Some("LoadBalancer"),
+        load_balancer,
         class: spec.load_balancer_class,
-        labels: metadata.labels,
+        labels: if load_balancer {
+            metadata.labels
+        } else {
+            BTreeMap::new()
+        },
         ingress: ingress.map(|entry| address(entry.ip.as_deref())).collect(),
         local: spec.external_traffic_policy.as_deref() == Some("Local"),
         shared: shared.iter().any(|name| metadata.annotations.contains_key(*name)),

@@ -1,15 +1,15 @@
 //! The objects of this node by the Service that they tell about.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use metallb_api::names;
-use metallb_runtime::watch::wire::{Fields, Metadata, Wire, lenient};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-
 use metallb_engine::ServiceKey;
+use metallb_runtime::watch::wire::{Fields, Metadata, Wire, lenient};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// What is read of an object.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -27,20 +27,31 @@ impl Wire for Written {
     }
 }
 
+/// Stands for what an object says: equal for equal statuses, and a fraction of their size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    pub(super) fn of(status: &impl Serialize) -> Option<Self> {
+        let text = serde_json::to_vec(status).ok()?;
+        Sha256::digest(text).first_chunk().copied().map(Self)
+    }
+}
+
 /// What the watch has shown of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen<S> {
+pub(super) struct Seen {
     /// The Service; `None` if somebody took the labels away.
-    pub(super) service: Option<ServiceKey>,
+    pub(super) service: Option<Arc<ServiceKey>>,
     /// `None` if it says nothing legible.
-    pub(super) says: Option<S>,
+    pub(super) says: Option<Fingerprint>,
     /// Whether the Pod of this speaker owns it.
     pub(super) ours: bool,
 }
 
-impl<S: DeserializeOwned> Seen<S> {
-    /// Looks at an object, `pod` being the uid of the Pod of this speaker.
-    pub(super) fn of(object: Written, pod: &str) -> Self {
+impl Seen {
+    /// Looks at an object whose status is an `S`, `pod` being the uid of the Pod of this speaker.
+    pub(super) fn of<S: DeserializeOwned + Serialize>(object: Written, pod: &str) -> Self {
         let Metadata {
             labels,
             owner_references,
@@ -48,31 +59,29 @@ impl<S: DeserializeOwned> Seen<S> {
         } = object.metadata;
         let (namespace, name) = (names::LABEL_SERVICE_NAMESPACE, names::LABEL_SERVICE_NAME);
         let service = labels.get(namespace).zip(labels.get(name));
+        let says: Option<S> = serde_json::from_value(object.status).ok();
         Self {
-            service: service.map(|(namespace, name)| ServiceKey::new(namespace, name)),
-            says: serde_json::from_value(object.status).ok(),
+            service: service.map(|(namespace, name)| ServiceKey::new(namespace, name).into()),
+            says: says.and_then(|says| Fingerprint::of(&says)),
             ours: owner_references.iter().any(|owner| owner.uid == pod),
         }
     }
 }
 
+/// The objects of one Service, by name; there is rarely more than one.
+type Objects = Vec<(Box<str>, Arc<Seen>)>;
+
 /// Objects by Service and name: a write for one Service looks at that Service's objects only.
-#[derive(Debug)]
-pub(super) struct Index<S>(HashMap<ServiceKey, BTreeMap<String, Arc<Seen<S>>>>);
+#[derive(Debug, Default)]
+pub(super) struct Index(HashMap<Arc<ServiceKey>, Objects>);
 
-impl<S> Default for Index<S> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<S> Index<S> {
+impl Index {
     /// Takes in what an object is now, and forgets what it was before.
-    pub(super) fn change(&mut self, name: &str, before: Option<&Seen<S>>, now: Option<Arc<Seen<S>>>) {
+    pub(super) fn change(&mut self, name: &str, before: Option<&Seen>, now: Option<Arc<Seen>>) {
         if let Some(service) = before.and_then(|before| before.service.as_ref())
             && let Some(objects) = self.0.get_mut(service)
         {
-            objects.remove(name);
+            objects.retain(|(known, _)| **known != *name);
             if objects.is_empty() {
                 self.0.remove(service);
             }
@@ -80,38 +89,45 @@ impl<S> Index<S> {
         if let Some(now) = now
             && let Some(service) = &now.service
         {
-            self.0.entry(service.clone()).or_default().insert(name.to_owned(), now);
+            let objects = self
+                .0
+                .entry(Arc::clone(service))
+                .or_insert_with(|| Vec::with_capacity(1));
+            let place = objects.partition_point(|(known, _)| **known < *name);
+            objects.insert(place, (name.into(), now));
         }
     }
 
     /// Lists the objects of one Service by name.
-    pub(super) fn of(&self, service: &ServiceKey) -> impl Iterator<Item = (&String, &Seen<S>)> {
+    pub(super) fn of(&self, service: &ServiceKey) -> impl Iterator<Item = (&str, &Seen)> {
         let objects = self.0.get(service).into_iter().flatten();
-        objects.map(|(name, seen)| (name, &**seen))
+        objects.map(|(name, seen)| (&**name, &**seen))
     }
 
     /// Lists the Services with objects.
-    pub(super) fn services(&self) -> impl Iterator<Item = &ServiceKey> {
+    pub(super) fn services(&self) -> impl Iterator<Item = &Arc<ServiceKey>> {
         self.0.keys()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
 
-    fn says(service: Option<&ServiceKey>, text: &str) -> Arc<Seen<String>> {
+    fn says(service: Option<&ServiceKey>, text: &str) -> Arc<Seen> {
         Arc::new(Seen {
-            service: service.cloned(),
-            says: Some(text.to_owned()),
+            service: service.cloned().map(Arc::new),
+            says: Fingerprint::of(&text),
             ours: true,
         })
     }
 
-    fn names<'a>(index: &'a Index<String>, service: &ServiceKey) -> Vec<&'a str> {
-        index.of(service).map(|(name, _)| name.as_str()).collect()
+    fn names<'a>(index: &'a Index, service: &ServiceKey) -> Vec<&'a str> {
+        index.of(service).map(|(name, _)| name).collect()
     }
 
     #[test]
@@ -140,14 +156,13 @@ mod tests {
             let labels = json!({"metallb.io/service-name": "web", "metallb.io/service-namespace": "default"});
             let metadata =
                 json!({"name": "l2-x", "labels": labels, "ownerReferences": [{"uid": "other"}, {"uid": "pod"}]});
-            Seen::<BTreeMap<String, u32>>::of(
-                serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap(),
-                "pod",
-            )
+            let object = serde_json::from_value(json!({"metadata": metadata, "status": status}));
+            Seen::of::<BTreeMap<String, u32>>(object.unwrap(), "pod")
         };
         let read = object(json!({"a": 1}));
-        assert_eq!(read.service, Some(ServiceKey::new("default", "web")));
-        assert_eq!((read.says, read.ours), (Some([("a".into(), 1)].into()), true));
+        assert_eq!(read.service, Some(ServiceKey::new("default", "web").into()));
+        assert_eq!((read.says, read.ours), (Fingerprint::of(&json!({"a": 1})), true));
+        assert_ne!(read.says, Fingerprint::of(&json!({"a": 2})));
         assert_eq!(object(json!({"a": "x"})).says, None);
         assert_eq!(object(Value::Null).says, None);
     }

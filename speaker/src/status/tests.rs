@@ -95,8 +95,8 @@ fn object(name: &str, node: &str, pod: &str) -> Value {
     })
 }
 
-fn key() -> ServiceKey {
-    ServiceKey::new("default", "web")
+fn key() -> Arc<ServiceKey> {
+    ServiceKey::new("default", "web").into()
 }
 
 fn all_interfaces() -> Option<StatusContent> {
@@ -125,7 +125,7 @@ async fn run(server: &Server, steps: impl IntoIterator<Item = Option<StatusConte
         spawner,
     ));
     for step in steps {
-        desired.set(&key(), step);
+        desired.set(key(), step);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -209,4 +209,50 @@ fn a_long_node_name_becomes_a_legal_label() {
     let value = label_value(&long);
     assert_eq!(value.len(), 63);
     assert!(value.starts_with(&"n".repeat(54)) && value.as_bytes()[54] == b'-');
+}
+
+#[tokio::test]
+async fn what_the_watch_shows_is_remembered_in_one_place() {
+    let server = Server::default();
+    let writer: Writer<ServiceL2Status> = Writer {
+        api: Api::namespaced(server.client(), "metallb-system"),
+        owner: Owner {
+            namespace: "metallb-system".into(),
+            node: "node-a".into(),
+            pod: OwnerReference::default(),
+        },
+        desired: Desired::default(),
+        index: Mutex::default(),
+        listed: watch_channel::channel(true).0,
+        made: Mutex::default(),
+    };
+    let seen = |says: &str| Seen {
+        service: Some(key()),
+        says: Fingerprint::of(&says),
+        ours: true,
+    };
+    let shown = |name: &str, says: Option<&str>| ViewChange::Changed {
+        key: metallb_runtime::watch::Key {
+            namespace: "metallb-system".into(),
+            name: name.into(),
+        },
+        before: Some(Arc::new(seen("before"))),
+        now: says.map(|says| Arc::new(seen(says))),
+    };
+    let made = || Made {
+        name: "l2-1".into(),
+        says: Fingerprint::of(&"new"),
+        at: Instant::now(),
+    };
+    for (change, kept) in [
+        (shown("l2-1", Some("old")), true),
+        (shown("l2-2", Some("new")), true),
+        (shown("l2-2", None), true),
+        (shown("l2-1", Some("new")), false),
+        (shown("l2-1", None), false),
+    ] {
+        writer.made().insert(key(), made());
+        writer.seen(change);
+        assert_eq!(!writer.made().is_empty(), kept);
+    }
 }

@@ -14,9 +14,9 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, WatchEvent, WatchParams};
-use metallb_lab::harness::{Test, main as run};
-use metallb_lab::{ClusterKind, Inside, Lab, Options, RouterKind, Steps};
 use metallb_net::{Instruction, PacketSocket};
+use metallb_test_support::harness::{Test, main as run};
+use metallb_test_support::{ClusterKind, Inside, Lab, Options, RouterKind, Steps};
 use serde_json::json;
 
 use metallb_judges::figures::{report, weigh};

@@ -16,9 +16,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DeleteParams, DynamicObject, PostParams};
 use kube::{Api, Client};
 use metallb_api::MetalLB;
-use metallb_lab::harness::{Test, main as run};
-use metallb_lab::{ClusterKind, Inside, Lab, Options, RouterKind, Steps, wait_for};
 use metallb_manifests::{Environment, Object, desired};
+use metallb_test_support::harness::{Test, main as run};
+use metallb_test_support::{ClusterKind, Inside, Lab, Options, RouterKind, Steps, wait_for};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 

@@ -7,8 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use metallb_lab::{Extent, Kubernetes};
 use metallb_test_runner::{main as run, skip, tests};
+use metallb_test_support::{Extent, Kubernetes};
 
 const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
 const PRODUCTS: [&str; 3] = ["metallb-operator", "metallb-controller", "metallb-speaker"];
@@ -17,7 +17,7 @@ const AS_LAB: &str = "METALLB_JUDGE_AS_LAB";
 
 fn main() -> ExitCode {
     if std::env::var_os(AS_LAB).is_some() {
-        return metallb_lab::cli::main();
+        return metallb_test_support::lab_main();
     }
     run(tests![the_end_of_etcd_ends_the_lab])
 }
@@ -40,10 +40,10 @@ fn running(dir: &Path) -> Vec<String> {
 
 fn the_end_of_etcd_ends_the_lab() {
     let version = Some(Kubernetes::default());
-    if let Some(reason) = metallb_lab::obstacle(version, Extent::ControlPlane) {
+    if let Some(reason) = metallb_test_support::obstacle(version, Extent::ControlPlane) {
         skip(reason);
     }
-    let real = metallb_lab::prepare(version, Extent::ControlPlane).unwrap();
+    let real = metallb_test_support::prepare(version, Extent::ControlPlane).unwrap();
     let (assets, products) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for name in PRODUCTS {
         script(&products.path().join(name), "sleep 600");

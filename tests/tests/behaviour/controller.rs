@@ -15,6 +15,7 @@ use metallb_runtime::CancellationToken;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+mod announceable;
 mod faults;
 mod input;
 mod leadership;
@@ -36,6 +37,7 @@ fn args(pod: &str, more: &[&str]) -> Args {
         "--webhook-mode=disabled",
         "--port=0",
         "--health-probe-port=0",
+        "--ignore-exclude-lb=false",
         &pod,
     ];
     let flags = flags.iter().chain(more).map(ToString::to_string);

@@ -4,9 +4,9 @@
 
 use std::process::ExitCode;
 
-use metallb_lab::ClusterKind;
-use metallb_lab::harness::{Test, main as run};
-use metallb_tests::{faults, namespace, path, schemas};
+use metallb_test_support::ClusterKind;
+use metallb_test_support::harness::{Test, main as run};
+use metallb_tests::{faults, namespace, path};
 
 fn main() -> ExitCode {
     run(&[
@@ -39,12 +39,6 @@ fn main() -> ExitCode {
             on: ClusterKind::EMBEDDED,
             skip: || None,
             body: namespace::with_everything,
-        },
-        Test {
-            name: "every_field_is_judged_as_tabulated",
-            on: ClusterKind::EMBEDDED,
-            skip: || None,
-            body: schemas::fields,
         },
     ])
 }

@@ -15,8 +15,6 @@ use metallb_api::ServiceBGPStatus;
 use metallb_config::{Backend, MyAsnScope, Resources, Rule};
 use serde_json::Value;
 
-pub use metallb::check as check_metallb;
-
 /// The kinds that are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {

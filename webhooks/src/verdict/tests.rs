@@ -493,3 +493,10 @@ fn a_metallb_of_another_name_or_namespace_is_refused_and_one_that_exists_may_be_
     let verdict = allowed(&update(Kind::MetalLb, other, changed), &Resources::default());
     assert_eq!(verdict.warnings.len(), 2);
 }
+
+#[test]
+fn a_dump_of_a_request_shows_no_password() {
+    let peer = |password: &str| peer("tor", &json!({ "password": password }));
+    let dump = format!("{:?}", update(Kind::BgpPeer, peer("hunter1"), peer("hunter2")));
+    assert!(dump.contains("tor") && !dump.contains("hunter"), "{dump}");
+}

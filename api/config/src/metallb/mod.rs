@@ -1,9 +1,12 @@
-//! What upstream's MetalLB resource cannot say: rules K-1 to K-16.
+//! The MetalLB resource: what upstream's can say, too (rules O-1 to O-5), and what it cannot (K-1 to K-16).
 
 mod component;
 mod network;
 pub mod overrides;
 pub mod privileges;
+mod upstream;
+
+use std::fmt;
 
 use metallb_api::{BgpBackend, GoDuration, MetalLBSpec};
 
@@ -30,10 +33,19 @@ impl Fault {
     }
 }
 
-/// Lists everything for which a spec is refused.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.reason)
+    }
+}
+
+/// Lists everything for which a spec is refused; the operator asks again before it deploys.
+///
+/// `external_namespace` is the operator's own setting of the namespace of an external frr-k8s.
 #[must_use]
-pub fn check(spec: &MetalLBSpec) -> Vec<Fault> {
+pub fn check(spec: &MetalLBSpec, external_namespace: Option<&str>) -> Vec<Fault> {
     let mut faults = Vec::new();
+    upstream::check(spec, external_namespace, &mut faults);
     network::check(spec, &mut faults);
     component::check(spec, &mut faults);
     overrides::check(&spec.overrides, &mut faults);

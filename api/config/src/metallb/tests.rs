@@ -7,7 +7,7 @@ use super::check;
 fn faults(spec: Value) -> Vec<String> {
     let spec: MetalLBSpec = serde_json::from_value(spec).unwrap();
     let told = |fault: super::Fault| format!("{} {}: {}", fault.rule, fault.field, fault.reason);
-    check(&spec).into_iter().map(told).collect()
+    check(&spec, None).into_iter().map(told).collect()
 }
 
 fn overriding(kind: &str, name: &str, patch: &Value) -> Vec<String> {

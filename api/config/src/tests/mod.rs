@@ -5,6 +5,7 @@ mod crowd;
 mod general;
 mod peers;
 mod pools;
+mod settled;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

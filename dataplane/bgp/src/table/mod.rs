@@ -77,7 +77,7 @@ impl RouteTable {
         }
         self.log.insert(entry.version, prefix);
         self.entries.insert(prefix, entry);
-        self.bury();
+        self.drop_passed_tombstones();
         true
     }
 
@@ -108,7 +108,7 @@ impl RouteTable {
     /// Removes a reader: nothing is kept for it any more.
     pub fn remove_reader(&mut self, reader: ReaderId) {
         self.cursors.remove(&reader);
-        self.bury();
+        self.drop_passed_tombstones();
     }
 
     /// Returns what changed for `peer` since `reader` read last; `None` while the table is not known, or for a reader
@@ -127,12 +127,12 @@ impl RouteTable {
                 routes.push((prefix, for_peer(paths, peer, &mut self.attributes)));
             }
         }
-        self.bury();
+        self.drop_passed_tombstones();
         Some(routes)
     }
 
     /// Forgets the withdrawn prefixes that every reader has passed.
-    fn bury(&mut self) {
+    fn drop_passed_tombstones(&mut self) {
         let passed = self.cursors.values().min().copied().unwrap_or(self.version);
         while let Some(version) = self.tombstones.first().copied().filter(|version| *version <= passed) {
             self.tombstones.pop_first();

@@ -78,25 +78,6 @@ impl FieldSet {
         result
     }
 
-    /// Like [`Self::difference`], and whatever lies below a removed path goes with it.
-    pub(crate) fn without_subtrees(&self, removed: &Self) -> Self {
-        if removed.here && removed.steps.is_empty() {
-            return Self::default();
-        }
-        let mut result = Self {
-            here: self.here && !removed.here,
-            steps: BTreeMap::new(),
-        };
-        for (step, inner) in &self.steps {
-            let rest = removed
-                .steps
-                .get(step)
-                .map_or_else(|| inner.clone(), |o| inner.without_subtrees(o));
-            result.insert(step.clone(), rest);
-        }
-        result
-    }
-
     pub(crate) fn intersection(&self, other: &Self) -> Self {
         let mut result = Self {
             here: self.here && other.here,
@@ -108,28 +89,6 @@ impl FieldSet {
             }
         }
         result
-    }
-
-    /// Every path as text, such as `.spec.ports[port=80,protocol="TCP"].name`.
-    pub(crate) fn paths(&self) -> Vec<String> {
-        let mut paths = Vec::new();
-        self.collect(String::new(), &mut paths);
-        paths
-    }
-
-    fn collect(&self, prefix: String, paths: &mut Vec<String>) {
-        for (step, inner) in &self.steps {
-            let text = match step.split_once(':') {
-                Some(("f", name)) => format!("{prefix}.{name}"),
-                Some(("k", keys)) => format!("{prefix}[{}]", key_text(keys)),
-                Some((_, value)) => format!("{prefix}[={value}]"),
-                None => prefix.clone(),
-            };
-            inner.collect(text, paths);
-        }
-        if self.here {
-            paths.push(prefix);
-        }
     }
 
     /// The leaves of `value`: what a manager owns who applies it.
@@ -147,13 +106,7 @@ impl FieldSet {
                 Some(elements) => {
                     let mut set = Self::default();
                     for (step, element) in elements {
-                        let mut inner = if element.is_object() {
-                            Self::of(element, shape.item())
-                        } else {
-                            Self::leaf()
-                        };
-                        inner.here = true;
-                        set.insert(step, inner);
+                        set.insert(step, Self::of_element(element, shape));
                     }
                     set
                 }
@@ -161,14 +114,16 @@ impl FieldSet {
             _ => Self::leaf(),
         }
     }
-}
 
-fn key_text(keys: &str) -> String {
-    let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-    keys.iter()
-        .map(|(k, v)| format!("{k}={v}"))
-        .collect::<Vec<_>>()
-        .join(",")
+    /// The leaves of an element of a list, and the element itself.
+    fn of_element(element: &Value, list: Shape<'_>) -> Self {
+        let mut set = match element.is_object() {
+            true => Self::of(element, list.item()),
+            false => Self::leaf(),
+        };
+        set.here = true;
+        set
+    }
 }
 
 /// The elements of a list with their steps; `None` if the list is atomic (or an element lacks its keys).
@@ -197,74 +152,33 @@ fn key_step(element: &Value, keys: &[(String, Option<Value>)]) -> Option<String>
     Some(format!("k:{}", Value::Object(map)))
 }
 
-/// What differs between two objects.
-#[derive(Debug, Default)]
-pub(crate) struct Comparison {
-    /// Added or changed.
-    pub(crate) changed: FieldSet,
-    pub(crate) removed: FieldSet,
-}
-
-/// Compares two values of the same shape.
-pub(crate) fn compare(old: &Value, new: &Value, shape: Shape<'_>) -> Comparison {
-    let mut result = Comparison::default();
-    if old == new {
-        return result;
-    }
+/// What `new` has that `old` has not, or otherwise.
+pub(crate) fn changed(old: &Value, new: &Value, shape: Shape<'_>) -> FieldSet {
+    let mut set = FieldSet::default();
     match (old, new) {
-        (Value::Object(before), Value::Object(after))
-            if !shape.atomic_map() && !before.is_empty() && !after.is_empty() =>
-        {
+        _ if old == new => {}
+        (Value::Object(before), Value::Object(after)) if !shape.atomic_map() && !before.is_empty() => {
             for (name, value) in after {
-                let pair = (before.get(name), Some(value));
-                result.step(format!("f:{name}"), pair, shape.child(name));
-            }
-            for (name, value) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
-                result.step(format!("f:{name}"), (Some(value), None), shape.child(name));
+                let shape = shape.child(name);
+                let inner = before.get(name).map(|old| changed(old, value, shape));
+                set.insert(format!("f:{name}"), inner.unwrap_or_else(|| FieldSet::of(value, shape)));
             }
         }
         (Value::Array(before), Value::Array(after)) => {
             let kind = shape.list();
             let (Some(before), Some(after)) = (elements(before, &kind), elements(after, &kind)) else {
-                result.changed = FieldSet::leaf();
-                return result;
+                return FieldSet::leaf();
             };
-            let find = |list: &[(String, &Value)], step: &str| list.iter().any(|(s, _)| s == step);
-            for (step, value) in &after {
-                let old = before.iter().find(|(s, _)| s == step).map(|(_, v)| *v);
-                result.step(step.clone(), (old, Some(value)), shape.item());
-                if old.is_none() {
-                    result.changed.steps.entry(step.clone()).or_default().here = true;
-                }
-            }
-            for (step, value) in before.iter().filter(|(step, _)| !find(&after, step)) {
-                result.step(step.clone(), (Some(value), None), shape.item());
-                result.removed.steps.entry(step.clone()).or_default().here = true;
+            for (step, value) in after {
+                let old = before.iter().find(|(other, _)| *other == step);
+                let inner = match old {
+                    Some((_, old)) => changed(old, value, shape.item()),
+                    None => FieldSet::of_element(value, shape),
+                };
+                set.insert(step, inner);
             }
         }
-        _ => {
-            result.changed = FieldSet::of(new, shape);
-            result.removed = FieldSet::of(old, shape).difference(&result.changed);
-        }
+        _ => return FieldSet::of(new, shape),
     }
-    result
-}
-
-impl Comparison {
-    fn step(&mut self, step: String, pair: (Option<&Value>, Option<&Value>), shape: Shape<'_>) {
-        let inner = match pair {
-            (Some(old), Some(new)) => compare(old, new, shape),
-            (None, Some(new)) => Self {
-                changed: FieldSet::of(new, shape),
-                removed: FieldSet::default(),
-            },
-            (Some(old), None) => Self {
-                changed: FieldSet::default(),
-                removed: FieldSet::of(old, shape),
-            },
-            (None, None) => Self::default(),
-        };
-        self.changed.insert(step.clone(), inner.changed);
-        self.removed.insert(step, inner.removed);
-    }
+    set
 }

@@ -7,7 +7,7 @@ mod tests;
 
 use serde_json::{Value, json};
 
-use self::fields::{FieldSet, compare};
+use self::fields::{FieldSet, changed};
 use crate::meta;
 use crate::shape::Shape;
 
@@ -45,6 +45,17 @@ impl Entry {
         })
     }
 
+    fn new(manager: &Manager<'_>, operation: &str, fields: FieldSet) -> Self {
+        Self {
+            manager: manager.name.into(),
+            operation: operation.into(),
+            api_version: manager.api_version.into(),
+            subresource: manager.subresource.map(Into::into),
+            time: meta::now(),
+            fields,
+        }
+    }
+
     fn to_json(&self) -> Value {
         let mut entry = json!({
             "manager": self.manager, "operation": self.operation, "apiVersion": self.api_version, "time": self.time,
@@ -61,16 +72,6 @@ impl Entry {
             && self.operation == operation
             && self.subresource.as_deref() == manager.subresource
     }
-
-    /// How a conflict names the owner.
-    fn owner(&self) -> String {
-        let place = self
-            .subresource
-            .as_ref()
-            .map(|s| format!(" with subresource {s:?}"))
-            .unwrap_or_default();
-        format!("{:?}{place} using {}", self.manager, self.api_version)
-    }
 }
 
 fn entries(object: &Value) -> Vec<Entry> {
@@ -81,11 +82,8 @@ fn entries(object: &Value) -> Vec<Entry> {
 }
 
 fn store(object: &mut Value, entries: &[Entry]) {
-    let list: Vec<Value> = entries
-        .iter()
-        .filter(|e| !e.fields.is_empty())
-        .map(Entry::to_json)
-        .collect();
+    let owning = entries.iter().filter(|e| !e.fields.is_empty());
+    let list: Vec<Value> = owning.map(Entry::to_json).collect();
     let metadata = meta::metadata(object);
     metadata.remove("managedFields");
     if !list.is_empty() {
@@ -101,21 +99,8 @@ fn ownable(object: &Value) -> Value {
         root.remove("kind");
     }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for name in [
-            "name",
-            "namespace",
-            "uid",
-            "resourceVersion",
-            "generation",
-            "creationTimestamp",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "selfLink",
-            "managedFields",
-            "generateName",
-        ] {
-            metadata.remove(name);
-        }
+        let owned = ["labels", "annotations", "finalizers", "ownerReferences"];
+        metadata.retain(|name, _| owned.contains(&name.as_str()));
         if metadata.is_empty() {
             object.as_object_mut().map(|root| root.remove("metadata"));
         }
@@ -123,101 +108,73 @@ fn ownable(object: &Value) -> Value {
     object
 }
 
-/// Applies `config` to `live` for a manager. Conflicts come back as `(owner, path)`, unless `force` takes the fields over.
+/// Applies `config` to `live` for a manager. The managers whose fields it would change come back, unless `force` takes
+/// these over.
 pub(crate) fn apply(
     live: &Value,
     config: &Value,
     manager: &Manager<'_>,
     force: bool,
     shape: Shape<'_>,
-) -> Result<Value, Vec<(String, String)>> {
+) -> Result<Value, Vec<String>> {
     let (own_live, own_config) = (ownable(live), ownable(config));
     let wanted = FieldSet::of(&own_config, shape);
-    let merged = merge::merge(&own_live, &own_config, shape);
-    let changed = compare(&own_live, &merged, shape).changed;
+    let changed = changed(&own_live, &merge::merge(&own_live, &own_config, shape), shape);
     let mut entries = entries(live);
     let mut conflicts = Vec::new();
+    let mut kept = wanted.clone();
     for entry in entries.iter_mut().filter(|e| !e.is(manager, "Apply")) {
         let contested = entry.fields.intersection(&changed);
-        if contested.is_empty() {
-            continue;
+        if !contested.is_empty() {
+            conflicts.push(format!("{:?} using {}", entry.manager, entry.api_version));
+            entry.fields = entry.fields.difference(&contested);
         }
-        conflicts.extend(contested.paths().into_iter().map(|path| (entry.owner(), path)));
-        entry.fields = entry.fields.difference(&contested);
+        kept.union(&entry.fields);
     }
     if !conflicts.is_empty() && !force {
         return Err(conflicts);
     }
-    let mut kept = wanted.clone();
-    entries
-        .iter()
-        .filter(|e| !e.is(manager, "Apply"))
-        .for_each(|e| kept.union(&e.fields));
     let before = entries.iter().position(|e| e.is(manager, "Apply"));
     let mut result = merge::merge(live, config, shape);
-    if let Some(at) = before {
-        merge::prune(&mut result, &entries[at].fields.difference(&kept), &kept, shape);
-    }
-    let time = |unchanged: Option<&Entry>| unchanged.map_or_else(meta::now, |e| e.time.clone());
-    let entry = Entry {
-        manager: manager.name.into(),
-        operation: "Apply".into(),
-        api_version: manager.api_version.into(),
-        subresource: manager.subresource.map(Into::into),
-        time: time(before.map(|at| &entries[at]).filter(|e| e.fields == wanted)),
-        fields: wanted,
-    };
+    let mut entry = Entry::new(manager, "Apply", wanted);
     match before {
-        Some(at) => entries[at] = entry,
+        Some(at) => {
+            merge::prune(&mut result, &entries[at].fields.difference(&kept), &kept, shape);
+            if entries[at].fields == entry.fields {
+                entry.time.clone_from(&entries[at].time);
+            }
+            entries[at] = entry;
+        }
         None => entries.push(entry),
     }
     store(&mut result, &entries);
     Ok(result)
 }
 
-/// Records a write that was no apply: who changed a field owns it, and nobody owns what is gone.
+/// Records a write that was no apply: who changed a field owns it.
 pub(crate) fn record_update(old: &Value, new: &mut Value, manager: &Manager<'_>, shape: Shape<'_>) {
     let sent = &new["metadata"]["managedFields"];
     // An explicit empty list clears the book-keeping; an absent one leaves it as it was.
-    let reset = sent.as_array().is_some_and(|l| l.is_empty() || *l == [json!({})]);
-    let mut list = if reset {
-        Vec::new()
-    } else if sent.is_array() {
-        entries(new)
-    } else {
-        entries(old)
-    };
-    let difference = compare(&ownable(old), &ownable(new), shape);
-    for entry in list.iter_mut().filter(|e| !e.is(manager, "Update")) {
-        let applied_here = entry.operation == "Apply" && entry.manager == manager.name;
-        entry.fields = entry.fields.without_subtrees(&difference.removed);
-        if !applied_here {
-            entry.fields = entry.fields.difference(&difference.changed);
-        }
+    if sent.as_array().is_some_and(|l| l.is_empty() || *l == [json!({})]) {
+        store(new, &[]);
+        return;
     }
-    let mine = list.iter_mut().find(|e| e.is(manager, "Update"));
-    match mine {
-        Some(entry) => {
-            let mut fields = entry.fields.without_subtrees(&difference.removed);
-            fields.union(&difference.changed);
-            if fields != entry.fields {
-                entry.time = meta::now();
+    let mut list = entries(if sent.is_array() { new } else { old });
+    let changed = changed(&ownable(old), &ownable(new), shape);
+    let mut mine = Entry::new(manager, "Update", changed.clone());
+    list.retain_mut(|entry| {
+        if entry.is(manager, "Update") {
+            mine.fields.union(&entry.fields);
+            if mine.fields == entry.fields {
+                mine.time.clone_from(&entry.time);
             }
-            entry.fields = fields;
-            entry.api_version = manager.api_version.into();
+            return false;
         }
-        None if !difference.changed.is_empty() => list.push(Entry {
-            manager: manager.name.into(),
-            operation: "Update".into(),
-            api_version: manager.api_version.into(),
-            subresource: manager.subresource.map(Into::into),
-            time: meta::now(),
-            fields: difference.changed,
-        }),
-        None => {}
-    }
-    if reset {
-        list.clear();
-    }
+        if entry.operation != "Apply" || entry.manager != manager.name {
+            entry.fields = entry.fields.difference(&changed);
+        }
+        true
+    });
+    list.push(mine);
     store(new, &list);
 }

@@ -53,6 +53,7 @@ fn the_controller_knows_the_secret_and_its_deployment() {
         "METALLB_ML_SECRET_NAME",
         "METALLB_DEPLOYMENT",
         "METALLB_BGP_TYPE",
+        "METALLB_IGNORE_EXCLUDE_LB",
     ];
     assert_eq!(env_names(container), names);
     assert_eq!(

@@ -34,6 +34,20 @@ fn a_setting_becomes_its_flag(#[case] spec: Value, #[case] flags: &[&str]) {
     assert_eq!(args[basis.len()..], *flags);
 }
 
+#[rstest]
+#[case(json!({}), "false")]
+#[case(json!({ "ignoreExcludeLB": true }), "true")]
+fn the_controller_knows_whether_speakers_heed_the_exclude_label(#[case] spec: Value, #[case] said: &str) {
+    let (controller, _) = both(spec);
+    let controller = container(pod(&controller), "controller");
+    let variables = controller["env"].as_array().unwrap();
+    let own = variables
+        .iter()
+        .find(|it| it["name"] == "METALLB_IGNORE_EXCLUDE_LB")
+        .unwrap();
+    assert_eq!(own["value"], said);
+}
+
 #[test]
 fn without_membership_nothing_of_it_is_left() {
     let (controller, speaker) = both(json!({ "memberlist": { "enabled": false, "wan": true } }));

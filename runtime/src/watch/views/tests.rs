@@ -27,8 +27,8 @@ impl Wire for Map {
 }
 
 /// What counts is the entry `k`; one of `none` hides the object.
-fn view(map: Map) -> Option<String> {
-    let view = map.data.get("k").cloned().unwrap_or_default();
+fn view(mut map: Map) -> Option<String> {
+    let view = map.data.remove("k").unwrap_or_default();
     (view != "none").then_some(view)
 }
 
@@ -72,7 +72,7 @@ fn told(receiver: &mut mpsc::UnboundedReceiver<ViewChange<String>>) -> Vec<Strin
 }
 
 fn text(change: &ViewChange<String>) -> String {
-    let text = |view: &Option<Arc<String>>| view.as_ref().map_or("-".to_owned(), |view| view.to_string());
+    let text = |view: &Option<Arc<String>>| view.as_deref().cloned().unwrap_or_else(|| "-".to_owned());
     match change {
         ViewChange::Changed { key, before, now } => format!("{}: {}>{}", key.name, text(before), text(now)),
         ViewChange::Ready => "ready".into(),
@@ -214,12 +214,13 @@ async fn a_cluster_scoped_kind_is_asked_for_at_its_own_address() {
     tasks.join(Duration::from_secs(1)).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_panic_in_a_conversion_ends_the_process() {
     let tasks = Tasks::new(CancellationToken::new());
     let api: Api<ConfigMap> = Api::namespaced(api_server(&[]), "ns");
     let broken = |map: Map| -> Option<String> { panic!("{} is too odd", map.metadata.name) };
     let _views = watch_view(api, Config::default(), broken, &tasks.spawner());
-    let ended = tasks.join(Duration::from_secs(1)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), tasks.join(Duration::from_secs(1))).await;
+    let ended = ended.expect("somebody notices");
     assert!(matches!(ended, Err(Error::Panicked("watch"))), "{ended:?}");
 }

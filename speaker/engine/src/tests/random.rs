@@ -68,6 +68,7 @@ impl Present {
             Event::Resources(_) => "2 resources".to_owned(),
             Event::Members(_) => "3 members".to_owned(),
             Event::Interfaces(_) => "4 interfaces".to_owned(),
+            Event::Conflict(_) => "6 conflict".to_owned(),
             Event::Uncarried(_) => "5 uncarried".to_owned(),
             Event::Listed => "9 listed".to_owned(),
         };

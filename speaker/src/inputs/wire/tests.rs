@@ -28,6 +28,8 @@ fn what_decides_about_a_service_is_read() {
     };
     let uid = Some("u".into());
     assert_eq!(facts, Some(ServiceFacts { view, uid }));
+    let other = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"type": "ClusterIP"}});
+    assert_eq!(service(read(other)), Some(ServiceFacts::default()));
     assert_eq!(
         service(read(json!({"spec": 1, "status": []}))),
         Some(ServiceFacts::default())

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use futures::future::join_all;
-use metallb_lab::faults::{Faults, Tally};
-use metallb_lab::{Inside, Options};
+use metallb_test_support::faults::{Faults, Tally};
+use metallb_test_support::{Inside, Options};
 use tokio::sync::Mutex;
 
 use crate::churn::Day;

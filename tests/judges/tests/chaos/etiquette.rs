@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kube::api::PostParams;
-use metallb_lab::faults::{Request, Tally, Verb};
+use metallb_test_support::faults::{Request, Tally, Verb};
 
 use crate::world::{Pool, World, service, wait_for};
 

@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use metallb_api::IPAddressPool;
-use metallb_lab::faults::{Fault, Rule, Tally, Verb};
-use metallb_lab::{Inside, Options};
+use metallb_test_support::faults::{Fault, Rule, Tally, Verb};
+use metallb_test_support::{Inside, Options};
 use serde_json::json;
 
 use crate::etiquette;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
-use metallb_lab::Netns;
 use metallb_net::{ETHERTYPE_ARP, Instruction, LinkMonitor, PacketSocket};
+use metallb_test_support::Netns;
 
 /// Takes whole frames.
 const TAKE_ALL: Instruction = Instruction {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use fastrand::Rng;
-use metallb_lab::faults::{Fault, Rule, Verb};
+use metallb_test_support::faults::{Fault, Rule, Verb};
 
 /// What happens to the API server as a whole, or to some of its answers.
 #[derive(Clone, Debug)]

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use metallb_lab::faults::Faults;
-use metallb_lab::{Addresses, ClusterKind, Inside, Lab, Options, RouterKind, Steps};
+use metallb_test_support::faults::Faults;
+use metallb_test_support::{Addresses, ClusterKind, Inside, Lab, Options, RouterKind, Steps};
 use serde_json::{Value, json};
 
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;

@@ -105,7 +105,10 @@ pub(crate) fn without_memberlist_nothing_of_it_is_left() {
     assert_eq!(names(&speaker["ports"]), ["metricshttps"]);
     assert_eq!(names(&objects.pod(SPEAKER)["volumes"]), ["metallb-excludel2"]);
     let controller = objects.container(CONTROLLER, "controller");
-    assert_eq!(names(&controller["env"]), ["METALLB_POD_NAME", "METALLB_BGP_TYPE"]);
+    assert_eq!(
+        names(&controller["env"]),
+        ["METALLB_POD_NAME", "METALLB_BGP_TYPE", "METALLB_IGNORE_EXCLUDE_LB"]
+    );
 }
 
 // OP-74

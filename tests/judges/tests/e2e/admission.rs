@@ -12,7 +12,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use metallb_api::{MetalLB, names};
-use metallb_lab::{Inside, Options, wait_for};
+use metallb_test_support::{Inside, Options, wait_for};
 use metallb_webhooks::certs::bundle::{Bundle, Plan, renew};
 use rustls::pki_types::UnixTime;
 use serde_json::json;

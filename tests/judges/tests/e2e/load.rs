@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use metallb_lab::{Inside, Lab, Options};
+use metallb_test_support::{Inside, Lab, Options};
 use serde_json::json;
 
 use metallb_tests::Outcome;

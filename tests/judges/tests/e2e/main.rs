@@ -9,8 +9,8 @@ mod process;
 
 use std::process::ExitCode;
 
-use metallb_lab::harness::{Test, main_proving_rights as run};
-use metallb_lab::{ClusterKind, RouterKind};
+use metallb_test_support::harness::{Test, main_proving_rights as run};
+use metallb_test_support::{ClusterKind, RouterKind};
 use metallb_tests::{faults, path};
 
 fn main() -> ExitCode {

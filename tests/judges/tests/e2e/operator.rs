@@ -12,8 +12,8 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PropagationPolicy};
 use kube::{Api, Client, ResourceExt};
 use metallb_api::{MetalLB, MetalLBSpec, MetalLBStatus};
-use metallb_lab::{Inside, Lab, Options, RouterKind, Steps, wait_for};
 use metallb_manifests::{Environment, Object, desired};
+use metallb_test_support::{Inside, Lab, Options, RouterKind, Steps, wait_for};
 use serde_json::{Value, json};
 
 use metallb_tests::Outcome;

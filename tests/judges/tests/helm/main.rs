@@ -9,8 +9,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use metallb_judges::tools::{self, HELM};
-use metallb_lab::harness::{Test, main as run};
-use metallb_lab::{ClusterKind, Lab};
+use metallb_test_support::harness::{Test, main as run};
+use metallb_test_support::{ClusterKind, Lab};
 use metallb_tests::Outcome;
 
 const NAMESPACE: &str = "metallb-system";

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
 use kube::{Api, Client};
-use metallb_lab::{Inside, Lab, Options, RouterKind, Steps};
+use metallb_test_support::{Inside, Lab, Options, RouterKind, Steps};
 
 use crate::release::{WAIT, announced, run};
 use crate::{NAMESPACE, Outcome, chart};

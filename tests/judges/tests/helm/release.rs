@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt};
-use metallb_lab::{Addresses, Inside, Lab, Options, RouterKind, Steps};
+use metallb_test_support::{Addresses, Inside, Lab, Options, RouterKind, Steps};
 
 use crate::{NAMESPACE, Outcome, chart, helm, values};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail, ensure};
 use http::Method;
 use kube::Client;
-use metallb_lab::{Inside, Lab, Options, RouterKind};
+use metallb_test_support::{Inside, Lab, Options, RouterKind};
 use serde_json::{Value, json};
 
 use crate::{NAMESPACE, Outcome, chart, helm, values};

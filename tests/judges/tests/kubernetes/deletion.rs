@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use metallb_lab::{Addresses, Inside, Lab, Options, Steps, wait_for};
+use metallb_test_support::{Addresses, Inside, Lab, Options, Steps, wait_for};
 use serde_json::json;
 
 use crate::doors::{path, prometheus};

@@ -2,7 +2,7 @@
 //! other.
 
 use anyhow::{Context, Result, ensure};
-use metallb_lab::{Inside, Lab, Options};
+use metallb_test_support::{Inside, Lab, Options};
 
 use crate::kubectl::Kubectl;
 use metallb_tests::Outcome;

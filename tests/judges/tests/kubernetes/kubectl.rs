@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use metallb_lab::{Inside, Lab, Options, Steps};
+use metallb_test_support::{Inside, Lab, Options, Steps};
 
 use metallb_tests::Outcome;
 use metallb_tests::schemas::one_node;

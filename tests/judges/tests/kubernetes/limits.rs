@@ -8,7 +8,7 @@ use http::Method;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
 use kube::{Api, Client};
-use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
+use metallb_test_support::{Inside, Lab, Options, Steps, wait_for};
 use serde_json::{Value, json};
 
 use metallb_tests::Outcome;

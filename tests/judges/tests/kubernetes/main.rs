@@ -18,8 +18,8 @@ mod tokens;
 
 use std::process::ExitCode;
 
-use metallb_lab::ClusterKind;
-use metallb_lab::harness::{Test, main as run};
+use metallb_test_support::ClusterKind;
+use metallb_test_support::harness::{Test, main as run};
 use metallb_tests::schemas;
 
 fn main() -> ExitCode {

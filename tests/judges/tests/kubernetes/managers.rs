@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
-use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
+use metallb_test_support::{Inside, Lab, Options, Steps, wait_for};
 use serde_json::{Value, json};
 
 use metallb_tests::Outcome;

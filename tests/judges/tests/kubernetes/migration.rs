@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
-use metallb_lab::{Inside, Lab, Options, wait_for};
+use metallb_test_support::{Inside, Lab, Options, wait_for};
 
 use crate::kubectl::Kubectl;
 use metallb_tests::Outcome;

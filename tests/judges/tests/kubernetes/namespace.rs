@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use metallb_api::BFDProfile;
-use metallb_lab::{Inside, Lab, Options, Steps, apply, wait_for};
+use metallb_test_support::{Inside, Lab, Options, Steps, apply, wait_for};
 use serde_json::json;
 
 use crate::doors::path;

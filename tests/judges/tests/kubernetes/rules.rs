@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use http::Method;
 use kube::Client;
 use metallb_config::Backend;
-use metallb_config::rules::{self, Effect, Entry, Stage};
-use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
+use metallb_rules::{self as rules, Effect, Entry, Stage};
+use metallb_test_support::{Inside, Lab, Options, Steps, wait_for};
 use serde_json::{Value, json};
 
 use metallb_tests::Outcome;

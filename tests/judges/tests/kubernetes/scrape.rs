@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
+use metallb_test_support::{Inside, Lab, Options, Steps, wait_for};
 use metallb_tests::tls;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

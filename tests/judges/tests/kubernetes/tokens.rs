@@ -7,7 +7,7 @@ use k8s_openapi::api::authentication::v1::TokenReview;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
+use metallb_test_support::{Inside, Lab, Options, Steps, wait_for};
 use serde_json::{Value, json};
 
 use metallb_tests::Outcome;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client};
-use metallb_lab::{Addresses, CLIENT, CLIENT_FAR, Inside, Lab, Options, RouterKind, Steps, apply, wait_for};
+use metallb_test_support::{Addresses, CLIENT, CLIENT_FAR, Inside, Lab, Options, RouterKind, Steps, apply, wait_for};
 use metallb_tests::Outcome;
 use metallb_tests::path::scale;
 use serde_json::json;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
-use metallb_lab::{Families, Inside, Lab, Options, RouterKind, Steps, apply, wait_for};
+use metallb_test_support::{Families, Inside, Lab, Options, RouterKind, Steps, apply, wait_for};
 use metallb_tests::Outcome;
 use serde_json::json;
 

@@ -7,8 +7,8 @@ mod upgrade;
 
 use std::process::ExitCode;
 
-use metallb_lab::ClusterKind;
-use metallb_lab::harness::{Test, main as run};
+use metallb_test_support::ClusterKind;
+use metallb_test_support::harness::{Test, main as run};
 
 fn main() -> ExitCode {
     run(&[

@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use metallb_lab::{Inside, Lab, Options, RouterKind};
+use metallb_test_support::{Inside, Lab, Options, RouterKind};
 use metallb_tests::Outcome;
 use metallb_tests::path::announced;
 
@@ -163,7 +163,7 @@ async fn admits(client: &Client, level: &str, template: PodTemplateSpec) -> Resu
     };
     let pods: Api<Pod> = Api::namespaced(client.clone(), &name);
     // The account of a new namespace takes a moment, and admission of pods waits for it.
-    metallb_lab::wait_for(
+    metallb_test_support::wait_for(
         "the namespace to take pods",
         std::time::Duration::from_secs(60),
         async || match pods.create(&params, &pod).await {

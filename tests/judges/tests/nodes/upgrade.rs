@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use metallb_lab::{HttpClient, Inside, Lab, Options, RouterKind, Steps, wait_for};
+use metallb_test_support::{HttpClient, Inside, Lab, Options, RouterKind, Steps, wait_for};
 use metallb_tests::Outcome;
 use metallb_tests::path::announced;
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::Request;
 use metallb_judges::repository;
 use metallb_judges::tools::{OPM, run};
-use metallb_lab::wait_for;
+use metallb_test_support::wait_for;
 use tokio::net::TcpStream;
 
 /// How long the server may take to read the catalog.

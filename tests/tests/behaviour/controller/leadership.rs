@@ -60,6 +60,8 @@ async fn a_rival_in_the_status_is_met_with_patience_and_named_once() {
     let controller = line.controller("controller-1");
     cluster.service("a").await;
     cluster.gets("a", "192.0.2.0").await;
+    // That it has an address is told by an event of its own, some time after the write.
+    wait_for(|| async { line.calls().iter().any(|call| call.path.contains("/events")) }).await;
     let begun = line.calls().len();
     let (fights, services) = (Arc::new(AtomicBool::new(true)), cluster.services());
     let rival = tokio::spawn({

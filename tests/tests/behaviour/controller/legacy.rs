@@ -1,13 +1,16 @@
 //! AddressPools, the kind that upstream served until 0.13.
 
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use metallb_api::{AddressPool, ConfigurationState, IPAddressPool, names};
 use serde_json::{Value, json};
 
-use super::line::{Line, wait_for as wait_long};
-use super::{Cluster, create, wait_for};
+use super::line::{Fate, Line, wait_for as wait_long};
+use super::{Cluster, addresses, create, wait_for};
 
 const CRD: &str = "addresspools.metallb.io";
 
@@ -17,11 +20,67 @@ impl Cluster {
         create(&pools, json!({ "metadata": { "name": name }, "spec": spec })).await;
     }
 
+    /// A pool of one of the two kinds; of some nobody gets an address without asking for it.
+    async fn any_pool(&self, legacy: bool, name: &str, range: &str, auto: bool) {
+        let mut spec = json!({ "addresses": [range], "autoAssign": auto });
+        if legacy {
+            spec["protocol"] = "layer2".into();
+            self.legacy(name, spec).await;
+        } else {
+            create(
+                &self.ours::<IPAddressPool>(),
+                json!({ "metadata": { "name": name }, "spec": spec }),
+            )
+            .await;
+        }
+    }
+
+    /// A Service that wants its address of this pool.
+    async fn asking(&self, name: &str, pool: &str) {
+        let metadata = json!({ "name": name, "annotations": { "metallb.io/address-pool": pool } });
+        let spec = json!({ "type": "LoadBalancer", "ports": [{ "port": 80 }], "selector": { "app": name } });
+        create(&self.services(), json!({ "metadata": metadata, "spec": spec })).await;
+    }
+
+    async fn delete_pool(&self, legacy: bool, name: &str) {
+        let gone = DeleteParams::default();
+        match legacy {
+            true => drop(self.ours::<AddressPool>().delete(name, &gone).await.unwrap()),
+            false => drop(self.ours::<IPAddressPool>().delete(name, &gone).await.unwrap()),
+        }
+    }
+
+    /// Follows a Service until its address is of this pool, and returns what addresses it had, version by version.
+    fn history(&self, service: &str, pool: &'static str) -> tokio::task::JoinHandle<Vec<String>> {
+        let only = watcher::Config::default().fields(&format!("metadata.name={service}"));
+        let seen = watcher(self.services(), only)
+            .default_backoff()
+            .applied_objects()
+            .boxed();
+        tokio::spawn(async move {
+            let mut versions = seen.filter_map(|seen| std::future::ready(seen.ok()));
+            let mut all = Vec::new();
+            while let Some(service) = versions.next().await {
+                let arrived = mark(&service) == Some(pool);
+                all.push(addresses(service).join(","));
+                if arrived {
+                    break;
+                }
+            }
+            all
+        })
+    }
+
     async fn pool_of(&self, service: &str) -> Option<String> {
         let service = self.services().get(service).await.unwrap();
-        let pool = service.annotations().get(names::ANNOTATION_IP_ALLOCATED_FROM_POOL);
-        pool.cloned()
+        mark(&service).map(str::to_owned)
     }
+}
+
+/// The pool that a Service says it has its address of.
+fn mark(service: &Service) -> Option<&str> {
+    let pool = service.annotations().get(names::ANNOTATION_IP_ALLOCATED_FROM_POOL);
+    pool.map(String::as_str)
 }
 
 fn layer2(range: &str) -> Value {
@@ -108,6 +167,43 @@ async fn who_replaces_a_legacy_pool_by_a_new_one_moves_no_address() {
     assert_eq!(cluster.ip("b").await, "192.0.2.1");
     controller.stop().await;
     cluster.api.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_gone_before_its_successor_is_seen_moves_no_address() {
+    // CTL-39
+    for legacy in [false, true] {
+        let cluster = Cluster::start().await;
+        cluster.any_pool(legacy, "old", "192.0.2.0/30", true).await;
+        let line = Line::to(&cluster);
+        // The other kind is listed, and then its watch is silent.
+        let late = if legacy { "/ipaddresspools" } else { "/addresspools" };
+        line.set(move |call| match call.watch && call.path.ends_with(late) {
+            true => Fate::Stuck,
+            false => Fate::Good,
+        });
+        let controller = line.controller("controller-1");
+        for name in ["leaves", "stays"] {
+            cluster.service(name).await;
+            wait_long(|| async { !cluster.ip(name).await.is_empty() }).await;
+        }
+        cluster
+            .services()
+            .delete("leaves", &DeleteParams::default())
+            .await
+            .unwrap();
+        let seen = cluster.history("stays", "new");
+        cluster.any_pool(!legacy, "new", "192.0.2.0/30", true).await;
+        cluster.delete_pool(legacy, "old").await;
+        // Whoever knows of this pool knows that the old one is gone.
+        cluster.any_pool(legacy, "other", "198.51.100.0/32", false).await;
+        cluster.asking("other", "other").await;
+        wait_long(|| async { cluster.ip("other").await == "198.51.100.0" }).await;
+        line.mend();
+        let seen = seen.await.unwrap();
+        assert!(seen.iter().all(|ip| ip == "192.0.2.1"), "{seen:?}");
+        controller.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

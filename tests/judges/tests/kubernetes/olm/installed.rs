@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use metallb_lab::{Inside, Lab, Options, Steps, wait_for};
+use metallb_test_support::{Inside, Lab, Options, Steps, wait_for};
 use serde_json::{Value, json};
 
 use super::lifecycle::Lifecycle;

@@ -1,5 +1,0 @@
-//! Prints `docs/validation.md`.
-
-fn main() {
-    print!("{}", metallb_config::rules::document());
-}

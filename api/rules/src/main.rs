@@ -1,0 +1,5 @@
+//! Prints `docs/validation.md`.
+
+fn main() {
+    print!("{}", metallb_rules::document());
+}
