@@ -17,6 +17,7 @@
 
 mod broadcast;
 mod exchange;
+pub mod fast;
 mod gossip;
 mod keyring;
 mod members;

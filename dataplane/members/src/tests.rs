@@ -2,6 +2,7 @@
 
 mod chaos;
 mod lab;
+pub(crate) use lab::Dice;
 
 use std::time::Duration;
 

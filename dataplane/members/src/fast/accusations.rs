@@ -1,0 +1,266 @@
+//! Who is ranked last: those whom this node accuses, and those whom others do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use super::packet::{Accused, Stamp};
+
+/// How long an accused member has to answer before it owns anything again; twice as long each further time.
+const PROBATION: Duration = Duration::from_secs(10);
+const LONGEST_PROBATION: Duration = Duration::from_secs(600);
+/// After such a time without an accusation the next one counts half.
+const QUIET: Duration = Duration::from_secs(3600);
+/// What another accuses lapses when it is not heard for so long.
+const LEASE: Duration = Duration::from_secs(10);
+/// An accusation of a node that is no longer a member is kept for so long, should it return.
+const KEPT: Duration = Duration::from_secs(600);
+/// Highest level that makes a difference.
+const MAX_LEVEL: u8 = 7;
+/// Members whose history is remembered.
+const REMEMBERED: usize = 1024;
+
+/// An accusation by this node.
+#[derive(Debug)]
+struct Own {
+    level: u8,
+    /// Since when the member answers again.
+    answers_since: Option<Instant>,
+    heard: Instant,
+}
+
+impl Own {
+    fn lifted_at(&self) -> Option<Instant> {
+        self.answers_since.map(|since| since + probation(self.level))
+    }
+}
+
+/// How often a node was accused lately, by whomever.
+#[derive(Debug)]
+struct History {
+    level: u8,
+    last: Instant,
+}
+
+impl History {
+    fn level(&self, now: Instant) -> u8 {
+        let hours = now.saturating_duration_since(self.last).as_secs() / QUIET.as_secs();
+        self.level.saturating_sub(u8::try_from(hours).unwrap_or(u8::MAX))
+    }
+}
+
+#[derive(Debug)]
+struct Told {
+    stamp: Stamp,
+    at: Instant,
+    accused: Accused,
+}
+
+/// All accusations.
+#[derive(Debug, Default)]
+pub(super) struct Accusations {
+    own: BTreeMap<String, Own>,
+    others: BTreeMap<String, Told>,
+    history: BTreeMap<String, History>,
+}
+
+fn probation(level: u8) -> Duration {
+    let factor = 1 << level.saturating_sub(1).min(MAX_LEVEL);
+    PROBATION.saturating_mul(factor).min(LONGEST_PROBATION)
+}
+
+impl Accusations {
+    /// Accuses a member that is silent.
+    pub(super) fn accuse(&mut self, name: &str, now: Instant) {
+        let others = self.others.values().filter_map(|told| told.accused.get(name));
+        // If others have been faster it is the same silence.
+        let level = others.max().copied().unwrap_or_else(|| {
+            let known = self.history.get(name).map_or(0, |history| history.level(now));
+            known.saturating_add(1)
+        });
+        let level = level.min(MAX_LEVEL);
+        self.remember(name, level, now);
+        let own = Own {
+            level,
+            answers_since: None,
+            heard: now,
+        };
+        self.own.insert(name.to_owned(), own);
+    }
+
+    fn remember(&mut self, name: &str, level: u8, now: Instant) {
+        if self.history.len() >= REMEMBERED {
+            self.history.retain(|_, history| history.level(now) > 0);
+        }
+        if self.history.len() < REMEMBERED || self.history.contains_key(name) {
+            self.history.insert(name.to_owned(), History { level, last: now });
+        }
+    }
+
+    /// A member has answered.
+    pub(super) fn heard(&mut self, name: &str, now: Instant) {
+        if let Some(own) = self.own.get_mut(name) {
+            own.answers_since.get_or_insert(now);
+            own.heard = now;
+        }
+    }
+
+    pub(super) fn accuses(&self, name: &str) -> bool {
+        self.own.contains_key(name)
+    }
+
+    /// Whom this node accuses.
+    pub(super) fn told(&self) -> Accused {
+        self.own.iter().map(|(name, own)| (name.clone(), own.level)).collect()
+    }
+
+    pub(super) fn is_accuser(&self) -> bool {
+        !self.own.is_empty()
+    }
+
+    /// Takes in what another accuses, unless it has said something later.
+    pub(super) fn learn(&mut self, accuser: &str, stamp: Stamp, accused: Accused, now: Instant) {
+        let known = self.others.get(accuser);
+        if known.is_some_and(|told| told.stamp.boot == stamp.boot && told.stamp.sequence > stamp.sequence) {
+            return;
+        }
+        let before = known.map(|told| told.accused.clone()).unwrap_or_default();
+        for (name, level) in accused.iter().filter(|(name, _)| !before.contains_key(*name)) {
+            let known = self.history.get(name).map_or(0, |history| history.level(now));
+            self.remember(name, known.max((*level).min(MAX_LEVEL)), now);
+        }
+        if accused.is_empty() && before.is_empty() {
+            return;
+        }
+        self.others.insert(
+            accuser.to_owned(),
+            Told {
+                stamp,
+                at: now,
+                accused,
+            },
+        );
+    }
+
+    /// Ends what is over; says whether this node accuses fewer than before. A member that answered and fell silent again,
+    /// for `silence`, starts its probation anew.
+    pub(super) fn expire(&mut self, now: Instant, silence: Duration) -> bool {
+        let before = self.own.len();
+        for own in self.own.values_mut() {
+            if own.heard + silence <= now {
+                own.answers_since = None;
+            }
+        }
+        self.own.retain(|_, own| {
+            let lifted = own.lifted_at().is_some_and(|at| at <= now);
+            !lifted && now.saturating_duration_since(own.heard) < KEPT
+        });
+        self.others
+            .retain(|_, told| now.saturating_duration_since(told.at) < LEASE);
+        self.own.len() < before
+    }
+
+    /// When [`Self::expire`] has something to do next.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let own = self.own.values();
+        let own = own.map(|own| own.lifted_at().unwrap_or(own.heard + KEPT));
+        let others = self.others.values().map(|told| told.at + LEASE);
+        own.chain(others).min()
+    }
+
+    /// All that somebody accuses.
+    pub(super) fn suspects(&self) -> BTreeSet<String> {
+        let others = self.others.values().flat_map(|told| told.accused.keys());
+        self.own.keys().chain(others).cloned().collect()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.own.clear();
+        self.others.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[expect(clippy::disallowed_methods, reason = "its value does not matter")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn stamp(sequence: u64) -> Stamp {
+        Stamp { boot: 1, sequence }
+    }
+
+    /// Seconds from an accusation at `at` until it is lifted, of a member that answers all the time.
+    fn seconds(accusations: &mut Accusations, at: Instant) -> u64 {
+        accusations.accuse("b", at);
+        for second in 0..1000 {
+            let now = at + SECOND * u32::try_from(second).unwrap();
+            accusations.heard("b", now);
+            accusations.expire(now, SECOND);
+            if !accusations.accuses("b") {
+                return second;
+            }
+        }
+        panic!("never lifted");
+    }
+
+    #[test]
+    fn each_accusation_doubles_the_probation_and_a_quiet_hour_halves_it() {
+        let (mut accusations, start) = (Accusations::default(), start());
+        let minute = |minutes: u32| start + 60 * minutes * SECOND;
+        let waits: Vec<u64> = [0, 10, 20, 30].map(|at| seconds(&mut accusations, minute(at))).to_vec();
+        assert_eq!(waits, [10, 20, 40, 80]);
+        assert_eq!(seconds(&mut accusations, minute(30 + 60)), 80);
+        assert_eq!(seconds(&mut accusations, minute(90 + 10 * 60)), 10);
+        let many: Vec<u64> = (0..9)
+            .map(|at| seconds(&mut accusations, minute(1000 + 20 * at)))
+            .collect();
+        assert_eq!(many[8], 600);
+    }
+
+    #[test]
+    fn who_falls_silent_again_starts_its_probation_anew() {
+        let (mut accusations, start) = (Accusations::default(), start());
+        accusations.accuse("b", start);
+        accusations.heard("b", start + SECOND);
+        accusations.expire(start + 5 * SECOND, SECOND);
+        accusations.heard("b", start + 9 * SECOND);
+        accusations.heard("b", start + 18 * SECOND);
+        accusations.expire(start + 18 * SECOND, SECOND);
+        assert!(accusations.accuses("b"));
+        accusations.heard("b", start + 19 * SECOND);
+        accusations.expire(start + 19 * SECOND, SECOND);
+        assert!(!accusations.accuses("b"));
+    }
+
+    #[test]
+    fn what_another_accuses_lapses_without_it_and_an_old_packet_changes_nothing() {
+        let (mut accusations, start) = (Accusations::default(), start());
+        let accused = || Accused::from([("b".to_owned(), 1)]);
+        accusations.learn("a", stamp(2), accused(), start);
+        accusations.learn("a", stamp(1), Accused::new(), start);
+        assert_eq!(accusations.suspects(), BTreeSet::from(["b".to_owned()]));
+        accusations.learn("a", stamp(3), Accused::new(), start);
+        assert!(accusations.suspects().is_empty());
+        accusations.learn("a", stamp(2), accused(), start);
+        assert!(accusations.suspects().is_empty(), "an old packet");
+        accusations.learn("a", stamp(4), accused(), start);
+        accusations.expire(start + LEASE, SECOND);
+        assert!(accusations.suspects().is_empty());
+    }
+
+    #[test]
+    fn a_successor_of_the_accuser_knows_how_often_it_was() {
+        let (mut accusations, start) = (Accusations::default(), start());
+        accusations.learn("a", stamp(1), Accused::from([("b".to_owned(), 3)]), start);
+        assert_eq!(seconds(&mut accusations, start), 40, "it is the same silence");
+        accusations.learn("a", stamp(2), Accused::new(), start);
+        assert_eq!(seconds(&mut accusations, start), 80);
+    }
+}

@@ -1,0 +1,280 @@
+mod lab;
+
+use std::time::Duration;
+
+use lab::{Lab, MS, SECOND, State, names};
+
+use super::*;
+
+/// Three intervals, the second opinion, and what a virtual machine comes late.
+const DETECTED: Duration = Duration::from_millis(350);
+
+// L2-74
+#[test]
+fn a_crash_is_known_within_a_third_of_a_second_by_all() {
+    for seed in 0..40 {
+        let count = [3, 5, 16, 40][seed as usize % 4];
+        let mut lab = Lab::of(count, seed);
+        let after = Duration::from_micros(lab.dice.below(200_000));
+        lab.run(after);
+        let at = lab.now;
+        lab.set("n000", State::Crashed);
+        lab.run(SECOND);
+        for name in names(1..count) {
+            let (known, suspects) = &lab.log(&name)[0];
+            assert_eq!(suspects.iter().collect::<Vec<_>>(), ["n000"], "seed {seed}");
+            assert!(
+                *known - at < DETECTED,
+                "{name} knew it after {:?}, seed {seed}",
+                *known - at
+            );
+        }
+        assert!(
+            lab.nobody < DETECTED && lab.several < 5 * MS,
+            "{:?} {:?}",
+            lab.nobody,
+            lab.several
+        );
+        assert_eq!(lab.owners(), ["n001"]);
+    }
+}
+
+#[test]
+fn nobody_is_accused_in_an_hour_in_which_a_tenth_is_lost() {
+    let mut lab = Lab::of(3, 1);
+    lab.loss = 10;
+    // The segment cannot help either.
+    lab.off_segment = names(0..3).into_iter().collect();
+    lab.run(3600 * SECOND);
+    assert_eq!(lab.accusations(), 0);
+}
+
+#[test]
+fn a_crash_is_known_in_spite_of_loss() {
+    for seed in 0..100 {
+        let mut lab = Lab::of(5, seed);
+        lab.loss = 10;
+        lab.run(SECOND);
+        let at = lab.now;
+        lab.set("n000", State::Crashed);
+        lab.run(SECOND);
+        assert_eq!(lab.owners(), ["n001"], "seed {seed}");
+        let known = lab.log("n001").last().unwrap().0;
+        assert!(known - at < 2 * DETECTED, "{:?}, seed {seed}", known - at);
+    }
+}
+
+// As by SIGSTOP, or when a virtual machine is moved.
+#[test]
+fn a_paused_member_is_replaced_and_gives_way_when_it_goes_on() {
+    for seed in 0..50 {
+        let mut lab = Lab::of(3, seed);
+        lab.set("n000", State::Paused);
+        lab.run(5 * SECOND);
+        assert_eq!(lab.owners(), ["n001"]);
+        lab.set("n000", State::Running);
+        lab.run(9 * SECOND);
+        assert_eq!(lab.owners(), ["n001"], "seed {seed}");
+        assert!(lab.several < 5 * MS, "two owners for {:?}, seed {seed}", lab.several);
+        assert!(
+            lab.log("n000").iter().all(|(_, suspects)| suspects.len() < 2),
+            "it accuses nobody"
+        );
+        lab.run(2 * SECOND);
+        assert_eq!(lab.owners(), ["n000"], "it has proven itself, seed {seed}");
+        assert!(
+            lab.nobody < DETECTED && lab.several < 5 * MS,
+            "{:?} {:?}",
+            lab.nobody,
+            lab.several
+        );
+    }
+}
+
+#[test]
+fn who_was_paused_accuses_nobody() {
+    for seed in 0..200 {
+        let mut lab = Lab::of(3, seed);
+        let pause = Duration::from_micros(lab.dice.below(300_000));
+        lab.set("n002", State::Paused);
+        lab.run(pause);
+        lab.set("n002", State::Running);
+        lab.run(5 * SECOND);
+        for (_, suspects) in lab.log("n002") {
+            assert!(!suspects.contains("n000") && !suspects.contains("n001"), "seed {seed}");
+        }
+    }
+}
+
+// L2-75
+#[test]
+fn who_still_answers_on_the_segment_is_not_accused() {
+    let mut lab = Lab::of(3, 1);
+    lab.part(&names(0..1), &names(1..3));
+    lab.run(60 * SECOND);
+    assert_eq!(lab.accusations(), 0);
+    assert_eq!(lab.owners(), ["n000"]);
+    lab.set("n000", State::Crashed);
+    lab.run(DETECTED);
+    assert_eq!(lab.owners(), ["n001"], "it is watched in spite of that");
+}
+
+#[test]
+fn who_answers_others_is_not_accused() {
+    let mut lab = Lab::of(3, 1);
+    lab.off_segment = names(0..3).into_iter().collect();
+    lab.part(&names(0..1), &names(1..2));
+    lab.run(60 * SECOND);
+    assert_eq!(lab.accusations(), 0);
+}
+
+// L2-76
+#[test]
+fn who_hears_nobody_accuses_nobody() {
+    for seed in 0..50 {
+        let mut lab = Lab::of(4, seed);
+        lab.off_segment = names(3..4).into_iter().collect();
+        let wait = Duration::from_micros(lab.dice.below(200_000));
+        lab.run(wait);
+        lab.part(&names(3..4), &names(0..3));
+        lab.run(5 * SECOND);
+        assert!(lab.log("n003").is_empty(), "seed {seed}");
+        assert_eq!(lab.suspects("n000"), ["n003"]);
+        assert_eq!(lab.owners(), ["n000"]);
+        lab.heal();
+        lab.run(5 * SECOND);
+        let accusers = lab.log("n003").iter().flat_map(|(_, suspects)| suspects);
+        assert!(accusers.clone().all(|name| name == "n003"), "seed {seed}");
+    }
+}
+
+#[test]
+fn an_owner_that_is_cut_off_from_all_goes_on_and_gives_way_when_they_meet() {
+    for seed in 0..50 {
+        let mut lab = Lab::of(5, seed);
+        lab.off_segment = names(0..1).into_iter().collect();
+        lab.part(&names(0..1), &names(1..5));
+        lab.run(5 * SECOND);
+        assert_eq!(lab.owners(), ["n000", "n001"], "each on its side");
+        lab.heal();
+        lab.several = Duration::ZERO;
+        lab.run(5 * SECOND);
+        assert_eq!(lab.owners(), ["n001"], "seed {seed}");
+        assert!(lab.several < 250 * MS, "{:?}, seed {seed}", lab.several);
+        lab.run(10 * SECOND);
+        assert_eq!(lab.owners(), ["n000"], "seed {seed}");
+    }
+}
+
+#[test]
+fn of_two_members_the_survivor_needs_a_witness() {
+    for gateway in [true, false] {
+        let mut lab = Lab::of(2, 1);
+        lab.gateway = gateway;
+        lab.set("n000", State::Crashed);
+        lab.run(SECOND);
+        assert_eq!(lab.owners().len(), usize::from(gateway));
+    }
+}
+
+#[test]
+fn with_one_member_of_another_kind_nobody_is_watched() {
+    let mut lab = Lab::of(3, 1);
+    let members = names(0..4);
+    names(0..3).iter().for_each(|name| lab.introduce(name, &members, false));
+    lab.set("n000", State::Crashed);
+    lab.run(10 * SECOND);
+    assert_eq!(lab.accusations(), 0);
+}
+
+#[test]
+fn accusations_end_when_a_member_of_another_kind_joins() {
+    let mut lab = Lab::of(3, 1);
+    lab.set("n000", State::Crashed);
+    lab.run(SECOND);
+    assert_eq!(lab.suspects("n001"), ["n000"]);
+    let members = names(0..4);
+    names(1..3).iter().for_each(|name| lab.introduce(name, &members, false));
+    assert!(lab.suspects("n001").is_empty() && lab.suspects("n002").is_empty());
+}
+
+#[test]
+fn who_is_back_before_memberlist_noticed_is_on_probation() {
+    let mut lab = Lab::of(3, 1);
+    lab.set("n000", State::Crashed);
+    lab.run(2 * SECOND);
+    lab.boot("n000");
+    lab.introduce("n000", &names(0..3), true);
+    lab.run(9 * SECOND);
+    assert_eq!(lab.owners(), ["n001"], "the new run of it knows, too");
+    lab.run(3 * SECOND);
+    assert_eq!(lab.owners(), ["n000"]);
+}
+
+#[test]
+fn one_after_the_other_may_crash() {
+    let mut lab = Lab::of(6, 1);
+    for (gone, next) in [("n000", "n001"), ("n001", "n002"), ("n002", "n003")] {
+        lab.set(gone, State::Crashed);
+        lab.run(SECOND);
+        assert_eq!(lab.owners(), [next]);
+    }
+}
+
+#[test]
+fn half_of_a_cluster_may_crash_at_once_and_not_more() {
+    for (count, lost, owner) in [(5, 2, true), (5, 3, false), (3, 1, true), (3, 2, false)] {
+        let mut lab = Lab::of(count, 1);
+        names(0..lost).iter().for_each(|name| lab.set(name, State::Crashed));
+        lab.run(SECOND);
+        assert_eq!(lab.owners().len(), usize::from(owner), "{lost} of {count}");
+    }
+}
+
+#[test]
+fn whatever_happens_there_is_one_owner_afterwards() {
+    for seed in 0..20 {
+        let count = 3 + seed as usize % 3;
+        let mut lab = Lab::of(count, seed);
+        lab.loss = lab.dice.below(15);
+        for _ in 0..5 {
+            let name = format!("n{:03}", lab.dice.below(count as u64));
+            let others: Vec<String> = names(0..count).into_iter().filter(|other| *other != name).collect();
+            match lab.dice.below(4) {
+                0 => lab.set(&name, State::Paused),
+                1 => lab.part(std::slice::from_ref(&name), &others),
+                2 => drop(lab.off_segment.insert(name.clone())),
+                _ => {}
+            }
+            let time = lab.dice.below(3000);
+            lab.run(time as u32 * MS);
+            if lab.dice.below(2) == 0 {
+                lab.heal();
+            }
+            lab.set(&name, State::Running);
+        }
+        lab.heal();
+        lab.off_segment.clear();
+        names(0..count).iter().for_each(|name| lab.set(name, State::Running));
+        lab.loss = 0;
+        lab.run(SECOND);
+        (lab.nobody, lab.several) = (Duration::ZERO, Duration::ZERO);
+        lab.run(1300 * SECOND);
+        assert_eq!(lab.owners(), ["n000"], "seed {seed}");
+        assert!(
+            lab.nobody < 100 * MS && lab.several < 100 * MS,
+            "{:?} {:?} seed {seed}",
+            lab.nobody,
+            lab.several
+        );
+    }
+}
+
+#[test]
+fn in_a_large_cluster_each_watches_few() {
+    let mut lab = Lab::of(100, 1);
+    let everybody = names(0..100);
+    lab.feed("n050", Event::Partners(everybody[..40].iter().cloned().collect()));
+    assert_eq!(lab.watched("n050").len(), 32);
+    assert_eq!(lab.watched("n099"), names(0..8));
+}

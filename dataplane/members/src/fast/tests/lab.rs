@@ -1,0 +1,310 @@
+//! Detectors on a virtual clock, with latency, seeded loss, partitions, pauses, crashes, and a segment to ask on.
+//!
+//! All members own one address in turn: its owner in the eyes of a member is the first by name, and those that it suspects
+//! come after the others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use crate::{fast::*, tests::Dice};
+
+pub(super) const MS: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    Running,
+    /// As by SIGSTOP: what comes in waits.
+    Paused,
+    Crashed,
+}
+
+struct Machine {
+    core: Detector,
+    state: State,
+    waiting: VecDeque<Vec<u8>>,
+    /// When it is told that its deadline has come.
+    due: Option<Duration>,
+    suspects: BTreeSet<String>,
+    log: Vec<(Duration, BTreeSet<String>)>,
+}
+
+enum Flight {
+    Datagram {
+        from: String,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Answer {
+        to: String,
+        question: Question,
+    },
+}
+
+pub(super) struct Lab {
+    start: Instant,
+    pub(super) now: Duration,
+    machines: BTreeMap<String, Machine>,
+    flights: BTreeMap<(Duration, u64), Flight>,
+    last_flight: u64,
+    pub(super) dice: Dice,
+    /// Per cent of datagrams.
+    pub(super) loss: u64,
+    /// Ways on which nothing gets through: from, to.
+    cut: BTreeSet<(String, String)>,
+    /// Who is cut off from the segment.
+    pub(super) off_segment: BTreeSet<String>,
+    /// Whether the default gateway answers.
+    pub(super) gateway: bool,
+    keys: Keys,
+    /// How long the address had no owner that runs, and how long several, so far.
+    pub(super) nobody: Duration,
+    pub(super) several: Duration,
+    /// How many run and take themselves for the owner.
+    owning: usize,
+}
+
+fn address(name: &str) -> SocketAddr {
+    let number: u16 = name[1..].parse().unwrap();
+    let [high, low] = number.to_be_bytes();
+    SocketAddr::from(([192, 0, high, low], 7946))
+}
+
+pub(super) fn names(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| format!("n{number:03}")).collect()
+}
+
+impl Lab {
+    /// So many members that have heard each other for two seconds.
+    pub(super) fn of(count: usize, seed: u64) -> Self {
+        let mut lab = Self::unstarted(seed);
+        let names = names(0..count);
+        names.iter().for_each(|name| lab.boot(name));
+        names.iter().for_each(|name| lab.introduce(name, &names, true));
+        lab.run(2 * SECOND);
+        (lab.nobody, lab.several) = (Duration::ZERO, Duration::ZERO);
+        lab
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant cannot be made otherwise; its value does not matter"
+    )]
+    pub(super) fn unstarted(seed: u64) -> Self {
+        Self {
+            start: Instant::now(),
+            now: Duration::ZERO,
+            machines: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            last_flight: 0,
+            dice: Dice::new(seed),
+            loss: 0,
+            cut: BTreeSet::new(),
+            off_segment: BTreeSet::new(),
+            gateway: true,
+            keys: Keys::default(),
+            nobody: Duration::ZERO,
+            several: Duration::ZERO,
+            owning: 0,
+        }
+    }
+
+    pub(super) fn boot(&mut self, name: &str) {
+        let config = Config {
+            node: name.to_owned(),
+            boot: self.dice.below(u64::MAX),
+            pace: Pace::default(),
+            keys: self.keys.clone(),
+        };
+        let mut dice = Dice::new(self.dice.below(u64::MAX));
+        let random = move |buffer: &mut [u8]| buffer.iter_mut().for_each(|byte| *byte = dice.below(256) as u8);
+        let machine = Machine {
+            core: Detector::new(config, self.start + self.now, random),
+            state: State::Running,
+            waiting: VecDeque::new(),
+            due: None,
+            suspects: BTreeSet::new(),
+            log: Vec::new(),
+        };
+        self.machines.insert(name.to_owned(), machine);
+        self.owning = self.owners().len();
+    }
+
+    pub(super) fn introduce(&mut self, name: &str, peers: &[String], active: bool) {
+        let peers = peers.iter().map(|peer| (peer.clone(), address(peer))).collect();
+        self.feed(name, Event::Members { peers, active });
+    }
+
+    pub(super) fn feed(&mut self, name: &str, event: Event) {
+        let machine = self.machines.get_mut(name).unwrap();
+        let actions = machine.core.handle(self.start + self.now, event).unwrap();
+        let due = machine.core.next_deadline().map(|due| due - self.start);
+        // A busy machine wakes up a little late.
+        machine.due = due.map(|due| due + Duration::from_micros(self.dice.below(2000)));
+        for action in actions {
+            self.perform(name, action);
+        }
+    }
+
+    fn perform(&mut self, name: &str, action: Action) {
+        match action {
+            Action::Send { to, bytes } => {
+                if self.dice.below(100) >= self.loss {
+                    let latency = Duration::from_micros(100 + self.dice.below(1000));
+                    let from = name.to_owned();
+                    self.fly(latency, Flight::Datagram { from, to, bytes });
+                }
+            }
+            Action::Ask(question) => {
+                let answers = !self.off_segment.contains(name)
+                    && match &question {
+                        Question::Member(other) => {
+                            self.machines[other].state == State::Running && !self.off_segment.contains(other)
+                        }
+                        Question::Witness => self.gateway,
+                    };
+                if answers {
+                    let to = name.to_owned();
+                    self.fly(MS, Flight::Answer { to, question });
+                }
+            }
+            Action::Suspects(suspects) => {
+                let now = self.now;
+                let machine = self.machines.get_mut(name).unwrap();
+                machine.log.push((now, suspects.clone()));
+                machine.suspects = suspects;
+                self.owning = self.owners().len();
+            }
+        }
+    }
+
+    fn fly(&mut self, latency: Duration, flight: Flight) {
+        self.last_flight += 1;
+        self.flights.insert((self.now + latency, self.last_flight), flight);
+    }
+
+    fn land(&mut self, flight: Flight) {
+        match flight {
+            Flight::Datagram { from, to, bytes } => {
+                let Some(name) = self.machines.keys().find(|name| address(name) == to).cloned() else {
+                    return;
+                };
+                if self.cut.contains(&(from, name.clone())) {
+                    return;
+                }
+                match self.machines[&name].state {
+                    State::Running => self.feed(&name, Event::Datagram(bytes)),
+                    State::Paused => self.machines.get_mut(&name).unwrap().waiting.push_back(bytes),
+                    State::Crashed => {}
+                }
+            }
+            Flight::Answer { to, question } => {
+                if self.machines[&to].state == State::Running {
+                    self.feed(&to, Event::Answered(question));
+                }
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let flight = self.flights.keys().next().map(|(at, _)| *at);
+            let running = self
+                .machines
+                .iter()
+                .filter(|(_, machine)| machine.state == State::Running);
+            let due = running
+                .filter_map(|(name, machine)| Some((machine.due?, name.clone())))
+                .min();
+            let next = flight.into_iter().chain(due.iter().map(|(at, _)| *at)).min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                break;
+            };
+            self.pass(next.max(self.now));
+            if flight.is_some_and(|at| at <= next)
+                && let Some((_, flight)) = self.flights.pop_first()
+            {
+                self.land(flight);
+            } else if let Some((_, name)) = due {
+                self.feed(&name, Event::Tick);
+            }
+        }
+        self.pass(end);
+    }
+
+    fn pass(&mut self, to: Duration) {
+        match self.owning {
+            0 => self.nobody += to - self.now,
+            1 => {}
+            _ => self.several += to - self.now,
+        }
+        self.now = to;
+    }
+
+    /// Who runs and takes itself for the owner.
+    pub(super) fn owners(&self) -> Vec<&String> {
+        let owner = |machine: &Machine| {
+            let names = self.machines.keys();
+            names
+                .min_by_key(|name| (machine.suspects.contains(*name), (*name).clone()))
+                .cloned()
+        };
+        let running = self
+            .machines
+            .iter()
+            .filter(|(_, machine)| machine.state == State::Running);
+        let owners = running.filter(|(name, machine)| owner(machine).as_ref() == Some(*name));
+        owners.map(|(name, _)| name).collect()
+    }
+
+    pub(super) fn set(&mut self, name: &str, state: State) {
+        let machine = self.machines.get_mut(name).unwrap();
+        machine.state = state;
+        let waiting = std::mem::take(&mut machine.waiting);
+        self.owning = self.owners().len();
+        if state == State::Running {
+            // Everything that has come in before the deadline that has passed.
+            for bytes in waiting {
+                self.feed(name, Event::Datagram(bytes));
+            }
+            self.feed(name, Event::Tick);
+        }
+    }
+
+    /// Parts two sides from each other.
+    pub(super) fn part(&mut self, one: &[String], other: &[String]) {
+        for (a, b) in one.iter().flat_map(|a| other.iter().map(move |b| (a, b))) {
+            self.cut.insert((a.clone(), b.clone()));
+            self.cut.insert((b.clone(), a.clone()));
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    pub(super) fn suspects(&self, name: &str) -> Vec<&str> {
+        self.machines[name].suspects.iter().map(String::as_str).collect()
+    }
+
+    /// Every change of what a member suspects.
+    pub(super) fn log(&self, name: &str) -> &[(Duration, BTreeSet<String>)] {
+        &self.machines[name].log
+    }
+
+    pub(super) fn accusations(&self) -> usize {
+        let logs = self.machines.values().map(|machine| machine.log.iter());
+        logs.flatten().filter(|(_, suspects)| !suspects.is_empty()).count()
+    }
+}
+
+impl Lab {
+    pub(super) fn watched(&self, name: &str) -> Vec<String> {
+        self.machines[name].core.watched()
+    }
+}
