@@ -5,7 +5,9 @@
 //!                                          │
 //!                                          └──► watch: alive names, watch: settled, watch: those of our kind
 //! ```
+//! Beside it a thread finds out sooner who is silent, see [`metallb_members::fast`].
 
+mod fast;
 mod handle;
 mod limits;
 mod sockets;
@@ -20,16 +22,20 @@ use std::{
 };
 
 use futures::FutureExt;
-use metallb_members::{Action, CAPABILITY, Cause, Event, Members};
-pub use metallb_members::{Refusal, Timing};
+use metallb_members::{
+    Action, CAPABILITY, Cause, Event, Members,
+    fast::{self as fast_path, Event as FastEvent, FIRST_BYTE},
+};
+pub use metallb_members::{Refusal, Timing, fast::Question};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
     time,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use fast::Fast;
 pub use handle::MembersHandle;
 use handle::{Keys, Peers, Refusals};
 use sockets::Sockets;
@@ -56,6 +62,8 @@ pub struct Config {
     pub key: Option<Vec<u8>>,
     /// How often and how long; the same for all members.
     pub timing: Timing,
+    /// Whether this node takes part in fast failover, which needs all members to.
+    pub fast: bool,
 }
 
 impl fmt::Debug for Config {
@@ -65,6 +73,7 @@ impl fmt::Debug for Config {
             .field("bind", &self.bind)
             .field("key", &self.key.as_ref().map(|_| "[redacted]"))
             .field("timing", &self.timing)
+            .field("fast", &self.fast)
             .finish()
     }
 }
@@ -83,6 +92,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The thread of the fast path returned or panicked before the end.
+    #[error("membership: the thread of the fast path has ended")]
+    FastEnded,
 }
 
 /// Starts the membership. It runs while the returned future is polled, within a tokio runtime. When `stop` is cancelled
@@ -112,7 +124,8 @@ pub fn start(
         tracing::warn!("membership without a secret: anybody who can reach {local} can pretend to be a speaker");
     }
     let tcp_timeout = config.timing.tcp_timeout;
-    let members = members(config, address);
+    let (fast, fast_ended) = start_fast(&config, &sockets).unzip();
+    let members = members(config, address, fast.is_some());
     let (peers, peers_reader) = watch::channel(None);
     let (keys, keys_reader) = watch::channel(Keys::default());
     let (alive_writer, alive) = watch::channel(members.alive());
@@ -130,6 +143,7 @@ pub fn start(
         returned: Arc::clone(&returned),
         refusals: Arc::clone(&refusals),
         warned: None,
+        fast: fast.clone(),
     };
     let handle = MembersHandle {
         peers,
@@ -140,18 +154,48 @@ pub fn start(
         returned,
         refusals,
         local,
+        fast,
     };
     let running = task.run(peers_reader, keys_reader, stop).map(Ok);
+    let running = async {
+        tokio::select! {
+            ended = running => ended,
+            () = end_of(fast_ended) => Err(Error::FastEnded),
+        }
+    };
     Ok((handle, running.instrument(tracing::info_span!("members"))))
 }
 
-fn members(config: Config, address: SocketAddr) -> Members {
+/// Starts the fast path, if it is wanted and the kernel can divide the port; memberlist goes without.
+fn start_fast(config: &Config, sockets: &Sockets) -> Option<(Fast, oneshot::Receiver<()>)> {
+    if !config.fast {
+        return None;
+    }
+    let keys = Keys(config.key.iter().cloned().collect()).fast();
+    let started = metallb_net::split_datagrams(&sockets.datagrams, FIRST_BYTE)
+        .and_then(|socket| Fast::start(&config.node, socket, keys));
+    started
+        .inspect_err(
+            |error| tracing::warn!(%error, "fast failover is off in the whole cluster: this node cannot take part"),
+        )
+        .ok()
+}
+
+async fn end_of(ended: Option<oneshot::Receiver<()>>) {
+    match ended {
+        // Nothing is ever sent.
+        Some(ended) => drop(ended.await),
+        None => std::future::pending().await,
+    }
+}
+
+fn members(config: Config, address: SocketAddr, fast: bool) -> Members {
     let core = metallb_members::Config {
         address,
         keyring: Keys(config.key.into_iter().collect()).keyring(),
         node: config.node,
         timing: config.timing,
-        meta: CAPABILITY.to_vec(),
+        meta: if fast { fast_path::CAPABILITY } else { CAPABILITY }.to_vec(),
     };
     let random = SystemRandom::new();
     Members::new(core, Instant::now(), move |buffer| {
@@ -172,6 +216,7 @@ struct Task {
     refusals: Refusals,
     /// When a key that differs was warned of.
     warned: Option<Instant>,
+    fast: Option<Fast>,
 }
 
 impl Task {
@@ -194,8 +239,9 @@ impl Task {
                     }
                 }
                 Ok(()) = keys.changed() => {
-                    let keyring = keys.borrow_and_update().keyring();
-                    self.feed(Event::Keyring(keyring)).await;
+                    let keys = keys.borrow_and_update().clone();
+                    self.feed(Event::Keyring(keys.keyring())).await;
+                    self.tell_fast(FastEvent::Keys(keys.fast()));
                     self.conversations.expect(self.members.framing());
                 }
                 received = self.sockets.datagrams.recv_from(&mut buffer) => match received {
@@ -214,6 +260,15 @@ impl Task {
             }
         }
         self.feed(Event::Leave).await;
+        // It goes on answering, and judges nobody any more.
+        let peers = self.members.others();
+        self.tell_fast(FastEvent::Members { peers, active: false });
+    }
+
+    fn tell_fast(&self, event: FastEvent) {
+        if let Some(fast) = &self.fast {
+            fast.tell(event);
+        }
     }
 
     /// Hears what has already come in, before anybody is declared dead.
@@ -257,6 +312,10 @@ impl Task {
         if changed {
             self.alive.send_replace(self.members.alive());
             self.capable.send_replace(self.members.capable());
+            self.tell_fast(FastEvent::Members {
+                peers: self.members.others(),
+                active: self.members.all_say(fast_path::CAPABILITY),
+            });
         }
         if returned {
             self.returned.notify_one();

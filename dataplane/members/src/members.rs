@@ -196,6 +196,21 @@ impl Members {
         capable.map(|(name, _)| name.clone()).collect()
     }
 
+    /// The other nodes that are alive or suspect, and where they listen.
+    #[must_use]
+    pub fn others(&self) -> BTreeMap<String, SocketAddr> {
+        let others = self.nodes.iter();
+        let others = others.filter(|(name, node)| **name != self.config.node && node.is_present());
+        others.map(|(name, node)| (name.clone(), node.alive.address)).collect()
+    }
+
+    /// Says whether the metadata of every node that is alive or suspect begin like this.
+    #[must_use]
+    pub fn all_say(&self, what: &[u8]) -> bool {
+        let mut present = self.nodes.values().filter(|node| node.is_present());
+        present.all(|node| node.alive.meta.starts_with(what))
+    }
+
     /// Says whether the alive set can be trusted after the start: all peers are members, or [`SETTLE`] has passed. Stays
     /// true.
     #[must_use]

@@ -8,8 +8,11 @@ mod links;
 mod md5;
 #[allow(unsafe_code, reason = "AF_PACKET addresses have no safe interface in std or socket2")]
 mod packet_socket;
+#[allow(unsafe_code, reason = "no crate we have wraps SO_ATTACH_REUSEPORT_CBPF")]
+mod split;
 
 pub use links::{LinkMonitor, ListError};
 pub use md5::{MD5_KEY_MAX, set_tcp_md5};
 pub use metallb_l2::{Instruction, LinkFacts, PacketType};
 pub use packet_socket::{ETHERTYPE_ARP, ETHERTYPE_IPV6, OpenError, PacketSocket, Received};
+pub use split::split_datagrams;

@@ -7,8 +7,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use metallb_members::{Keyring, Refusal};
-use tokio::sync::{Notify, watch};
+use metallb_members::{
+    Keyring, Refusal,
+    fast::{self as fast_path, Event, Question},
+};
+use tokio::sync::{Notify, broadcast, watch};
+
+use super::fast::Fast;
 
 /// Secrets: the first encrypts, all decrypt.
 #[derive(Clone, Default)]
@@ -17,6 +22,10 @@ pub(super) struct Keys(pub(super) Vec<Vec<u8>>);
 impl Keys {
     pub(super) fn keyring(&self) -> Keyring {
         Keyring::of_secrets(self.0.iter().map(Vec::as_slice))
+    }
+
+    pub(super) fn fast(&self) -> fast_path::Keys {
+        fast_path::Keys::of_secrets(self.0.iter().map(Vec::as_slice))
     }
 }
 
@@ -42,6 +51,7 @@ pub struct MembersHandle {
     pub(super) returned: Arc<Notify>,
     pub(super) refusals: Refusals,
     pub(super) local: SocketAddr,
+    pub(super) fast: Option<Fast>,
 }
 
 impl MembersHandle {
@@ -73,6 +83,35 @@ impl MembersHandle {
     #[must_use]
     pub fn capable(&self) -> watch::Receiver<BTreeSet<String>> {
         self.capable.clone()
+    }
+
+    /// Those that were silent when everybody was asked about them, or have been until lately, perhaps this node itself:
+    /// they own nothing that another could. `None` where fast failover is off.
+    #[must_use]
+    pub fn suspects(&self) -> Option<watch::Receiver<BTreeSet<String>>> {
+        self.fast.as_ref().map(|fast| fast.suspects.clone())
+    }
+
+    /// What should be asked on the segment, at once; to be told by [`Self::answered`] if there is an answer.
+    #[must_use]
+    pub fn questions(&self) -> Option<broadcast::Receiver<Question>> {
+        self.fast.as_ref().map(|fast| fast.questions.subscribe())
+    }
+
+    /// Somebody has answered.
+    pub fn answered(&self, question: Question) {
+        self.tell_fast(Event::Answered(question));
+    }
+
+    /// The nodes that this one may have to stand in for, and those that may stand in for it.
+    pub fn set_partners(&self, partners: BTreeSet<String>) {
+        self.tell_fast(Event::Partners(partners));
+    }
+
+    fn tell_fast(&self, event: Event) {
+        if let Some(fast) = &self.fast {
+            fast.tell(event);
+        }
     }
 
     /// How often something that came in was not accepted, by reason.

@@ -22,6 +22,7 @@ fn speaker(node: &str, key: Option<&[u8]>) -> Speaker {
         bind,
         key: key.map(<[u8]>::to_vec),
         timing: Timing::lan(),
+        fast: true,
     };
     let (handle, running) = start(config, stop.clone()).unwrap();
     Speaker {
@@ -99,6 +100,7 @@ async fn a_taken_port_is_named() {
         bind,
         key: None,
         timing: Timing::lan(),
+        fast: true,
     };
     let error = start(config, CancellationToken::new()).err().unwrap();
     assert!(error.to_string().contains(&bind.to_string()), "{error}");
@@ -112,6 +114,50 @@ fn the_key_is_not_shown() {
         bind,
         key: Some(b"hunter2".to_vec()),
         timing: Timing::lan(),
+        fast: true,
     };
     assert!(!format!("{config:?}").contains(&format!("{:?}", b"hunter2")));
+}
+
+#[tokio::test]
+async fn a_crash_is_suspected_while_memberlist_still_counts_the_member_in() {
+    let key = Some(b"secret".as_slice());
+    let (a, b, c) = (speaker("a", key), speaker("b", key), speaker("c", key));
+    introduce(&[("a", &a), ("b", &b), ("c", &c)]);
+    for speaker in [&a, &b, &c] {
+        sees(speaker, &["a", "b", "c"]).await;
+    }
+    // Nothing is expected of a member before it has answered once.
+    let mut suspects = a.handle.suspects().unwrap();
+    let mut questions = a.handle.questions().unwrap();
+    time::sleep(Duration::from_millis(500)).await;
+    c.running.abort();
+    drop(c);
+    let question = time::timeout(PATIENCE, questions.recv()).await.unwrap().unwrap();
+    assert_eq!(question, Question::Member("c".to_owned()));
+    let only_c = |suspects: &BTreeSet<String>| suspects.iter().eq(["c"]);
+    time::timeout(PATIENCE, suspects.wait_for(only_c))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(a.handle.alive().borrow().contains("c"));
+    let mut suspects = b.handle.suspects().unwrap();
+    time::timeout(PATIENCE, suspects.wait_for(only_c))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn where_fast_failover_is_off_nobody_is_asked() {
+    let stop = CancellationToken::new();
+    let config = Config {
+        node: "a".to_owned(),
+        bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+        key: None,
+        timing: Timing::lan(),
+        fast: false,
+    };
+    let (handle, _running) = start(config, stop).unwrap();
+    assert!(handle.suspects().is_none() && handle.questions().is_none());
 }

@@ -124,6 +124,7 @@ impl Group {
             bind: address(name),
             key: self.secret.map(<[u8]>::to_vec),
             timing: quick(),
+            fast: true,
         };
         let stop = CancellationToken::new();
         let (handle, running) = members::start(config, stop.clone()).unwrap();

@@ -18,6 +18,8 @@ pub struct Inputs<'a> {
     pub nodes: &'a BTreeMap<Arc<str>, NodeView>,
     /// Speakers that are alive (or suspect); `None` when membership is switched off.
     pub members: Option<&'a BTreeSet<Arc<str>>>,
+    /// Those among them that may be gone: in layer 2 others stand in for them.
+    pub suspects: &'a BTreeSet<Arc<str>>,
     /// `--ignore-exclude-lb`.
     pub ignore_exclude_label: bool,
     /// `--lb-class`; empty when not given.

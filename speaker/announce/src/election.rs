@@ -16,8 +16,18 @@ pub const DEPTH: usize = 3;
 /// Where a node stands in the order for one address; the lesser is asked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
+    /// Asked only where there is nobody else.
+    last: bool,
     score: Reverse<i64>,
     digest: [u8; 32],
+}
+
+impl Place {
+    /// Puts a node that may be gone behind all that are there.
+    #[must_use]
+    pub fn behind(self, last: bool) -> Self {
+        Self { last, ..self }
+    }
 }
 
 /// What is elected: who answers for an address.
@@ -40,6 +50,7 @@ impl Election {
         hash.update(b"#");
         hash.update(self.0.as_bytes());
         Place {
+            last: false,
             score: Reverse(score),
             digest: hash.finalize().into(),
         }
@@ -55,12 +66,12 @@ pub struct Ranking {
 }
 
 impl Ranking {
-    /// Ranks candidates with their scores.
+    /// Ranks candidates by their places.
     #[must_use]
-    pub fn new(election: &Election, candidates: impl IntoIterator<Item = (Arc<str>, i64)>) -> Self {
+    pub fn new(candidates: impl IntoIterator<Item = (Arc<str>, Place)>) -> Self {
         let mut first: Vec<(Place, Arc<str>)> = Vec::with_capacity(DEPTH + 1);
-        for (node, score) in candidates {
-            let candidate = (election.place(&node, score), node);
+        for (node, place) in candidates {
+            let candidate = (place, node);
             let at = first.partition_point(|other| *other < candidate);
             if at < DEPTH {
                 first.insert(at, candidate);
@@ -164,11 +175,14 @@ mod tests {
             let named: Vec<(Arc<str>, i64)> = scores.iter().enumerate().map(|(n, score)| (format!("node-{n}").into(), *score)).collect();
             let all = named.iter().map(|(node, score)| (&**node, *score)).collect();
             let sorted = order(named.iter().map(|(node, _)| &**node), ip, &all);
-            let ranking = Ranking::new(&Election::new(ip), named.iter().cloned());
+            let election = Election::new(ip);
+            let placed = || named.iter().map(|(node, score)| (Arc::clone(node), election.place(node, *score)));
+            let ranking = Ranking::new(placed());
             let named_first: Vec<&str> = ranking.nodes().iter().map(|node| &**node).collect();
             prop_assert_eq!(&named_first, &sorted[..sorted.len().min(DEPTH)]);
-            let with = Ranking::new(&Election::new(ip), named.into_iter().chain([("new".into(), more)]));
-            prop_assert_eq!(ranking.admits(Election::new(ip).place("new", more)), with.nodes().iter().any(|node| &**node == "new"));
+            let new = election.place("new", more);
+            let with = Ranking::new(placed().chain([("new".into(), new)]));
+            prop_assert_eq!(ranking.admits(new), with.nodes().iter().any(|node| &**node == "new"));
         }
 
         #[test]

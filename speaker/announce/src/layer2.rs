@@ -49,9 +49,18 @@ fn ranking<'a>(
         Some(members) => members.iter().filter(candidate).collect(),
         None => inputs.nodes.keys().filter(candidate).collect(),
     };
-    let ranked = known.into_iter().map(|name| (Arc::clone(name), score(&ads, name)));
-    let ranking = Ranking::new(&Election::new(first), ranked);
+    let election = Election::new(first);
+    let ranked = known
+        .into_iter()
+        .map(|name| (Arc::clone(name), stand(inputs, &election, &ads, name)));
+    let ranking = Ranking::new(ranked);
     Ok((ads, ranking))
+}
+
+/// A node that may be gone stands behind the others: it answers where there is nobody else.
+fn stand(inputs: &Inputs<'_>, election: &Election, ads: &[&L2Advertisement], node: &str) -> Place {
+    let place = election.place(node, score(ads, node));
+    place.behind(inputs.suspects.contains(node))
 }
 
 fn judge(
@@ -89,7 +98,7 @@ pub(crate) fn place(
     let first = (*service.ingress.first()?)?;
     let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
     let stands = known && is_candidate(inputs, &ads, service, endpoints, node);
-    stands.then(|| Election::new(first).place(node, score(&ads, node)))
+    stands.then(|| stand(inputs, &Election::new(first), &ads, node))
 }
 
 /// A member whose Node object is not known passes: membership saw it alive.

@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use metallb_announce::Endpoints;
+use metallb_announce::election::Ranking;
 use metallb_config::{Options, Peer, Pool, Settled};
 use tracing::info;
 
 use crate::announced::{Announced, Announcements};
 use crate::nodes::{Movement, Nodes};
+use crate::partners::Partners;
 use crate::{
     ConfigReport, Conflict, Effect, Event, EventKind, Families, Links, Protocol, ServiceFacts, ServiceKey, Slice,
 };
@@ -81,6 +84,7 @@ pub struct Engine {
     /// Pools that Services have addresses of although they are gone; until the address changes.
     pub(crate) kept: BTreeMap<Arc<ServiceKey>, Arc<Pool>>,
     pub(crate) announcements: Announcements,
+    pub(crate) partners: Partners,
     pub(crate) report: Option<ConfigReport>,
     pub(crate) opened: BTreeSet<Protocol>,
 }
@@ -106,6 +110,7 @@ impl Engine {
             listed: false,
             kept: BTreeMap::new(),
             announcements: Announcements::default(),
+            partners: Partners::default(),
             report: None,
             opened: BTreeSet::new(),
         }
@@ -132,6 +137,21 @@ impl Engine {
         all
     }
 
+    /// The nodes that this one may have to stand in for, or that may stand in for it, if they have changed since this was
+    /// asked last.
+    pub fn changed_partners(&mut self) -> Option<BTreeSet<String>> {
+        self.partners.news()
+    }
+
+    /// An address that `node` should answer for in layer 2, if there is one.
+    #[must_use]
+    pub fn address_of(&self, node: &str) -> Option<IpAddr> {
+        let owned = |entry: &&Box<Entry>| entry.announced.ranking().and_then(Ranking::winner) == Some(node);
+        let facts = self.services.values().filter(owned).filter_map(|entry| entry.facts.as_ref());
+        let mut addresses = facts.filter_map(|facts| facts.view.ingress.iter().copied().flatten().next());
+        addresses.next()
+    }
+
     fn take(&mut self, event: Event, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
         match event {
             Event::Service(key, facts) => self.take_service(key, facts, dirty),
@@ -143,6 +163,7 @@ impl Engine {
             Event::Listed => self.listed = true,
             Event::Resources(resources) => self.take_resources(&resources, dirty, effects),
             Event::Members(members) => self.nodes.set_members(members, &mut dirty.nodes),
+            Event::Suspects(suspects) => self.nodes.set_suspects(suspects, &mut dirty.nodes),
             Event::Interfaces(links) => {
                 if self.links.replace(links) != self.links {
                     dirty.services.extend(self.announcing(Announced::depends_on_links));

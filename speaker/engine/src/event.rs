@@ -24,6 +24,8 @@ pub enum Event {
     Resources(Box<Resources>),
     /// Whose speakers are alive; to be sent first when that can be trusted.
     Members(BTreeSet<String>),
+    /// Members that may be gone, perhaps this one: layer 2 goes by the others while there are any.
+    Suspects(BTreeSet<String>),
     /// The interfaces of this node; to be sent first when they were scanned.
     Interfaces(Links),
     /// Another host claims an address that this node announces.

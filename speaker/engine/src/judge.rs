@@ -75,12 +75,14 @@ impl Engine {
                 sessions: &self.sessions,
                 uncarried: &self.uncarried,
             };
+            self.partners.forget(&self.settings.node, entry.announced.ranking());
             entry
                 .announced
                 .update(&context, decision, &mut self.announcements, effects);
             if !relevant {
                 entry.announced.forget();
             }
+            self.partners.learn(&self.settings.node, entry.announced.ranking());
         }
         if facts.is_none() || !relevant {
             self.kept.remove(key);
@@ -95,6 +97,7 @@ impl Engine {
             node: &self.settings.node,
             nodes: &self.nodes.views,
             members: self.nodes.members.as_ref().filter(|_| self.settings.membership),
+            suspects: &self.nodes.suspects,
             ignore_exclude_label: self.settings.ignore_exclude_label,
             class: &self.settings.class,
         }

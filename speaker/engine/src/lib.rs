@@ -19,6 +19,7 @@ mod event;
 mod interner;
 mod judge;
 mod nodes;
+mod partners;
 mod peers;
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,8 @@ pub(crate) struct Nodes {
     pub(crate) ignore_exclude_label: bool,
     pub(crate) views: BTreeMap<Arc<str>, NodeView>,
     pub(crate) members: Option<BTreeSet<Arc<str>>>,
+    /// Nodes that may be gone.
+    pub(crate) suspects: BTreeSet<Arc<str>>,
 }
 
 impl Nodes {
@@ -70,6 +72,16 @@ impl Nodes {
         let still = |node: &Arc<str>| self.members.as_ref().is_some_and(|now| now.contains(node));
         for node in before.iter().filter(|node| !still(node)) {
             movement.note(node, true, false);
+        }
+    }
+
+    /// Who is suspected moves to the end of the order, and back.
+    pub(crate) fn set_suspects(&mut self, suspects: BTreeSet<String>, movement: &mut Movement) {
+        let suspects = suspects.into_iter().map(Into::into).collect();
+        let before = std::mem::replace(&mut self.suspects, suspects);
+        for node in before.symmetric_difference(&self.suspects) {
+            movement.gone.insert(Arc::clone(node));
+            movement.came.insert(Arc::clone(node));
         }
     }
 }

@@ -237,7 +237,7 @@ fn whatever_happens_there_is_one_owner_afterwards() {
         let count = 3 + seed as usize % 3;
         let mut lab = Lab::of(count, seed);
         lab.loss = lab.dice.below(15);
-        for _ in 0..5 {
+        for _ in 0..3 {
             let name = format!("n{:03}", lab.dice.below(count as u64));
             let others: Vec<String> = names(0..count).into_iter().filter(|other| *other != name).collect();
             match lab.dice.below(4) {
