@@ -1,7 +1,7 @@
 //! Layer 2: answers ARP and neighbour solicitations for the announced addresses and tells the segment about them.
 //!
 //! ```text
-//!  speaker ── change(), reannounce(), hand_over() ──► channel: Command ─┐
+//!  speaker ── change(), probe(), hand_over() ──────► channel: Command ─┐
 //!                                                                       ▼
 //!  netlink ──► links task ──────── watch: Selection ────────────► announcer task ◄──► packet sockets
 //!              (lists, selects)                                   (metallb_l2::Core)  (ARP and IPv6, all interfaces)
@@ -41,6 +41,8 @@ use sockets::Sockets;
 
 /// Conflicts that a slow reader may leave unread before it misses some.
 const CONFLICTS_KEPT: usize = 64;
+/// Answers to probes that a slow reader may leave unread; older ones are worth nothing.
+const FOUND_KEPT: usize = 64;
 
 /// How the layer-2 shell behaves.
 #[derive(Clone)]
@@ -92,6 +94,7 @@ pub struct Conflict {
 enum Command {
     Change(Vec<(IpAddr, Option<Interfaces>)>),
     Reannounce,
+    Probe(IpAddr),
     /// To be answered when nothing is left to hand over.
     HandOver(oneshot::Sender<()>),
 }
@@ -104,6 +107,7 @@ pub struct L2Handle {
     known: watch::Receiver<BTreeSet<String>>,
     usable: watch::Receiver<BTreeSet<String>>,
     conflicts: broadcast::Sender<Conflict>,
+    found: broadcast::Sender<IpAddr>,
     counters: Arc<Counters>,
 }
 
@@ -123,6 +127,7 @@ pub fn start(
     let (known_writer, known) = watch::channel(BTreeSet::new());
     let (usable_writer, usable) = watch::channel(BTreeSet::new());
     let (conflicts, _) = broadcast::channel(CONFLICTS_KEPT);
+    let (found, _) = broadcast::channel(FOUND_KEPT);
     let counters = Arc::<Counters>::default();
 
     let links = links::Task {
@@ -132,7 +137,13 @@ pub fn start(
         usable: usable_writer,
     };
     let links = links.run(monitor).instrument(tracing::info_span!("l2-links"));
-    let announcer = Announcer::new(sockets, config.garp_interval, Arc::clone(&counters), conflicts.clone());
+    let announcer = Announcer::new(
+        sockets,
+        config.garp_interval,
+        Arc::clone(&counters),
+        conflicts.clone(),
+        found.clone(),
+    );
     let announcer = announcer.run(inbox, selection_reader);
     let announcer = announcer.instrument(tracing::info_span!("l2"));
     let handle = L2Handle {
@@ -140,6 +151,7 @@ pub fn start(
         known,
         usable,
         conflicts,
+        found,
         counters,
     };
     Ok((handle, own(links, announcer, stop)))
@@ -181,6 +193,17 @@ impl L2Handle {
     /// another node's hardware address.
     pub fn reannounce(&self) {
         self.tell(Command::Reannounce);
+    }
+
+    /// Asks the segment who has an address that is not announced here, for half a second; see [`Self::found`].
+    pub fn probe(&self, ip: IpAddr) {
+        self.tell(Command::Probe(ip));
+    }
+
+    /// Addresses of [`Self::probe`] that another host has said it has.
+    #[must_use]
+    pub fn found(&self) -> broadcast::Receiver<IpAddr> {
+        self.found.subscribe()
     }
 
     /// Before the end: goes on answering each address until another host is heard to claim it, then no longer answers

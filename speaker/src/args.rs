@@ -83,6 +83,17 @@ pub struct Args {
     /// Nodes are far from each other: the membership takes its time
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     pub ml_wan_config: bool,
+    /// Let others stand in for a silent node within half a second, while all speakers can
+    #[arg(
+        long,
+        env = "METALLB_L2_FAST_FAILOVER",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value_t = true
+    )]
+    pub l2_fast_failover: bool,
     /// Milliseconds; of the FRR back-end only [default: 3000]
     #[arg(
         long,
@@ -139,6 +150,8 @@ pub struct Membership {
     pub secret: Option<String>,
     /// How often and how long.
     pub timing: Timing,
+    /// Whether others may stand in for a member before the membership is sure that it is dead.
+    pub fast: bool,
 }
 
 impl Args {
@@ -244,6 +257,7 @@ impl Args {
             } else {
                 Timing::lan()
             },
+            fast: self.l2_fast_failover,
         }))
     }
 }
@@ -331,6 +345,15 @@ mod tests {
         let flags = ["--ml-bindaddr=192.0.2.1", "--ml-labels=app=metallb", "--ml-wan-config"];
         let membership = args(&flags).unwrap().membership().unwrap().unwrap();
         assert_eq!(membership.timing, Timing::wan());
+    }
+
+    #[test]
+    fn fast_failover_can_be_switched_off() {
+        for (flag, expected) in [("--l2-fast-failover", true), ("--l2-fast-failover=false", false)] {
+            let flags = ["--ml-bindaddr=192.0.2.1", "--ml-labels=app=metallb", flag];
+            let membership = args(&flags).unwrap().membership().unwrap().unwrap();
+            assert_eq!(membership.fast, expected);
+        }
     }
 
     #[test]

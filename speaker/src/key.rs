@@ -182,6 +182,7 @@ mod tests {
             key_file: Some(file.to_owned()),
             secret: secret.map(ToOwned::to_owned),
             timing: Timing::lan(),
+            fast: false,
         }
     }
 

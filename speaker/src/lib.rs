@@ -11,6 +11,8 @@
 pub mod args;
 mod backend;
 mod exclude;
+mod fast;
+mod gateway;
 mod inputs;
 mod key;
 mod metrics;

@@ -27,6 +27,7 @@ use tracing::{info, warn};
 use crate::args::{Args, Membership};
 use crate::backend::{self, Bgp};
 use crate::exclude;
+use crate::fast::{self, FastPath};
 use crate::inputs::{Inputs, KINDS, News, Speakers};
 use crate::key;
 use crate::metrics::Metrics;
@@ -226,6 +227,7 @@ impl DataPlane {
                     bind: membership.bind,
                     key,
                     timing: membership.timing.clone(),
+                    fast: membership.fast,
                 };
                 let followed = membership.key_file.clone().zip(config.key.clone());
                 let (members, work) = members::start(config, members_stop.clone())?;
@@ -290,6 +292,7 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
     let (mut known, mut usable) = (data_plane.l2.interfaces(), data_plane.l2.usable_interfaces());
     let mut conflicts = data_plane.l2.conflicts();
     let mut sessions = data_plane.bgp.sessions();
+    let mut fast = FastPath::new(data_plane.members.clone(), data_plane.l2);
     let mut members = Alive::new(data_plane.members);
     loop {
         let mut returned = false;
@@ -303,6 +306,17 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
                 returned = after_return;
                 vec![event]
             }
+            news = fast.next() => match news {
+                fast::News::Suspects(suspects) => vec![Event::Suspects(suspects)],
+                fast::News::Question(question) => {
+                    fast.ask(&engine, question);
+                    continue;
+                }
+                fast::News::Found(ip) => {
+                    fast.found(ip);
+                    continue;
+                }
+            },
             Ok(()) = known.changed() => links(&mut known, &mut usable),
             Ok(()) = usable.changed() => links(&mut known, &mut usable),
             // One that was missed is told again as long as it lasts.
@@ -315,6 +329,7 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
         };
         shell.metrics.updated(events.len());
         shell.perform(engine.handle_all(events));
+        fast.watch(&mut engine);
         if returned {
             // What is another's again has been given up by now.
             shell.l2.reannounce();

@@ -87,6 +87,18 @@ pub fn gratuitous(form: Form, mac: EthernetAddress, ip: Ipv4Addr) -> Vec<u8> {
     emit(mac, EthernetAddress::BROADCAST, arp)
 }
 
+/// Builds the question who has `ip`, from nobody (RFC 5227 §2.1.1), so that nobody learns anything by it.
+pub(crate) fn probe(mac: EthernetAddress, ip: Ipv4Addr) -> Vec<u8> {
+    let arp = ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Request,
+        source_hardware_addr: mac,
+        source_protocol_addr: Ipv4Addr::UNSPECIFIED,
+        target_hardware_addr: EthernetAddress([0; 6]),
+        target_protocol_addr: ip,
+    };
+    emit(mac, EthernetAddress::BROADCAST, arp)
+}
+
 /// Builds the answer to `request`: its target address is at `mac`. Goes to the ARP sender, not to the Ethernet source.
 pub(crate) fn reply(mac: EthernetAddress, request: &Arp) -> Vec<u8> {
     let arp = ArpRepr::EthernetIpv4 {

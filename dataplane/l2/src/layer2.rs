@@ -14,6 +14,7 @@ use crate::{
     filter::{self, Instruction},
     gratuitous::Gratuitous,
     interfaces::{Interfaces, Selection},
+    probes::{self, Probes},
     responder::{self, DropReason, PacketType, Stage},
     table::Table,
 };
@@ -42,6 +43,8 @@ pub enum Event<'a> {
     /// The node is about to stop: an address is answered until another host claims it, and nothing is said unasked. Later
     /// announcements are ignored.
     HandOver,
+    /// Who has this address, which is not announced here? Asked on all interfaces; an answer is [`Action::Found`].
+    Probe(IpAddr),
     /// The deadline has come.
     Tick,
 }
@@ -76,6 +79,8 @@ pub enum Purpose {
     },
     /// It tells the segment unasked.
     Gratuitous,
+    /// It asks.
+    Probe,
 }
 
 /// Something to add to a counter.
@@ -134,6 +139,8 @@ pub enum Action {
     },
     /// Tell that another host claims an announced address; at most once in ten seconds for an address and a host.
     Conflict(Conflict),
+    /// Another host has the address that was asked about.
+    Found(IpAddr),
     /// Count.
     Count(Count),
 }
@@ -148,6 +155,7 @@ pub struct Core {
     backlog: VecDeque<(IpAddr, Option<Interfaces>)>,
     gratuitous: Gratuitous,
     conflicts: Conflicts,
+    probes: Probes,
     arp: Cover,
     ndp: Cover,
     handing_over: bool,
@@ -165,6 +173,7 @@ impl Core {
             backlog: VecDeque::new(),
             gratuitous: Gratuitous::new(refresh, seed),
             conflicts: Conflicts::default(),
+            probes: Probes::default(),
             arp: Cover::default(),
             ndp: Cover::default(),
             handing_over: false,
@@ -188,6 +197,7 @@ impl Core {
             Event::Changed(changes) => self.backlog.extend(changes),
             Event::Reannounce => self.gratuitous.reannounce(),
             Event::HandOver => self.on_hand_over(now, &mut actions),
+            Event::Probe(ip) => self.on_probe(now, ip.to_canonical(), &mut actions),
             Event::Tick => {}
         }
         self.work(now, &mut actions);
@@ -201,6 +211,7 @@ impl Core {
             self.unfinished,
             self.gratuitous.next_deadline(),
             self.conflicts.next_deadline(),
+            self.probes.next_deadline(),
             self.arp.next_deadline(),
             self.ndp.next_deadline(),
         ];
@@ -221,6 +232,9 @@ impl Core {
         bytes: &[u8],
         actions: &mut Vec<Action>,
     ) {
+        if let Some(ip) = self.probes.answered(&self.table, ifindex, bytes) {
+            actions.push(Action::Found(ip));
+        }
         let heard = responder::judge(&self.table, ifindex, packet_type, bytes);
         match heard.answer {
             Ok(answer) => actions.push(Action::Send {
@@ -255,6 +269,18 @@ impl Core {
         self.drop_inaudible(now, actions);
     }
 
+    /// The kernel shows answers before anybody is asked.
+    fn on_probe(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.table.get(ip).is_some() {
+            return;
+        }
+        if self.probes.begin(now, ip) {
+            self.cover(ip).announce(ip);
+        }
+        self.refilter(now, actions);
+        actions.extend(probes::questions(&self.table, ip));
+    }
+
     /// Who takes over what is announced on no interface cannot be heard, and nobody misses an answer.
     fn drop_inaudible(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let addresses = self.table.addresses();
@@ -272,6 +298,9 @@ impl Core {
                 Some((ip, wanted)) => self.apply(now, ip.to_canonical(), wanted, actions),
                 None => break,
             }
+        }
+        for ip in self.probes.end(now) {
+            self.cover(ip).withdraw(now);
         }
         self.refilter(now, actions);
         self.conflicts.tell(now, actions);

@@ -8,6 +8,7 @@
 //! for action in core.handle(now, Event::Links(select(&facts, &exclude))) { .. }            // whenever netlink tells of a change
 //! for action in core.handle(now, Event::Changed(vec![(ip, Some(Interfaces::All))])) { .. } // an address comes or goes
 //! for action in core.handle(now, Event::Frame { ifindex, packet_type, bytes }) { .. }      // for every frame received
+//! for action in core.handle(now, Event::Probe(ip)) { .. }                                  // does anybody answer for an address?
 //! for action in core.handle(now, Event::Tick) { .. }                                       // when next_deadline() has come
 //! ```
 
@@ -21,6 +22,7 @@ mod gratuitous;
 mod interfaces;
 mod layer2;
 mod ndp;
+mod probes;
 mod responder;
 mod table;
 

@@ -152,6 +152,18 @@ pub(crate) fn answer(mac: EthernetAddress, from: Ipv6Addr, question: &Ndp) -> Ve
     advertisement(mac, question.sender, from, question.from, flags, question.target)
 }
 
+/// Builds the question who has `ip`, to its solicited-node group.
+pub(crate) fn solicitation(mac: EthernetAddress, from: Ipv6Addr, ip: Ipv6Addr) -> Vec<u8> {
+    let group = solicited_node(ip);
+    let [.., a, b, c, d] = group.octets();
+    let destination = EthernetAddress([0x33, 0x33, a, b, c, d]);
+    let message = NdiscRepr::NeighborSolicit {
+        target_addr: ip,
+        lladdr: Some(mac.into()),
+    };
+    emit(mac, destination, from, group, message)
+}
+
 fn advertisement(
     mac: EthernetAddress,
     destination: EthernetAddress,
@@ -160,11 +172,22 @@ fn advertisement(
     flags: NdiscNeighborFlags,
     target: Ipv6Addr,
 ) -> Vec<u8> {
-    let message = Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert {
+    let message = NdiscRepr::NeighborAdvert {
         flags,
         target_addr: target,
         lladdr: Some(mac.into()),
-    });
+    };
+    emit(mac, destination, from, to, message)
+}
+
+fn emit(
+    mac: EthernetAddress,
+    destination: EthernetAddress,
+    from: Ipv6Addr,
+    to: Ipv6Addr,
+    message: NdiscRepr<'_>,
+) -> Vec<u8> {
+    let message = Icmpv6Repr::Ndisc(message);
     let ip = Ipv6Repr {
         src_addr: from,
         dst_addr: to,

@@ -34,6 +34,7 @@ pub(super) struct Announcer {
     names: BTreeMap<u32, String>,
     counters: Arc<Counters>,
     conflicts: broadcast::Sender<super::Conflict>,
+    found: broadcast::Sender<IpAddr>,
     handing_over: Option<oneshot::Sender<()>>,
 }
 
@@ -43,6 +44,7 @@ impl Announcer {
         refresh: Option<Duration>,
         counters: Arc<Counters>,
         conflicts: broadcast::Sender<super::Conflict>,
+        found: broadcast::Sender<IpAddr>,
     ) -> Self {
         Self {
             sockets,
@@ -51,6 +53,7 @@ impl Announcer {
             names: BTreeMap::new(),
             counters,
             conflicts,
+            found,
             handing_over: None,
         }
     }
@@ -97,6 +100,7 @@ impl Announcer {
         match command {
             Command::Change(changes) => self.feed(Event::Changed(changes)),
             Command::Reannounce => self.feed(Event::Reannounce),
+            Command::Probe(ip) => self.feed(Event::Probe(ip)),
             Command::HandOver(done) => {
                 self.handing_over = Some(done);
                 self.feed(Event::HandOver);
@@ -145,11 +149,16 @@ impl Announcer {
             } => match purpose {
                 Purpose::Answer { to } => self.answer(ifindex, ip, to, &frame),
                 Purpose::Gratuitous => self.announce(ifindex, ip, &frame),
+                Purpose::Probe => self.ask(ifindex, ip, &frame),
             },
             Action::Filter { protocol, program } => self.sockets.set_filter(protocol, &program),
             Action::Join { ifindex, group } => self.sockets.join(ifindex, group),
             Action::Leave { ifindex, group } => self.sockets.leave(ifindex, group),
             Action::Conflict(conflict) => self.tell(conflict),
+            Action::Found(ip) => {
+                // Nobody listening is fine.
+                let _ = self.found.send(ip);
+            }
             Action::Count(Count::Claims { ip, frames }) => {
                 self.counters.count(ip, |counters| counters.conflicts += frames);
             }
@@ -182,6 +191,12 @@ impl Announcer {
         match self.sockets.send(Protocol::of(ip), ifindex, frame) {
             Ok(()) => self.counters.count(ip, |counters| counters.gratuitous_sent += 1),
             Err(error) => tracing::debug!(%ip, iface = self.name(ifindex), %error, "sending a gratuitous frame"),
+        }
+    }
+
+    fn ask(&self, ifindex: u32, ip: IpAddr, frame: &[u8]) {
+        if let Err(error) = self.sockets.send(Protocol::of(ip), ifindex, frame) {
+            tracing::debug!(%ip, iface = self.name(ifindex), %error, "asking who has an address");
         }
     }
 

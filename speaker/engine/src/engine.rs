@@ -147,7 +147,11 @@ impl Engine {
     #[must_use]
     pub fn address_of(&self, node: &str) -> Option<IpAddr> {
         let owned = |entry: &&Box<Entry>| entry.announced.ranking().and_then(Ranking::winner) == Some(node);
-        let facts = self.services.values().filter(owned).filter_map(|entry| entry.facts.as_ref());
+        let facts = self
+            .services
+            .values()
+            .filter(owned)
+            .filter_map(|entry| entry.facts.as_ref());
         let mut addresses = facts.filter_map(|facts| facts.view.ingress.iter().copied().flatten().next());
         addresses.next()
     }

@@ -9,7 +9,9 @@ use metallb_announce::election::Ranking;
 #[derive(Debug, Default)]
 pub(crate) struct Partners {
     counts: BTreeMap<Arc<str>, usize>,
-    changed: bool,
+    /// Somebody came or went; perhaps back again.
+    moved: bool,
+    told: BTreeSet<String>,
 }
 
 impl Partners {
@@ -17,7 +19,7 @@ impl Partners {
     pub(crate) fn learn(&mut self, own: &str, ranking: Option<&Ranking>) {
         for node in partners(own, ranking) {
             let count = self.counts.entry(Arc::clone(node)).or_default();
-            self.changed |= *count == 0;
+            self.moved |= *count == 0;
             *count += 1;
         }
     }
@@ -31,14 +33,22 @@ impl Partners {
             });
             if left == Some(0) {
                 self.counts.remove(node);
-                self.changed = true;
+                self.moved = true;
             }
         }
     }
 
+    /// All of them, if they are others than when this was asked last.
     pub(crate) fn news(&mut self) -> Option<BTreeSet<String>> {
-        let names = || self.counts.keys().map(|node| node.to_string()).collect();
-        std::mem::take(&mut self.changed).then(names)
+        if !std::mem::take(&mut self.moved) {
+            return None;
+        }
+        let names: BTreeSet<String> = self.counts.keys().map(|node| node.to_string()).collect();
+        if names == self.told {
+            return None;
+        }
+        self.told.clone_from(&names);
+        Some(names)
     }
 }
 

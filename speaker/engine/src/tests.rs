@@ -735,3 +735,34 @@ fn what_is_cut_from_a_password_is_told_once_on_the_peer() {
 }
 
 mod random;
+
+// L2-74
+#[test]
+fn who_stands_in_announces_when_the_owner_is_suspected_and_withdraws_when_it_is_not() {
+    let (mut engine, _) = running(resources());
+    engine.handle(service("web", &["192.0.2.2"]));
+    let effects = engine.handle(Event::Members(names(&[NODE, "node-b"])));
+    assert_eq!(layer2(&effects), list(&["-192.0.2.2"]), "node-b is first");
+    assert_eq!(engine.changed_partners(), Some(names(&["node-b"])));
+    assert_eq!(engine.address_of("node-b"), Some("192.0.2.2".parse().unwrap()));
+    let effects = engine.handle(Event::Suspects(names(&["node-b"])));
+    assert_eq!(layer2(&effects), list(&["192.0.2.2"]));
+    assert_eq!(engine.changed_partners(), None, "node-b stands in for this one now");
+    assert_eq!(engine.address_of("node-b"), None);
+    let effects = engine.handle(Event::Suspects(names(&[])));
+    assert_eq!(layer2(&effects), list(&["-192.0.2.2"]));
+}
+
+#[test]
+fn who_is_suspected_itself_gives_way_unless_it_is_alone() {
+    let (mut engine, _) = running(resources());
+    assert_eq!(
+        layer2(&engine.handle(Event::Suspects(names(&[NODE])))),
+        None,
+        "there is nobody else"
+    );
+    let effects = engine.handle(Event::Members(names(&[NODE, "node-b"])));
+    assert_eq!(layer2(&effects), list(&["-192.0.2.1"]));
+    let effects = engine.handle(Event::Suspects(names(&[])));
+    assert_eq!(layer2(&effects), list(&["192.0.2.1"]));
+}

@@ -73,6 +73,7 @@ mod tests {
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             key: Some(b"secret".to_vec()),
             timing: Timing::lan(),
+            fast: false,
         };
         let (members, work) = start(config, CancellationToken::new()).unwrap();
         let metrics = Metrics::new("node-a").unwrap();

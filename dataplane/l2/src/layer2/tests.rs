@@ -91,7 +91,7 @@ impl Bench {
                     ifindex, ip, purpose, ..
                 } => self.sent.push((ifindex, ip, purpose)),
                 Action::Conflict(conflict) => self.told.push(conflict),
-                Action::Count(_) => {}
+                Action::Found(_) | Action::Count(_) => {}
             }
         }
     }

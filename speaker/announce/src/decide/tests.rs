@@ -10,6 +10,7 @@ struct Cluster {
     config: Config,
     nodes: BTreeMap<Arc<str>, NodeView>,
     members: BTreeSet<Arc<str>>,
+    suspects: BTreeSet<Arc<str>>,
     endpoints: Endpoints,
     ignore_exclude_label: bool,
 }
@@ -81,6 +82,7 @@ impl Cluster {
                 nodes: names(&["node-a"]),
             },
             members: all.iter().map(|n| n.as_str().into()).collect(),
+            suspects: BTreeSet::new(),
             ignore_exclude_label: false,
         }
     }
@@ -94,6 +96,7 @@ impl Cluster {
             node,
             nodes: &self.nodes,
             members: Some(&self.members),
+            suspects: &self.suspects,
             ignore_exclude_label: self.ignore_exclude_label,
             class: "",
         };
@@ -391,10 +394,26 @@ fn with_membership_off_all_known_nodes_are_candidates() {
         node: ME,
         nodes: &cluster.nodes,
         members: None,
+        suspects: &cluster.suspects,
         ignore_exclude_label: false,
         class: "",
     };
     let service = service(&["10.0.0.1"]);
     let got = decide(&inputs, cluster.pool_of(&service), &service, &cluster.endpoints);
     assert!(got.layer2.is_ok());
+}
+
+#[test]
+fn a_suspect_answers_only_where_there_is_nobody_else() {
+    let mut cluster = Cluster::new();
+    let (service, mut order) = (service(&["10.0.0.1"]), Vec::new());
+    for _ in 0..=3 {
+        let ranking = cluster.decide(&service).ranking.unwrap();
+        let winner = Arc::clone(&ranking.nodes()[0]);
+        let answers = cluster.decide_on(&winner, &service).layer2.is_ok();
+        assert!(answers, "{winner} is first in the eyes of itself, too");
+        cluster.suspects.insert(Arc::clone(&winner));
+        order.push(winner.to_string());
+    }
+    assert_eq!(order, ["node-b", "node-a", "node-c", "node-b"]);
 }

@@ -67,6 +67,7 @@ impl Present {
             Event::Node(name, _) => format!("1 node {name}"),
             Event::Resources(_) => "2 resources".to_owned(),
             Event::Members(_) => "3 members".to_owned(),
+            Event::Suspects(_) => "3 suspects".to_owned(),
             Event::Interfaces(_) => "4 interfaces".to_owned(),
             Event::Conflict(_) => "6 conflict".to_owned(),
             Event::Uncarried(_) => "5 uncarried".to_owned(),
@@ -170,6 +171,7 @@ fn some_event() -> impl Strategy<Value = Event> {
         3 => some_slice(),
         2 => some_resources(),
         3 => some_nodes().prop_map(|nodes| Event::Members(names(&nodes))),
+        3 => some_nodes().prop_map(|nodes| Event::Suspects(names(&nodes))),
         2 => (node, view).prop_map(|(name, view)| {
             let view = view.map(|(network_unavailable, excluded)| NodeView { network_unavailable, excluded });
             Event::Node(name.to_owned(), view)
@@ -217,5 +219,52 @@ proptest! {
         let mut expected = Told::default();
         expected.apply(anew.handle_all(present.0.into_values()));
         prop_assert_eq!(told, expected);
+        prop_assert_eq!(engine.changed_partners().unwrap_or_default(), anew.changed_partners().unwrap_or_default());
+    }
+
+    /// Whoever is suspected, by all, a Service has exactly one owner if it has a candidate at all, and not a suspect if
+    /// there is another.
+    #[test]
+    fn with_suspects_there_is_one_owner(
+        members in some_nodes(),
+        suspects in some_nodes(),
+        local in some_nodes(),
+        policy in any::<bool>(),
+    ) {
+        let policy = if policy { "Local" } else { "Cluster" };
+        let service = changed_service("a", &json!({
+            "spec": {"type": "LoadBalancer", "externalTrafficPolicy": policy},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
+        }));
+        let endpoints = Endpoints { any: true, nodes: names(&local) };
+        let all = Resources { nodes: Vec::new(), ..resources() };
+        let node = |name: &str| Node {
+            metadata: serde_json::from_value(json!({"name": name})).unwrap(),
+            ..Node::default()
+        };
+        let all = Resources { nodes: NODES.iter().map(|name| node(name)).collect(), ..all };
+        let mut owners = Vec::new();
+        for name in &members {
+            let mut settings = fresh(true).settings;
+            (settings.node, settings.options.view) = ((*name).into(), View::Load { node: Some((*name).into()) });
+            let mut engine = Engine::new(settings);
+            let mut told = Told::default();
+            told.apply(engine.handle_all([
+                Event::Resources(Box::new(all.clone())),
+                Event::Members(names(&members)),
+                interfaces(&["eth0"]),
+                service.clone(),
+                slice_of("x", "a", endpoints.clone()),
+                Event::Listed,
+            ]));
+            told.apply(engine.handle(Event::Suspects(names(&suspects))));
+            if !told.addresses.is_empty() {
+                owners.push(*name);
+            }
+        }
+        let candidates: Vec<&str> = members.iter().copied().filter(|name| policy == "Cluster" || local.contains(name)).collect();
+        prop_assert_eq!(owners.len(), usize::from(!candidates.is_empty()), "{:?}", owners);
+        let all_suspect = candidates.iter().all(|name| suspects.contains(name));
+        prop_assert!(all_suspect || !suspects.contains(&owners[0]));
     }
 }

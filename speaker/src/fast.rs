@@ -1,0 +1,96 @@
+//! Fast failover between the membership, which finds out who is silent, and the segment, which has the second opinion.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use metallb_dataplane::l2::L2Handle;
+use metallb_dataplane::members::{MembersHandle, Question};
+use metallb_engine::Engine;
+use tokio::sync::{broadcast, watch};
+
+use crate::gateway;
+
+/// Something of the fast path to react to.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// These members may be gone.
+    Suspects(BTreeSet<String>),
+    /// This is to be asked on the segment.
+    Question(Question),
+    /// Somebody on the segment has this address.
+    Found(IpAddr),
+}
+
+/// The fast path; forever silent where it is off.
+#[derive(Debug)]
+pub(crate) struct FastPath {
+    members: Option<MembersHandle>,
+    suspects: Option<watch::Receiver<BTreeSet<String>>>,
+    questions: Option<broadcast::Receiver<Question>>,
+    l2: L2Handle,
+    found: broadcast::Receiver<IpAddr>,
+    /// By which address each question was asked last.
+    asked: Vec<(IpAddr, Question)>,
+}
+
+impl FastPath {
+    pub(crate) fn new(members: Option<MembersHandle>, l2: L2Handle) -> Self {
+        Self {
+            suspects: members.as_ref().and_then(MembersHandle::suspects),
+            questions: members.as_ref().and_then(MembersHandle::questions),
+            found: l2.found(),
+            members,
+            l2,
+            asked: Vec::new(),
+        }
+    }
+
+    /// Waits for something to react to. Cancel-safe. What is lost by a slow reader is asked again.
+    pub(crate) async fn next(&mut self) -> News {
+        let (Some(suspects), Some(questions)) = (&mut self.suspects, &mut self.questions) else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::select! {
+                Ok(()) = suspects.changed() => return News::Suspects(suspects.borrow_and_update().clone()),
+                question = questions.recv() => match question {
+                    Ok(question) => return News::Question(question),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    // Its end is seen elsewhere.
+                    Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+                },
+                Ok(ip) = self.found.recv() => return News::Found(ip),
+                else => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// Asks the segment. A member that owns nothing there cannot be asked, nor can a gateway that there is not.
+    pub(crate) fn ask(&mut self, engine: &Engine, question: Question) {
+        let ip = match &question {
+            Question::Member(node) => engine.address_of(node),
+            Question::Witness => gateway::default(),
+        };
+        self.asked.retain(|(_, asked)| *asked != question);
+        if let Some(ip) = ip {
+            self.l2.probe(ip);
+            self.asked.push((ip, question));
+        }
+    }
+
+    /// Tells the membership of an answer.
+    pub(crate) fn found(&mut self, ip: IpAddr) {
+        for (_, question) in self.asked.extract_if(.., |(asked, _)| *asked == ip) {
+            if let Some(members) = &self.members {
+                members.answered(question);
+            }
+        }
+    }
+
+    /// Has those watched that this node may have to stand in for.
+    pub(crate) fn watch(&self, engine: &mut Engine) {
+        if let (Some(members), Some(partners)) = (&self.members, engine.changed_partners()) {
+            members.set_partners(partners);
+        }
+    }
+}
