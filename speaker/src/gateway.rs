@@ -50,7 +50,8 @@ mod tests {
             eth0\t0002A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
             eth0\t00000000\t0102A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
         assert_eq!(of_ipv4(table), Some([192, 168, 2, 1].into()));
-        assert_eq!(of_ipv4(&table[..180]), None);
+        let (without, _) = table.rsplit_once("eth0").unwrap();
+        assert_eq!(of_ipv4(without), None);
     }
 
     #[test]

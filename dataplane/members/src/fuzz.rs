@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
-    Config, Event, Keyring, Members, Timing,
+    Config, Event, Keyring, Members, Timing, fast,
     wire::{message::Message, packet, stream::StreamMessage},
 };
 
 const PORT: u16 = 7946;
 
-/// Reads a datagram and a stream; what was understood is the same when it is written and read again.
+/// Reads a datagram, also as one of the fast path, and a stream; what was understood is the same when it is written and read again.
 ///
 /// # Panics
 /// When it is not.
@@ -20,6 +20,7 @@ pub fn decode(bytes: &[u8]) {
     for message in packet::read(bytes, PORT).into_iter().flatten() {
         assert_eq!(Message::decode(&message.encode(), PORT), Ok(message));
     }
+    fast::check(bytes);
     if let Ok(message) = StreamMessage::decode(bytes, PORT) {
         assert_eq!(StreamMessage::decode(&message.encode(), PORT), Ok(message));
     }

@@ -13,7 +13,7 @@ const OTHER_VIP: &str = "2001:db8::101";
 const GROUP: &str = "ff02::1:ff00:100";
 
 /// Both ends have addresses to speak from at once.
-fn segment() -> Segment {
+pub(crate) fn segment() -> Segment {
     let segment = Segment::new();
     if !segment.can("ip addr add fe80::1/64 dev node0 nodad") {
         skip("the kernel has no IPv6");

@@ -7,6 +7,7 @@
 
 mod ending;
 mod ipv6;
+mod probe;
 mod segment;
 
 use std::{collections::BTreeSet, net::IpAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ipv6::gaining_an_ipv6_address_corrects_an_entry_of_the_client,
         ipv6::a_host_that_takes_an_announced_ipv6_address_fails_and_is_reported,
         ipv6::ten_thousand_ipv6_addresses_are_answered_too,
+        probe::linux_answers_who_has_its_addresses,
     ])
 }
 

@@ -121,5 +121,15 @@ pub enum Action {
     Suspects(BTreeSet<String>),
 }
 
+/// Reads a datagram of the fast path; what was understood is the same when it is written and read again.
+pub(crate) fn check(bytes: &[u8]) {
+    let keys = Keys::default();
+    if let Ok(packet) = packet::Packet::decode(bytes, &keys) {
+        let again = packet::Packet::decode(&packet.encode(&keys), &keys);
+        // Of more accusations than fit only the first are written.
+        assert!(again.is_ok_and(|again| again.stamp == packet.stamp && again.kind == packet.kind));
+    }
+}
+
 #[cfg(test)]
 mod tests;
