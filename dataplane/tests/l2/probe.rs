@@ -13,7 +13,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn linux_answers_who_has_its_addresses() {
     in_namespace(async {
         let segment = ipv6::segment();
-        segment.client("ip addr add 192.0.2.50/24 dev client0");
         let node = Node::start();
         node.usable(&["node0"]).await;
         let mut found = node.l2.found();
