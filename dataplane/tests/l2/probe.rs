@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use metallb_test_runner::in_namespace;
 use tokio::time::timeout;
 
-use crate::{Node, ipv6, segment::Segment};
+use crate::{Node, ipv6};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

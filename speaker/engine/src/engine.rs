@@ -146,13 +146,10 @@ impl Engine {
     /// An address that `node` should answer for in layer 2, if there is one.
     #[must_use]
     pub fn address_of(&self, node: &str) -> Option<IpAddr> {
-        let owned = |entry: &&Box<Entry>| entry.announced.ranking().and_then(Ranking::winner) == Some(node);
-        let facts = self
-            .services
-            .values()
-            .filter(owned)
-            .filter_map(|entry| entry.facts.as_ref());
-        let mut addresses = facts.filter_map(|facts| facts.view.ingress.iter().copied().flatten().next());
+        let owns = |entry: &Entry| entry.announced.ranking().and_then(Ranking::winner) == Some(node);
+        let owned = self.services.values().filter(|entry| owns(entry));
+        let facts = owned.filter_map(|entry| entry.facts.as_ref());
+        let mut addresses = facts.flat_map(|facts| facts.view.ingress.iter().copied().flatten());
         addresses.next()
     }
 

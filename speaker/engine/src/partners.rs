@@ -43,7 +43,7 @@ impl Partners {
         if !std::mem::take(&mut self.moved) {
             return None;
         }
-        let names: BTreeSet<String> = self.counts.keys().map(|node| node.to_string()).collect();
+        let names: BTreeSet<String> = self.counts.keys().map(ToString::to_string).collect();
         if names == self.told {
             return None;
         }
