@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use metallb_dataplane::l2::L2Handle;
 use metallb_dataplane::members::{MembersHandle, Question};
-use metallb_engine::Engine;
+use metallb_engine::{Engine, Links};
 use tokio::sync::{broadcast, watch};
 
 use crate::gateway;
@@ -62,6 +62,13 @@ impl FastPath {
                 Ok(ip) = self.found.recv() => return News::Found(ip),
                 else => return std::future::pending().await,
             }
+        }
+    }
+
+    /// Tells the others whether this node can announce on any interface.
+    pub(crate) fn has_links(&self, links: &Links) {
+        if let Some(members) = &self.members {
+            members.set_fit(!links.usable.is_empty());
         }
     }
 

@@ -327,6 +327,9 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
             })],
             Ok(()) = sessions.changed() => vec![Event::Uncarried(backend::uncarried(&sessions.borrow_and_update()))],
         };
+        if let [Event::Interfaces(links)] = &events[..] {
+            fast.has_links(links);
+        }
         shell.metrics.updated(events.len());
         shell.perform(engine.handle_all(events));
         fast.watch(&mut engine);

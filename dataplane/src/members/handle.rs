@@ -108,6 +108,11 @@ impl MembersHandle {
         self.tell_fast(Event::Partners(partners));
     }
 
+    /// Whether this node can announce at all: without a usable interface others should at once.
+    pub fn set_fit(&self, fit: bool) {
+        self.tell_fast(Event::Fit(fit));
+    }
+
     fn tell_fast(&self, event: Event) {
         if let Some(fast) = &self.fast {
             fast.tell(event);

@@ -61,6 +61,7 @@ pub struct Detector {
     random: Random,
     peers: BTreeMap<String, Peer>,
     active: bool,
+    fit: bool,
     partners: BTreeSet<String>,
     watched: BTreeSet<String>,
     relays: BTreeMap<u64, Relay>,
@@ -83,6 +84,7 @@ impl Detector {
             random: Random::new(random),
             peers: BTreeMap::new(),
             active: false,
+            fit: true,
             partners: BTreeSet::new(),
             watched: BTreeSet::new(),
             relays: BTreeMap::new(),
@@ -111,6 +113,14 @@ impl Detector {
             Event::Datagram(bytes) => {
                 let packet = Packet::decode(&bytes, &self.config.keys)?;
                 self.on_packet(packet);
+            }
+            Event::Fit(fit) => {
+                self.fit = fit;
+                self.judge_self();
+                if fit && self.accusations.is_accuser() {
+                    // What was said while it had no carrier was heard by nobody.
+                    self.news_now();
+                }
             }
             Event::Answered(Question::Member(name)) => self.hear(&name, None),
             Event::Answered(Question::Witness) => self.witness = Some(self.now),
@@ -164,6 +174,18 @@ impl Detector {
             self.news = None;
         }
         self.choose();
+        self.judge_self();
+    }
+
+    /// Who knows that it cannot announce need not be found out.
+    fn judge_self(&mut self) {
+        let node = &self.config.node;
+        if self.fit {
+            self.accusations.heard(node, self.now);
+        } else if self.active && !self.accusations.accuses(node) {
+            self.accusations.accuse(node, self.now);
+            self.news_now();
+        }
     }
 
     /// Chooses whom to watch. Who is watched only from now on is expected to answer from now on.
@@ -293,6 +315,7 @@ impl Detector {
             // Whatever was not heard may be this node's own fault.
             self.peers.values_mut().for_each(|peer| peer.start_anew(now));
         }
+        self.judge_self();
         if self.accusations.expire(now, interval * self.config.pace.multiplier) {
             self.news_now();
         }

@@ -21,6 +21,8 @@
 //!   Where all are accused the order is the usual one: somebody answers. The accuser lifts it when the member has answered
 //!   for 10 s, and for twice as long each further time, which is halved in every quiet hour. If the accuser is not heard
 //!   for 10 s it lapses.
+//! - **Own health.** A node that can announce on no interface any more accuses itself, at once, and is on probation when
+//!   it can again.
 //! - **Mixed clusters.** While one member lacks the capability ([`CAPABILITY`]) nobody watches, accuses or believes.
 //!
 //! A node that is cut off from all others goes on announcing what it owns, as upstream's do: a failure of the members'
@@ -88,6 +90,8 @@ pub enum Event {
     Partners(BTreeSet<String>),
     /// A datagram came in.
     Datagram(Vec<u8>),
+    /// Whether this node can announce at all. One that cannot accuses itself, and nobody has to find out.
+    Fit(bool),
     /// Somebody has answered an [`Action::Ask`].
     Answered(Question),
     /// The secrets have changed.

@@ -278,3 +278,42 @@ fn in_a_large_cluster_each_watches_few() {
     assert_eq!(lab.watched("n050").len(), 32);
     assert_eq!(lab.watched("n099"), names(0..8));
 }
+
+// L2-79
+#[test]
+fn who_cannot_announce_says_so_at_once_and_is_on_probation_when_it_can() {
+    let mut lab = Lab::of(5, 1);
+    lab.feed("n000", Event::Fit(false));
+    lab.run(5 * MS);
+    assert_eq!(lab.owners(), ["n001"]);
+    lab.run(20 * SECOND);
+    assert_eq!(lab.owners(), ["n001"], "it has not said that it can");
+    lab.feed("n000", Event::Fit(true));
+    lab.run(9 * SECOND);
+    assert_eq!(lab.owners(), ["n001"]);
+    lab.run(2 * SECOND);
+    assert_eq!(lab.owners(), ["n000"]);
+    assert!(
+        lab.nobody < 5 * MS && lab.several < 5 * MS,
+        "{:?} {:?}",
+        lab.nobody,
+        lab.several
+    );
+}
+
+#[test]
+fn a_carrier_that_comes_and_goes_moves_the_address_once() {
+    let mut lab = Lab::of(4, 1);
+    lab.part(&names(0..1), &names(1..4));
+    lab.off_segment = names(0..1).into_iter().collect();
+    lab.feed("n000", Event::Fit(false));
+    lab.run(100 * MS);
+    assert!(lab.owners().is_empty(), "nobody could hear it");
+    lab.heal();
+    lab.off_segment.clear();
+    lab.feed("n000", Event::Fit(true));
+    lab.run(5 * MS);
+    assert_eq!(lab.owners(), ["n001"]);
+    lab.run(5 * SECOND);
+    assert_eq!(lab.owners(), ["n001"]);
+}
