@@ -81,12 +81,12 @@ impl Bgp {
     }
 }
 
-/// What sessions do not carry although they should, by peer.
+/// What sessions that are up do not carry although they should, by peer.
 pub(crate) fn uncarried(sessions: &Sessions) -> BTreeMap<String, Families> {
     let lacking = |state: &bgp::SessionState| Families {
         ipv4: state.lacking.contains(&bgp::Family::IPV4_UNICAST),
         ipv6: state.lacking.contains(&bgp::Family::IPV6_UNICAST),
     };
-    let all = sessions.iter().map(|(name, state)| (name.clone(), lacking(state)));
-    all.filter(|(_, families)| *families != Families::default()).collect()
+    let up = sessions.iter().filter(|(_, state)| state.up);
+    up.map(|(name, state)| (name.clone(), lacking(state))).collect()
 }

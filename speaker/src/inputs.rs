@@ -193,8 +193,8 @@ impl Inputs {
             Input::Configuration => self.configuration = true,
             Input::Node { name, before, now } => {
                 // Selectors see the labels only.
-                let labels = |facts: &Option<Arc<NodeFacts>>| facts.as_ref().map(|facts| facts.labels.clone());
-                self.configuration |= labels(&before) != labels(&now);
+                self.configuration |=
+                    before.as_ref().map(|facts| &facts.labels) != now.as_ref().map(|facts| &facts.labels);
                 news.events
                     .push(Event::Node(name.clone(), now.as_ref().map(|facts| facts.view)));
                 put(&mut self.stores.nodes, name, now);

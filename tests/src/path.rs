@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::Outcome;
 
-/// Is how long anything may take that takes a moment.
+/// How long anything may take that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn with_frr(inside: Inside, options: Options) -> Outcome {

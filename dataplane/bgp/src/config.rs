@@ -15,33 +15,33 @@ use crate::wire::Family;
 pub struct PeerConfig {
     /// Names the peer; unique within a speaker.
     pub name: String,
-    /// Is the address to dial.
+    /// The address to dial.
     pub address: IpAddr,
     /// Names the interface of a link-local `address`.
     pub zone: Option<String>,
-    /// Is the TCP port to dial; 179 unless said otherwise.
+    /// The TCP port to dial; 179 unless said otherwise.
     pub port: u16,
-    /// Is the local address to dial from; the kernel chooses when absent.
+    /// The local address to dial from; the kernel chooses when absent.
     pub source: Option<IpAddr>,
     /// Names the device (VRF) that the socket is bound to.
     pub device: Option<String>,
-    /// Is the TCP-MD5 key (RFC 2385).
+    /// The TCP-MD5 key (RFC 2385).
     pub password: Option<Password>,
-    /// Is our autonomous system number.
+    /// Our autonomous system number.
     pub my_asn: u32,
     /// Replaces `my_asn` towards this peer, in the OPEN and in the AS path.
     pub local_asn: Option<u32>,
     /// Says which autonomous system the peer may be in.
     pub remote: RemoteAs,
-    /// Is our BGP identifier; chosen from the connection when absent.
+    /// Our BGP identifier; chosen from the connection when absent.
     pub router_id: Option<Ipv4Addr>,
     /// Names this node; its hash is the last resort for the BGP identifier.
     pub node_name: String,
-    /// Is the proposed hold time; zero switches liveness off, absent means [`PeerConfig::DEFAULT_HOLD_TIME`].
+    /// The proposed hold time; zero switches liveness off, absent means [`PeerConfig::DEFAULT_HOLD_TIME`].
     pub hold_time: Option<Duration>,
-    /// Is the keepalive interval; a third of the hold time when absent.
+    /// The keepalive interval; a third of the hold time when absent.
     pub keepalive_time: Option<Duration>,
-    /// Is the fixed pause between attempts to connect, instead of the doubling one.
+    /// The fixed pause between attempts to connect, instead of the doubling one.
     pub connect_time: Option<Duration>,
     /// Allows an eBGP peer any number of hops away (TTL 255).
     pub ebgp_multihop: bool,
@@ -54,7 +54,7 @@ pub struct PeerConfig {
 }
 
 impl PeerConfig {
-    /// Is upstream's default of the native mode.
+    /// Upstream's default of the native mode.
     pub const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
     /// RFC 4271 §8.
     pub const DEFAULT_PORT: u16 = 179;

@@ -51,7 +51,7 @@ pub enum DownReason {
     /// We found fault with what the peer sent, or did not send.
     #[error("sent NOTIFICATION {notification}: {text}")]
     Sent {
-        /// Is what the peer was told.
+        /// What the peer was told.
         notification: Notification,
         /// Says what was wrong.
         text: String,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 /// Says what is announced for one prefix from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteChange {
-    /// Is the destination; host bits are ignored.
+    /// The destination; host bits are ignored.
     pub prefix: IpNet,
     /// Lists all paths, not only new ones; none withdraws the prefix.
     ///
@@ -20,7 +20,7 @@ pub struct RouteChange {
 pub struct Path {
     /// Names peers; empty means all, unknown ones are ignored.
     pub peers: BTreeSet<String>,
-    /// Is what they are told.
+    /// What they are told.
     pub attributes: Arc<Attributes>,
 }
 
@@ -38,10 +38,10 @@ impl Path {
     }
 }
 
-/// Is what the routes of one UPDATE have in common.
+/// What the routes of one UPDATE have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attributes {
-    /// Is sent on internal sessions only, where 0 is a value like any other.
+    /// Sent on internal sessions only, where 0 is a value like any other.
     pub local_pref: u32,
     /// RFC 1997, each `A << 16 | B`.
     pub communities: BTreeSet<u32>,
@@ -58,13 +58,13 @@ impl Attributes {
     }
 }
 
-/// Is a large community (RFC 8092 §3).
+/// A large community (RFC 8092 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LargeCommunity {
-    /// Is the AS number that defines the meaning of the rest.
+    /// The AS number that defines the meaning of the rest.
     pub global: u32,
-    /// Is the first operator-defined value.
+    /// The first operator-defined value.
     pub data1: u32,
-    /// Is the second operator-defined value.
+    /// The second operator-defined value.
     pub data2: u32,
 }

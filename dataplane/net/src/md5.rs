@@ -6,10 +6,10 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-/// Is the longest key that the kernel takes (`TCP_MD5SIG_MAXKEYLEN`).
+/// The longest key that the kernel takes (`TCP_MD5SIG_MAXKEYLEN`).
 pub const MD5_KEY_MAX: usize = 80;
 
-/// Is `struct tcp_md5sig` of linux/tcp.h.
+/// `struct tcp_md5sig` of linux/tcp.h.
 #[repr(C)]
 struct TcpMd5Sig {
     address: libc::sockaddr_storage,

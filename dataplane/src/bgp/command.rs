@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use metallb_bgp::{Attributes, Negotiated, Session, State, StopReason};
 use tokio::sync::oneshot;
 
-/// Is what a running session can be asked.
+/// What a running session can be asked.
 #[derive(Debug)]
 pub enum Command {
     /// End the session for this reason and begin another at once; ends a pause between attempts as well.
@@ -25,11 +25,11 @@ pub enum Command {
 /// Describes a session at one moment.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// Is where the session stands.
+    /// Where the session stands.
     pub state: State,
-    /// Is since when it stands there.
+    /// Since when it stands there.
     pub since: Option<Instant>,
-    /// Is what both sides agreed on, if they did.
+    /// What both sides agreed on, if they did.
     pub negotiated: Option<Negotiated>,
     /// Tells whether everything is withdrawn on purpose.
     pub drained: bool,

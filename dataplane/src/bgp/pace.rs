@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Is how long what follows a flush is gathered: a few milliseconds that nobody notices.
+/// How long what follows a flush is gathered: a few milliseconds that nobody notices.
 const BATCH: Duration = Duration::from_millis(5);
 
 /// Decides when changed routes are handed to a session.

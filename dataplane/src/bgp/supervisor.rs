@@ -41,17 +41,17 @@ pub(super) struct Supervisor {
     sessions: watch::Sender<Sessions>,
 }
 
-/// Is a configured peer.
+/// A configured peer.
 struct Slot {
     config: PeerConfig,
     counters: Arc<Counters>,
-    /// Is absent while a predecessor holds the connection, or in the pause after a failure.
+    /// Absent while a predecessor holds the connection, or in the pause after a failure.
     task: Option<(Id, Orders)>,
     not_before: Option<Instant>,
     drained: bool,
 }
 
-/// Is a task that may hold a connection.
+/// A task that may hold a connection.
 struct Running {
     name: String,
     target: Target,

@@ -14,7 +14,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use metallb_dataplane::bgp::{Attributes, BgpHandle, Path, PeerConfig, RouteChange, SessionState};
 use metallb_test_runner::{main as run, tests};
 
-/// Is how long anything may take before a test gives up; generous, as machines are busy.
+/// How long anything may take before a test gives up; generous, as machines are busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {

@@ -24,7 +24,7 @@ pub(crate) fn run(command: &str) -> Output {
     output
 }
 
-/// Is a network namespace joined to ours by a veth pair: `node0` here, `peer0` there.
+/// A network namespace joined to ours by a veth pair: `node0` here, `peer0` there.
 pub(crate) struct Neighbour {
     /// Whatever is started here dies with the test, however that ends.
     children: Vec<Child>,

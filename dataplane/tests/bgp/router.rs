@@ -83,7 +83,7 @@ impl Router {
     }
 }
 
-/// Is the router's end of a connection.
+/// The router's end of a connection.
 pub(crate) struct Line {
     stream: TcpStream,
     framer: Framer,

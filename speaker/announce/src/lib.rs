@@ -31,4 +31,4 @@ mod view;
 pub use bgp::{Path, Route};
 pub use decide::{Decision, Inputs, Layer2, decide, place};
 pub use reason::Reason;
-pub use view::{Endpoints, NodeView, ServiceView};
+pub use view::{Endpoint, Endpoints, NodeView, ServiceView};

@@ -171,13 +171,7 @@ impl Engine {
                 }
             }
             Event::Conflict(conflict) => self.tell_conflict(&conflict, effects),
-            Event::Uncarried(families) => {
-                if self.uncarried != families {
-                    self.tell_uncarried(&families, effects);
-                    self.uncarried = families;
-                    dirty.services.extend(self.announcing(Announced::has_routes));
-                }
-            }
+            Event::Uncarried(families) => self.take_uncarried(families, dirty, effects),
         }
     }
 
@@ -240,6 +234,18 @@ impl Engine {
         dirty.services.insert(owner);
     }
 
+    /// A session that is lost will lack the same when it is back: statuses stay meanwhile.
+    fn take_uncarried(&mut self, up: BTreeMap<String, Families>, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
+        let mut now = self.uncarried.clone();
+        now.extend(up);
+        now.retain(|name, families| self.sessions.contains_key(name) && *families != Families::default());
+        if now != self.uncarried {
+            self.tell_uncarried(&now, effects);
+            self.uncarried = now;
+            dirty.services.extend(self.announcing(Announced::has_routes));
+        }
+    }
+
     pub(crate) fn announcing(&self, which: impl Fn(&Announced) -> bool) -> Vec<Arc<ServiceKey>> {
         let chosen = self.services.iter().filter(|(_, entry)| which(&entry.announced));
         chosen.map(|(key, _)| Arc::clone(key)).collect()
@@ -280,7 +286,7 @@ impl Engine {
         }));
     }
 
-    /// Tells whoever looks at a BGPPeer which routes it does not get, once for each session.
+    /// Tells whoever looks at a BGPPeer which routes it does not get, once.
     fn tell_uncarried(&self, now: &BTreeMap<String, Families>, effects: &mut Vec<Effect>) {
         let Some(settled) = &self.config else { return };
         for (name, families) in now

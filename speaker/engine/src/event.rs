@@ -30,7 +30,7 @@ pub enum Event {
     Interfaces(Links),
     /// Another host claims an address that this node announces.
     Conflict(Conflict),
-    /// What BGP sessions do not carry although they should, by peer; those that carry everything are left out.
+    /// What the BGP sessions that are up do not carry although they should, by peer. Of the others stays what was known.
     Uncarried(BTreeMap<String, Families>),
 }
 

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use metallb_announce::{Endpoints, NodeView, ServiceView};
+use metallb_announce::{NodeView, ServiceView};
 use metallb_api::names;
 use metallb_engine::{ServiceFacts, Slice};
 use metallb_runtime::watch::Key;
@@ -19,8 +19,6 @@ use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
 use serde::de::{IntoDeserializer, MapAccess};
 
-/// Presence of this label takes a node out of every announcement unless `--ignore-exclude-lb` is given.
-const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// Key of the password in a Secret.
 const PASSWORD: &str = "password";
 
@@ -115,10 +113,6 @@ impl Shape for Something {}
 /// most Services are none.
 pub(super) fn service(service: Service) -> Option<ServiceFacts> {
     let Service { metadata, spec, status } = service;
-    let shared = [
-        names::ANNOTATION_ALLOW_SHARED_IP,
-        names::DEPRECATED_ANNOTATION_ALLOW_SHARED_IP,
-    ];
     let ingress = status.load_balancer.ingress.iter();
     let load_balancer = spec.type_.as_deref() == Some("LoadBalancer");
     let view = ServiceView {
@@ -129,9 +123,9 @@ pub(super) fn service(service: Service) -> Option<ServiceFacts> {
         } else {
             BTreeMap::new()
         },
-        ingress: ingress.map(|entry| address(entry.ip.as_deref())).collect(),
+        ingress: ingress.map(|entry| ServiceView::address(entry.ip.as_deref())).collect(),
         local: spec.external_traffic_policy.as_deref() == Some("Local"),
-        shared: shared.iter().any(|name| metadata.annotations.contains_key(*name)),
+        shared: ServiceView::is_shared(&metadata.annotations),
     };
     Some(ServiceFacts {
         view,
@@ -139,26 +133,17 @@ pub(super) fn service(service: Service) -> Option<ServiceFacts> {
     })
 }
 
-fn address(text: Option<&str>) -> Option<IpAddr> {
-    Some(text?.parse::<IpAddr>().ok()?.to_canonical())
-}
-
 /// A slice without the label of a Service belongs to none.
 pub(super) fn slice(mut slice: EndpointSlice) -> Option<Slice> {
     let service = slice.metadata.labels.remove(names::LABEL_SLICE_SERVICE)?;
-    let mut endpoints = Endpoints::default();
-    for endpoint in slice.endpoints.into_iter().filter(can_serve) {
-        endpoints.any = true;
-        endpoints.nodes.extend(endpoint.node_name);
-    }
+    let endpoint = |endpoint: Endpoint| metallb_announce::Endpoint {
+        addressed: !endpoint.addresses.is_empty(),
+        ready: endpoint.conditions.ready,
+        serving: endpoint.conditions.serving,
+        node: endpoint.node_name,
+    };
+    let endpoints = slice.endpoints.into_iter().map(endpoint).collect();
     Some(Slice { service, endpoints })
-}
-
-/// A terminating endpoint that still serves counts, and so does a ready one that says it does not serve.
-fn can_serve(endpoint: &Endpoint) -> bool {
-    let ready = endpoint.conditions.ready.unwrap_or(true);
-    let serving = endpoint.conditions.serving.unwrap_or(false);
-    !endpoint.addresses.is_empty() && (ready || serving)
 }
 
 /// A Node as far as it matters here.
@@ -170,13 +155,9 @@ pub(super) struct NodeFacts {
 }
 
 pub(super) fn node(node: NodeWire) -> Option<NodeFacts> {
-    let unavailable = |condition: &Condition| {
-        condition.type_.as_deref() == Some("NetworkUnavailable") && condition.status.as_deref() == Some("True")
-    };
-    let view = NodeView {
-        network_unavailable: node.status.conditions.iter().any(unavailable),
-        excluded: node.metadata.labels.contains_key(EXCLUDE_LABEL),
-    };
+    let conditions = node.status.conditions.iter();
+    let conditions = conditions.filter_map(|own| own.type_.as_deref().zip(own.status.as_deref()));
+    let view = NodeView::new(&node.metadata.labels, conditions);
     let labels = node.metadata.labels;
     Some(NodeFacts { view, labels })
 }

@@ -23,14 +23,14 @@ use metallb_judges::figures::{report, weigh};
 
 const ROUNDS: usize = 40;
 const ETH_P_ARP: u16 = 0x0806;
-/// Is the filter program `ret 65535`: the socket is open for nothing else than ARP already.
+/// The filter program `ret 65535`: the socket is open for nothing else than ARP already.
 const ACCEPT_ALL: Instruction = Instruction {
     code: 0x06,
     jt: 0,
     jf: 0,
     k: 65535,
 };
-/// Is where the sender's protocol address stands in an ARP frame.
+/// Where the sender's protocol address stands in an ARP frame.
 const SENDER: std::ops::Range<usize> = 28..32;
 
 fn main() -> ExitCode {

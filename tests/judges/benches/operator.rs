@@ -26,13 +26,13 @@ use metallb_judges::figures::{report, weigh};
 
 const NAMESPACE: &str = "metallb-system";
 const ROUNDS: usize = 20;
-/// Is how long anything may take on a loaded machine.
+/// How long anything may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Is how long is waited between two looks, which take the processor from what is measured.
+/// How long is waited between two looks, which take the processor from what is measured.
 const PAUSE: Duration = Duration::from_millis(3);
-/// Is how many ConfigMaps, and how many Secrets, others have.
+/// How many ConfigMaps, and how many Secrets, others have.
 const FOREIGN: usize = 10_000;
-/// Is how many of them are created at a time.
+/// How many of them are created at a time.
 const AT_A_TIME: usize = 16;
 
 fn main() -> ExitCode {

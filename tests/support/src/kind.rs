@@ -42,8 +42,6 @@ impl ClusterKind {
     pub const NODES_BOTH: &[Self] = &[Self::Real(Proxy::Iptables), Self::Real(Proxy::Nftables)];
     /// Real nodes, and the oldest control plane.
     pub const NODES_AND_OLDEST: &[Self] = &[Self::Real(Proxy::Iptables), Self::Envtest(Some(Kubernetes::V1_28))];
-    /// The lab's own cluster, and real nodes.
-    pub const EMBEDDED_AND_NODES: &[Self] = &[Self::Embedded, Self::Real(Proxy::Iptables)];
     /// The oldest control plane.
     pub const OLDEST: &[Self] = &[Self::Envtest(Some(Kubernetes::V1_28))];
     /// The newest and the oldest control plane.

@@ -70,43 +70,22 @@ fn affinity(field: &str, config: Option<&ComponentConfig>, faults: &mut Vec<Faul
 
 /// The weights of all preferences, with their paths.
 fn weights(affinity: &Affinity) -> Vec<(String, i32)> {
-    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
-    let path = |kind: &str, place: usize| format!("{kind}.{PREFERRED}[{place}]");
-    let mut found = Vec::new();
-    if let Some(node) = &affinity.node_affinity {
-        let terms = node
-            .preferred_during_scheduling_ignored_during_execution
-            .iter()
-            .flatten();
-        found.extend(
-            terms
-                .enumerate()
-                .map(|(place, term)| (path("nodeAffinity", place), term.weight)),
-        );
-    }
-    if let Some(pod) = &affinity.pod_affinity {
-        let terms = pod
-            .preferred_during_scheduling_ignored_during_execution
-            .iter()
-            .flatten();
-        found.extend(
-            terms
-                .enumerate()
-                .map(|(place, term)| (path("podAffinity", place), term.weight)),
-        );
-    }
-    if let Some(pod) = &affinity.pod_anti_affinity {
-        let terms = pod
-            .preferred_during_scheduling_ignored_during_execution
-            .iter()
-            .flatten();
-        found.extend(
-            terms
-                .enumerate()
-                .map(|(place, term)| (path("podAntiAffinity", place), term.weight)),
-        );
-    }
+    let node = affinity.node_affinity.as_ref();
+    let node = node.map(|a| &a.preferred_during_scheduling_ignored_during_execution);
+    let pod = affinity.pod_affinity.as_ref();
+    let pod = pod.map(|a| &a.preferred_during_scheduling_ignored_during_execution);
+    let anti = affinity.pod_anti_affinity.as_ref();
+    let anti = anti.map(|a| &a.preferred_during_scheduling_ignored_during_execution);
+    let mut found = paths("nodeAffinity", node, |term| term.weight);
+    found.extend(paths("podAffinity", pod, |term| term.weight));
+    found.extend(paths("podAntiAffinity", anti, |term| term.weight));
     found
+}
+
+fn paths<T>(kind: &str, terms: Option<&Option<Vec<T>>>, weight: fn(&T) -> i32) -> Vec<(String, i32)> {
+    let path = |place: usize| format!("{kind}.preferredDuringSchedulingIgnoredDuringExecution[{place}]");
+    let terms = terms.into_iter().flatten().flatten().enumerate();
+    terms.map(|(place, term)| (path(place), weight(term))).collect()
 }
 
 fn is_cidr(text: &str) -> bool {

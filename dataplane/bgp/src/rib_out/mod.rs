@@ -18,12 +18,12 @@ use crate::{
     wire::{Codec, Family, Message},
 };
 
-/// Is everything about a session that the bytes of a route depend on.
+/// Everything about a session that the bytes of a route depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Egress {
-    /// Is the negotiated codec.
+    /// The negotiated codec.
     pub codec: Codec,
-    /// Is the AS to put in front of the path on external sessions.
+    /// The AS to put in front of the path on external sessions.
     pub asn: u32,
     /// Tells whether the peer is in our AS.
     pub internal: bool,
@@ -31,10 +31,10 @@ pub struct Egress {
     pub next_hops: NextHops,
 }
 
-/// Is what [`RibOut::flush`] found to do.
+/// What [`RibOut::flush`] found to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flush {
-    /// Are the UPDATE messages to send, withdrawals first.
+    /// The UPDATE messages to send, withdrawals first.
     pub messages: Vec<Bytes>,
     /// Lists prefixes whose attributes newly turned out to be too long for one message.
     pub oversized: Vec<IpNet>,
@@ -58,7 +58,7 @@ pub struct RibOut {
     drained: bool,
 }
 
-/// Is one prefix; never without both.
+/// One prefix; never without both.
 #[derive(Debug, Default)]
 struct Entry {
     desired: Option<Arc<Attributes>>,
@@ -236,10 +236,10 @@ impl RibOut {
     }
 }
 
-/// Is attributes with the prefixes that have them.
+/// Attributes with the prefixes that have them.
 type Group = (Arc<Attributes>, Vec<IpNet>);
 
-/// Is what separates the routes advertised from those desired.
+/// What separates the routes advertised from those desired.
 #[derive(Default)]
 struct Difference {
     withdrawn: BTreeMap<Family, Vec<IpNet>>,

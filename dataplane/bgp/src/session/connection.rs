@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use super::{LinkAddresses, Negotiated};
 use crate::wire::{Codec, Framer, Open};
 
-/// Is how long a session without hold time must stay up before its loss counts as the first.
+/// How long a session without hold time must stay up before its loss counts as the first.
 const STABLE: Duration = Duration::from_secs(30);
 
-/// Is what dies with the TCP connection.
+/// What dies with the TCP connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) link: LinkAddresses,

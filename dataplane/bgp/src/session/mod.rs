@@ -42,17 +42,17 @@ use crate::{
     wire::{Family, Framer, Message, Notification, notification::Code},
 };
 
-/// Is how long TCP may take; upstream's value.
+/// How long TCP may take; upstream's value.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Is the hold time while the peer's is not known (RFC 4271 §8.2.2).
+/// The hold time while the peer's is not known (RFC 4271 §8.2.2).
 const OPEN_HOLD: Duration = Duration::from_secs(240);
 
-/// Is the session with one peer.
+/// The session with one peer.
 #[derive(Debug)]
 pub struct Session {
     config: PeerConfig,
     state: State,
-    /// Is when `state` was entered.
+    /// When `state` was entered.
     since: Option<Instant>,
     timers: Timers,
     retry: Retry,
@@ -65,7 +65,7 @@ pub struct Session {
     rib: RibOut,
     /// Tells whether `rib` is complete: "nothing to announce" and "not known yet" differ.
     routes_known: bool,
-    /// Is set for one attempt after the peer refused a capability.
+    /// Set for one attempt after the peer refused a capability.
     withheld: Option<Withheld>,
 }
 

@@ -11,22 +11,22 @@ use crate::{
     wire::{Capability, Codec, ExtendedNextHop, Family, Notification, Open, OpenError, notification::Code},
 };
 
-/// Is what both sides agreed on.
+/// What both sides agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
-    /// Is the local address of the connection.
+    /// The local address of the connection.
     pub local: IpAddr,
-    /// Is our BGP identifier.
+    /// Our BGP identifier.
     pub router_id: Ipv4Addr,
-    /// Is the AS of the peer.
+    /// The AS of the peer.
     pub remote_asn: u32,
-    /// Is the BGP identifier of the peer.
+    /// The BGP identifier of the peer.
     pub remote_router_id: Ipv4Addr,
-    /// Is the time without a message after which the peer is dead; absent when liveness is off.
+    /// The time without a message after which the peer is dead; absent when liveness is off.
     pub hold_time: Option<Duration>,
-    /// Is the interval of KEEPALIVEs; absent when liveness is off.
+    /// The interval of KEEPALIVEs; absent when liveness is off.
     pub keepalive_time: Option<Duration>,
-    /// Is everything that the encoding of routes needs.
+    /// Everything that the encoding of routes needs.
     pub egress: Egress,
 }
 

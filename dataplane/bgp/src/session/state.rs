@@ -11,10 +11,10 @@ use ipnet::IpNet;
 use super::Negotiated;
 use crate::{DownReason, PeerRoute, StopReason, wire::Message};
 
-/// Is where a session stands (RFC 4271 §8.2.2).
+/// Where a session stands (RFC 4271 §8.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Is stopped, or waits after a session that failed.
+    /// Stopped, or waits after a session that failed.
     Idle,
     /// Waits for TCP.
     Connect,
@@ -40,7 +40,7 @@ impl fmt::Display for State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(super) u64);
 
-/// Is what happens to a session.
+/// What happens to a session.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// The session shall come up and stay up.
@@ -71,7 +71,7 @@ pub enum Event<'a> {
     Tick,
 }
 
-/// Is what the shell must do, in order.
+/// What the shell must do, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Dial the peer; answer with [`Event::Connected`] or [`Event::ConnectFailed`].
@@ -93,24 +93,24 @@ pub enum Action {
 /// Counts the prefixes of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Prefixes {
-    /// Are those that should be advertised and can be, or could be as far as is known while the session is down.
+    /// Those that should be advertised and can be, or could be as far as is known while the session is down.
     pub desired: usize,
-    /// Are those that the peer knows.
+    /// Those that the peer knows.
     pub advertised: usize,
-    /// Are those that should be advertised and cannot be: the session lacks their family, or they fit no message.
+    /// Those that should be advertised and cannot be: the session lacks their family, or they fit no message.
     pub unsendable: usize,
 }
 
 /// Lists our addresses as a connection sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkAddresses {
-    /// Is the local address of the connection.
+    /// The local address of the connection.
     pub local: IpAddr,
-    /// Is an IPv4 address of the interface that holds `local`.
+    /// An IPv4 address of the interface that holds `local`.
     pub ipv4: Option<Ipv4Addr>,
-    /// Is a global IPv6 address of the interface that holds `local`.
+    /// A global IPv6 address of the interface that holds `local`.
     pub ipv6: Option<Ipv6Addr>,
-    /// Is the link-local address of that interface, if the peer is on the link.
+    /// The link-local address of that interface, if the peer is on the link.
     pub link_local: Option<Ipv6Addr>,
 }
 

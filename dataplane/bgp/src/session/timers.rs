@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Is one of the timers of a session.
+/// One of the timers of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
     /// Dials again.
@@ -21,7 +21,7 @@ impl Timer {
     const ALL: [Self; 5] = [Self::Retry, Self::Connect, Self::Hold, Self::Keepalive, Self::SendHold];
 }
 
-/// Is a small table of deadlines.
+/// A small table of deadlines.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers([Option<Instant>; Timer::ALL.len()]);
 
@@ -94,7 +94,7 @@ impl Retry {
     }
 }
 
-/// Is a seeded random number generator (SplitMix64): jitter needs no better one, and a run can be repeated.
+/// A seeded random number generator (SplitMix64): jitter needs no better one, and a run can be repeated.
 #[derive(Clone, Debug)]
 pub(super) struct Dice(u64);
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// RFC 9687 §3.3.
 const SEND_HOLD: Duration = Duration::from_secs(8 * 60);
-/// Is how many unsent octets stop the RIB; more changes collapse in the RIB instead of queueing here.
+/// How many unsent octets stop the RIB; more changes collapse in the RIB instead of queueing here.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
 impl Session {

@@ -4,14 +4,14 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::Attributes;
 
-/// Is how many sets are kept before the first look for those that nobody uses.
+/// How many sets are kept before the first look for those that nobody uses.
 const FIRST_SWEEP: usize = 64;
 
 /// Knows every set of attributes in use.
 #[derive(Debug)]
 pub(super) struct Interner {
     known: HashSet<Arc<Attributes>>,
-    /// Is the number of sets at which unused ones are dropped: twice what was left the last time, so that a sweep is
+    /// The number of sets at which unused ones are dropped: twice what was left the last time, so that a sweep is
     /// paid for by those that were added.
     sweep_at: usize,
 }

@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use self::intern::Interner;
 use crate::{Attributes, Path, RouteChange};
 
-/// Is a prefix with what one peer should be told about it: attributes, or to forget it.
+/// A prefix with what one peer should be told about it: attributes, or to forget it.
 pub type PeerRoute = (IpNet, Option<Arc<Attributes>>);
 
 /// Names a reader of a [`RouteTable`].
@@ -35,7 +35,7 @@ pub struct ReaderId(u64);
 pub struct RouteTable {
     entries: HashMap<IpNet, Entry>,
     log: BTreeMap<u64, IpNet>,
-    /// Are the versions of entries without paths.
+    /// The versions of entries without paths.
     tombstones: BTreeSet<u64>,
     version: u64,
     /// Says up to which version each reader has read.

@@ -34,7 +34,7 @@ const EXTENDED: u8 = 0x10;
 const WELL_KNOWN: u8 = TRANSITIVE;
 const OPTIONAL_TRANSITIVE: u8 = OPTIONAL | TRANSITIVE;
 
-/// Is one path attribute.
+/// One path attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attribute {
     /// ORIGIN, type 1.
@@ -63,18 +63,18 @@ pub enum Attribute {
     As4Path(AsPath),
     /// LARGE_COMMUNITY, type 32.
     LargeCommunities(Vec<LargeCommunity>),
-    /// Is not known here.
+    /// Not known here.
     Unknown {
-        /// Are the flags, without the extended length bit.
+        /// The flags, without the extended length bit.
         flags: u8,
-        /// Is the type.
+        /// The type.
         code: u8,
-        /// Is the value as it came.
+        /// The value as it came.
         value: Vec<u8>,
     },
-    /// Is known, but wrong in flags, length or value; the rest of the message is still in step (RFC 7606).
+    /// Known, but wrong in flags, length or value; the rest of the message is still in step (RFC 7606).
     Malformed {
-        /// Is the type, 0 when even that is missing.
+        /// The type, 0 when even that is missing.
         code: u8,
     },
 }
@@ -90,7 +90,7 @@ pub enum Origin {
     Incomplete,
 }
 
-/// Is the list of AS numbers that a route went through.
+/// The list of AS numbers that a route went through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AsPath(
     /// Lists the segments, latest first.
@@ -120,7 +120,7 @@ impl AsPath {
     }
 }
 
-/// Is a part of an AS path.
+/// A part of an AS path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Says how to read the numbers.
@@ -145,18 +145,18 @@ pub enum SegmentKind {
 /// Says who aggregated a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aggregator {
-    /// Is its AS.
+    /// Its AS.
     pub asn: u32,
-    /// Is its BGP identifier.
+    /// Its BGP identifier.
     pub router_id: Ipv4Addr,
 }
 
 /// Announces prefixes of any family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MpReach {
-    /// Is the family of the prefixes.
+    /// The family of the prefixes.
     pub family: Family,
-    /// Is where to send packets.
+    /// Where to send packets.
     pub next_hop: NextHop,
     /// Lists the prefixes.
     pub announced: Vec<IpNet>,
@@ -165,13 +165,13 @@ pub struct MpReach {
 /// Withdraws prefixes of any family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MpUnreach {
-    /// Is the family of the prefixes.
+    /// The family of the prefixes.
     pub family: Family,
     /// Lists the prefixes.
     pub withdrawn: Vec<IpNet>,
 }
 
-/// Is where to send packets for a route.
+/// Where to send packets for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextHop {
     /// An IPv4 address.

@@ -11,7 +11,7 @@ use super::{
     reader::{self, Reader},
 };
 
-/// Is something that a speaker says it can do.
+/// Something that a speaker says it can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Capability {
     /// Carries routes of this family (RFC 4760 §8).
@@ -24,21 +24,21 @@ pub enum Capability {
     ExtendedMessage,
     /// Knows 4-octet AS numbers, and is in this one (RFC 6793 §3).
     FourOctetAsn(u32),
-    /// Is not known here, or has a length that its code does not allow: ignored.
+    /// Not known here, or has a length that its code does not allow: ignored.
     Unknown {
-        /// Is the capability code.
+        /// The capability code.
         code: u8,
-        /// Is the value as it came.
+        /// The value as it came.
         value: Vec<u8>,
     },
 }
 
-/// Is one triple of the extended next hop capability.
+/// One triple of the extended next hop capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtendedNextHop {
-    /// Is the family of the routes; its SAFI takes 16 bits here.
+    /// The family of the routes; its SAFI takes 16 bits here.
     pub family: Family,
-    /// Is the address family of the next hop.
+    /// The address family of the next hop.
     pub next_hop_afi: u16,
 }
 

@@ -7,7 +7,7 @@ use super::{
     Notification, Open, RouteRefresh, Update, header,
 };
 
-/// Is one BGP message.
+/// One BGP message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Offers a session.
@@ -35,7 +35,7 @@ impl Message {
     }
 }
 
-/// Is what two speakers agreed on, as far as bytes depend on it.
+/// What two speakers agreed on, as far as bytes depend on it.
 ///
 /// The default is the state before the OPENs: 2-octet AS numbers, IPv4 unicast, 4096 octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -64,7 +64,7 @@ pub enum OpenError {
     /// The peer is in another AS than configured.
     #[error("peer is in AS {asn}")]
     PeerAs {
-        /// Is the AS that the peer claims.
+        /// The AS that the peer claims.
         asn: u32,
         /// Tells whether the peer knows 4-octet AS numbers.
         four_octet: bool,
@@ -126,9 +126,9 @@ pub enum EncodeError {
     /// The message would be longer than negotiated.
     #[error("message of {length} octets exceeds {max}")]
     TooLong {
-        /// Is the length it would have.
+        /// The length it would have.
         length: usize,
-        /// Is the length allowed.
+        /// The length allowed.
         max: usize,
     },
 }

@@ -16,7 +16,7 @@ use super::{HeaderError, MAX_EXTENDED_MESSAGE, MAX_MESSAGE};
 pub(super) const LEN: usize = 19;
 const MARKER: [u8; 16] = [0xff; 16];
 
-/// Is the type of a message.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageType {
     /// RFC 4271 §4.2.
@@ -67,12 +67,12 @@ impl MessageType {
     }
 }
 
-/// Is one message cut out of the stream, not yet decoded.
+/// One message cut out of the stream, not yet decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Is the message type.
+    /// The message type.
     pub kind: MessageType,
-    /// Is what follows the header.
+    /// What follows the header.
     pub body: Bytes,
 }
 

@@ -31,9 +31,9 @@ pub use update::Update;
 
 /// Stands for an AS number above 65535 where only 16 bits fit (RFC 6793 §9).
 pub const AS_TRANS: u16 = 23456;
-/// Is the largest message unless both sides offer more (RFC 4271 §4).
+/// The largest message unless both sides offer more (RFC 4271 §4).
 pub const MAX_MESSAGE: usize = 4096;
-/// Is the largest message with the extended message capability (RFC 8654 §4).
+/// The largest message with the extended message capability (RFC 8654 §4).
 pub const MAX_EXTENDED_MESSAGE: usize = 65535;
 
 /// Writes an AS number into 16 bits.

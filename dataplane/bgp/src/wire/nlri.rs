@@ -15,19 +15,19 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::reader::{self, Reader};
 
-/// Is an address family with its subsequent family, as IANA numbers them.
+/// An address family with its subsequent family, as IANA numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Family {
-    /// Is the address family: 1 for IPv4, 2 for IPv6.
+    /// The address family: 1 for IPv4, 2 for IPv6.
     pub afi: u16,
-    /// Is the subsequent address family: 1 for unicast.
+    /// The subsequent address family: 1 for unicast.
     pub safi: u8,
 }
 
 impl Family {
-    /// Is IPv4 unicast.
+    /// IPv4 unicast.
     pub const IPV4_UNICAST: Self = Self { afi: 1, safi: 1 };
-    /// Is IPv6 unicast.
+    /// IPv6 unicast.
     pub const IPV6_UNICAST: Self = Self { afi: 2, safi: 1 };
 
     /// Returns the unicast family of an address.

@@ -10,7 +10,7 @@ use std::{borrow::Cow, fmt};
 
 use super::{HeaderError, header, reader::Reader};
 
-/// Is the class of an error.
+/// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// RFC 4271 §6.1.
@@ -29,7 +29,7 @@ pub enum Code {
     RouteRefresh,
     /// RFC 9687 §3.
     SendHoldTimerExpired,
-    /// Is none of the above.
+    /// None of the above.
     Other(u8),
 }
 
@@ -66,9 +66,9 @@ impl Code {
 /// Tells the peer why the session ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// Is the class of the error.
+    /// The class of the error.
     pub code: Code,
-    /// Is the error within its class; 0 is unspecific.
+    /// The error within its class; 0 is unspecific.
     pub subcode: u8,
     /// Depends on code and subcode.
     pub data: Vec<u8>,

@@ -26,11 +26,11 @@ const EXTENDED: u8 = 255;
 /// Offers a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// Is the 16-bit AS field; [`Open::asn`] knows better.
+    /// The 16-bit AS field; [`Open::asn`] knows better.
     pub two_octet_asn: u16,
-    /// Is the proposed hold time in seconds.
+    /// The proposed hold time in seconds.
     pub hold_time: u16,
-    /// Is the BGP identifier.
+    /// The BGP identifier.
     pub router_id: Ipv4Addr,
     /// Lists what the speaker can do, in the order of the message.
     pub capabilities: Vec<Capability>,

@@ -11,9 +11,9 @@ use super::{Family, HeaderError, header, reader::Reader};
 /// Asks for all routes of a family again, or frames the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteRefresh {
-    /// Is the family asked for.
+    /// The family asked for.
     pub family: Family,
-    /// Is 0 for the request, 1 and 2 for begin and end of the answer.
+    /// 0 for the request, 1 and 2 for begin and end of the answer.
     pub subtype: u8,
 }
 

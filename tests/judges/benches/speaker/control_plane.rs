@@ -15,9 +15,9 @@ use tokio::process::{Child, Command};
 const ETCD: &str = "http://127.0.0.1:2379";
 const ETCD_PEERS: &str = "http://127.0.0.1:2380";
 const PORT: u16 = 6443;
-/// Is of no use outside the namespace.
+/// Of no use outside the namespace.
 const TOKEN: &str = "speaker-bench";
-/// Is how long a program may take to serve on a loaded machine.
+/// How long a program may take to serve on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The running programs; they end with it.

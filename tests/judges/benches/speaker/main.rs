@@ -51,7 +51,7 @@ use watcher::Watcher;
 
 /// Names the folder of Kubernetes' programs to the process in the namespaces.
 const PROGRAMS: &str = "SPEAKER_BENCH_PROGRAMS";
-/// Is where the router listens; the address is the node's as well.
+/// Where the router listens; the address is the node's as well.
 const ROUTER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 1790);
 /// Makes an interface to announce on, whose other end answers nobody.
 const NETWORK: [&str; 6] = [
@@ -80,9 +80,9 @@ const STAGES: [Stage; 4] = [
 ];
 /// The numbers of the Services that are added one by one begin here.
 const ADDED: usize = 100_000;
-/// Is between two changes, so that a speaker has done with the one before the next.
+/// Between two changes, so that a speaker has done with the one before the next.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Is how long a change may have effects.
+/// How long a change may have effects.
 const REST: Duration = Duration::from_secs(1);
 
 /// What is measured at a number of Services, beside the start.

@@ -17,21 +17,21 @@ use serde_json::{Value, json};
 
 use crate::receiver;
 
-/// Is where MetalLB is.
+/// Where MetalLB is.
 pub(crate) const NAMESPACE: &str = "metallb-system";
 /// The only node.
 pub(crate) const NODE: &str = "bench";
 /// The speaker's.
 pub(crate) const POD: &str = "bench-speaker";
-/// Is where the Services are.
+/// Where the Services are.
 const SERVICES: &str = "default";
 /// The label of those that have no address from the start.
 pub(crate) const ADDED: &str = "added=true";
 /// The first address of the pool.
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 0);
-/// Is what the API server itself writes.
+/// What the API server itself writes.
 const OWN: [&str; 2] = ["leases", "customresourcedefinitions"];
-/// Is how many Services are made at a time.
+/// How many Services are made at a time.
 const AT_A_TIME: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 const CRDS: &str = include_str!("../../../../manifests/crds.yaml");

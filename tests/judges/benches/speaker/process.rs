@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use crate::objects::{NAMESPACE, NODE, POD};
 use crate::receiver::Heard;
 
-/// Is for how long a speaker that has settled does next to nothing.
+/// For how long a speaker that has settled does next to nothing.
 const CALM: Duration = Duration::from_secs(2);
-/// Is the CPU time that is next to nothing: a hundredth of a core.
+/// The CPU time that is next to nothing: a hundredth of a core.
 const NEXT_TO_NOTHING: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Is how long a speaker is waited for, for the first sign and after each.
+/// How long a speaker is waited for, for the first sign and after each.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program to measure, and what to call it.

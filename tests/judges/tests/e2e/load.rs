@@ -15,7 +15,7 @@ use metallb_tests::faults::{restart, wait_for};
 use metallb_tests::path::announced;
 
 const RESTARTS: usize = 5;
-/// Is how many Services come before each restart; every third goes again while the controller is away.
+/// How many Services come before each restart; every third goes again while the controller is away.
 const WAVE: usize = 12;
 
 async fn create(client: &Client, name: &str) -> Result<()> {

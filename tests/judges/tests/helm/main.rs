@@ -25,13 +25,13 @@ fn main() -> ExitCode {
         },
         Test {
             name: "a_release_is_installed_upgraded_rolled_back_and_uninstalled",
-            on: ClusterKind::EMBEDDED_AND_NODES,
+            on: ClusterKind::NODES,
             skip: || HELM.obstacle(),
             body: release::whole_life,
         },
         Test {
             name: "the_operator_is_installed_and_uninstalled",
-            on: ClusterKind::EMBEDDED_AND_NODES,
+            on: ClusterKind::NODES,
             skip: || HELM.obstacle(),
             body: operator::whole_life,
         },
