@@ -123,10 +123,13 @@ fn every_flag_exists() {
             .filter(|word| word.starts_with("--") && !word.contains(' '))
         {
             let flag = word.split('=').next().unwrap();
-            let field = format!("pub {}:", flag.trim_start_matches('-').replace('-', "_"));
+            let name = flag.trim_start_matches('-');
+            let field = format!("pub {}:", name.replace('-', "_"));
+            let named = format!("long = \"{name}\"");
+            let exists = arguments.contains(&field) || arguments.contains(&named);
             // kubectl's and Helm's are seen when somebody follows the document.
             assert!(
-                arguments.contains(&field) || FOREIGN_FLAGS.contains(&flag),
+                exists || FOREIGN_FLAGS.contains(&flag),
                 "{}: {word}",
                 document.display()
             );
