@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     runtime::reflector::{ObjectRef, Store},
 };
 use metallb_api::{MetalLB, names};
@@ -322,9 +322,4 @@ async fn heed(mut watched: Watched<Namespace>, notify: impl Fn()) -> anyhow::Res
         notify();
     }
     Ok(())
-}
-
-/// Names the resource for events.
-pub(crate) fn reference(resource: &MetalLB) -> k8s_openapi::api::core::v1::ObjectReference {
-    resource.object_ref(&())
 }

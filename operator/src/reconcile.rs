@@ -26,8 +26,9 @@ use crate::{
     status::conditions::State,
     status::diagnosis,
     status::failure::Error,
-    status::readiness::{self, Workload},
+    status::readiness,
     status::tell::{Report, Teller, VERSION},
+    status::workload::Workload,
     sync::Sync,
 };
 

@@ -7,20 +7,9 @@ pub(crate) mod routing;
 pub(crate) mod tls_config;
 pub(crate) mod tls_profile;
 
-use kube::core::{ApiResource, GroupVersionKind};
-
-use crate::sync::kinds::Kind;
-
-/// The kinds with the one object of each that counts.
-pub(crate) fn kinds() -> [Kind; 3] {
-    let config = |kind, name| watched("config.openshift.io", kind, name);
-    [
-        config("APIServer", tls_profile::NAME),
-        config("ClusterOperator", routing::OPERATOR),
-        watched("operator.openshift.io", "Network", routing::NETWORK),
-    ]
-}
-
-fn watched(group: &'static str, kind: &'static str, name: &'static str) -> Kind {
-    Kind::of_platform(ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind)), name)
-}
+/// The objects that count: API group, kind and name of each. All are of version v1.
+pub(crate) const OBJECTS: [(&str, &str, &str); 3] = [
+    ("config.openshift.io", "APIServer", tls_profile::NAME),
+    ("config.openshift.io", "ClusterOperator", routing::OPERATOR),
+    ("operator.openshift.io", "Network", routing::NETWORK),
+];

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use tracing::debug;
 
-use crate::status::readiness::Workload;
+use crate::status::workload::Workload;
 
 /// How much of one cause is told.
 const CAUSE_LIMIT: usize = 400;

@@ -6,3 +6,4 @@ pub(crate) mod failure;
 pub(crate) mod metrics;
 pub(crate) mod readiness;
 pub(crate) mod tell;
+pub(crate) mod workload;

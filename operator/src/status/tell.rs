@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use metallb_api::{BgpBackend, MetalLB, MetalLBStatus, names::field_manager};
 use metallb_runtime::cause::explain;
 use metallb_runtime::{
@@ -13,12 +13,12 @@ use metallb_runtime::{
 use tracing::{info, warn};
 
 use crate::{
-    engine::reference,
     olm::OperatorCondition,
     plan::Key,
     status::conditions::{State, conditions},
     status::metrics::Metrics,
-    status::readiness::{self, Workload},
+    status::readiness,
+    status::workload::Workload,
     sync::{Why, Written},
 };
 
@@ -127,7 +127,7 @@ impl Teller {
             EventType::Normal
         };
         self.recorder
-            .emit(&reference(resource), event_type, reason, "Reconcile", note);
+            .emit(&resource.object_ref(&()), event_type, reason, "Reconcile", note);
     }
 
     /// Tells what was written, one event for each kind of cause.

@@ -69,7 +69,7 @@ impl Kind {
     }
 
     /// One object of a kind that one platform has and others never will.
-    pub(crate) fn of_platform(resource: ApiResource, name: &'static str) -> Self {
+    fn of_platform(resource: ApiResource, name: &'static str) -> Self {
         Self {
             resource,
             namespaced: false,
@@ -119,7 +119,9 @@ pub(crate) fn kinds() -> Vec<Kind> {
         Kind::named::<ValidatingWebhookConfiguration>(names::FRR_K8S_WEBHOOK_CONFIGURATION).cluster_wide(),
         speaker_constraints(),
     ];
-    kinds.extend(openshift::kinds());
+    kinds.extend(openshift::OBJECTS.map(|(group, kind, name)| {
+        Kind::of_platform(ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind)), name)
+    }));
     kinds
 }
 

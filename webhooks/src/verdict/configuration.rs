@@ -1,7 +1,7 @@
 //! Verdicts over the kinds that make up the configuration.
 
 use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use metallb_config::{Change, Judged, ObjectRef, Options, Refused, Resources, Rule, View, Warning, judge_change};
+use metallb_config::{Change, Judged, ObjectRef, Refused, Resources, Rule, Warning, judge_change};
 
 use super::deletion;
 use super::holders;
@@ -82,18 +82,9 @@ fn judge_as<K: Configured>(request: &Request, current: &Resources, rules: &Rules
     Ok(judge_among(object, create, current, rules))
 }
 
-/// How admission reads the configuration.
-pub(super) fn options(rules: &Rules) -> Options {
-    Options {
-        backend: rules.backend,
-        my_asn_scope: rules.my_asn_scope,
-        view: View::Admission,
-    }
-}
-
 /// Parses with the object put in the place of its older self.
 fn judge_among<K: Configured>(object: K, create: bool, current: &Resources, rules: &Rules) -> Verdict {
-    let options = options(rules);
+    let options = rules.options();
     let me = ObjectRef::new(K::KIND, &object.name_any());
     let mut incoming = Resources::default();
     K::list(&mut incoming).push(object);

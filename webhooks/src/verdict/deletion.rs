@@ -6,7 +6,6 @@ use kube::ResourceExt;
 use metallb_api::{BFDProfile, BGPPeer, Community};
 use metallb_config::{Parsed, Pool, PoolKind, Resources, Rule, parse};
 
-use super::configuration::options;
 use super::holders;
 use super::kinds::Configured;
 use super::{Existing, Kind, Problem, Request, Rules, Verdict};
@@ -101,7 +100,7 @@ fn peer(peer: &str, existing: Existing<'_>) -> Verdict {
 
 /// Pools that nothing else advertises (D-4).
 fn last_of_pools(kind: Kind, name: &str, current: &Resources, rules: &Rules) -> Verdict {
-    let Parsed { config, .. } = parse(current, &options(rules));
+    let Parsed { config, .. } = parse(current, &rules.options());
     let mine = |own: &Option<String>| own.as_deref() == Some(name);
     let last = |pool: &&Pool| {
         let l2 = pool

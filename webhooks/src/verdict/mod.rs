@@ -12,7 +12,7 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::Service;
 use metallb_api::ServiceBGPStatus;
-use metallb_config::{Backend, MyAsnScope, Resources, Rule};
+use metallb_config::{Backend, MyAsnScope, Options, Resources, Rule, View};
 use serde_json::Value;
 
 /// The kinds that are judged.
@@ -204,6 +204,17 @@ pub struct Rules {
     pub my_asn_scope: MyAsnScope,
     /// The operator's own setting of the namespace of an external frr-k8s.
     pub frrk8s_external_namespace: Option<String>,
+}
+
+impl Rules {
+    /// How admission reads the configuration.
+    fn options(&self) -> Options {
+        Options {
+            backend: self.backend,
+            my_asn_scope: self.my_asn_scope,
+            view: View::Admission,
+        }
+    }
 }
 
 /// Something that is wrong with a field.
