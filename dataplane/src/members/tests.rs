@@ -23,6 +23,7 @@ fn speaker(node: &str, key: Option<&[u8]>) -> Speaker {
         key: key.map(<[u8]>::to_vec),
         timing: Timing::lan(),
         fast: true,
+        metadata: Metadata::default(),
     };
     let (handle, running) = start(config, stop.clone()).unwrap();
     Speaker {
@@ -63,6 +64,23 @@ async fn speakers_find_each_other_and_notice_a_goodbye() {
     b.stop.cancel();
     b.running.await.unwrap().unwrap();
     sees(&a, &["a"]).await;
+}
+
+#[tokio::test]
+async fn what_a_speaker_says_of_itself_is_known_to_the_others() {
+    let (a, b) = (speaker("a", Some(b"secret")), speaker("b", Some(b"secret")));
+    introduce(&[("a", &a), ("b", &b)]);
+    let said = Metadata {
+        boot: 7,
+        interfaces: [("eth0".to_owned(), Interface::default())].into(),
+        ..Metadata::default()
+    };
+    a.handle.set_metadata(said.clone());
+    for speaker in [&b, &a] {
+        let mut members = speaker.handle.members();
+        let known = members.wait_for(|members| members.get("a") == Some(&Some(said.clone())));
+        time::timeout(PATIENCE, known).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
