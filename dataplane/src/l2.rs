@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use metallb_l2::{EthernetAddress, Selection};
+use metallb_l2::Selection;
 use metallb_net::{LinkMonitor, OpenError};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub use counters::{AddressCounters, DropCounters};
-pub use metallb_l2::{Interfaces, Report};
+pub use metallb_l2::{EthernetAddress, Interfaces, Report};
 
 use announcer::{Announcer, Ears};
 use counters::Counters;
@@ -110,6 +110,7 @@ pub struct Conflict {
 enum Command {
     Links(Selection),
     Change(Vec<(IpAddr, Option<Interfaces>)>),
+    Release(Vec<IpAddr>),
     Reannounce,
     Probe(IpAddr),
     Yield(IpAddr),
@@ -223,6 +224,13 @@ impl L2Handle {
     /// announced only on interfaces with a link-local address, from which neighbours are told.
     pub fn change(&self, changes: Vec<(IpAddr, Option<Interfaces>)>) {
         self.tell(Command::Change(changes));
+    }
+
+    /// Withdraws addresses that another node takes over: each is answered until that one is heard, for a second at most,
+    /// and nothing is said of it unasked. Nobody who asks is left without an answer, and nobody gets two once the other
+    /// was heard.
+    pub fn release(&self, addresses: Vec<IpAddr>) {
+        self.tell(Command::Release(addresses));
     }
 
     /// Tells the segment about every announced address once more, as after a partition, when clients may have learnt

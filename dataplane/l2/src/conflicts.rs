@@ -108,6 +108,11 @@ impl Conflicts {
         self.change(now, ip, |dispute| dispute.defend(now, outcomes));
     }
 
+    /// Says whether another host has claimed the address lately.
+    pub(crate) fn is_claimed(&self, now: Instant, ip: IpAddr) -> bool {
+        self.disputes.get(&ip).is_some_and(|dispute| dispute.is_claimed(now))
+    }
+
     /// The address is another's now: what was suspected about it was its move.
     pub(crate) fn withdrawn(&mut self, ip: IpAddr) {
         if let Some(dispute) = self.disputes.remove(&ip) {

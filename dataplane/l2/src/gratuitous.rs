@@ -46,10 +46,12 @@ impl Gratuitous {
         }
     }
 
-    /// The address is new, or has other interfaces, or is withdrawn.
+    /// The address is new, or has other interfaces, or is withdrawn, or about to be.
     pub(crate) fn changed(&mut self, now: Instant, ip: IpAddr, table: &Table, actions: &mut Vec<Action>) {
         for lane in self.lanes.values_mut() {
-            if table.announces(ip, &lane.link) {
+            if table.announces(ip, &lane.link) && !table.is_told(ip) {
+                lane.hush(ip, actions);
+            } else if table.announces(ip, &lane.link) {
                 lane.add(now, ip, actions);
             } else {
                 lane.forget(ip, actions);
@@ -81,7 +83,7 @@ impl Gratuitous {
     pub(crate) fn tell_once(&mut self, ip: IpAddr, table: &Table) {
         let lanes = self.lanes.values_mut();
         lanes
-            .filter(|lane| table.announces(ip, &lane.link))
+            .filter(|lane| table.announces(ip, &lane.link) && table.is_told(ip))
             .for_each(|lane| lane.tell_once(ip));
     }
 

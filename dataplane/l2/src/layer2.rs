@@ -17,6 +17,7 @@ use crate::{
     gratuitous::Gratuitous,
     interfaces::{Interfaces, Selection},
     probes::{self, Probes},
+    releases::Releases,
     responder::{self, DropReason, PacketType, Stage},
     table::Table,
 };
@@ -40,6 +41,10 @@ pub enum Event<'a> {
     Links(Selection),
     /// The addresses are announced from now on, in this order, on these interfaces; `None` = withdrawn.
     Changed(Vec<(IpAddr, Option<Interfaces>)>),
+    /// Another node takes these addresses over: each is answered until that one is heard, for a second at most, and nothing
+    /// is said of it unasked. It is withdrawn at once if another host has claimed it within the last second, if it is
+    /// yielded, or if it is announced on no interface that can be used.
+    Release(Vec<IpAddr>),
     /// Every address gets a burst, as after the merge of a parted membership.
     Reannounce,
     /// The node is about to stop: an address is answered until another host claims it, and nothing is said unasked. Later
@@ -172,6 +177,7 @@ pub struct Core {
     gratuitous: Gratuitous,
     conflicts: Conflicts,
     probes: Probes,
+    releases: Releases,
     arp: Cover,
     ndp: Cover,
     handing_over: bool,
@@ -190,6 +196,7 @@ impl Core {
             gratuitous: Gratuitous::new(refresh, seed),
             conflicts: Conflicts::default(),
             probes: Probes::default(),
+            releases: Releases::default(),
             arp: Cover::default(),
             ndp: Cover::default(),
             handing_over: false,
@@ -214,7 +221,8 @@ impl Core {
                 bytes,
             } => return self.on_frame(now, ifindex, packet_type, bytes, actions),
             Event::Links(selection) => self.on_links(now, selection, actions),
-            Event::Changed(changes) => self.backlog.push(changes),
+            Event::Changed(changes) => self.backlog.push(Batch::Changes(changes.into_iter())),
+            Event::Release(addresses) => self.backlog.push(Batch::Releases(addresses.into_iter())),
             Event::Reannounce => self.gratuitous.reannounce(),
             Event::HandOver => self.on_hand_over(now, actions),
             Event::Probe(ip) => self.on_probe(now, ip.to_canonical(), actions),
@@ -235,6 +243,7 @@ impl Core {
             self.gratuitous.next_deadline(),
             self.conflicts.next_deadline(),
             self.probes.next_deadline(),
+            self.releases.next_deadline(),
             self.arp.next_deadline(),
             self.ndp.next_deadline(),
         ];
@@ -271,7 +280,7 @@ impl Core {
             Err(reason) => Action::Count(Count::Dropped { reason, ifindex }),
         });
         let Some(claim) = heard.claim else { return };
-        match (self.handing_over, claim.stage) {
+        match (self.handing_over || self.releases.contains(claim.ip), claim.stage) {
             (false, _) => {
                 // What is to be announced now is due at once.
                 let mut outcomes = Vec::new();
@@ -366,7 +375,14 @@ impl Core {
     fn work(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for _ in 0..SLICE {
             match self.backlog.pop() {
-                Some((ip, wanted)) => self.apply(now, ip.to_canonical(), wanted, actions),
+                Some(Step::Change(ip, wanted)) => self.apply(now, ip.to_canonical(), wanted, actions),
+                Some(Step::Release(ip)) => self.release(now, ip.to_canonical(), actions),
+                None => break,
+            }
+        }
+        for _ in 0..SLICE {
+            match self.releases.due(now) {
+                Some(ip) => self.withdraw(now, ip, actions),
                 None => break,
             }
         }
@@ -404,6 +420,7 @@ impl Core {
             None => self.withdraw(now, ip, actions),
             Some(_) if self.handing_over => {}
             Some(interfaces) => {
+                self.releases.end(ip);
                 if self.table.announce(ip, interfaces) {
                     self.cover(ip).announce(ip);
                 }
@@ -412,7 +429,20 @@ impl Core {
         }
     }
 
+    fn release(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.conflicts.is_claimed(now, ip) || !self.table.is_audible(ip) {
+            return self.withdraw(now, ip, actions);
+        }
+        if !self.handing_over {
+            self.table.set_leaving(ip);
+            self.gratuitous.changed(now, ip, &self.table, actions);
+            self.conflicts.withdrawn(ip);
+            self.releases.begin(now, ip);
+        }
+    }
+
     fn withdraw(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.releases.end(ip);
         if self.table.withdraw(ip) {
             self.cover(ip).withdraw(now);
             self.conflicts.withdrawn(ip);
@@ -432,24 +462,42 @@ type Change = (IpAddr, Option<Interfaces>);
 
 /// Changes that are still to be worked through; taking in a long list costs no more than a short one.
 #[derive(Debug, Default)]
-struct Backlog(VecDeque<vec::IntoIter<Change>>);
+struct Backlog(VecDeque<Batch>);
+
+#[derive(Debug)]
+enum Batch {
+    Changes(vec::IntoIter<Change>),
+    Releases(vec::IntoIter<IpAddr>),
+}
+
+enum Step {
+    Change(IpAddr, Option<Interfaces>),
+    Release(IpAddr),
+}
 
 impl Backlog {
-    fn push(&mut self, changes: Vec<Change>) {
-        self.0.push_back(changes.into_iter());
+    fn push(&mut self, batch: Batch) {
+        self.0.push_back(batch);
     }
 
-    fn pop(&mut self) -> Option<Change> {
+    fn pop(&mut self) -> Option<Step> {
         loop {
-            match self.0.front_mut()?.next() {
-                Some(change) => return Some(change),
+            let step = match self.0.front_mut()? {
+                Batch::Changes(changes) => changes.next().map(|(ip, wanted)| Step::Change(ip, wanted)),
+                Batch::Releases(addresses) => addresses.next().map(Step::Release),
+            };
+            match step {
+                Some(step) => return Some(step),
                 None => drop(self.0.pop_front()),
             }
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.0.iter().all(|changes| changes.as_slice().is_empty())
+        self.0.iter().all(|batch| match batch {
+            Batch::Changes(changes) => changes.as_slice().is_empty(),
+            Batch::Releases(addresses) => addresses.as_slice().is_empty(),
+        })
     }
 }
 

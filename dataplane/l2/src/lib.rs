@@ -25,6 +25,7 @@ mod interfaces;
 mod layer2;
 mod ndp;
 mod probes;
+mod releases;
 mod responder;
 mod table;
 

@@ -24,6 +24,8 @@ struct Entry {
     interfaces: Interfaces,
     /// Neither answered nor told for the time being.
     silent: bool,
+    /// Answered, but not told any more.
+    leaving: bool,
 }
 
 /// What an address is to an interface.
@@ -62,10 +64,16 @@ impl Table {
     pub(crate) fn announce(&mut self, ip: IpAddr, interfaces: Interfaces) -> bool {
         if let Some(entry) = self.addresses.get_mut(&ip) {
             entry.interfaces = interfaces;
+            entry.leaving = false;
             return false;
         }
-        let silent = false;
-        self.addresses.insert(ip, Entry { interfaces, silent });
+        let (silent, leaving) = (false, false);
+        let entry = Entry {
+            interfaces,
+            silent,
+            leaving,
+        };
+        self.addresses.insert(ip, entry);
         true
     }
 
@@ -73,6 +81,18 @@ impl Table {
     pub(crate) fn set_silent(&mut self, ip: IpAddr, silent: bool) -> bool {
         let entry = self.addresses.get_mut(&ip);
         entry.is_some_and(|entry| std::mem::replace(&mut entry.silent, silent) != silent)
+    }
+
+    /// Has `ip` answered and not told from now on, until it is announced again.
+    pub(crate) fn set_leaving(&mut self, ip: IpAddr) {
+        if let Some(entry) = self.addresses.get_mut(&ip) {
+            entry.leaving = true;
+        }
+    }
+
+    /// Says whether the segment is told unasked that `ip` is here, where it is announced.
+    pub(crate) fn is_told(&self, ip: IpAddr) -> bool {
+        self.addresses.get(&ip).is_some_and(|entry| !entry.leaving)
     }
 
     /// Withdraws `ip`; says whether it was announced.

@@ -73,6 +73,7 @@ impl Announcer {
         match command {
             Command::Links(selection) => self.use_links(selection),
             Command::Change(changes) => self.feed(Event::Changed(changes)),
+            Command::Release(addresses) => self.feed(Event::Release(addresses)),
             Command::Reannounce => self.feed(Event::Reannounce),
             Command::Probe(ip) => self.feed(Event::Probe(ip)),
             Command::Yield(ip) => self.feed(Event::Yield(ip)),

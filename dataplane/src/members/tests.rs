@@ -119,6 +119,7 @@ async fn a_taken_port_is_named() {
         key: None,
         timing: Timing::lan(),
         fast: true,
+        metadata: Metadata::default(),
     };
     let error = start(config, CancellationToken::new()).err().unwrap();
     assert!(error.to_string().contains(&bind.to_string()), "{error}");
@@ -133,6 +134,7 @@ fn the_key_is_not_shown() {
         key: Some(b"hunter2".to_vec()),
         timing: Timing::lan(),
         fast: true,
+        metadata: Metadata::default(),
     };
     assert!(!format!("{config:?}").contains(&format!("{:?}", b"hunter2")));
 }
@@ -175,6 +177,7 @@ async fn where_fast_failover_is_off_nobody_is_asked() {
         key: None,
         timing: Timing::lan(),
         fast: false,
+        metadata: Metadata::default(),
     };
     let (handle, _running) = start(config, stop).unwrap();
     assert!(handle.suspects().is_none() && handle.questions().is_none());

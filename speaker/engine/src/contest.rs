@@ -1,7 +1,7 @@
 //! Two nodes that announce one address on one segment.
 //!
 //! While the other is a member the usual order decides: whoever is not first withdraws as soon as it knows, and the first
-//! one insists. Where the two do not hear of each other but on the segment, the one with the worse place by upstream's
+//! one insists if that takes long. Where the two do not hear of each other but on the segment, the one with the worse place by upstream's
 //! order is silent until the other is.
 
 use std::net::IpAddr;
@@ -11,14 +11,14 @@ use metallb_announce::outranks;
 use tracing::info;
 
 use crate::engine::{Dirty, Entry};
-use crate::{Conflict, Effect, Engine, EventKind, ServiceKey};
+use crate::{Claim, Conflict, Effect, Engine, EventKind, ServiceKey};
 
 impl Engine {
     pub(crate) fn take_conflict(&mut self, conflict: &Conflict, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
         let peer = self.nodes.sayings.owner_of(conflict.mac).cloned();
         match peer {
             Some(peer) => self.contest(conflict, &peer, dirty, effects),
-            None if conflict.confirmed => self.tell_conflict(conflict, effects),
+            None if conflict.claim == Claim::Confirmed => self.tell_conflict(conflict, effects),
             None => {}
         }
     }
@@ -29,7 +29,8 @@ impl Engine {
         if concerned.is_empty() {
             return;
         }
-        if !self.is_member(peer) && concerned.iter().all(|key| self.is_outranked(key, peer)) {
+        let is_member = self.is_member(peer);
+        if !is_member && concerned.iter().all(|key| self.is_outranked(key, peer)) {
             if self.yielded.insert(ip, Arc::clone(peer)).is_none() {
                 info!(event = "peerConflict", %ip, interface, node = %peer, "yielding an address to a node that announces it, too");
                 effects.push(Effect::Yield(ip));
@@ -38,6 +39,9 @@ impl Engine {
             return;
         }
         self.end_yield(ip, dirty);
+        if is_member && conflict.claim == Claim::First {
+            return;
+        }
         info!(event = "peerConflict", %ip, interface, node = %peer, "insisting on an address that another node announces, too");
         effects.push(Effect::Defend(ip));
     }

@@ -70,8 +70,19 @@ pub struct Conflict {
     pub interface: String,
     /// Hardware address of the claimant.
     pub mac: Mac,
-    /// It cannot be a planned move any more.
-    pub confirmed: bool,
+    /// Which claim it is.
+    pub claim: Claim,
+}
+
+/// Which of the claims by another host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The first. It may be the new owner of a planned move, heard before this node knows of it.
+    First,
+    /// Another, at least a second later.
+    Repeated,
+    /// It cannot be a planned move any more: users should be told.
+    Confirmed,
 }
 
 /// Names of the interfaces of this node, without those that are excluded.

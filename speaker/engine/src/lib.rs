@@ -29,7 +29,7 @@ mod tests;
 
 pub use effect::{ConfigReport, Effect, EventKind, Peers, Protocol, RouteChange, ServiceKey, StatusContent};
 pub use engine::{Engine, Settings};
-pub use event::{Conflict, Event, Families, Links, ServiceFacts, Slice};
+pub use event::{Claim, Conflict, Event, Families, Links, ServiceFacts, Slice};
 pub use member::{Interface, Mac, Member};
 pub use metallb_announce::Failback;
 pub use tenure::{Tenure, TenureConfig};

@@ -434,7 +434,7 @@ fn a_foreign_claim_is_told_on_the_services_that_have_the_address() {
             ip: ip.parse().unwrap(),
             interface: "eth0".into(),
             mac: Mac([2, 0, 0, 0, 0, 1]),
-            confirmed: true,
+            claim: Claim::Confirmed,
         })
     };
     let effects = engine.handle(claim("192.0.2.1"));

@@ -101,6 +101,12 @@ impl Dispute {
         self.claimants.is_empty() && self.silent_since.is_none() && self.defend_again.is_none()
     }
 
+    /// Says whether a host says that the address is its own, and was heard within the time that a move takes.
+    pub(super) fn is_claimed(&self, now: Instant) -> bool {
+        let claims = |claimant: &Claimant| claimant.uses && now < claimant.heard + MOVE;
+        self.claimants.iter().any(claims)
+    }
+
     pub(super) fn hear(&mut self, now: Instant, ifindex: u32, claim: Claim, peer: bool, outcomes: &mut Vec<Outcome>) {
         self.silent_since = Some(now);
         self.asked = 0;

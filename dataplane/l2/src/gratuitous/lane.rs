@@ -171,6 +171,16 @@ impl Lane {
     /// The address is not announced here.
     pub(super) fn forget(&mut self, ip: IpAddr, actions: &mut Vec<Action>) {
         self.leave(ip, actions);
+        self.drop_plan(ip);
+    }
+
+    /// The address is announced here, and not told any more.
+    pub(super) fn hush(&mut self, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.join(ip, actions);
+        self.drop_plan(ip);
+    }
+
+    fn drop_plan(&mut self, ip: IpAddr) {
         let Some(plan) = self.plans.remove(&ip) else { return };
         if let Some(due) = plan.due {
             self.timers.remove(&(due, ip));
@@ -187,7 +197,9 @@ impl Lane {
                 self.sweep = Sweep::Done;
                 return;
             };
-            if table.announces(ip, &self.link) {
+            if table.announces(ip, &self.link) && !table.is_told(ip) {
+                self.hush(ip, actions);
+            } else if table.announces(ip, &self.link) {
                 self.arm(now, ip, actions);
             } else {
                 self.forget(ip, actions);

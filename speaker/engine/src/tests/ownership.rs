@@ -284,12 +284,12 @@ fn what_another_takes_over_is_answered_until_it_is_heard_and_what_nobody_does_is
     assert_eq!(layer2(&effects), list(&["-192.0.2.1"]));
 }
 
-fn claim(ip: &str, mac: Mac, confirmed: bool) -> Event {
+fn claim(ip: &str, mac: Mac, claim: Claim) -> Event {
     Event::Conflict(Conflict {
         ip: address(ip),
         interface: "eth0".into(),
         mac,
-        confirmed,
+        claim,
     })
 }
 
@@ -304,15 +304,15 @@ fn with_the_membership_parted_the_node_with_the_worse_place_is_silent_and_the_ot
     let alone = engine.handle(Event::Members(names(&[NODE])));
     assert_eq!(layer2(&alone), list(&[THEIRS]));
     let peer = mac("node-b", "eth1");
-    let effects = engine.handle(claim(OURS, peer, false));
+    let effects = engine.handle(claim(OURS, peer, Claim::First));
     assert_eq!(effects, [Effect::Defend(address(OURS))]);
-    let effects = engine.handle(claim(THEIRS, peer, false));
+    let effects = engine.handle(claim(THEIRS, peer, Claim::First));
     assert!(told(&effects, Effect::Yield, THEIRS), "{effects:?}");
     assert_eq!(layer2(&effects), None, "to the data plane it is announced");
     let withdrawn = Effect::Announced(Arc::new(key("theirs")), Protocol::Layer2, vec![]);
     assert!(effects.contains(&withdrawn), "users are told that it is not");
     assert_eq!(statuses(&effects), [(Protocol::Layer2, None)]);
-    assert_eq!(engine.handle(claim(THEIRS, peer, true)), [], "once");
+    assert_eq!(engine.handle(claim(THEIRS, peer, Claim::Confirmed)), [], "once");
     let effects = engine.handle(Event::ClaimsEnded(address(THEIRS)));
     assert!(told(&effects, Effect::Resume, THEIRS));
     assert_eq!(notes(&effects), [ANNOUNCING]);
@@ -333,7 +333,7 @@ fn when_the_members_meet_again_the_usual_order_decides_what_was_yielded() {
     ] {
         let mut engine = pair();
         engine.handle(Event::Members(names(&[NODE])));
-        engine.handle(claim(THEIRS, mac("node-b", "eth1"), false));
+        engine.handle(claim(THEIRS, mac("node-b", "eth1"), Claim::First));
         let effects = engine.handle_all(events);
         assert_eq!(told(&effects, Effect::Resume, THEIRS), resumed, "{effects:?}");
         let lost = layer2(&effects).is_some_and(|all| all == ["~192.0.2.2"]);
@@ -346,7 +346,7 @@ fn when_the_members_meet_again_the_usual_order_decides_what_was_yielded() {
 fn a_yielded_address_that_is_lost_is_forgotten() {
     let mut engine = pair();
     engine.handle(Event::Members(names(&[NODE])));
-    engine.handle(claim(THEIRS, mac("node-b", "eth1"), false));
+    engine.handle(claim(THEIRS, mac("node-b", "eth1"), Claim::First));
     let effects = engine.handle(Event::Service(key("theirs"), None));
     assert_eq!(layer2(&effects), list(&["-192.0.2.2"]));
     assert!(engine.yielded.is_empty());
@@ -357,12 +357,11 @@ fn a_yielded_address_that_is_lost_is_forgotten() {
 fn a_member_that_announces_what_is_this_nodes_is_insisted_on_whatever_its_place() {
     let mut engine = pair();
     engine.handle(Event::Suspects(names(&["node-b"])));
-    let effects = engine.handle(claim(THEIRS, mac("node-b", "eth0"), false));
-    assert_eq!(
-        effects,
-        [Effect::Defend(address(THEIRS))],
-        "it has been paused, and will hear of it"
-    );
+    let peer = mac("node-b", "eth0");
+    let first = engine.handle(claim(THEIRS, peer, Claim::First));
+    assert_eq!(first, [], "it has been paused, and will hear of it");
+    let effects = engine.handle(claim(THEIRS, peer, Claim::Repeated));
+    assert_eq!(effects, [Effect::Defend(address(THEIRS))]);
 }
 
 // L2-78
@@ -370,8 +369,8 @@ fn a_member_that_announces_what_is_this_nodes_is_insisted_on_whatever_its_place(
 fn a_claim_by_a_stranger_is_told_to_users_once_it_can_be_no_move() {
     let mut engine = pair();
     let stranger = Mac([2, 9, 9, 9, 9, 9]);
-    assert_eq!(engine.handle(claim(OURS, stranger, false)), []);
-    let effects = engine.handle(claim(OURS, stranger, true));
+    assert_eq!(engine.handle(claim(OURS, stranger, Claim::First)), []);
+    let effects = engine.handle(claim(OURS, stranger, Claim::Confirmed));
     assert_eq!(
         notes(&effects),
         ["another host, 02-09-09-09-09-09, claims 192.0.2.1 on interface eth0 of node \"node-a\""]
