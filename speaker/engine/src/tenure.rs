@@ -143,7 +143,6 @@ mod tests {
     /// Of this node.
     const BOOT: u64 = 1_000_000;
 
-    #[expect(clippy::disallowed_methods, reason = "its value does not matter")]
     fn start() -> Instant {
         Instant::now()
     }
