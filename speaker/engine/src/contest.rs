@@ -50,8 +50,15 @@ impl Engine {
         let entry = self.services.get(key);
         let facts = entry.and_then(|entry| Some((entry, entry.facts.as_deref()?)));
         facts.is_some_and(|(entry, facts)| {
-            self.pool_of(key, facts)
-                .is_some_and(|pool| outranks(&self.inputs(key), pool, &facts.view, &entry.endpoints(), peer))
+            self.pool_of(key, facts).is_some_and(|pool| {
+                outranks(
+                    &self.inputs(key, &facts.view),
+                    pool,
+                    &facts.view,
+                    &entry.endpoints(),
+                    peer,
+                )
+            })
         })
     }
 

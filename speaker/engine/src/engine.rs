@@ -12,6 +12,7 @@ use tracing::info;
 
 use crate::announced::{Announced, Announcements};
 use crate::nodes::{Movement, Nodes};
+use crate::owners::Owners;
 use crate::partners::Partners;
 use crate::{ConfigReport, Effect, Event, Families, Links, Member, Protocol, ServiceFacts, ServiceKey, Slice};
 
@@ -87,7 +88,7 @@ pub struct Engine {
     pub(crate) listed: bool,
     pub(crate) owners_listed: bool,
     /// Who has each Service by its status objects; only with [`Failback::Never`].
-    pub(crate) owners: BTreeMap<Arc<ServiceKey>, BTreeSet<Arc<str>>>,
+    pub(crate) owners: Owners,
     /// Announced, but left to another node for now.
     pub(crate) yielded: BTreeMap<IpAddr, Arc<str>>,
     /// Pools that Services have addresses of although they are gone; until the address changes.
@@ -118,7 +119,7 @@ impl Engine {
             links: None,
             listed: false,
             owners_listed: false,
-            owners: BTreeMap::new(),
+            owners: Owners::default(),
             yielded: BTreeMap::new(),
             kept: BTreeMap::new(),
             announcements: Announcements::default(),
@@ -225,8 +226,9 @@ impl Engine {
             return;
         };
         if entry.facts != facts {
-            entry.facts = facts;
+            let before = std::mem::replace(&mut entry.facts, facts.clone());
             dirty.services.insert(key);
+            self.share_owners(before.iter().chain(&facts).map(Arc::as_ref), dirty);
         }
     }
 
@@ -247,20 +249,6 @@ impl Engine {
             effects.push(Effect::Speakers(sayings.macs()));
         }
         dirty.members = true;
-    }
-
-    fn take_owners(&mut self, key: ServiceKey, owners: BTreeSet<String>, dirty: &mut Dirty) {
-        let owners: BTreeSet<Arc<str>> = owners.into_iter().map(Into::into).collect();
-        let known = self.services.get_key_value(&key);
-        let key = known.map_or_else(|| Arc::new(key), |(known, _)| Arc::clone(known));
-        let before = if owners.is_empty() {
-            self.owners.remove(&key)
-        } else {
-            self.owners.insert(Arc::clone(&key), owners)
-        };
-        if before.as_ref() != self.owners.get(&key) {
-            dirty.services.insert(key);
-        }
     }
 
     fn take_slice(&mut self, slice: ServiceKey, content: Option<Arc<Slice>>, dirty: &mut Dirty) {

@@ -4,16 +4,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use metallb_announce::{Decision, Extension, Inputs, Reason, decide, has_candidate, place};
+use metallb_announce::{Decision, Extension, Inputs, Reason, ServiceView, decide, has_candidate, place};
 use metallb_config::Pool;
 use tracing::info;
 
 use crate::announced::{Changes, Context};
 use crate::engine::{Dirty, Entry};
 use crate::{Effect, Engine, Protocol, ServiceFacts, ServiceKey};
-
-/// Of a Service that has no status object.
-static NOBODY: BTreeSet<Arc<str>> = BTreeSet::new();
 
 impl Engine {
     pub(crate) fn judge(&mut self, dirty: &Dirty, effects: &mut Vec<Effect>) {
@@ -53,7 +50,7 @@ impl Engine {
     fn place(&self, key: &Arc<ServiceKey>, entry: &Entry, node: &str) -> Option<metallb_announce::election::Place> {
         let view = &entry.facts.as_ref()?.view;
         let pool = self.pool_of(key, entry.facts.as_deref()?)?;
-        place(&self.inputs(key), pool, view, &entry.endpoints(), node)
+        place(&self.inputs(key, view), pool, view, &entry.endpoints(), node)
     }
 
     fn judge_one(&mut self, key: &Arc<ServiceKey>, effects: &mut Vec<Effect>) {
@@ -98,7 +95,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn inputs(&self, key: &Arc<ServiceKey>) -> Inputs<'_> {
+    pub(crate) fn inputs(&self, key: &Arc<ServiceKey>, view: &ServiceView) -> Inputs<'_> {
         let agreement = self.nodes.sayings.agreement.as_ref();
         Inputs {
             node: &self.settings.node,
@@ -108,7 +105,7 @@ impl Engine {
             extension: agreement.map(|agreement| Extension {
                 standings: &agreement.standings,
                 failback: agreement.failback,
-                owners: self.owners.get(key).unwrap_or(&NOBODY),
+                owners: self.owners.of(key, view),
             }),
             ignore_exclude_label: self.settings.ignore_exclude_label,
             class: &self.settings.class,
@@ -133,7 +130,7 @@ impl Engine {
             return Decision::none(Reason::ServiceDeleted);
         };
         let pool = self.pool_of(key, facts);
-        let mut decision = decide(&self.inputs(key), pool, &facts.view, &entry.endpoints());
+        let mut decision = decide(&self.inputs(key, &facts.view), pool, &facts.view, &entry.endpoints());
         let is_kept = |pool: &Pool| {
             self.kept
                 .get(key)
@@ -163,7 +160,7 @@ impl Engine {
             return false;
         };
         self.pool_of(key, facts)
-            .is_some_and(|pool| has_candidate(&self.inputs(key), pool, &facts.view, &entry.endpoints()))
+            .is_some_and(|pool| has_candidate(&self.inputs(key, &facts.view), pool, &facts.view, &entry.endpoints()))
     }
 
     /// Returns what the data plane must change.

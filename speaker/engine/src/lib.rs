@@ -21,6 +21,7 @@ mod interner;
 mod judge;
 mod member;
 mod nodes;
+mod owners;
 mod partners;
 mod peers;
 mod tenure;

@@ -215,6 +215,37 @@ fn with_failback_never_the_owner_keeps_what_it_has() {
     );
 }
 
+// L2-95
+#[test]
+fn with_failback_never_services_that_share_an_address_have_one_owner() {
+    let shared = |name: &str| {
+        changed_service(
+            name,
+            &json!({
+                "metadata": {"annotations": {"metallb.io/allow-shared-ip": "x"}},
+                "spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": [{"ip": THEIRS}]}},
+            }),
+        )
+    };
+    let mut engine = pair();
+    engine.handle_all([said(&[never(NODE), never("node-b")]), shared("theirs")]);
+    assert_eq!(layer2(&engine.handle(owners("theirs", &[NODE]))), list(&[THEIRS]));
+    let second = engine.handle_all([shared("udp"), slice("udp", NODE)]);
+    assert_eq!(
+        notes(&second),
+        [ANNOUNCING],
+        "nobody has it, but its address has an owner"
+    );
+    assert_eq!(
+        layer2(&engine.handle(Event::Service(key("theirs"), None))),
+        list(&["~192.0.2.2"])
+    );
+    engine.handle(shared("theirs"));
+    engine.handle(owners("theirs", &["node-b"]));
+    let effects = engine.handle(owners("udp", &[NODE]));
+    assert_eq!(layer2(&effects), None, "two say so: the usual order decides");
+}
+
 #[test]
 fn with_failback_never_nothing_is_decided_before_the_owners_are_known() {
     let mut engine = engine();

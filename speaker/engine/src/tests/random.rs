@@ -100,12 +100,17 @@ fn some_service() -> impl Strategy<Value = Event> {
         let policy = if local { "Local" } else { "Cluster" };
         let kind = if odd == 0 { "ClusterIP" } else { "LoadBalancer" };
         let class = (odd == 1).then_some("foreign");
+        let annotations = if odd < 8 {
+            json!({"metallb.io/allow-shared-ip": "x"})
+        } else {
+            json!({})
+        };
         match odd {
             2 => Event::Service(key(name), None),
             _ => changed_service(
                 name,
                 &json!({
-                    "metadata": {"labels": {"app": name}},
+                    "metadata": {"labels": {"app": name}, "annotations": annotations},
                     "spec": {"type": kind, "externalTrafficPolicy": policy, "loadBalancerClass": class},
                     "status": {"loadBalancer": {"ingress": ingress}},
                 }),
@@ -190,7 +195,7 @@ fn some_said() -> impl Strategy<Value = Event> {
     });
     let said = prop_oneof![1 => Just(None), 8 => member.prop_map(Some), 31 => Just(Some(usual))];
     let failback =
-        prop_oneof![1 => Just(Failback::Immediate), 3 => Just(Failback::Delayed), 1 => Just(Failback::Never)];
+        prop_oneof![1 => Just(Failback::Immediate), 3 => Just(Failback::Delayed), 3 => Just(Failback::Never)];
     (prop::collection::vec(said, NODES.len()), failback).prop_map(|(members, failback)| {
         let named = NODES.iter().zip(members).map(|(name, mut member)| {
             if let Some(member) = member.as_mut().filter(|member| member.failback == Failback::Delayed) {
