@@ -98,7 +98,7 @@ pub struct Args {
     /// What happens when a node returns that would own an address: immediate (it has it at once), delayed or never
     #[arg(long, env = "METALLB_L2_FAILBACK", default_value = "", hide_default_value = true)]
     pub l2_failback: String,
-    /// Seconds that a node has to be back before it has addresses again, with --l2-failback=delayed [default: 60]
+    /// Seconds that a node has to be back before it has addresses again, with --l2-failback=delayed [default: 60s]
     #[arg(
         long,
         env = "METALLB_L2_FAILBACK_DELAY",
@@ -270,6 +270,8 @@ impl Args {
         let seconds: u64 = match self.l2_failback_delay.as_str() {
             "" => FAILBACK_DELAY,
             text => text
+                .strip_suffix('s')
+                .unwrap_or(text)
                 .parse()
                 .with_context(|| format!("--l2-failback-delay {text:?} is no number of seconds"))?,
         };
@@ -413,6 +415,7 @@ mod tests {
     #[case(&[], Failback::Immediate, 60)]
     #[case(&["--l2-failback=immediate"], Failback::Immediate, 60)]
     #[case(&["--l2-failback=delayed", "--l2-failback-delay=300"], Failback::Delayed, 300)]
+    #[case(&["--l2-failback=delayed", "--l2-failback-delay=90s"], Failback::Delayed, 90)]
     #[case(&["--l2-failback=never"], Failback::Never, 60)]
     fn failback_is_as_with_upstream_unless_told_otherwise(
         #[case] flags: &[&str],

@@ -226,9 +226,10 @@ impl Engine {
             return;
         };
         if entry.facts != facts {
-            let before = std::mem::replace(&mut entry.facts, facts.clone());
+            let concerned = [entry.facts.clone(), facts.clone()];
+            entry.facts = facts;
             dirty.services.insert(key);
-            self.share_owners(before.iter().chain(&facts).map(Arc::as_ref), dirty);
+            self.share_owners(concerned.iter().flatten().map(Arc::as_ref), dirty);
         }
     }
 
