@@ -106,6 +106,17 @@ pub struct Args {
         hide_default_value = true
     )]
     pub l2_failback_delay: String,
+    /// Ask the segment who has an address before it is announced for the first time
+    #[arg(
+        long,
+        env = "METALLB_L2_CHECK_ADDRESSES",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value_t = false
+    )]
+    pub l2_check_addresses: bool,
     /// Milliseconds; of the FRR back-end only [default: 3000]
     #[arg(
         long,
@@ -427,6 +438,13 @@ mod tests {
             args(flags).unwrap().failback().unwrap(),
             FailbackOptions { failback, delay }
         );
+    }
+
+    #[test]
+    fn addresses_are_checked_only_on_request() {
+        for (flags, expected) in [(&[][..], false), (&["--l2-check-addresses"], true)] {
+            assert_eq!(args(flags).unwrap().l2_check_addresses, expected);
+        }
     }
 
     #[test]
