@@ -1,28 +1,32 @@
 //! Layer 2: answers ARP and neighbour solicitations for the announced addresses and tells the segment about them.
 //!
 //! ```text
-//!  speaker ── change(), probe(), hand_over() ──────► channel: Command ─┐
-//!                                                                       ▼
-//!  netlink ──► links task ──────── watch: Selection ────────────► announcer task ◄──► packet sockets
-//!              (lists, selects)                                   (metallb_l2::Core)  (ARP and IPv6, all interfaces)
+//!  speaker ── change(), probe(), .. ─┐
+//!                                    ├► mailbox ──► l2-answers, a thread ◄──► packet sockets
+//!  netlink ──► links task ───────────┘              (metallb_l2::Core)        (ARP and IPv6, all interfaces)
+//!              (lists, selects)                       └──► groups task (memberships of IPv6 groups)
 //! ```
-//! All decisions are in `metallb-l2`; the announcer task is the only user of its core, which needs no lock. Both tasks
-//! belong to the future that [`start`] returns, and end with it.
+//! All decisions are in `metallb-l2`; the thread is the only user of its core, which needs no lock. Tasks and thread belong
+//! to the future that [`start`] returns, and end with it.
 
 mod announcer;
 mod counters;
+mod groups;
 mod links;
+mod mailbox;
 mod sockets;
+mod thread;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use metallb_l2::{EthernetAddress, Selection};
+use metallb_l2::Selection;
 use metallb_net::{LinkMonitor, OpenError};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -33,14 +37,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub use counters::{AddressCounters, DropCounters};
-pub use metallb_l2::Interfaces;
+pub use metallb_l2::{EthernetAddress, Interfaces, Report};
 
-use announcer::Announcer;
+use announcer::{Announcer, Ears};
 use counters::Counters;
+use mailbox::{Mailbox, mailbox};
 use sockets::Sockets;
+use thread::Thread;
 
 /// Conflicts that a slow reader may leave unread before it misses some.
-const CONFLICTS_KEPT: usize = 64;
+const CONFLICTS_KEPT: usize = 1024;
+/// Ended claims that a slow reader may leave unread; what it misses of yielded addresses is told again.
+const ENDED_KEPT: usize = 1024;
 /// Answers to probes that a slow reader may leave unread; older ones are worth nothing.
 const FOUND_KEPT: usize = 64;
 
@@ -51,12 +59,16 @@ pub struct Config {
     pub exclude: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// How often announced addresses are repeated unasked (`--gratuitous-arp-interval`); `None` = never.
     pub garp_interval: Option<Duration>,
+    /// Whether it is asked who has an address before it is announced for the first time (`--l2-check-addresses`); see
+    /// [`metallb_l2::Core::check_before_announcing`].
+    pub check_before_announcing: bool,
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("garp_interval", &self.garp_interval)
+            .field("check_before_announcing", &self.check_before_announcing)
             .finish_non_exhaustive()
     }
 }
@@ -76,9 +88,15 @@ pub enum Error {
     /// A task panicked.
     #[error("layer 2: a task has failed: {0}")]
     Failed(#[from] JoinError),
+    /// No thread, or nothing to wake it with.
+    #[error("layer 2: cannot start the thread that answers: {0}")]
+    Thread(#[source] std::io::Error),
+    /// The thread that answers panicked, with this message.
+    #[error("layer 2: the thread that answers has failed: {0}")]
+    Panicked(String),
 }
 
-/// Another host claims an address that we announce.
+/// Another host claims an address that is announced here, or was until [`L2Handle::yield_address`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The address.
@@ -87,27 +105,37 @@ pub struct Conflict {
     pub interface: String,
     /// Hardware address of the claimant.
     pub mac: EthernetAddress,
+    /// First, confirmed or repeated; says what to do about it.
+    pub report: Report,
 }
 
-/// What the announcer task is told.
+/// What the thread that answers is told.
 #[derive(Debug)]
 enum Command {
+    Links(Selection),
     Change(Vec<(IpAddr, Option<Interfaces>)>),
+    Release(Vec<IpAddr>),
     Reannounce,
     Probe(IpAddr),
+    Yield(IpAddr),
+    Resume(IpAddr),
+    Defend(IpAddr),
+    Peers(BTreeSet<EthernetAddress>),
     /// To be answered when nothing is left to hand over.
     HandOver(oneshot::Sender<()>),
+    End,
 }
 
 /// Controls the running layer-2 shell; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct L2Handle {
-    /// Unbounded, so that nobody has to wait: what is told is taken out at once, and it is no more than what has changed.
-    commands: mpsc::UnboundedSender<Command>,
+    commands: Mailbox,
     known: watch::Receiver<BTreeSet<String>>,
     usable: watch::Receiver<BTreeSet<String>>,
+    macs: watch::Receiver<BTreeMap<String, EthernetAddress>>,
     conflicts: broadcast::Sender<Conflict>,
     found: broadcast::Sender<IpAddr>,
+    claims_ended: broadcast::Sender<IpAddr>,
     counters: Arc<Counters>,
 }
 
@@ -122,62 +150,75 @@ pub fn start(
 ) -> Result<(L2Handle, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
     let sockets = Sockets::open()?;
     let monitor = LinkMonitor::open().map_err(Error::Netlink)?;
-    let (commands, inbox) = mpsc::unbounded_channel();
-    let (selection, selection_reader) = watch::channel(Selection::default());
+    let (commands, inbox) = mailbox().map_err(Error::Thread)?;
     let (known_writer, known) = watch::channel(BTreeSet::new());
     let (usable_writer, usable) = watch::channel(BTreeSet::new());
-    let (conflicts, _) = broadcast::channel(CONFLICTS_KEPT);
-    let (found, _) = broadcast::channel(FOUND_KEPT);
-    let counters = Arc::<Counters>::default();
-
-    let links = links::Task {
-        exclude: config.exclude,
-        selection,
-        known: known_writer,
-        usable: usable_writer,
+    let (macs_writer, macs) = watch::channel(BTreeMap::new());
+    let (groups, memberships) = mpsc::unbounded_channel();
+    let ears = Ears {
+        counters: Arc::default(),
+        conflicts: broadcast::channel(CONFLICTS_KEPT).0,
+        claims_ended: broadcast::channel(ENDED_KEPT).0,
+        found: broadcast::channel(FOUND_KEPT).0,
+        groups,
     };
-    let links = links.run(monitor).instrument(tracing::info_span!("l2-links"));
-    let announcer = Announcer::new(
-        sockets,
-        config.garp_interval,
-        Arc::clone(&counters),
-        conflicts.clone(),
-        found.clone(),
-    );
-    let announcer = announcer.run(inbox, selection_reader);
-    let announcer = announcer.instrument(tracing::info_span!("l2"));
     let handle = L2Handle {
-        commands,
+        commands: commands.clone(),
         known,
         usable,
-        conflicts,
-        found,
-        counters,
+        macs,
+        conflicts: ears.conflicts.clone(),
+        found: ears.found.clone(),
+        claims_ended: ears.claims_ended.clone(),
+        counters: Arc::clone(&ears.counters),
     };
-    Ok((handle, own(links, announcer, stop)))
+    let announcer = Announcer::new(sockets, &config, ears);
+    let links = links::Task {
+        exclude: config.exclude,
+        announcer: commands.clone(),
+        known: known_writer,
+        usable: usable_writer,
+        macs: macs_writer,
+    };
+    let mut tasks = JoinSet::new();
+    let links = links.run(monitor).instrument(tracing::info_span!("l2-links"));
+    let groups = groups::run(memberships).instrument(tracing::info_span!("l2-groups"));
+    let thread = Thread::start(announcer, inbox).map_err(Error::Thread)?;
+    let end = End(commands);
+    let tasks = async move {
+        tasks.spawn(named("links", links));
+        tasks.spawn(named("groups", groups));
+        own(tasks, thread, end, stop).await
+    };
+    Ok((handle, tasks))
 }
 
-/// Runs both tasks until `stop`; the first that ends before takes the other with it.
-async fn own(
-    links: impl Future<Output = ()> + Send + 'static,
-    announcer: impl Future<Output = ()> + Send + 'static,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        links.await;
-        "links"
-    });
-    tasks.spawn(async move {
-        announcer.await;
-        "announcer"
-    });
-    let ended = stop.run_until_cancelled(tasks.join_next()).await.flatten();
-    tasks.shutdown().await;
-    match ended {
-        None => Ok(()),
-        Some(ended) => Err(Error::Ended(ended?)),
+async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    name
+}
+
+/// Ends the thread, also when it goes because nobody polls the shell's future any more.
+struct End(Mailbox);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.send(Command::End);
     }
+}
+
+/// Runs tasks and thread until `stop`; the first that ends before takes the others with it.
+async fn own(mut tasks: JoinSet<&'static str>, thread: Thread, end: End, stop: CancellationToken) -> Result<(), Error> {
+    let mut thread = pin!(thread.ended());
+    // Cancel-safe: the first to end decides, and what is left is ended.
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = &mut thread => return Err(ended.err().unwrap_or(Error::Ended("announcer"))),
+        Some(ended) = tasks.join_next() => Err(ended.map_or_else(Error::Failed, Error::Ended)),
+    };
+    tasks.shutdown().await;
+    drop(end);
+    ended.and(thread.await)
 }
 
 impl L2Handle {
@@ -187,6 +228,13 @@ impl L2Handle {
     /// announced only on interfaces with a link-local address, from which neighbours are told.
     pub fn change(&self, changes: Vec<(IpAddr, Option<Interfaces>)>) {
         self.tell(Command::Change(changes));
+    }
+
+    /// Withdraws addresses that another node takes over: each is answered until that one is heard, for a second at most,
+    /// and nothing is said of it unasked. Nobody who asks is left without an answer, and nobody gets two once the other
+    /// was heard.
+    pub fn release(&self, addresses: Vec<IpAddr>) {
+        self.tell(Command::Release(addresses));
     }
 
     /// Tells the segment about every announced address once more, as after a partition, when clients may have learnt
@@ -206,6 +254,44 @@ impl L2Handle {
         self.found.subscribe()
     }
 
+    /// Stops answering an address at once, and says nothing about it unasked: another speaker with a better right to it
+    /// announces it on the same segment. Ignored for an address that is not announced here.
+    ///
+    /// It stays announced as far as [`Self::change`] goes: `Some(..)` changes its interfaces and does not end the silence;
+    /// that do [`Self::resume_address`], [`Self::defend`], and `None` followed by `Some(..)`.
+    pub fn yield_address(&self, ip: IpAddr) {
+        self.tell(Command::Yield(ip));
+    }
+
+    /// Answers a yielded address again and makes it known as a new one. Ignored for others.
+    pub fn resume_address(&self, ip: IpAddr) {
+        self.tell(Command::Resume(ip));
+    }
+
+    /// Insists on an address that another speaker announces without a right to it: one announcement in request form now
+    /// and one after 1.1 s, then one for a claim at most every ten seconds while the conflict lasts. To be called for
+    /// every report; what is done already is not done again. Ends [`Self::yield_address`].
+    ///
+    /// An address that nobody calls this for is defended, too, once a claim is confirmed, at most every ten seconds
+    /// (RFC 5227 §2.4).
+    pub fn defend(&self, ip: IpAddr) {
+        self.tell(Command::Defend(ip));
+    }
+
+    /// Addresses that another host has claimed and does so no longer: for three seconds it has neither announced them
+    /// nor, if they are yielded, answered when it was asked. A yielded address is told again every three seconds until
+    /// it is resumed or withdrawn.
+    #[must_use]
+    pub fn claims_ended(&self) -> broadcast::Receiver<IpAddr> {
+        self.claims_ended.subscribe()
+    }
+
+    /// The hardware addresses of all other speakers, as far as they are known. Claims by these are left to the caller:
+    /// they are not defended against unasked, and count as `peer`.
+    pub fn set_peers(&self, macs: BTreeSet<EthernetAddress>) {
+        self.tell(Command::Peers(macs));
+    }
+
     /// Before the end: goes on answering each address until another host is heard to claim it, then no longer answers
     /// that one. Says nothing unasked any more. Returns when nothing is left to hand over, after `limit` at the latest;
     /// what is left is answered until the shell is stopped.
@@ -218,7 +304,7 @@ impl L2Handle {
 
     /// Whoever owns the shell's future sees it when it has ended.
     fn tell(&self, command: Command) {
-        let _ = self.commands.send(command);
+        self.commands.send(command);
     }
 
     /// Names of all interfaces of the node except the excluded ones, down ones included (the names that
@@ -234,8 +320,14 @@ impl L2Handle {
         self.usable.clone()
     }
 
-    /// Claims of announced addresses by other hosts, each at most once in ten seconds (`addressConflict`), and a second
-    /// late: an address that is withdrawn meanwhile was moved.
+    /// The hardware address of each of these interfaces: the others hear this node claim addresses by them.
+    #[must_use]
+    pub fn hardware_addresses(&self) -> watch::Receiver<BTreeMap<String, EthernetAddress>> {
+        self.macs.clone()
+    }
+
+    /// Claims of announced and of yielded addresses by other hosts: at once, and while they last at most once a second
+    /// for an address and a host. What is told to users (`addressConflict`) is [`Report::is_for_users`] only.
     #[must_use]
     pub fn conflicts(&self) -> broadcast::Receiver<Conflict> {
         self.conflicts.subscribe()
@@ -255,34 +347,4 @@ impl L2Handle {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::{pending, ready};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_task_that_ends_takes_the_other_with_it_and_is_named() {
-        let stop = CancellationToken::new();
-        let links = own(ready(()), pending(), stop.clone()).await;
-        assert!(matches!(links, Err(Error::Ended("links"))), "{links:?}");
-        let announcer = own(pending(), ready(()), stop).await;
-        assert!(matches!(announcer, Err(Error::Ended("announcer"))), "{announcer:?}");
-    }
-
-    #[tokio::test]
-    async fn a_task_that_panics_is_an_error() {
-        let panics = async { panic!("on purpose") };
-        let ended = own(pending(), panics, CancellationToken::new()).await;
-        assert!(
-            matches!(&ended, Err(Error::Failed(error)) if error.is_panic()),
-            "{ended:?}"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_stop_on_request_is_no_error() {
-        let stop = CancellationToken::new();
-        stop.cancel();
-        own(pending(), pending(), stop).await.unwrap();
-    }
-}
+mod tests;

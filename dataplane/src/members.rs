@@ -14,7 +14,7 @@ mod sockets;
 mod streams;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     sync::{Arc, PoisonError},
@@ -23,10 +23,14 @@ use std::{
 
 use futures::FutureExt;
 use metallb_members::{
-    Action, CAPABILITY, Cause, Event, Members,
+    Action, Cause, Event, Members,
     fast::{self as fast_path, Event as FastEvent, FIRST_BYTE},
 };
-pub use metallb_members::{Refusal, Timing, fast::Question};
+pub use metallb_members::{
+    Refusal, Timing,
+    fast::Question,
+    metadata::{Failback, Interface, Metadata},
+};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
     sync::{Notify, oneshot, watch},
@@ -64,6 +68,8 @@ pub struct Config {
     pub timing: Timing,
     /// Whether this node takes part in fast failover, which needs all members to.
     pub fast: bool,
+    /// What it says of itself, for now; see [`MembersHandle::set_metadata`].
+    pub metadata: Metadata,
 }
 
 impl fmt::Debug for Config {
@@ -74,6 +80,7 @@ impl fmt::Debug for Config {
             .field("key", &self.key.as_ref().map(|_| "[redacted]"))
             .field("timing", &self.timing)
             .field("fast", &self.fast)
+            .field("metadata", &self.metadata)
             .finish()
     }
 }
@@ -125,7 +132,9 @@ pub fn start(
     }
     let tcp_timeout = config.timing.tcp_timeout;
     let (fast, fast_ended) = start_fast(&config, &sockets).unzip();
+    let (metadata, metadata_reader) = watch::channel(config.metadata.clone());
     let members = members(config, address, fast.is_some());
+    let (said_writer, said) = watch::channel(members.metadata());
     let (peers, peers_reader) = watch::channel(None);
     let (keys, keys_reader) = watch::channel(Keys::default());
     let (alive_writer, alive) = watch::channel(members.alive());
@@ -139,6 +148,7 @@ pub fn start(
         own: address,
         alive: alive_writer,
         capable: capable_writer,
+        said: said_writer,
         settled: settled_writer,
         returned: Arc::clone(&returned),
         refusals: Arc::clone(&refusals),
@@ -148,15 +158,22 @@ pub fn start(
     let handle = MembersHandle {
         peers,
         keys,
+        metadata,
         alive,
         capable,
+        said,
         settled,
         returned,
         refusals,
         local,
         fast,
     };
-    let running = task.run(peers_reader, keys_reader, stop).map(Ok);
+    let inputs = Inputs {
+        peers: peers_reader,
+        keys: keys_reader,
+        metadata: metadata_reader,
+    };
+    let running = task.run(inputs, stop).map(Ok);
     let running = async {
         tokio::select! {
             ended = running => ended,
@@ -195,12 +212,19 @@ fn members(config: Config, address: SocketAddr, fast: bool) -> Members {
         keyring: Keys(config.key.into_iter().collect()).keyring(),
         node: config.node,
         timing: config.timing,
-        meta: if fast { fast_path::CAPABILITY } else { CAPABILITY }.to_vec(),
+        meta: config.metadata.encode(fast),
     };
     let random = SystemRandom::new();
     Members::new(core, Instant::now(), move |buffer| {
         random.fill(buffer).expect("a kernel that runs programs has randomness");
     })
+}
+
+/// What the others of this process tell.
+struct Inputs {
+    peers: watch::Receiver<Peers>,
+    keys: watch::Receiver<Keys>,
+    metadata: watch::Receiver<Metadata>,
 }
 
 /// Owns the sockets and the core.
@@ -211,6 +235,7 @@ struct Task {
     own: SocketAddr,
     alive: watch::Sender<BTreeSet<String>>,
     capable: watch::Sender<BTreeSet<String>>,
+    said: watch::Sender<BTreeMap<String, Option<Metadata>>>,
     settled: watch::Sender<bool>,
     returned: Arc<Notify>,
     refusals: Refusals,
@@ -221,12 +246,12 @@ struct Task {
 
 impl Task {
     /// Runs until `stop`, then says goodbye. Every arm is cancel-safe.
-    async fn run(
-        mut self,
-        mut peers: watch::Receiver<Peers>,
-        mut keys: watch::Receiver<Keys>,
-        stop: CancellationToken,
-    ) {
+    async fn run(mut self, inputs: Inputs, stop: CancellationToken) {
+        let Inputs {
+            mut peers,
+            mut keys,
+            mut metadata,
+        } = inputs;
         let mut buffer = vec![0; BUFFER_LEN];
         loop {
             let deadline = self.members.next_deadline();
@@ -243,6 +268,10 @@ impl Task {
                     self.feed(Event::Keyring(keys.keyring())).await;
                     self.tell_fast(FastEvent::Keys(keys.fast()));
                     self.conversations.expect(self.members.framing());
+                }
+                Ok(()) = metadata.changed() => {
+                    let meta = metadata.borrow_and_update().encode(self.fast.is_some());
+                    self.feed(Event::Meta(meta)).await;
                 }
                 received = self.sockets.datagrams.recv_from(&mut buffer) => match received {
                     Ok((len, from)) => self.hear(&buffer[..len], from).await,
@@ -310,6 +339,7 @@ impl Task {
             self.perform(action).await;
         }
         if changed {
+            self.said.send_replace(self.members.metadata());
             self.alive.send_replace(self.members.alive());
             self.capable.send_replace(self.members.capable());
             self.tell_fast(FastEvent::Members {

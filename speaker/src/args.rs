@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgAction, Parser};
 use metallb_config::Backend;
 use metallb_dataplane::members::Timing;
+use metallb_engine::Failback;
 use metallb_runtime::{listen, tls};
 
 /// Announces the addresses of LoadBalancer Services from this node.
@@ -94,6 +95,28 @@ pub struct Args {
         default_value_t = true
     )]
     pub l2_fast_failover: bool,
+    /// What happens when a node returns that would own an address: immediate (it has it at once), delayed or never
+    #[arg(long, env = "METALLB_L2_FAILBACK", default_value = "", hide_default_value = true)]
+    pub l2_failback: String,
+    /// Seconds that a node has to be back before it has addresses again, with --l2-failback=delayed [default: 60s]
+    #[arg(
+        long,
+        env = "METALLB_L2_FAILBACK_DELAY",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub l2_failback_delay: String,
+    /// Ask the segment who has an address before it is announced for the first time
+    #[arg(
+        long,
+        env = "METALLB_L2_CHECK_ADDRESSES",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value_t = false
+    )]
+    pub l2_check_addresses: bool,
     /// Milliseconds; of the FRR back-end only [default: 3000]
     #[arg(
         long,
@@ -136,6 +159,19 @@ const BGP_TYPE: &str = "METALLB_BGP_TYPE";
 const MEMBERS_PORT: u16 = 7946;
 /// Longest interval of gratuitous ARP that upstream takes, in seconds.
 const GARP_LIMIT: u64 = 2_147_483_647;
+
+/// Seconds that a returning node waits, unless told otherwise, and at the most.
+const FAILBACK_DELAY: u64 = 60;
+const FAILBACK_LIMIT: u64 = 86_400;
+
+/// Who has an address when the node returns that would own it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailbackOptions {
+    /// That.
+    pub failback: Failback,
+    /// How long a node has to be back, if the answer is [`Failback::Delayed`].
+    pub delay: Duration,
+}
 
 /// How this speaker takes part in the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +220,7 @@ impl Args {
         );
         self.tls().check()?;
         self.garp_interval()?;
+        self.failback()?;
         self.membership().map(drop)
     }
 
@@ -228,6 +265,35 @@ impl Args {
             "--gratuitous-arp-interval {seconds} is more than {GARP_LIMIT}"
         );
         Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+    }
+
+    /// Who has an address when the node returns that would own it.
+    ///
+    /// # Errors
+    /// For a setting that there is not, and for a delay that is no number of seconds or more than a day.
+    pub fn failback(&self) -> Result<FailbackOptions> {
+        let failback = match self.l2_failback.as_str() {
+            "" | "immediate" => Failback::Immediate,
+            "delayed" => Failback::Delayed,
+            "never" => Failback::Never,
+            other => bail!("--l2-failback {other:?} is unknown: must be immediate, delayed or never"),
+        };
+        let seconds: u64 = match self.l2_failback_delay.as_str() {
+            "" => FAILBACK_DELAY,
+            text => text
+                .strip_suffix('s')
+                .unwrap_or(text)
+                .parse()
+                .with_context(|| format!("--l2-failback-delay {text:?} is no number of seconds"))?,
+        };
+        ensure!(
+            seconds <= FAILBACK_LIMIT,
+            "--l2-failback-delay {seconds} is more than {FAILBACK_LIMIT}"
+        );
+        Ok(FailbackOptions {
+            failback,
+            delay: Duration::from_secs(seconds),
+        })
     }
 
     /// The membership, unless it is switched off.
@@ -356,6 +422,31 @@ mod tests {
         }
     }
 
+    #[rstest]
+    #[case(&[], Failback::Immediate, 60)]
+    #[case(&["--l2-failback=immediate"], Failback::Immediate, 60)]
+    #[case(&["--l2-failback=delayed", "--l2-failback-delay=300"], Failback::Delayed, 300)]
+    #[case(&["--l2-failback=delayed", "--l2-failback-delay=90s"], Failback::Delayed, 90)]
+    #[case(&["--l2-failback=never"], Failback::Never, 60)]
+    fn failback_is_as_with_upstream_unless_told_otherwise(
+        #[case] flags: &[&str],
+        #[case] failback: Failback,
+        #[case] seconds: u64,
+    ) {
+        let delay = Duration::from_secs(seconds);
+        assert_eq!(
+            args(flags).unwrap().failback().unwrap(),
+            FailbackOptions { failback, delay }
+        );
+    }
+
+    #[test]
+    fn addresses_are_checked_only_on_request() {
+        for (flags, expected) in [(&[][..], false), (&["--l2-check-addresses"], true)] {
+            assert_eq!(args(flags).unwrap().l2_check_addresses, expected);
+        }
+    }
+
     #[test]
     fn the_membership_has_upstreams_port_and_file() {
         let args = args(&[
@@ -376,6 +467,9 @@ mod tests {
     #[case("--gratuitous-arp-interval=2147483648")]
     #[case("--gratuitous-arp-interval=1.5")]
     #[case("--gratuitous-arp-interval=-1")]
+    #[case("--l2-failback=sometimes")]
+    #[case("--l2-failback-delay=1m")]
+    #[case("--l2-failback-delay=86401")]
     #[case("--frrk8s-secret-passthrough")]
     #[case("--tls-min-version=VersionTLS10")]
     fn a_value_that_cannot_work_is_refused_at_the_start(#[case] flag: &str) {

@@ -1,5 +1,6 @@
 //! What the speaker watches, and how it becomes events of the engine.
 
+mod owners;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,7 +20,8 @@ use metallb_runtime::watch::{Change, Config, Key, ViewChange, Views, Watched, wa
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use metallb_engine::{Event, ServiceFacts, ServiceKey, Slice};
-use wire::{NodeFacts, Password, Speaker};
+use owners::{OWNERS, Owners};
+use wire::{NodeFacts, Owner, Password, Speaker};
 
 /// Everything that must be listed before anything is announced; shown by `/readyz`.
 pub(crate) const KINDS: [&str; 11] = [
@@ -61,6 +63,15 @@ enum Input {
     Secret(Key, Option<Arc<Password>>),
     /// A speaker Pod changed.
     Pod(Key, Option<Arc<Speaker>>),
+    /// An object says that another node has a Service.
+    Owner {
+        /// Its name.
+        object: String,
+        /// What it said.
+        before: Option<Arc<Owner>>,
+        /// What it says.
+        now: Option<Arc<Owner>>,
+    },
     /// A kind was listed for the first time.
     Ready(&'static str),
 }
@@ -85,6 +96,7 @@ pub(crate) struct Inputs {
     stores: Stores,
     waiting: BTreeSet<&'static str>,
     members: Option<Members>,
+    owners: Owners,
     configuration: bool,
 }
 
@@ -161,6 +173,7 @@ impl Inputs {
             stores,
             waiting: KINDS.into(),
             members,
+            owners: Owners::default(),
             configuration: false,
         }
     }
@@ -212,6 +225,11 @@ impl Inputs {
                     news.peers = members.peers();
                 }
             }
+            Input::Owner { object, before, now } => {
+                let changes = self.owners.change(&object, before.as_deref(), now.as_deref());
+                news.events.extend(changes);
+            }
+            Input::Ready(OWNERS) => news.events.push(Event::OwnersListed),
             Input::Ready(PODS) => {
                 if let Some(members) = &mut self.members {
                     members.listed = true;

@@ -15,6 +15,7 @@ mod fast;
 mod gateway;
 mod inputs;
 mod key;
+mod membership;
 mod metrics;
 mod native;
 mod program;

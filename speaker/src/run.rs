@@ -15,7 +15,7 @@ use metallb_api::{ServiceBGPStatus, ServiceL2Status};
 use metallb_config::{Backend, Options, View};
 use metallb_dataplane::l2::{self, L2Handle};
 use metallb_dataplane::members::{self, MembersHandle};
-use metallb_engine::{Conflict, Engine, Event, Links, Settings};
+use metallb_engine::{Claim, Conflict, Engine, Event, Failback, Links, Mac, Settings, TenureConfig};
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
@@ -30,6 +30,7 @@ use crate::exclude;
 use crate::fast::{self, FastPath};
 use crate::inputs::{Inputs, KINDS, News, Speakers};
 use crate::key;
+use crate::membership::{self, Membership as Members};
 use crate::metrics::Metrics;
 use crate::shell::{FIRST_DECISIONS, Shell};
 use crate::state;
@@ -83,7 +84,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     };
     let members = membership.as_ref().zip(Some(key?));
     let backend = args.backend()?;
-    let data_plane = DataPlane::start(&args, backend, excluded, members, &mut tasks)?;
+    let tenure = membership::tenure(args.failback()?);
+    let data_plane = DataPlane::start(&args, backend, excluded, members, tenure, &mut tasks)?;
     let owner = Owner {
         namespace: namespace.clone(),
         node: args.node_name.clone(),
@@ -127,21 +129,26 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
         node: args.node_name.clone(),
         port: membership.bind.port(),
     });
-    let inputs = Inputs::start(&client, &namespace, speakers, &tasks.spawner());
-    let engine = Engine::new(settings(&args, backend, data_plane.members.is_some()));
-    tasks.spawn("engine", decide(engine, inputs, shell, data_plane.clone()));
+    let mut inputs = Inputs::start(&client, &namespace, speakers, &tasks.spawner());
+    if tenure.failback == Failback::Never {
+        inputs.follow_owners(&client, &namespace, &tasks.spawner());
+    }
+    let engine = Engine::new(settings(&args, backend, data_plane.members.is_some(), tenure.failback));
+    let members = Members::new(&args.node_name, tenure, data_plane.members.clone(), &data_plane.l2);
+    tasks.spawn("engine", decide(engine, inputs, members, shell, data_plane.clone()));
     tasks.spawn("goodbye", data_plane.goodbye(stop));
     tasks.join(GRACE).await?;
     info!(event = "stopped");
     Ok(())
 }
 
-fn settings(args: &Args, backend: Backend, membership: bool) -> Settings {
+fn settings(args: &Args, backend: Backend, membership: bool, failback: Failback) -> Settings {
     Settings {
         node: args.node_name.clone(),
         class: args.lb_class.clone(),
         ignore_exclude_label: args.ignore_exclude_lb,
         membership,
+        failback,
         options: Options {
             backend,
             view: View::Load {
@@ -209,6 +216,7 @@ impl DataPlane {
         backend: Backend,
         excluded: regex::RegexSet,
         membership: Option<(&Membership, Option<Vec<u8>>)>,
+        tenure: TenureConfig,
         tasks: &mut Tasks,
     ) -> Result<Self> {
         let (l2_stop, members_stop) = (CancellationToken::new(), CancellationToken::new());
@@ -217,6 +225,7 @@ impl DataPlane {
         let config = l2::Config {
             exclude: Arc::new(move |name| excluded.is_match(name)),
             garp_interval: args.garp_interval()?,
+            check_before_announcing: args.l2_check_addresses,
         };
         let (l2, work) = l2::start(config, l2_stop.clone())?;
         tasks.spawn("layer 2", async { Ok(work.await?) });
@@ -228,6 +237,7 @@ impl DataPlane {
                     key,
                     timing: membership.timing.clone(),
                     fast: membership.fast,
+                    metadata: membership::first_metadata(tenure),
                 };
                 let followed = membership.key_file.clone().zip(config.key.clone());
                 let (members, work) = members::start(config, members_stop.clone())?;
@@ -288,12 +298,17 @@ impl DataPlane {
 }
 
 /// Feeds the engine and carries out what it wants. Ends with the watches, which is after the stop signal.
-async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane: DataPlane) -> Result<()> {
+async fn decide(
+    mut engine: Engine,
+    mut inputs: Inputs,
+    mut members: Members,
+    shell: Shell,
+    data_plane: DataPlane,
+) -> Result<()> {
     let (mut known, mut usable) = (data_plane.l2.interfaces(), data_plane.l2.usable_interfaces());
-    let mut conflicts = data_plane.l2.conflicts();
+    let (mut conflicts, mut claims_ended) = (data_plane.l2.conflicts(), data_plane.l2.claims_ended());
     let mut sessions = data_plane.bgp.sessions();
-    let mut fast = FastPath::new(data_plane.members.clone(), data_plane.l2);
-    let mut members = Alive::new(data_plane.members);
+    let mut fast = FastPath::new(data_plane.members, data_plane.l2);
     loop {
         let mut returned = false;
         // Every arm is cancel-safe.
@@ -302,9 +317,9 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
                 Some(news) => digest(news, &shell, &members),
                 None => return Ok(()),
             },
-            (event, after_return) = members.changed() => {
-                returned = after_return;
-                vec![event]
+            news = members.next() => {
+                returned = news.returned;
+                news.events
             }
             news = fast.next() => match news {
                 fast::News::Suspects(suspects) => vec![Event::Suspects(suspects)],
@@ -317,21 +332,24 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
                     continue;
                 }
             },
-            Ok(()) = known.changed() => links(&mut known, &mut usable),
-            Ok(()) = usable.changed() => links(&mut known, &mut usable),
+            Ok(()) = known.changed() => links(&mut known, &mut usable, &mut members),
+            Ok(()) = usable.changed() => links(&mut known, &mut usable, &mut members),
             // One that was missed is told again as long as it lasts.
             Ok(conflict) = conflicts.recv() => vec![Event::Conflict(Conflict {
                 ip: conflict.ip,
                 interface: conflict.interface,
-                mac: conflict.mac.to_string(),
+                mac: Mac(conflict.mac.0),
+                claim: claim(conflict.report),
             })],
+            Ok(ip) = claims_ended.recv() => vec![Event::ClaimsEnded(ip)],
             Ok(()) = sessions.changed() => vec![Event::Uncarried(backend::uncarried(&sessions.borrow_and_update()))],
         };
-        if let [Event::Interfaces(links)] = &events[..] {
+        if let Some(Event::Interfaces(links)) = events.first() {
             fast.has_links(links);
         }
         shell.metrics.updated(events.len());
         shell.perform(engine.handle_all(events));
+        shell.perform(engine.handle_all(members.review(engine.may_own())));
         fast.watch(&mut engine);
         if returned {
             // What is another's again has been given up by now.
@@ -340,10 +358,18 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
     }
 }
 
+fn claim(report: l2::Report) -> Claim {
+    match report {
+        l2::Report::First => Claim::First,
+        l2::Report::Repeated => Claim::Repeated,
+        l2::Report::Confirmed => Claim::Confirmed,
+    }
+}
+
 type Names = watch::Receiver<BTreeSet<String>>;
 
 /// What is known of the interfaces; nothing before the first scan.
-fn links(known: &mut Names, usable: &mut Names) -> Vec<Event> {
+fn links(known: &mut Names, usable: &mut Names, members: &mut Members) -> Vec<Event> {
     let links = Links {
         known: known.borrow_and_update().clone(),
         usable: usable.borrow_and_update().clone(),
@@ -351,56 +377,17 @@ fn links(known: &mut Names, usable: &mut Names) -> Vec<Event> {
     if links.known.is_empty() {
         return Vec::new();
     }
-    vec![Event::Interfaces(links)]
+    let mut events = vec![Event::Interfaces(links)];
+    events.extend(members.links());
+    events
 }
 
-fn digest(news: News, shell: &Shell, members: &Alive) -> Vec<Event> {
+fn digest(news: News, shell: &Shell, members: &Members) -> Vec<Event> {
     for kind in news.ready {
         shell.health.ready(kind);
     }
-    if let (Some(peers), Some(handle)) = (news.peers, &members.handle) {
+    if let (Some(peers), Some(handle)) = (news.peers, members.handle()) {
         handle.set_peers(peers);
     }
     news.events
-}
-
-/// The members, once they can be trusted.
-struct Alive {
-    handle: Option<MembersHandle>,
-    alive: Option<watch::Receiver<BTreeSet<String>>>,
-    settled: Option<watch::Receiver<bool>>,
-}
-
-impl Alive {
-    fn new(handle: Option<MembersHandle>) -> Self {
-        let alive = handle.as_ref().map(MembersHandle::alive);
-        let settled = handle.as_ref().map(MembersHandle::settled);
-        Self { handle, alive, settled }
-    }
-
-    /// Waits for a change that counts, forever without membership; tells whether a member that was cut off has returned.
-    /// Cancel-safe.
-    async fn changed(&mut self) -> (Event, bool) {
-        let (Some(handle), Some(alive), Some(settled)) = (&self.handle, &mut self.alive, &mut self.settled) else {
-            return std::future::pending().await;
-        };
-        loop {
-            let mut returned = false;
-            let ended = tokio::select! {
-                changed = alive.changed() => changed.is_err(),
-                changed = settled.changed() => changed.is_err(),
-                () = handle.returned() => {
-                    returned = true;
-                    false
-                }
-            };
-            if ended {
-                // The end of the membership is seen elsewhere.
-                return std::future::pending().await;
-            }
-            if *settled.borrow() {
-                return (Event::Members(alive.borrow_and_update().clone()), returned);
-            }
-        }
-    }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use metallb_api::BGPPeer;
 use metallb_api::names::event_reason;
-use metallb_dataplane::l2::L2Handle;
+use metallb_dataplane::l2::{EthernetAddress, L2Handle};
 use metallb_engine::{ConfigReport, Effect, EventKind, Protocol, ServiceKey};
 use metallb_runtime::admin::Health;
 use metallb_runtime::events::{EventType, Recorder};
@@ -59,6 +59,14 @@ impl Shell {
     fn perform_one(&self, effect: Effect) {
         match effect {
             Effect::Addresses(changes) => self.l2.change(changes),
+            Effect::HandOver(addresses) => self.l2.release(addresses),
+            Effect::Yield(ip) => self.l2.yield_address(ip),
+            Effect::Resume(ip) => self.l2.resume_address(ip),
+            Effect::Defend(ip) => self.l2.defend(ip),
+            Effect::Speakers(macs) => {
+                let macs = macs.into_iter().map(|mac| EthernetAddress(mac.0));
+                self.l2.set_peers(macs.collect());
+            }
             Effect::Routes(changes) => self.bgp.apply(Change::Routes(changes)),
             Effect::Peers(peers) => self.bgp.apply(Change::Peers(peers)),
             Effect::Opened(protocol) => {

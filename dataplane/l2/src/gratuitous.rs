@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{layer2::Action, table::Table};
+use crate::{event::Action, table::Table};
 use lane::Lane;
 use pacing::Pace;
 
@@ -46,10 +46,12 @@ impl Gratuitous {
         }
     }
 
-    /// The address is new, or has other interfaces, or is withdrawn.
+    /// The address is new, or has other interfaces, or is withdrawn, or about to be.
     pub(crate) fn changed(&mut self, now: Instant, ip: IpAddr, table: &Table, actions: &mut Vec<Action>) {
         for lane in self.lanes.values_mut() {
-            if table.announces(ip, &lane.link) {
+            if table.announces(ip, &lane.link) && !table.is_told(ip) {
+                lane.hush(ip, actions);
+            } else if table.announces(ip, &lane.link) {
                 lane.add(now, ip, actions);
             } else {
                 lane.forget(ip, actions);
@@ -75,6 +77,14 @@ impl Gratuitous {
     /// Every address gets a burst, as after the merge of a parted membership.
     pub(crate) fn reannounce(&mut self) {
         self.lanes.values_mut().for_each(Lane::tell_everything);
+    }
+
+    /// Queues one request for `ip` on every interface that announces it, beside its burst if there is one.
+    pub(crate) fn tell_once(&mut self, ip: IpAddr, table: &Table) {
+        let lanes = self.lanes.values_mut();
+        lanes
+            .filter(|lane| table.announces(ip, &lane.link) && table.is_told(ip))
+            .for_each(|lane| lane.tell_once(ip));
     }
 
     /// Does at most `budget` steps of what is due, and then sends.

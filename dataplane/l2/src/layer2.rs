@@ -1,149 +1,27 @@
 //! The one state machine: everything that happens comes in as an event, everything to do goes out as an action.
 
 use std::{
-    collections::VecDeque,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
-use smoltcp::wire::EthernetAddress;
-
 use crate::{
-    conflicts::{Conflict, Conflicts},
+    backlog::{Backlog, Batch, Change},
+    checks::{Checks, Step},
+    conflicts::{Conflicts, Outcome},
     cover::Cover,
-    filter::{self, Instruction},
+    event::{Action, Count, Event, Protocol, Purpose},
+    filter,
     gratuitous::Gratuitous,
     interfaces::{Interfaces, Selection},
     probes::{self, Probes},
-    responder::{self, DropReason, PacketType, Stage},
+    releases::Releases,
+    responder::{self, Claim, PacketType, Stage},
     table::Table,
 };
 
 /// So many changes are worked through at a time; frames are answered in between.
 const SLICE: usize = 64;
-
-/// What the core is told.
-#[derive(Clone, Debug)]
-pub enum Event<'a> {
-    /// A frame came in.
-    Frame {
-        /// On the interface with this index.
-        ifindex: u32,
-        /// How the kernel classified it.
-        packet_type: PacketType,
-        /// The Ethernet frame.
-        bytes: &'a [u8],
-    },
-    /// These are now the interfaces of the node.
-    Links(Selection),
-    /// The addresses are announced from now on, in this order, on these interfaces; `None` = withdrawn.
-    Changed(Vec<(IpAddr, Option<Interfaces>)>),
-    /// Every address gets a burst, as after the merge of a parted membership.
-    Reannounce,
-    /// The node is about to stop: an address is answered until another host claims it, and nothing is said unasked. Later
-    /// announcements are ignored.
-    HandOver,
-    /// Who has this address, which is not announced here? Asked on all interfaces; an answer is [`Action::Found`].
-    Probe(IpAddr),
-    /// The deadline has come.
-    Tick,
-}
-
-/// How the hardware address of a neighbour is found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Protocol {
-    /// ARP, for IPv4 (RFC 826).
-    Arp,
-    /// Neighbour discovery, for IPv6 (RFC 4861).
-    Ndp,
-}
-
-impl Protocol {
-    /// The one that serves `ip`.
-    #[must_use]
-    pub fn of(ip: IpAddr) -> Self {
-        match ip {
-            IpAddr::V4(_) => Self::Arp,
-            IpAddr::V6(_) => Self::Ndp,
-        }
-    }
-}
-
-/// What a frame is sent for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// It answers a question.
-    Answer {
-        /// Who asked.
-        to: EthernetAddress,
-    },
-    /// It tells the segment unasked.
-    Gratuitous,
-    /// It asks.
-    Probe,
-}
-
-/// Something to add to a counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
-    /// A frame was not answered.
-    Dropped {
-        /// Why.
-        reason: DropReason,
-        /// On which interface it came, by index.
-        ifindex: u32,
-    },
-    /// Another host claimed an announced address.
-    Claims {
-        /// The address.
-        ip: IpAddr,
-        /// In so many frames.
-        frames: u64,
-    },
-}
-
-/// What the shell must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Send a frame.
-    Send {
-        /// On the interface with this index.
-        ifindex: u32,
-        /// About this address.
-        ip: IpAddr,
-        /// What for.
-        purpose: Purpose,
-        /// The Ethernet frame.
-        frame: Vec<u8>,
-    },
-    /// Let the kernel show the frames of the protocol that this program takes, and no others. At first it must show none.
-    Filter {
-        /// Which.
-        protocol: Protocol,
-        /// The program.
-        program: Vec<Instruction>,
-    },
-    /// Become a member of a multicast group.
-    Join {
-        /// On the interface with this index.
-        ifindex: u32,
-        /// Which.
-        group: Ipv6Addr,
-    },
-    /// Be a member no longer. The interface may be gone already.
-    Leave {
-        /// On the interface with this index.
-        ifindex: u32,
-        /// Which.
-        group: Ipv6Addr,
-    },
-    /// Tell that another host claims an announced address; at most once in ten seconds for an address and a host.
-    Conflict(Conflict),
-    /// Another host has the address that was asked about.
-    Found(IpAddr),
-    /// Count.
-    Count(Count),
-}
 
 /// Layer 2 of one node.
 ///
@@ -152,10 +30,12 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Core {
     table: Table,
-    backlog: VecDeque<(IpAddr, Option<Interfaces>)>,
+    backlog: Backlog,
     gratuitous: Gratuitous,
     conflicts: Conflicts,
     probes: Probes,
+    releases: Releases,
+    checks: Checks,
     arp: Cover,
     ndp: Cover,
     handing_over: bool,
@@ -170,10 +50,12 @@ impl Core {
     pub fn new(refresh: Option<Duration>, seed: u64) -> Self {
         Self {
             table: Table::default(),
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
             gratuitous: Gratuitous::new(refresh, seed),
             conflicts: Conflicts::default(),
             probes: Probes::default(),
+            releases: Releases::default(),
+            checks: Checks::default(),
             arp: Cover::default(),
             ndp: Cover::default(),
             handing_over: false,
@@ -181,27 +63,44 @@ impl Core {
         }
     }
 
+    /// Has new addresses announced only once nobody answers for them (see [`Event::Changed`]). An address that another
+    /// host has is silent and is asked about again every ten seconds; the host is told of as [`Action::Conflict`]. One
+    /// that another speaker has is taken over at once, and one that no interface can announce is not asked about.
+    #[must_use]
+    pub fn check_before_announcing(mut self, on: bool) -> Self {
+        self.checks.on = on;
+        self
+    }
+
     /// Feeds one event; returns what the shell must do, in order.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.handle_into(now, event, &mut actions);
+        actions
+    }
+
+    /// As [`Self::handle`], and puts what the shell must do behind what is in `actions`. A frame that is answered or
+    /// ignored allocates nothing if there is room for two.
+    pub fn handle_into(&mut self, now: Instant, event: Event<'_>, actions: &mut Vec<Action>) {
         match event {
             Event::Frame {
                 ifindex,
                 packet_type,
                 bytes,
-            } => {
-                self.on_frame(now, ifindex, packet_type, bytes, &mut actions);
-                return actions;
-            }
-            Event::Links(selection) => self.on_links(now, selection, &mut actions),
-            Event::Changed(changes) => self.backlog.extend(changes),
+            } => return self.on_frame(now, ifindex, packet_type, bytes, actions),
+            Event::Links(selection) => self.on_links(now, selection, actions),
+            Event::Changed(changes) => self.backlog.push(Batch::Changes(changes.into_iter())),
+            Event::Release(addresses) => self.backlog.push(Batch::Releases(addresses.into_iter())),
             Event::Reannounce => self.gratuitous.reannounce(),
-            Event::HandOver => self.on_hand_over(now, &mut actions),
-            Event::Probe(ip) => self.on_probe(now, ip.to_canonical(), &mut actions),
+            Event::HandOver => self.on_hand_over(now, actions),
+            Event::Probe(ip) => self.on_probe(now, ip.to_canonical(), actions),
+            Event::Yield(ip) => self.on_yield(now, ip.to_canonical(), actions),
+            Event::Resume(ip) => self.on_resume(now, ip.to_canonical(), actions),
+            Event::Defend(ip) => self.on_defend(now, ip.to_canonical(), actions),
+            Event::Peers(macs) => self.conflicts.set_peers(macs),
             Event::Tick => {}
         }
-        self.work(now, &mut actions);
-        actions
+        self.work(now, actions);
     }
 
     /// When `handle` wants `Event::Tick` next, if at all.
@@ -212,6 +111,8 @@ impl Core {
             self.gratuitous.next_deadline(),
             self.conflicts.next_deadline(),
             self.probes.next_deadline(),
+            self.releases.next_deadline(),
+            self.checks.next_deadline(),
             self.arp.next_deadline(),
             self.ndp.next_deadline(),
         ];
@@ -232,22 +133,32 @@ impl Core {
         bytes: &[u8],
         actions: &mut Vec<Action>,
     ) {
-        if let Some(ip) = self.probes.answered(&self.table, ifindex, bytes) {
-            actions.push(Action::Found(ip));
-        }
-        let heard = responder::judge(&self.table, ifindex, packet_type, bytes);
-        match heard.answer {
-            Ok(answer) => actions.push(Action::Send {
+        let (link, message) = match responder::read(&self.table, ifindex, packet_type, bytes) {
+            Ok(read) => read,
+            Err(reason) => return actions.push(Action::Count(Count::Dropped { reason, ifindex })),
+        };
+        actions.extend(self.probes.answered(&self.table, &message).map(Action::Found));
+        let heard = responder::judge(&self.table, link, &message);
+        actions.push(match heard.answer {
+            Ok(answer) => Action::Send {
                 ifindex,
                 ip: answer.ip,
                 purpose: Purpose::Answer { to: answer.to },
                 frame: answer.frame,
-            }),
-            Err(reason) => actions.push(Action::Count(Count::Dropped { reason, ifindex })),
-        }
+            },
+            Err(reason) => Action::Count(Count::Dropped { reason, ifindex }),
+        });
         let Some(claim) = heard.claim else { return };
-        match (self.handing_over, claim.stage) {
-            (false, _) => self.conflicts.suspect(now, ifindex, claim),
+        match (self.handing_over || self.releases.contains(claim.ip), claim.stage) {
+            (false, _) => {
+                // What is to be announced now is due at once.
+                let mut outcomes = Vec::new();
+                if claim.stage == Stage::Uses {
+                    self.on_check_answered(now, claim, actions);
+                }
+                self.conflicts.hear(now, ifindex, claim, &mut outcomes);
+                self.settle(outcomes, actions);
+            }
             (true, Stage::Uses) => self.withdraw(now, claim.ip, actions),
             (true, Stage::Probes) => {}
         }
@@ -265,13 +176,13 @@ impl Core {
     fn on_hand_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.handing_over = true;
         self.gratuitous.fall_silent(now);
-        self.conflicts.forget_suspicions();
+        self.conflicts.clear();
         self.drop_inaudible(now, actions);
     }
 
     /// The kernel shows answers before anybody is asked.
     fn on_probe(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
-        if self.table.get(ip).is_some() {
+        if self.table.has(ip) {
             return;
         }
         if self.probes.begin(now, ip) {
@@ -279,6 +190,59 @@ impl Core {
         }
         self.refilter(now, actions);
         actions.extend(probes::questions(&self.table, ip));
+    }
+
+    fn on_check_answered(&mut self, now: Instant, claim: Claim, actions: &mut Vec<Action>) {
+        if !self.checks.contains(claim.ip) {
+            return;
+        }
+        if self.conflicts.is_peer(claim.mac) {
+            self.on_resume(now, claim.ip, actions);
+        } else {
+            self.checks.answered(now, claim.ip);
+        }
+    }
+
+    fn on_yield(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.handing_over {
+            self.withdraw(now, ip, actions);
+        } else if self.table.set_silent(ip, true) | self.checks.end(ip) {
+            self.gratuitous.changed(now, ip, &self.table, actions);
+            self.conflicts.yielded(now, ip);
+        }
+    }
+
+    fn on_resume(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.checks.end(ip);
+        if self.table.set_silent(ip, false) {
+            self.conflicts.resumed(now, ip);
+            self.gratuitous.changed(now, ip, &self.table, actions);
+        }
+    }
+
+    fn on_defend(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.handing_over || !self.table.has(ip) {
+            return;
+        }
+        self.on_resume(now, ip, actions);
+        let mut outcomes = Vec::new();
+        self.conflicts.defend(now, ip, &mut outcomes);
+        self.settle(outcomes, actions);
+    }
+
+    /// Does what follows from claims.
+    fn settle(&mut self, outcomes: Vec<Outcome>, actions: &mut Vec<Action>) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Report(conflict) => actions.push(Action::Conflict(conflict)),
+                Outcome::Count { ip, frames, peer } => {
+                    actions.push(Action::Count(Count::Claims { ip, frames, peer }));
+                }
+                Outcome::Announce(ip) => self.gratuitous.tell_once(ip, &self.table),
+                Outcome::Ask { ip, whom } => actions.extend(probes::questions_to(&self.table, ip, whom)),
+                Outcome::Ended(ip) => actions.push(Action::ClaimsEnded(ip)),
+            }
+        }
     }
 
     /// Who takes over what is announced on no interface cannot be heard, and nobody misses an answer.
@@ -294,8 +258,22 @@ impl Core {
     /// requests for an address before the segment learns of it.
     fn work(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for _ in 0..SLICE {
-            match self.backlog.pop_front() {
-                Some((ip, wanted)) => self.apply(now, ip.to_canonical(), wanted, actions),
+            match self.backlog.pop() {
+                Some(Change::Wanted(ip, wanted)) => self.apply(now, ip.to_canonical(), wanted, actions),
+                Some(Change::Released(ip)) => self.release(now, ip.to_canonical(), actions),
+                None => break,
+            }
+        }
+        for _ in 0..SLICE {
+            match self.releases.due(now) {
+                Some(ip) => self.withdraw(now, ip, actions),
+                None => break,
+            }
+        }
+        for _ in 0..SLICE {
+            match self.checks.step(now) {
+                Some(Step::Ask(ip)) => self.check(now, ip, actions),
+                Some(Step::Announce(ip)) => self.on_resume(now, ip, actions),
                 None => break,
             }
         }
@@ -303,10 +281,22 @@ impl Core {
             self.cover(ip).withdraw(now);
         }
         self.refilter(now, actions);
-        self.conflicts.tell(now, actions);
+        let mut outcomes = Vec::new();
+        self.conflicts.work(now, SLICE, &mut outcomes);
+        self.settle(outcomes, actions);
         self.gratuitous.work(now, &self.table, SLICE, actions);
         let behind = !self.backlog.is_empty() || self.gratuitous.is_behind(now);
         self.unfinished = behind.then_some(now);
+    }
+
+    /// The kernel shows answers before anybody is asked. Where nobody can be asked nobody can be disturbed.
+    fn check(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.refilter(now, actions);
+        let before = actions.len();
+        actions.extend(probes::questions_where_silent(&self.table, ip));
+        if actions.len() == before {
+            self.on_resume(now, ip, actions);
+        }
     }
 
     fn refilter(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -331,18 +321,37 @@ impl Core {
             None => self.withdraw(now, ip, actions),
             Some(_) if self.handing_over => {}
             Some(interfaces) => {
+                self.releases.end(ip);
                 if self.table.announce(ip, interfaces) {
                     self.cover(ip).announce(ip);
+                    if self.checks.on {
+                        self.table.set_silent(ip, true);
+                        self.checks.begin(now, ip);
+                    }
                 }
                 self.gratuitous.changed(now, ip, &self.table, actions);
             }
         }
     }
 
+    fn release(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.conflicts.is_claimed(now, ip) || !self.table.is_audible(ip) {
+            return self.withdraw(now, ip, actions);
+        }
+        if !self.handing_over {
+            self.table.set_leaving(ip);
+            self.gratuitous.changed(now, ip, &self.table, actions);
+            self.conflicts.withdrawn(ip);
+            self.releases.begin(now, ip);
+        }
+    }
+
     fn withdraw(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.releases.end(ip);
         if self.table.withdraw(ip) {
             self.cover(ip).withdraw(now);
             self.conflicts.withdrawn(ip);
+            self.checks.end(ip);
             self.gratuitous.changed(now, ip, &self.table, actions);
         }
     }

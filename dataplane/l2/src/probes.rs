@@ -6,14 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use smoltcp::wire::ArpOperation;
+use smoltcp::wire::{ArpOperation, EthernetAddress};
 
 use crate::{
-    arp::{self, Arp},
+    arp,
+    event::{Action, Purpose},
+    frame::Message,
     interfaces::Link,
-    layer2::{Action, Purpose},
-    ndp::{self, Ndp},
-    table::Table,
+    ndp::{self, Kind},
+    table::{Place, Table},
 };
 
 /// How long an answer is listened for.
@@ -46,46 +47,65 @@ impl Probes {
         self.0.values().min().copied()
     }
 
-    /// The address that another host says it has, in this frame, if it is asked about.
-    pub(crate) fn answered(&self, table: &Table, ifindex: u32, frame: &[u8]) -> Option<IpAddr> {
-        if self.0.is_empty() || table.link(ifindex).is_none() {
-            return None;
-        }
-        let (ip, mac) = claim(frame)?;
+    /// The address that another host says it has, if it is asked about.
+    pub(crate) fn answered(&self, table: &Table, message: &Message) -> Option<IpAddr> {
+        let (ip, mac) = match message {
+            Message::Arp(arp) if arp.operation == ArpOperation::Reply => (arp.sender_ip.into(), arp.sender),
+            Message::Ndp(ndp) if ndp.kind == Kind::Advertisement => (ndp.target.into(), ndp.sender),
+            Message::Arp(_) | Message::Ndp(_) => return None,
+        };
         (self.0.contains_key(&ip) && !table.is_own(mac)).then_some(ip)
     }
 }
 
-fn claim(frame: &[u8]) -> Option<(IpAddr, smoltcp::wire::EthernetAddress)> {
-    if let Some(arp) = Arp::parse(frame) {
-        return (arp.operation == ArpOperation::Reply).then_some((arp.sender_ip.into(), arp.sender));
-    }
-    let message = Ndp::parse(frame)?;
-    (message.kind == ndp::Kind::Advertisement).then_some((message.target.into(), message.sender))
-}
-
 /// One question on each interface that can ask it.
 pub(crate) fn questions(table: &Table, ip: IpAddr) -> impl Iterator<Item = Action> {
-    let ask = move |link: &Link| {
-        let frame = match ip {
-            IpAddr::V4(v4) => arp::probe(link.mac, v4),
-            IpAddr::V6(v6) => ndp::solicitation(link.mac, link.link_local?, v6),
-        };
-        Some(Action::Send {
-            ifindex: link.index,
-            ip,
-            purpose: Purpose::Probe,
-            frame,
-        })
+    table.links().filter_map(move |link| question(link, ip, None))
+}
+
+/// One question on each interface where `ip` is silent, to everybody there.
+pub(crate) fn questions_where_silent(table: &Table, ip: IpAddr) -> impl Iterator<Item = Action> {
+    let silent = move |link: &&Link| table.place(ip, link) == Place::Silent;
+    table
+        .links()
+        .filter(silent)
+        .filter_map(move |link| question(link, ip, None))
+}
+
+/// The question to one host on one interface, so that the segment hears nothing of it; without one to everybody.
+pub(crate) fn questions_to(
+    table: &Table,
+    ip: IpAddr,
+    whom: Option<(u32, EthernetAddress)>,
+) -> impl Iterator<Item = Action> {
+    let asks = move |link: &&Link| whom.is_none_or(|(ifindex, _)| link.index == ifindex);
+    let mac = whom.map(|(_, mac)| mac);
+    table
+        .links()
+        .filter(asks)
+        .filter_map(move |link| question(link, ip, mac))
+}
+
+fn question(link: &Link, ip: IpAddr, to: Option<EthernetAddress>) -> Option<Action> {
+    let mut frame = match ip {
+        IpAddr::V4(v4) => arp::probe(link.mac, v4),
+        IpAddr::V6(v6) => ndp::solicitation(link.mac, link.link_local?, v6),
     };
-    table.links().filter_map(ask)
+    if let Some(to) = to {
+        // RFC 6085 lets a multicast packet go to one host.
+        frame[..6].copy_from_slice(to.as_bytes());
+    }
+    Some(Action::Send {
+        ifindex: link.index,
+        ip,
+        purpose: Purpose::Probe,
+        frame,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
-
-    use smoltcp::wire::EthernetAddress;
 
     use super::*;
     use crate::{Core, Event, Instruction, Interfaces, PacketType, Protocol, Selection, filter::tests::run};
@@ -117,7 +137,7 @@ mod tests {
 
     fn frame(actions: &[Action]) -> Option<Vec<u8>> {
         actions.iter().find_map(|action| match action {
-            Action::Send { frame, .. } => Some(frame.clone()),
+            Action::Send { frame, .. } => Some(frame.to_vec()),
             _ => None,
         })
     }

@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
-    Config, Event, Keyring, Members, Timing, fast,
+    Config, Event, Keyring, Members, Timing, fast, metadata,
     wire::{message::Message, packet, stream::StreamMessage},
 };
 
 const PORT: u16 = 7946;
 
-/// Reads a datagram, also as one of the fast path, and a stream; what was understood is the same when it is written and read again.
+/// Reads a datagram, also as one of the fast path, a stream, and metadata; what was understood is the same when it is written and read again.
 ///
 /// # Panics
 /// When it is not.
@@ -21,6 +21,7 @@ pub fn decode(bytes: &[u8]) {
         assert_eq!(Message::decode(&message.encode(), PORT), Ok(message));
     }
     fast::check(bytes);
+    metadata::check(bytes);
     if let Ok(message) = StreamMessage::decode(bytes, PORT) {
         assert_eq!(StreamMessage::decode(&message.encode(), PORT), Ok(message));
     }
@@ -50,6 +51,8 @@ pub fn member(start: Instant, bytes: &[u8]) {
         bytes: stream,
     };
     members.handle(start, request);
+    members.handle(start, Event::Meta(bytes.to_vec()));
+    let _ = members.metadata();
     for seconds in 1..60 {
         members.handle(start + Duration::from_secs(seconds), Event::Tick);
     }

@@ -21,6 +21,7 @@ pub mod fast;
 mod gossip;
 mod keyring;
 mod members;
+pub mod metadata;
 mod probe;
 mod random;
 mod state;
@@ -75,7 +76,7 @@ pub enum Event {
         /// The exchange's.
         id: StreamId,
     },
-    /// This node has something else to say about itself, see [`Config::meta`].
+    /// This node has something else to say about itself, see [`Config::meta`]. All are told at once.
     Meta(Vec<u8>),
     /// The keys have changed. So that nobody is lost, all members have to know a new one before any encrypts with it.
     Keyring(Keyring),

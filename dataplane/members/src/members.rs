@@ -11,6 +11,7 @@ use crate::{
     broadcast::Queue,
     exchange::Purpose,
     keyring::Keyring,
+    metadata::Metadata,
     probe::{Probe, Relay},
     random::Random,
     state::Node,
@@ -40,7 +41,7 @@ pub struct Config {
     pub timing: Timing,
     /// The keys; none means that nothing is encrypted.
     pub keyring: Keyring,
-    /// What this node says about itself, at most 512 bytes; ours begins with [`CAPABILITY`].
+    /// What this node says about itself, at most 512 bytes; ours is a [`Metadata`].
     pub meta: Vec<u8>,
 }
 
@@ -204,6 +205,16 @@ impl Members {
         others.map(|(name, node)| (name.clone(), node.alive.address)).collect()
     }
 
+    /// What the nodes that are alive or suspect say of themselves, this one included; `None` = nothing, see
+    /// [`Metadata::decode`].
+    #[must_use]
+    pub fn metadata(&self) -> BTreeMap<String, Option<Metadata>> {
+        let present = self.nodes.iter().filter(|(_, node)| node.is_present());
+        present
+            .map(|(name, node)| (name.clone(), Metadata::decode(&node.alive.meta)))
+            .collect()
+    }
+
     /// Says whether the metadata of every node that is alive or suspect begin like this.
     #[must_use]
     pub fn all_say(&self, what: &[u8]) -> bool {
@@ -271,17 +282,23 @@ impl Members {
         Ok(())
     }
 
+    /// Tells everybody at once, as who owns what may depend on it; those who hear it gossip it.
     fn on_meta(&mut self, mut meta: Vec<u8>) {
         meta.truncate(MAX_META);
         self.incarnation = self.incarnation.saturating_add(1);
         let incarnation = self.incarnation;
         self.config.meta.clone_from(&meta);
-        if let Some(own) = self.nodes.get_mut(&self.config.node) {
-            own.alive.incarnation = incarnation;
-            own.alive.meta = meta;
-            let alive = own.alive.clone();
-            self.broadcast(Message::Alive(alive));
+        let Some(own) = self.nodes.get_mut(&self.config.node) else {
+            return;
+        };
+        own.alive.incarnation = incarnation;
+        own.alive.meta = meta;
+        let alive = Message::Alive(own.alive.clone());
+        for to in self.others().into_values() {
+            self.send_alone(to, alive.encode());
         }
+        self.broadcast(alive);
+        self.actions.push(Action::Updated(self.config.node.clone()));
     }
 
     /// Tells everybody at once, so that nobody waits for gossip; those who hear it gossip it.

@@ -324,6 +324,21 @@ fn what_a_node_says_of_itself_reaches_all() {
 }
 
 #[test]
+fn news_of_a_node_are_with_all_members_before_any_gossip() {
+    let mut lab = Lab::of(20);
+    let metadata = metadata::Metadata {
+        boot: 7,
+        ..metadata::Metadata::default()
+    };
+    lab.feed("n1", Event::Meta(metadata.encode(true)));
+    lab.run(LATENCY);
+    for name in names(20) {
+        assert_eq!(lab.core(&name).metadata()["n1"], Some(metadata.clone()), "{name}");
+    }
+    assert!(lab.has("n1", &Action::Updated("n1".into())), "it is told itself, too");
+}
+
+#[test]
 fn a_hundred_nodes_find_each_other_in_seconds() {
     let mut lab = Lab::new(1);
     lab.boot_all(100);

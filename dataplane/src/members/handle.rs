@@ -10,6 +10,7 @@ use std::{
 use metallb_members::{
     Keyring, Refusal,
     fast::{self as fast_path, Event, Question},
+    metadata::Metadata,
 };
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -45,8 +46,10 @@ pub(super) type Refusals = Arc<Mutex<BTreeMap<Refusal, u64>>>;
 pub struct MembersHandle {
     pub(super) peers: watch::Sender<Peers>,
     pub(super) keys: watch::Sender<Keys>,
+    pub(super) metadata: watch::Sender<Metadata>,
     pub(super) alive: watch::Receiver<BTreeSet<String>>,
     pub(super) capable: watch::Receiver<BTreeSet<String>>,
+    pub(super) said: watch::Receiver<BTreeMap<String, Option<Metadata>>>,
     pub(super) settled: watch::Receiver<bool>,
     pub(super) returned: Arc<Notify>,
     pub(super) refusals: Refusals,
@@ -83,6 +86,22 @@ impl MembersHandle {
     #[must_use]
     pub fn capable(&self) -> watch::Receiver<BTreeSet<String>> {
         self.capable.clone()
+    }
+
+    /// Changes what this node says of itself. All others are told at once.
+    pub fn set_metadata(&self, metadata: Metadata) {
+        self.metadata.send_if_modified(|current| {
+            let changed = *current != metadata;
+            *current = metadata;
+            changed
+        });
+    }
+
+    /// All of [`Self::alive`], and what each says of itself; `None` = it is not of our kind, or of an older version. What
+    /// this node says comes with some delay.
+    #[must_use]
+    pub fn members(&self) -> watch::Receiver<BTreeMap<String, Option<Metadata>>> {
+        self.said.clone()
     }
 
     /// Those that were silent when everybody was asked about them, or have been until lately, perhaps this node itself:

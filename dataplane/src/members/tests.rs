@@ -23,6 +23,7 @@ fn speaker(node: &str, key: Option<&[u8]>) -> Speaker {
         key: key.map(<[u8]>::to_vec),
         timing: Timing::lan(),
         fast: true,
+        metadata: Metadata::default(),
     };
     let (handle, running) = start(config, stop.clone()).unwrap();
     Speaker {
@@ -66,6 +67,23 @@ async fn speakers_find_each_other_and_notice_a_goodbye() {
 }
 
 #[tokio::test]
+async fn what_a_speaker_says_of_itself_is_known_to_the_others() {
+    let (a, b) = (speaker("a", Some(b"secret")), speaker("b", Some(b"secret")));
+    introduce(&[("a", &a), ("b", &b)]);
+    let said = Metadata {
+        boot: 7,
+        interfaces: [("eth0".to_owned(), Interface::default())].into(),
+        ..Metadata::default()
+    };
+    a.handle.set_metadata(said.clone());
+    for speaker in [&b, &a] {
+        let mut members = speaker.handle.members();
+        let known = members.wait_for(|members| members.get("a") == Some(&Some(said.clone())));
+        time::timeout(PATIENCE, known).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn speakers_with_different_secrets_stay_apart() {
     let (a, b) = (speaker("a", Some(b"one")), speaker("b", Some(b"two")));
     introduce(&[("a", &a), ("b", &b)]);
@@ -101,6 +119,7 @@ async fn a_taken_port_is_named() {
         key: None,
         timing: Timing::lan(),
         fast: true,
+        metadata: Metadata::default(),
     };
     let error = start(config, CancellationToken::new()).err().unwrap();
     assert!(error.to_string().contains(&bind.to_string()), "{error}");
@@ -115,6 +134,7 @@ fn the_key_is_not_shown() {
         key: Some(b"hunter2".to_vec()),
         timing: Timing::lan(),
         fast: true,
+        metadata: Metadata::default(),
     };
     assert!(!format!("{config:?}").contains(&format!("{:?}", b"hunter2")));
 }
@@ -157,6 +177,7 @@ async fn where_fast_failover_is_off_nobody_is_asked() {
         key: None,
         timing: Timing::lan(),
         fast: false,
+        metadata: Metadata::default(),
     };
     let (handle, _running) = start(config, stop).unwrap();
     assert!(handle.suspects().is_none() && handle.questions().is_none());

@@ -19,7 +19,7 @@ use metallb_test_runner::{Way, run_inside};
 pub(crate) const NODE_MAC: &str = "02:00:00:00:00:01";
 pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x50];
 const CLIENT_ADDRESS: &str = "192.0.2.50/24";
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `body` in a child process that has no capabilities over the network namespace it is in.
 pub(crate) fn without_capabilities(body: impl Future<Output = ()>) {
@@ -99,7 +99,7 @@ impl Segment {
         text(command, &self.on_client(move || run(&owned)))
     }
 
-    fn on_client<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) fn on_client<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (result, done) = mpsc::channel();
         let job = Box::new(move || drop(result.send(job())));
         self.jobs.send(job).unwrap();
@@ -166,7 +166,7 @@ impl Segment {
 }
 
 /// Lines are `index name users global address`.
-fn index_of_client0(line: &str) -> Option<u32> {
+pub(crate) fn index_of_client0(line: &str) -> Option<u32> {
     let mut words = line.split_whitespace();
     let index = words.next()?;
     (words.next()? == "client0").then(|| index.parse().ok())?

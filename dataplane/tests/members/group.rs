@@ -125,6 +125,7 @@ impl Group {
             key: self.secret.map(<[u8]>::to_vec),
             timing: quick(),
             fast: true,
+            metadata: members::Metadata::default(),
         };
         let stop = CancellationToken::new();
         let (handle, running) = members::start(config, stop.clone()).unwrap();

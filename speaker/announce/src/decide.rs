@@ -7,7 +7,7 @@ use std::sync::Arc;
 use metallb_config::{Interfaces, Pool};
 
 use crate::election::{Place, Ranking};
-use crate::{Endpoints, NodeView, Reason, Route, ServiceView, bgp, layer2};
+use crate::{Endpoints, Extension, NodeView, Reason, Route, ServiceView, bgp, layer2};
 
 /// Everything but the service and its pool that a decision depends on.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ pub struct Inputs<'a> {
     pub members: Option<&'a BTreeSet<Arc<str>>>,
     /// Those among them that may be gone: in layer 2 others stand in for them.
     pub suspects: &'a BTreeSet<Arc<str>>,
+    /// What else counts for the order in layer 2; `None` = nothing, while a member is not of our kind.
+    pub extension: Option<Extension<'a>>,
     /// `--ignore-exclude-lb`.
     pub ignore_exclude_label: bool,
     /// `--lb-class`; empty when not given.
@@ -87,6 +89,19 @@ pub fn place(
     node: &str,
 ) -> Option<Place> {
     layer2::place(inputs, pool, service, endpoints, node)
+}
+
+/// Whether `peer`, which announces the service, has a better claim to it than this node: by scores and hashes alone, as it
+/// is told apart when the two do not hear of each other but on the segment.
+#[must_use]
+pub fn outranks(inputs: &Inputs<'_>, pool: &Pool, service: &ServiceView, endpoints: &Endpoints, peer: &str) -> bool {
+    layer2::outranks(inputs, pool, service, endpoints, peer)
+}
+
+/// Whether there is a node other than this one that could answer for a service in layer 2.
+#[must_use]
+pub fn has_candidate(inputs: &Inputs<'_>, pool: &Pool, service: &ServiceView, endpoints: &Endpoints) -> bool {
+    layer2::has_candidate(inputs, pool, service, endpoints)
 }
 
 /// What rules a service out before any advertisement is looked at, in upstream's order.

@@ -16,17 +16,33 @@ pub const DEPTH: usize = 3;
 /// Where a node stands in the order for one address; the lesser is asked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Asked only where there is nobody else.
-    last: bool,
+    /// Cannot answer as far as is known: asked only where there is nobody else.
+    unable: bool,
+    /// May be gone: asked only where there is nobody else who is there.
+    doubtful: bool,
     score: Reverse<i64>,
+    /// Lets others with the same score go first.
+    waits: bool,
     digest: [u8; 32],
 }
 
 impl Place {
     /// Puts a node that may be gone behind all that are there.
     #[must_use]
-    pub fn behind(self, last: bool) -> Self {
-        Self { last, ..self }
+    pub fn behind(self, doubtful: bool) -> Self {
+        Self { doubtful, ..self }
+    }
+
+    /// Puts a node that has no interface to answer on behind all others.
+    #[must_use]
+    pub fn without_interface(self, unable: bool) -> Self {
+        Self { unable, ..self }
+    }
+
+    /// Puts a node behind others with the same score.
+    #[must_use]
+    pub fn waiting(self, waits: bool) -> Self {
+        Self { waits, ..self }
     }
 }
 
@@ -50,8 +66,10 @@ impl Election {
         hash.update(b"#");
         hash.update(self.0.as_bytes());
         Place {
-            last: false,
+            unable: false,
+            doubtful: false,
             score: Reverse(score),
+            waits: false,
             digest: hash.finalize().into(),
         }
     }

@@ -57,10 +57,15 @@ fn ranking<'a>(
     Ok((ads, ranking))
 }
 
-/// A node that may be gone stands behind the others: it answers where there is nobody else.
+/// A node that may be gone, or that cannot announce, stands behind the others: it answers where there is nobody else.
 fn stand(inputs: &Inputs<'_>, election: &Election, ads: &[&L2Advertisement], node: &str) -> Place {
     let place = election.place(node, score(ads, node));
-    place.behind(inputs.suspects.contains(node))
+    let place = place.behind(inputs.suspects.contains(node));
+    let Some(extension) = &inputs.extension else {
+        return place;
+    };
+    let (able, waits) = extension.of(node, ads);
+    place.without_interface(!able).waiting(waits)
 }
 
 fn judge(
@@ -99,6 +104,33 @@ pub(crate) fn place(
     let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
     let stands = known && is_candidate(inputs, &ads, service, endpoints, node);
     stands.then(|| stand(inputs, &Election::new(first), &ads, node))
+}
+
+/// Compares by upstream's order, whoever is a member.
+pub(crate) fn outranks(
+    inputs: &Inputs<'_>,
+    pool: &Pool,
+    service: &ServiceView,
+    endpoints: &Endpoints,
+    peer: &str,
+) -> bool {
+    let Some(first) = service.ingress.first().copied().flatten() else {
+        return false;
+    };
+    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
+    let election = Election::new(first);
+    let place = |node| election.place(node, score(&ads, node));
+    is_candidate(inputs, &ads, service, endpoints, peer) && place(peer) < place(inputs.node)
+}
+
+pub(crate) fn has_candidate(inputs: &Inputs<'_>, pool: &Pool, service: &ServiceView, endpoints: &Endpoints) -> bool {
+    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
+    let answers = |name: &Arc<str>| **name != *inputs.node && is_candidate(inputs, &ads, service, endpoints, name);
+    endpoints.any
+        && match inputs.members {
+            Some(members) => members.iter().any(answers),
+            None => inputs.nodes.keys().any(answers),
+        }
 }
 
 /// A member whose Node object is not known passes: membership saw it alive.

@@ -26,9 +26,11 @@ pub mod election;
 mod layer2;
 pub mod reach;
 mod reason;
+mod standing;
 mod view;
 
 pub use bgp::{Path, Route};
-pub use decide::{Decision, Inputs, Layer2, decide, place};
+pub use decide::{Decision, Inputs, Layer2, decide, has_candidate, outranks, place};
 pub use reason::Reason;
+pub use standing::{Extension, Failback, Standing};
 pub use view::{Endpoint, Endpoints, NodeView, ServiceView};

@@ -24,6 +24,10 @@ pub(crate) struct Context<'a> {
     pub(crate) links: Option<&'a Links>,
     pub(crate) sessions: &'a BTreeMap<String, Peer>,
     pub(crate) uncarried: &'a BTreeMap<String, Families>,
+    /// If layer 2 is lost, another node takes over.
+    pub(crate) planned: bool,
+    /// Layer 2 is left to another node for now.
+    pub(crate) yielded: bool,
 }
 
 /// Why a protocol does not announce.
@@ -34,6 +38,8 @@ enum Obstacle {
     NoInterface,
     /// None of the interfaces to announce on is up and has a carrier.
     InterfaceDown,
+    /// A node with a better claim announces, too.
+    Yielded,
 }
 
 impl Obstacle {
@@ -42,14 +48,26 @@ impl Obstacle {
             Self::Decided(reason) => reason.as_str(),
             Self::NoInterface => "interfaceNotFound",
             Self::InterfaceDown => "interfaceDown",
+            Self::Yielded => "yieldedToPeer",
         }
     }
+}
+
+/// What the data plane has to change.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    pub(crate) addresses: Vec<(IpAddr, Option<Interfaces>)>,
+    /// Addresses that another node takes over.
+    pub(crate) handed_over: Vec<IpAddr>,
+    pub(crate) routes: Vec<RouteChange>,
 }
 
 /// What all Services announce together.
 #[derive(Debug, Default)]
 pub(crate) struct Announcements {
     addresses: Contributions<IpAddr, Interfaces>,
+    /// Those that another node takes over, if no Service is left here that has them.
+    left: BTreeSet<IpAddr>,
     routes: Contributions<IpNet, Arc<Path>>,
     paths: Interner<Path>,
     names: Interner<Vec<String>>,
@@ -58,7 +76,7 @@ pub(crate) struct Announcements {
 impl Announcements {
     /// Returns what changed since this was asked last. An address that Services share is answered on the interfaces of
     /// each.
-    pub(crate) fn changes(&mut self) -> (Vec<(IpAddr, Option<Interfaces>)>, Vec<RouteChange>) {
+    pub(crate) fn changes(&mut self) -> Changes {
         let routes = self.routes.changes(|mut paths| {
             paths.sort_unstable();
             paths
@@ -67,7 +85,19 @@ impl Announcements {
             prefix,
             paths: paths.unwrap_or_default(),
         });
-        (self.addresses.changes(union), routes.collect())
+        let mut addresses = self.addresses.changes(union);
+        let left = std::mem::take(&mut self.left);
+        let handed_over = addresses.extract_if(.., |(ip, now)| now.is_none() && left.contains(ip));
+        Changes {
+            handed_over: handed_over.map(|(ip, _)| ip).collect(),
+            addresses,
+            routes: routes.collect(),
+        }
+    }
+
+    /// Says whether a Service has this address announced in layer 2.
+    pub(crate) fn announces(&self, ip: IpAddr) -> bool {
+        self.addresses.contains(ip)
     }
 
     /// How many prefixes are announced.
@@ -133,6 +163,11 @@ impl Announced {
         self.elected
     }
 
+    /// Tells whether this node answers for some address on behalf of the Service.
+    pub(crate) fn answers(&self) -> bool {
+        self.layer2.is_some()
+    }
+
     /// Tells whether this node answers for the address on behalf of the Service.
     pub(crate) fn answers_for(&self, ip: IpAddr) -> bool {
         self.layer2
@@ -171,10 +206,17 @@ impl Announced {
         if layer2 == Err(Obstacle::NoInterface) && !failed_before {
             failed(context, effects);
         }
+        let yielded = Some(Obstacle::Yielded).filter(|_| context.yielded);
+        let silent = layer2.as_ref().err().copied().or(yielded);
         let dropped = [
             self.move_to(context, Protocol::Bgp, bgp.as_ref().err().copied(), effects),
-            self.move_to(context, Protocol::Layer2, layer2.as_ref().err().copied(), effects),
+            self.move_to(context, Protocol::Layer2, silent, effects),
         ];
+        if context.planned && !context.yielded {
+            let answered = self.layer2.iter().flat_map(|layer2| &layer2.addresses);
+            all.left
+                .extend(answered.filter(|ip| context.addresses.contains(ip)).copied());
+        }
         self.announce_addresses(layer2.ok(), all);
         self.announce_routes(bgp.unwrap_or_default(), all);
         self.update_status(context, all, effects);
@@ -276,7 +318,8 @@ impl Announced {
 
     fn update_status(&mut self, context: &Context<'_>, all: &mut Announcements, effects: &mut Vec<Effect>) {
         let mut shared = |names: Vec<String>| all.names.share(Arc::new(names));
-        let layer2 = self.layer2.as_ref().map(|layer2| names(&layer2.interfaces));
+        let answering = self.layer2.as_ref().filter(|_| !context.yielded);
+        let layer2 = answering.map(|layer2| names(&layer2.interfaces));
         let layer2 = layer2.map(|names| StatusContent::Interfaces(shared(names)));
         let peers = Some(peers(&self.routes, context)).filter(|peers| !peers.is_empty());
         let bgp = peers.map(|peers| StatusContent::Peers(shared(peers)));
@@ -319,6 +362,7 @@ fn explain(context: &Context<'_>, protocol: Protocol, obstacle: Obstacle, effect
         }
         Obstacle::NoInterface
         | Obstacle::InterfaceDown
+        | Obstacle::Yielded
         | Obstacle::Decided(
             Reason::NodeNetworkUnavailable | Reason::NodeLabeledExcludeBalancers | Reason::SharedIpWithServiceSelector,
         ) => warn!(event = "notAnnounced", %service, %protocol, reason),

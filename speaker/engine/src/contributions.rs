@@ -27,6 +27,11 @@ impl<K: Ord + Copy, V: PartialEq + Clone> Contributions<K, V> {
         self.current.len()
     }
 
+    /// Says whether somebody contributes to `key`.
+    pub(crate) fn contains(&self, key: K) -> bool {
+        self.current.contains_key(&key)
+    }
+
     /// Replaces what one Service contributes.
     pub(crate) fn replace(&mut self, old: impl Iterator<Item = (K, V)>, new: impl Iterator<Item = (K, V)>) {
         for (key, value) in new {

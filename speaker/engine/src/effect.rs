@@ -1,5 +1,6 @@
 //! What the engine wants done.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,6 +8,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use metallb_announce::Path;
 use metallb_config::{BfdProfile, Interfaces, Peer};
+
+use crate::Mac;
 
 /// Namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +117,16 @@ pub struct Peers {
 pub enum Effect {
     /// Answer for these addresses on other interfaces than before; `None` = not any more.
     Addresses(Vec<(IpAddr, Option<Interfaces>)>),
+    /// Go on answering for these addresses until the node that takes them over is heard, for a second at most.
+    HandOver(Vec<IpAddr>),
+    /// Be silent about this address, until it is resumed or not announced any more: another node has the better claim.
+    Yield(IpAddr),
+    /// Answer for it again.
+    Resume(IpAddr),
+    /// Insist on this address, which another node announces, too.
+    Defend(IpAddr),
+    /// These are the hardware addresses of the other nodes that announce.
+    Speakers(BTreeSet<Mac>),
     /// Announce these prefixes differently.
     Routes(Vec<RouteChange>),
     /// Hold these sessions and no others.

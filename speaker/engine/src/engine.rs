@@ -5,17 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use metallb_announce::Endpoints;
 use metallb_announce::election::Ranking;
+use metallb_announce::{Endpoints, Failback};
 use metallb_config::{Options, Peer, Pool, Settled};
 use tracing::info;
 
 use crate::announced::{Announced, Announcements};
 use crate::nodes::{Movement, Nodes};
+use crate::owners::Owners;
 use crate::partners::Partners;
-use crate::{
-    ConfigReport, Conflict, Effect, Event, EventKind, Families, Links, Protocol, ServiceFacts, ServiceKey, Slice,
-};
+use crate::{ConfigReport, Effect, Event, Families, Links, Member, Protocol, ServiceFacts, ServiceKey, Slice};
 
 /// What does not change while the speaker runs.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +27,8 @@ pub struct Settings {
     pub ignore_exclude_label: bool,
     /// Whether layer 2 has to wait for, and listen to, the membership.
     pub membership: bool,
+    /// `--l2-failback` of this node.
+    pub failback: Failback,
     /// How the configuration is parsed, and who speaks BGP.
     pub options: Options,
 }
@@ -65,6 +66,10 @@ pub(crate) struct Dirty {
     pub(crate) all: bool,
     pub(crate) services: BTreeSet<Arc<ServiceKey>>,
     pub(crate) nodes: Movement,
+    /// Members have changed, or what they say of themselves.
+    pub(crate) members: bool,
+    /// No longer yielded.
+    pub(crate) resumed: BTreeSet<IpAddr>,
 }
 
 /// Decides what this node announces.
@@ -81,6 +86,11 @@ pub struct Engine {
     pub(crate) nodes: Nodes,
     pub(crate) links: Option<Links>,
     pub(crate) listed: bool,
+    pub(crate) owners_listed: bool,
+    /// Who has each Service by its status objects; only with [`Failback::Never`].
+    pub(crate) owners: Owners,
+    /// Announced, but left to another node for now.
+    pub(crate) yielded: BTreeMap<IpAddr, Arc<str>>,
     /// Pools that Services have addresses of although they are gone; until the address changes.
     pub(crate) kept: BTreeMap<Arc<ServiceKey>, Arc<Pool>>,
     pub(crate) announcements: Announcements,
@@ -108,6 +118,9 @@ impl Engine {
             nodes,
             links: None,
             listed: false,
+            owners_listed: false,
+            owners: Owners::default(),
+            yielded: BTreeMap::new(),
             kept: BTreeMap::new(),
             announcements: Announcements::default(),
             partners: Partners::default(),
@@ -128,13 +141,39 @@ impl Engine {
         for event in events {
             self.take(event, &mut dirty, &mut effects);
         }
+        if dirty.members {
+            self.agree(&mut dirty);
+        }
         self.open(&mut dirty, &mut effects);
         if self.is_open(Protocol::Bgp) {
-            self.judge(dirty, &mut effects);
+            self.judge(&dirty, &mut effects);
         }
         let mut all = self.data_plane();
+        self.resume(&dirty, &mut all);
         all.append(&mut effects);
         all
+    }
+
+    /// Says whether this node may own addresses that another can: it is neither excluded by its Node object nor suspected.
+    #[must_use]
+    pub fn may_own(&self) -> bool {
+        self.nodes.may_own(&self.settings.node)
+    }
+
+    /// Members that say other things rank differently; what is elected by another rule is elected anew.
+    fn agree(&mut self, dirty: &mut Dirty) {
+        let rule = |engine: &Self| {
+            engine
+                .nodes
+                .sayings
+                .agreement
+                .as_ref()
+                .map(|agreement| agreement.failback)
+        };
+        let never = rule(self) == Some(Failback::Never);
+        self.nodes.agree(&mut dirty.nodes);
+        dirty.all |= never != (rule(self) == Some(Failback::Never));
+        self.review_yields(dirty);
     }
 
     /// The nodes that this one may have to stand in for, or that may stand in for it, if they have changed since this was
@@ -163,14 +202,21 @@ impl Engine {
             }
             Event::Listed => self.listed = true,
             Event::Resources(resources) => self.take_resources(&resources, dirty, effects),
-            Event::Members(members) => self.nodes.set_members(members, &mut dirty.nodes),
+            Event::Members(members) => {
+                self.nodes.set_members(members, &mut dirty.nodes);
+                dirty.members = true;
+            }
+            Event::Said(said) => self.take_said(said, dirty, effects),
+            Event::Owners(key, owners) => self.take_owners(key, owners, dirty),
+            Event::OwnersListed => self.owners_listed = true,
             Event::Suspects(suspects) => self.nodes.set_suspects(suspects, &mut dirty.nodes),
             Event::Interfaces(links) => {
                 if self.links.replace(links) != self.links {
                     dirty.services.extend(self.announcing(Announced::depends_on_links));
                 }
             }
-            Event::Conflict(conflict) => self.tell_conflict(&conflict, effects),
+            Event::Conflict(conflict) => self.take_conflict(&conflict, dirty, effects),
+            Event::ClaimsEnded(ip) => self.end_yield(ip, dirty),
             Event::Uncarried(families) => self.take_uncarried(families, dirty, effects),
         }
     }
@@ -180,8 +226,10 @@ impl Engine {
             return;
         };
         if entry.facts != facts {
+            let concerned = [entry.facts.clone(), facts.clone()];
             entry.facts = facts;
             dirty.services.insert(key);
+            self.share_owners(concerned.iter().flatten().map(Arc::as_ref), dirty);
         }
     }
 
@@ -194,6 +242,14 @@ impl Engine {
         };
         let entry = self.services.entry(Arc::clone(&key)).or_default();
         Some((key, entry))
+    }
+
+    fn take_said(&mut self, said: BTreeMap<String, Option<Member>>, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
+        let Nodes { sayings, views, .. } = &mut self.nodes;
+        if sayings.set(&self.settings.node, said, |node| views.contains_key(node)) {
+            effects.push(Effect::Speakers(sayings.macs()));
+        }
+        dirty.members = true;
     }
 
     fn take_slice(&mut self, slice: ServiceKey, content: Option<Arc<Slice>>, dirty: &mut Dirty) {
@@ -254,7 +310,9 @@ impl Engine {
     /// Judges what became possible to judge.
     fn open(&mut self, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
         let bgp = self.listed && self.config.is_some();
-        let layer2 = bgp && self.links.is_some() && (!self.settings.membership || self.nodes.members.is_some());
+        let owners = self.owners_listed || self.settings.failback != Failback::Never;
+        let members = !self.settings.membership || self.nodes.members.is_some();
+        let layer2 = bgp && self.links.is_some() && members && owners;
         for (protocol, complete) in [(Protocol::Bgp, bgp), (Protocol::Layer2, layer2)] {
             if complete && self.opened.insert(protocol) {
                 info!(event = "announcing", %protocol, "first picture of the cluster is complete");
@@ -266,24 +324,6 @@ impl Engine {
 
     pub(crate) fn is_open(&self, protocol: Protocol) -> bool {
         self.opened.contains(&protocol)
-    }
-
-    /// Tells the users of all Services that have the address.
-    fn tell_conflict(&self, conflict: &Conflict, effects: &mut Vec<Effect>) {
-        let Conflict { ip, interface, mac } = conflict;
-        let concerned = self
-            .services
-            .iter()
-            .filter(|(_, entry)| entry.announced.answers_for(*ip));
-        effects.extend(concerned.map(|(key, entry)| Effect::Event {
-            service: Arc::clone(key),
-            uid: entry.facts.as_ref().and_then(|facts| facts.uid.clone()),
-            kind: EventKind::AddressConflict,
-            note: format!(
-                "another host, {mac}, claims {ip} on interface {interface} of node {:?}",
-                self.settings.node
-            ),
-        }));
     }
 
     /// Tells whoever looks at a BGPPeer which routes it does not get, once.

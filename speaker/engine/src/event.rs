@@ -7,7 +7,7 @@ use std::sync::Arc;
 use metallb_announce::{Endpoints, NodeView, ServiceView};
 use metallb_config::Resources;
 
-use crate::ServiceKey;
+use crate::{Mac, Member, ServiceKey};
 
 /// What was seen.
 #[derive(Clone, Debug)]
@@ -24,12 +24,21 @@ pub enum Event {
     Resources(Box<Resources>),
     /// Whose speakers are alive; to be sent first when that can be trusted.
     Members(BTreeSet<String>),
+    /// What the members say of themselves, this one included; `None` = they are not of our kind. It counts while there is
+    /// something of every member.
+    Said(BTreeMap<String, Option<Member>>),
+    /// The nodes that have a Service by what its status objects say; only with [`Failback::Never`](crate::Failback).
+    Owners(ServiceKey, BTreeSet<String>),
+    /// All status objects were listed; waited for with [`Failback::Never`](crate::Failback) only.
+    OwnersListed,
     /// Members that may be gone, perhaps this one: layer 2 goes by the others while there are any.
     Suspects(BTreeSet<String>),
     /// The interfaces of this node; to be sent first when they were scanned.
     Interfaces(Links),
-    /// Another host claims an address that this node announces.
+    /// Another host claims an address that this node announces, or has yielded.
     Conflict(Conflict),
+    /// Nobody else claims an address any more.
+    ClaimsEnded(IpAddr),
     /// What the BGP sessions that are up do not carry although they should, by peer. Of the others stays what was known.
     Uncarried(BTreeMap<String, Families>),
 }
@@ -60,7 +69,20 @@ pub struct Conflict {
     /// The interface on which the claim was heard.
     pub interface: String,
     /// Hardware address of the claimant.
-    pub mac: String,
+    pub mac: Mac,
+    /// Which claim it is.
+    pub claim: Claim,
+}
+
+/// Which of the claims by another host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The first. It may be the new owner of a planned move, heard before this node knows of it.
+    First,
+    /// Another, at least a second later.
+    Repeated,
+    /// It cannot be a planned move any more: users should be told.
+    Confirmed,
 }
 
 /// Names of the interfaces of this node, without those that are excluded.

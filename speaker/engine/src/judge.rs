@@ -4,21 +4,21 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use metallb_announce::{Decision, Inputs, Reason, decide, place};
+use metallb_announce::{Decision, Extension, Inputs, Reason, ServiceView, decide, has_candidate, place};
 use metallb_config::Pool;
 use tracing::info;
 
-use crate::announced::Context;
+use crate::announced::{Changes, Context};
 use crate::engine::{Dirty, Entry};
 use crate::{Effect, Engine, Protocol, ServiceFacts, ServiceKey};
 
 impl Engine {
-    pub(crate) fn judge(&mut self, dirty: Dirty, effects: &mut Vec<Effect>) {
+    pub(crate) fn judge(&mut self, dirty: &Dirty, effects: &mut Vec<Effect>) {
         let keys: BTreeSet<Arc<ServiceKey>> = if dirty.all {
             self.services.keys().cloned().collect()
         } else {
-            let moved = self.moved(&dirty);
-            dirty.services.into_iter().chain(moved).collect()
+            let moved = self.moved(dirty);
+            dirty.services.iter().cloned().chain(moved).collect()
         };
         let kept = self.kept.len();
         for key in keys {
@@ -50,7 +50,7 @@ impl Engine {
     fn place(&self, key: &Arc<ServiceKey>, entry: &Entry, node: &str) -> Option<metallb_announce::election::Place> {
         let view = &entry.facts.as_ref()?.view;
         let pool = self.pool_of(key, entry.facts.as_deref()?)?;
-        place(&self.inputs(), pool, view, &entry.endpoints(), node)
+        place(&self.inputs(key, view), pool, view, &entry.endpoints(), node)
     }
 
     fn judge_one(&mut self, key: &Arc<ServiceKey>, effects: &mut Vec<Effect>) {
@@ -62,6 +62,7 @@ impl Engine {
         let relevant = facts.is_some_and(ours);
         if relevant || entry.announced.is_judged() {
             let decision = self.decide(key, &entry);
+            let planned = self.is_planned(key, &entry, &decision);
             let addresses: Vec<IpAddr> = facts
                 .into_iter()
                 .flat_map(|f| f.view.ingress.iter().copied().flatten())
@@ -74,6 +75,8 @@ impl Engine {
                 links: self.links.as_ref(),
                 sessions: &self.sessions,
                 uncarried: &self.uncarried,
+                planned,
+                yielded: self.is_yielded(&entry),
             };
             self.partners.forget(&self.settings.node, entry.announced.ranking());
             entry
@@ -92,19 +95,25 @@ impl Engine {
         }
     }
 
-    fn inputs(&self) -> Inputs<'_> {
+    pub(crate) fn inputs(&self, key: &Arc<ServiceKey>, view: &ServiceView) -> Inputs<'_> {
+        let agreement = self.nodes.sayings.agreement.as_ref();
         Inputs {
             node: &self.settings.node,
             nodes: &self.nodes.views,
             members: self.nodes.members.as_ref().filter(|_| self.settings.membership),
             suspects: &self.nodes.suspects,
+            extension: agreement.map(|agreement| Extension {
+                standings: &agreement.standings,
+                failback: agreement.failback,
+                owners: self.owners.of(key, view),
+            }),
             ignore_exclude_label: self.settings.ignore_exclude_label,
             class: &self.settings.class,
         }
     }
 
     /// The pool that holds the addresses of a Service, or did when it got them.
-    fn pool_of(&self, key: &Arc<ServiceKey>, facts: &ServiceFacts) -> Option<&Pool> {
+    pub(crate) fn pool_of(&self, key: &Arc<ServiceKey>, facts: &ServiceFacts) -> Option<&Pool> {
         let addresses = facts.view.addresses()?;
         let settled = self.config.as_ref()?;
         let kept = || {
@@ -121,7 +130,7 @@ impl Engine {
             return Decision::none(Reason::ServiceDeleted);
         };
         let pool = self.pool_of(key, facts);
-        let mut decision = decide(&self.inputs(), pool, &facts.view, &entry.endpoints());
+        let mut decision = decide(&self.inputs(key, &facts.view), pool, &facts.view, &entry.endpoints());
         let is_kept = |pool: &Pool| {
             self.kept
                 .get(key)
@@ -136,9 +145,31 @@ impl Engine {
         decision
     }
 
+    /// Says whether a Service that this node loses is answered by another node instead, which shall be heard first. Not if
+    /// this node is suspected: then the other has been for a while.
+    fn is_planned(&self, key: &Arc<ServiceKey>, entry: &Entry, decision: &Decision) -> bool {
+        let moves = matches!(
+            decision.layer2,
+            Err(Reason::NotOwner
+                | Reason::NoMatchingAdvertisement
+                | Reason::NodeLabeledExcludeBalancers
+                | Reason::NodeNetworkUnavailable)
+        );
+        let facts = entry.facts.as_deref().filter(|_| moves && entry.announced.answers());
+        let Some(facts) = facts.filter(|_| !self.nodes.suspects.contains(&*self.settings.node)) else {
+            return false;
+        };
+        self.pool_of(key, facts)
+            .is_some_and(|pool| has_candidate(&self.inputs(key, &facts.view), pool, &facts.view, &entry.endpoints()))
+    }
+
     /// Returns what the data plane must change.
     pub(crate) fn data_plane(&mut self) -> Vec<Effect> {
-        let (addresses, routes) = self.announcements.changes();
+        let Changes {
+            addresses,
+            handed_over,
+            routes,
+        } = self.announcements.changes();
         let mut effects = Vec::new();
         if !routes.is_empty() {
             let total = self.announcements.prefixes();
@@ -147,6 +178,9 @@ impl Engine {
         }
         if !addresses.is_empty() {
             effects.push(Effect::Addresses(addresses));
+        }
+        if !handed_over.is_empty() {
+            effects.push(Effect::HandOver(handed_over));
         }
         effects
     }

@@ -12,18 +12,25 @@
 mod announced;
 mod change;
 mod configuration;
+mod contest;
 mod contributions;
 mod effect;
 mod engine;
 mod event;
 mod interner;
 mod judge;
+mod member;
 mod nodes;
+mod owners;
 mod partners;
 mod peers;
+mod tenure;
 #[cfg(test)]
 mod tests;
 
 pub use effect::{ConfigReport, Effect, EventKind, Peers, Protocol, RouteChange, ServiceKey, StatusContent};
 pub use engine::{Engine, Settings};
-pub use event::{Conflict, Event, Families, Links, ServiceFacts, Slice};
+pub use event::{Claim, Conflict, Event, Families, Links, ServiceFacts, Slice};
+pub use member::{Interface, Mac, Member};
+pub use metallb_announce::Failback;
+pub use tenure::{Tenure, TenureConfig};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use metallb_announce::NodeView;
 
+use crate::member::Sayings;
+
 /// Nodes that take part in elections differently than before.
 #[derive(Debug, Default)]
 pub(crate) struct Movement {
@@ -38,6 +40,7 @@ pub(crate) struct Nodes {
     pub(crate) members: Option<BTreeSet<Arc<str>>>,
     /// Nodes that may be gone.
     pub(crate) suspects: BTreeSet<Arc<str>>,
+    pub(crate) sayings: Sayings,
 }
 
 impl Nodes {
@@ -50,6 +53,10 @@ impl Nodes {
         };
         movement.note(&name, self.takes_part(before), self.takes_part(view));
         before.unwrap_or_default() != view.unwrap_or_default()
+    }
+
+    pub(crate) fn may_own(&self, name: &str) -> bool {
+        self.takes_part(self.views.get(name).copied()) && !self.suspects.contains(name)
     }
 
     /// A member whose Node object is not known takes part: membership saw it alive.
@@ -72,6 +79,15 @@ impl Nodes {
         let still = |node: &Arc<str>| self.members.as_ref().is_some_and(|now| now.contains(node));
         for node in before.iter().filter(|node| !still(node)) {
             movement.note(node, true, false);
+        }
+    }
+
+    /// Takes in that members have changed, or what they say.
+    pub(crate) fn agree(&mut self, movement: &mut Movement) {
+        let members = self.members.as_ref().filter(|_| self.membership);
+        for node in self.sayings.agree(members) {
+            movement.gone.insert(Arc::clone(&node));
+            movement.came.insert(node);
         }
     }
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -127,15 +128,19 @@ fn running(resources: Resources) -> (Engine, Vec<Effect>) {
     (engine, effects)
 }
 
-/// The changes of what is answered for; withdrawn addresses have a minus sign.
+/// The changes of what is answered for; withdrawn addresses have a minus sign, those that another is waited for a tilde.
 fn layer2(effects: &[Effect]) -> Option<Vec<String>> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Addresses(changes) => {
-            let text = |(ip, interfaces): &(_, Option<_>)| signed(ip, interfaces.is_some());
-            Some(changes.iter().map(text).collect())
+    let mut all = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Addresses(changes) => {
+                all.extend(changes.iter().map(|(ip, interfaces)| signed(ip, interfaces.is_some())));
+            }
+            Effect::HandOver(addresses) => all.extend(addresses.iter().map(|ip| format!("~{ip}"))),
+            _ => {}
         }
-        _ => None,
-    })
+    }
+    Some(all).filter(|all| !all.is_empty())
 }
 
 /// The changes of what is advertised; withdrawn prefixes have a minus sign.
@@ -186,6 +191,7 @@ fn errors(effects: &[Effect]) -> Option<Vec<String>> {
 const ANNOUNCING: &str = "announcing from node \"node-a\" with protocol \"layer2\"";
 
 mod configuration;
+mod ownership;
 mod random;
 
 // L2-85, BGP-99
@@ -427,7 +433,8 @@ fn a_foreign_claim_is_told_on_the_services_that_have_the_address() {
         Event::Conflict(Conflict {
             ip: ip.parse().unwrap(),
             interface: "eth0".into(),
-            mac: "02-00-00-00-00-01".into(),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            claim: Claim::Confirmed,
         })
     };
     let effects = engine.handle(claim("192.0.2.1"));
@@ -520,7 +527,7 @@ fn who_stands_in_announces_when_the_owner_is_suspected_and_withdraws_when_it_is_
     let (mut engine, _) = running(resources());
     engine.handle(service("web", &["192.0.2.2"]));
     let effects = engine.handle(Event::Members(names(&[NODE, "node-b"])));
-    assert_eq!(layer2(&effects), list(&["-192.0.2.2"]), "node-b is first");
+    assert_eq!(layer2(&effects), list(&["~192.0.2.2"]), "node-b is first");
     assert_eq!(engine.changed_partners(), Some(names(&["node-b"])));
     assert_eq!(engine.address_of("node-b"), Some("192.0.2.2".parse().unwrap()));
     let effects = engine.handle(Event::Suspects(names(&["node-b"])));
@@ -528,7 +535,7 @@ fn who_stands_in_announces_when_the_owner_is_suspected_and_withdraws_when_it_is_
     assert_eq!(engine.changed_partners(), None, "node-b stands in for this one now");
     assert_eq!(engine.address_of("node-b"), None);
     let effects = engine.handle(Event::Suspects(names(&[])));
-    assert_eq!(layer2(&effects), list(&["-192.0.2.2"]));
+    assert_eq!(layer2(&effects), list(&["~192.0.2.2"]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Node, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use metallb_announce::{NodeView, ServiceView};
 use metallb_api::names;
-use metallb_engine::{ServiceFacts, Slice};
+use metallb_engine::{ServiceFacts, ServiceKey, Slice};
 use metallb_runtime::watch::Key;
 use metallb_runtime::watch::wire::{Fields, Metadata, Shape, Wire, lenient};
 use serde::Deserialize;
@@ -78,6 +78,13 @@ read! {
         pod_ip: Option<String>,
     }
 
+    L2Status { metadata: Metadata, status: L2StatusStatus }
+    L2StatusStatus {
+        node: Option<String>,
+        service_name: Option<String>,
+        service_namespace: Option<String>,
+    }
+
     SecretWire {
         metadata: Metadata,
         #[serde(rename = "type")]
@@ -85,7 +92,7 @@ read! {
         data: Data,
     }
 }
-objects!(Service, EndpointSlice, NodeWire, Pod, SecretWire);
+objects!(Service, EndpointSlice, NodeWire, Pod, L2Status, SecretWire);
 
 /// What a Secret holds, in base64; not to be shown.
 #[derive(Clone, Default)]
@@ -192,6 +199,28 @@ pub(super) fn speaker(pod: Pod) -> Option<Speaker> {
     let ip = pod.status.pod_ip?.parse().ok()?;
     let node = pod.spec.node_name?;
     Some(Speaker { node, ip })
+}
+
+/// Which node has a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) service: ServiceKey,
+    pub(super) node: String,
+}
+
+/// An object that says nothing yet is nobody's.
+pub(super) fn owner(object: L2Status) -> Option<Owner> {
+    let L2StatusStatus {
+        node,
+        service_name,
+        service_namespace,
+    } = object.status;
+    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (name, namespace) = filled(service_name).zip(filled(service_namespace))?;
+    Some(Owner {
+        service: ServiceKey { namespace, name },
+        node: filled(node)?,
+    })
 }
 
 /// What is kept of a Secret: its type, to say that it is the wrong one, and of the right type the password.

@@ -61,7 +61,7 @@ mod tests {
     use std::net::{SocketAddr, UdpSocket};
     use std::time::Duration;
 
-    use metallb_dataplane::members::{Config, Timing, start};
+    use metallb_dataplane::members::{Config, Metadata, Timing, start};
     use metallb_runtime::CancellationToken;
 
     use super::super::*;
@@ -74,6 +74,7 @@ mod tests {
             key: Some(b"secret".to_vec()),
             timing: Timing::lan(),
             fast: false,
+            metadata: Metadata::default(),
         };
         let (members, work) = start(config, CancellationToken::new()).unwrap();
         let metrics = Metrics::new("node-a").unwrap();

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     arp,
+    event::{Action, Purpose},
     interfaces::Link,
-    layer2::{Action, Purpose},
     ndp,
     table::Table,
 };
@@ -86,6 +86,12 @@ impl Lane {
     pub(super) fn add(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
         if !self.plans.contains_key(&ip) {
             self.arm(now, ip, actions);
+        }
+    }
+
+    pub(super) fn tell_once(&mut self, ip: IpAddr) {
+        if self.speaks {
+            self.queue.push(Rank::First, ip);
         }
     }
 
@@ -165,6 +171,16 @@ impl Lane {
     /// The address is not announced here.
     pub(super) fn forget(&mut self, ip: IpAddr, actions: &mut Vec<Action>) {
         self.leave(ip, actions);
+        self.drop_plan(ip);
+    }
+
+    /// The address is announced here, and not told any more.
+    pub(super) fn hush(&mut self, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.join(ip, actions);
+        self.drop_plan(ip);
+    }
+
+    fn drop_plan(&mut self, ip: IpAddr) {
         let Some(plan) = self.plans.remove(&ip) else { return };
         if let Some(due) = plan.due {
             self.timers.remove(&(due, ip));
@@ -181,7 +197,9 @@ impl Lane {
                 self.sweep = Sweep::Done;
                 return;
             };
-            if table.announces(ip, &self.link) {
+            if table.announces(ip, &self.link) && !table.is_told(ip) {
+                self.hush(ip, actions);
+            } else if table.announces(ip, &self.link) {
                 self.arm(now, ip, actions);
             } else {
                 self.forget(ip, actions);
@@ -227,7 +245,7 @@ impl Lane {
         for (rank, ip) in self.queue.pop(now, pace, *limit) {
             *limit -= 1;
             let frame = match (ip, self.link.link_local) {
-                (IpAddr::V4(v4), _) => arp::gratuitous(rank.form(), self.link.mac, v4),
+                (IpAddr::V4(v4), _) => arp::announcement(rank.form(), self.link.mac, v4),
                 (IpAddr::V6(v6), Some(from)) => ndp::unsolicited(self.link.mac, from, v6),
                 // Lost since; the sweep that follows forgets the address.
                 (IpAddr::V6(_), None) => continue,

@@ -1,3 +1,5 @@
+mod releases;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, Ipv6Addr},
@@ -5,10 +7,11 @@ use std::{
 };
 
 use proptest::{collection::vec, prelude::*};
+use smoltcp::wire::EthernetAddress;
 
 use super::*;
 use crate::{
-    Form, Link,
+    Conflict, Form, Instruction, Link, Report,
     arp::gratuitous,
     filter::tests::run,
     ndp::{
@@ -91,7 +94,7 @@ impl Bench {
                     ifindex, ip, purpose, ..
                 } => self.sent.push((ifindex, ip, purpose)),
                 Action::Conflict(conflict) => self.told.push(conflict),
-                Action::Found(_) | Action::Count(_) => {}
+                Action::Found(_) | Action::ClaimsEnded(_) | Action::Count(_) => {}
             }
         }
     }
@@ -147,7 +150,7 @@ impl Bench {
             .handle(self.now, frame)
             .into_iter()
             .find_map(|action| match action {
-                Action::Send { frame, .. } => Some(frame),
+                Action::Send { frame, .. } => Some(frame.to_vec()),
                 _ => None,
             })
     }
@@ -373,18 +376,20 @@ fn a_probe_by_another_host_is_answered_to_all_nodes_and_is_a_conflict() {
     assert_eq!(answer[..6], [0x33, 0x33, 0, 0, 0, 1]);
     bench.run(Duration::from_secs(2));
     let ip = vip6(0).into();
+    let (ifindex, mac, report) = (1, CLIENT, Report::Confirmed);
     assert_eq!(
         bench.told,
         [Conflict {
             ip,
-            ifindex: 1,
-            mac: CLIENT
+            ifindex,
+            mac,
+            report
         }]
     );
 }
 
 fn advertisement_of_a_successor() -> Vec<u8> {
-    ndp::unsolicited(SUCCESSOR, OURS, vip6(0))
+    ndp::unsolicited(SUCCESSOR, OURS, vip6(0)).to_vec()
 }
 
 #[test]

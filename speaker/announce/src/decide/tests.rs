@@ -1,4 +1,5 @@
 use super::*;
+use crate::{Extension, Failback, Standing, outranks};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use metallb_config::{AddressRange, BgpAdvertisement, Config, L2Advertisement, PoolKind, Selector};
 use rstest::rstest;
@@ -11,6 +12,9 @@ struct Cluster {
     nodes: BTreeMap<Arc<str>, NodeView>,
     members: BTreeSet<Arc<str>>,
     suspects: BTreeSet<Arc<str>>,
+    standings: Option<BTreeMap<Arc<str>, Standing>>,
+    failback: Failback,
+    owners: BTreeSet<Arc<str>>,
     endpoints: Endpoints,
     ignore_exclude_label: bool,
 }
@@ -83,6 +87,9 @@ impl Cluster {
             },
             members: all.iter().map(|n| n.as_str().into()).collect(),
             suspects: BTreeSet::new(),
+            standings: None,
+            failback: Failback::Immediate,
+            owners: BTreeSet::new(),
             ignore_exclude_label: false,
         }
     }
@@ -97,6 +104,11 @@ impl Cluster {
             nodes: &self.nodes,
             members: Some(&self.members),
             suspects: &self.suspects,
+            extension: self.standings.as_ref().map(|standings| Extension {
+                standings,
+                failback: self.failback,
+                owners: &self.owners,
+            }),
             ignore_exclude_label: self.ignore_exclude_label,
             class: "",
         };
@@ -395,6 +407,7 @@ fn with_membership_off_all_known_nodes_are_candidates() {
         nodes: &cluster.nodes,
         members: None,
         suspects: &cluster.suspects,
+        extension: None,
         ignore_exclude_label: false,
         class: "",
     };
@@ -417,3 +430,5 @@ fn a_suspect_answers_only_where_there_is_nobody_else() {
     }
     assert_eq!(order, ["node-b", "node-a", "node-c", "node-b"]);
 }
+
+mod standings;

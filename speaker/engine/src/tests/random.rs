@@ -1,7 +1,6 @@
 //! Random histories: what incremental judging amounts to is what judging everything anew amounts to.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use metallb_announce::Path;
@@ -27,6 +26,11 @@ impl Told {
                 Effect::Addresses(changes) => {
                     for (ip, interfaces) in changes {
                         put(&mut self.addresses, ip, interfaces);
+                    }
+                }
+                Effect::HandOver(addresses) => {
+                    for ip in addresses {
+                        assert!(self.addresses.remove(&ip).is_some(), "{ip} was not announced");
                     }
                 }
                 Effect::Routes(changes) => {
@@ -67,6 +71,10 @@ impl Present {
             Event::Node(name, _) => format!("1 node {name}"),
             Event::Resources(_) => "2 resources".to_owned(),
             Event::Members(_) => "3 members".to_owned(),
+            Event::Said(_) => "3 said".to_owned(),
+            Event::Owners(key, _) => format!("4 owners {key}"),
+            Event::OwnersListed => "4 owners".to_owned(),
+            Event::ClaimsEnded(_) => "7 ended".to_owned(),
             Event::Suspects(_) => "3 suspects".to_owned(),
             Event::Interfaces(_) => "4 interfaces".to_owned(),
             Event::Conflict(_) => "6 conflict".to_owned(),
@@ -92,12 +100,17 @@ fn some_service() -> impl Strategy<Value = Event> {
         let policy = if local { "Local" } else { "Cluster" };
         let kind = if odd == 0 { "ClusterIP" } else { "LoadBalancer" };
         let class = (odd == 1).then_some("foreign");
+        let annotations = if odd < 8 {
+            json!({"metallb.io/allow-shared-ip": "x"})
+        } else {
+            json!({})
+        };
         match odd {
             2 => Event::Service(key(name), None),
             _ => changed_service(
                 name,
                 &json!({
-                    "metadata": {"labels": {"app": name}},
+                    "metadata": {"labels": {"app": name}, "annotations": annotations},
                     "spec": {"type": kind, "externalTrafficPolicy": policy, "loadBalancerClass": class},
                     "status": {"loadBalancer": {"ingress": ingress}},
                 }),
@@ -163,6 +176,47 @@ fn some_resources() -> impl Strategy<Value = Event> {
     })
 }
 
+/// Most often all have one setting, and one or two have something to say that counts: so that what changes from one event
+/// to the next are single nodes.
+fn some_said() -> impl Strategy<Value = Event> {
+    let usual = Member {
+        failback: Failback::Delayed,
+        ..ownership::member("x", &["eth0", "eth1"])
+    };
+    let member = (some_interfaces(), any::<[bool; 2]>(), 0..12u8).prop_map(|(interfaces, flags, odd)| Member {
+        newcomer: flags[0],
+        more: odd == 0,
+        failback: if odd == 1 {
+            Failback::Immediate
+        } else {
+            Failback::Delayed
+        },
+        ..ownership::member("x", &interfaces)
+    });
+    let said = prop_oneof![1 => Just(None), 8 => member.prop_map(Some), 31 => Just(Some(usual))];
+    let failback =
+        prop_oneof![1 => Just(Failback::Immediate), 3 => Just(Failback::Delayed), 3 => Just(Failback::Never)];
+    (prop::collection::vec(said, NODES.len()), failback).prop_map(|(members, failback)| {
+        let named = NODES.iter().zip(members).map(|(name, mut member)| {
+            if let Some(member) = member.as_mut().filter(|member| member.failback == Failback::Delayed) {
+                member.failback = failback;
+            }
+            ((*name).to_owned(), member)
+        });
+        Event::Said(named.collect())
+    })
+}
+
+fn some_interfaces() -> impl Strategy<Value = Vec<&'static str>> {
+    prop::sample::subsequence(vec!["eth0", "eth1"], 0..=2)
+}
+
+fn some_owners() -> impl Strategy<Value = Event> {
+    let name = prop::sample::select(vec!["a", "b", "c", "d"]);
+    let owners = prop::sample::subsequence(NODES.to_vec(), 0..=2);
+    (name, owners).prop_map(|(name, owners)| Event::Owners(key(name), names(&owners)))
+}
+
 fn some_event() -> impl Strategy<Value = Event> {
     let node = prop::sample::select(NODES.to_vec());
     let view = prop::option::of((any::<bool>(), any::<bool>()));
@@ -176,7 +230,9 @@ fn some_event() -> impl Strategy<Value = Event> {
             let view = view.map(|(network_unavailable, excluded)| NodeView { network_unavailable, excluded });
             Event::Node(name.to_owned(), view)
         }),
-        1 => prop::sample::subsequence(vec!["eth0", "eth1"], 0..=2).prop_map(|links| interfaces(&links)),
+        3 => some_said(),
+        2 => some_owners(),
+        1 => some_interfaces().prop_map(|links| interfaces(&links)),
         1 => any::<bool>().prop_map(|ipv4| {
             Event::Uncarried([("tor-a".to_owned(), Families { ipv4, ipv6: false })].into())
         }),
@@ -222,12 +278,53 @@ proptest! {
         prop_assert_eq!(engine.changed_partners().unwrap_or_default(), anew.changed_partners().unwrap_or_default());
     }
 
-    /// Whoever is suspected, by all, a Service has exactly one owner if it has a candidate at all, and not a suspect if
-    /// there is another.
+    /// One member after the other says something else, and that is all that happens.
     #[test]
-    fn with_suspects_there_is_one_owner(
+    fn what_a_member_says_is_judged_for_all_services_that_it_concerns(
+        steps in prop::collection::vec((0..NODES.len(), some_interfaces(), any::<bool>()), 1..6),
+    ) {
+        let mut said: BTreeMap<String, Option<Member>> = NODES.iter().map(|name| ((*name).to_owned(), None)).collect();
+        let mut all = resources();
+        all.nodes.clear();
+        for name in NODES {
+            let metadata = serde_json::from_value(json!({"name": name})).unwrap();
+            all.nodes.push(Node { metadata, ..Node::default() });
+            said.insert(name.to_owned(), Some(ownership::member("x", &["eth0", "eth1"])));
+        }
+        all.l2_advertisements = vec![object("l2", &json!({"interfaces": ["eth1"]}))];
+        let mut start = vec![
+            Event::Resources(Box::new(all)),
+            Event::Members(names(&NODES)),
+            interfaces(&["eth0", "eth1"]),
+            Event::Listed,
+        ];
+        for number in 1..16 {
+            let name = format!("s{number}");
+            start.extend([service(&name, &[&format!("192.0.2.{number}")]), slice(&name, NODE)]);
+        }
+        let (mut engine, mut told) = (fresh(true), Told::default());
+        told.apply(engine.handle_all(start.clone()));
+        for (node, interfaces, newcomer) in steps {
+            let delayed = |member: Member| Member { failback: Failback::Delayed, ..member };
+            let now = Member { newcomer, ..ownership::member("x", &interfaces) };
+            said.insert(NODES[node].to_owned(), Some(now));
+            let said: BTreeMap<_, _> = said.iter().map(|(name, member)| (name.clone(), member.clone().map(delayed))).collect();
+            told.apply(engine.handle(Event::Said(said.clone())));
+            let mut expected = Told::default();
+            expected.apply(fresh(true).handle_all(start.iter().cloned().chain([Event::Said(said)])));
+            prop_assert_eq!(&told, &expected);
+        }
+    }
+
+    /// Whoever is suspected, by all, and whatever the members say, a Service has exactly one owner if it has a candidate at
+    /// all. If there is another, the owner is no suspect and has an interface.
+    #[test]
+    fn there_is_one_owner(
         members in some_nodes(),
         suspects in some_nodes(),
+        said in some_said(),
+        owned in some_owners(),
+        narrow in any::<bool>(),
         local in some_nodes(),
         policy in any::<bool>(),
     ) {
@@ -243,6 +340,10 @@ proptest! {
             ..Node::default()
         };
         let all = Resources { nodes: NODES.iter().map(|name| node(name)).collect(), ..all };
+        let mut all = all;
+        if narrow {
+            all.l2_advertisements = vec![object("l2", &json!({"interfaces": ["eth1"]}))];
+        }
         let mut owners = Vec::new();
         for name in &members {
             let mut settings = fresh(true).settings;
@@ -252,7 +353,9 @@ proptest! {
             told.apply(engine.handle_all([
                 Event::Resources(Box::new(all.clone())),
                 Event::Members(names(&members)),
-                interfaces(&["eth0"]),
+                said.clone(),
+                owned.clone(),
+                interfaces(&["eth0", "eth1"]),
                 service.clone(),
                 slice_of("x", "a", endpoints.clone()),
                 Event::Listed,
@@ -264,7 +367,14 @@ proptest! {
         }
         let candidates: Vec<&str> = members.iter().copied().filter(|name| policy == "Cluster" || local.contains(name)).collect();
         prop_assert_eq!(owners.len(), usize::from(!candidates.is_empty()), "{:?}", owners);
-        let all_suspect = candidates.iter().all(|name| suspects.contains(name));
-        prop_assert!(all_suspect || !suspects.contains(&owners[0]));
+        let Event::Said(said) = said else { unreachable!() };
+        let reaches = |member: &Member| {
+            member.more || if narrow { member.interfaces.contains_key("eth1") } else { !member.interfaces.is_empty() }
+        };
+        let complete = members.iter().all(|name| said[*name].is_some());
+        let able = |name: &str| !complete || said[name].as_ref().is_some_and(reaches);
+        let fit = |name: &&str| (!able(name), suspects.contains(name));
+        let best = candidates.iter().map(fit).min();
+        prop_assert_eq!(owners.first().map(fit), best);
     }
 }
