@@ -101,9 +101,11 @@ impl Announcer {
             Command::Change(changes) => self.feed(Event::Changed(changes)),
             Command::Reannounce => self.feed(Event::Reannounce),
             Command::Probe(ip) => self.feed(Event::Probe(ip)),
-            Command::HandOver(done) => {
+            Command::HandOver { begun, done } => {
                 self.handing_over = Some(done);
                 self.feed(Event::HandOver);
+                // Whoever asked may have given up.
+                let _ = begun.send(());
             }
         }
     }
