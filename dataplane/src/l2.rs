@@ -95,6 +95,8 @@ enum Command {
     Change(Vec<(IpAddr, Option<Interfaces>)>),
     Reannounce,
     Probe(IpAddr),
+    /// To be answered at once.
+    Echo(oneshot::Sender<()>),
     HandOver {
         /// To be told when it has begun.
         begun: oneshot::Sender<()>,
@@ -220,6 +222,14 @@ impl L2Handle {
     #[must_use]
     pub fn found(&self) -> broadcast::Receiver<IpAddr> {
         self.found.subscribe()
+    }
+
+    /// Is answered at once, unless whoever answers ARP and NDP is stuck.
+    #[must_use]
+    pub fn echo(&self) -> oneshot::Receiver<()> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Echo(answer));
+        answered
     }
 
     /// Before the end: goes on answering each address until another host is heard to claim it, then no longer answers

@@ -10,6 +10,7 @@
 mod fast;
 mod handle;
 mod limits;
+mod pulse;
 mod sockets;
 mod streams;
 
@@ -38,6 +39,7 @@ use tracing::Instrument;
 use fast::Fast;
 pub use handle::MembersHandle;
 use handle::{Keys, Peers, Refusals};
+pub use pulse::Pulse;
 use sockets::Sockets;
 use streams::{Conversations, Outcome};
 

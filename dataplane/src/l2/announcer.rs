@@ -101,6 +101,10 @@ impl Announcer {
             Command::Change(changes) => self.feed(Event::Changed(changes)),
             Command::Reannounce => self.feed(Event::Reannounce),
             Command::Probe(ip) => self.feed(Event::Probe(ip)),
+            Command::Echo(answer) => {
+                // Whoever asked may be gone.
+                let _ = answer.send(());
+            }
             Command::HandOver { begun, done } => {
                 self.handing_over = Some(done);
                 self.feed(Event::HandOver);

@@ -13,7 +13,7 @@ use metallb_members::{
 };
 use tokio::sync::{Notify, broadcast, watch};
 
-use super::fast::Fast;
+use super::{fast::Fast, pulse::Pulse};
 
 /// Secrets: the first encrypts, all decrypt.
 #[derive(Clone, Default)]
@@ -111,6 +111,13 @@ impl MembersHandle {
     /// Whether this node can announce at all: without a usable interface others should at once.
     pub fn set_fit(&self, fit: bool) {
         self.tell_fast(Event::Fit(fit));
+    }
+
+    /// Has a part of the speaker watched without which it can answer for nothing: while one of them shows no sign of life
+    /// for two seconds, others are asked to stand in. `None` where fast failover is off.
+    #[must_use]
+    pub fn pulse(&self, part: &'static str) -> Option<Pulse> {
+        self.fast.as_ref().map(|fast| fast.watch(part))
     }
 
     fn tell_fast(&self, event: Event) {

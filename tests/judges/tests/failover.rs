@@ -20,6 +20,8 @@ const KUBERNETES: Option<Kubernetes> = Some(Kubernetes::V1_36);
 const CALM: Duration = Duration::from_secs(1);
 /// Below what the membership alone can do, and far above what a loaded machine needs.
 const SOON: Duration = Duration::from_secs(2);
+/// The soonest that the membership alone finds out.
+const BEFORE_MEMBERSHIP: Duration = Duration::from_secs(5);
 const WAYS: [Way; 2] = [
     &[
         "setpriv",
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
     }
     run(tests![
         another_node_answers_soon,
+        a_speaker_that_can_answer_for_nothing_is_not_vouched_for,
         a_speaker_that_is_told_to_end_loses_no_request,
     ])
 }
@@ -71,20 +74,25 @@ fn another_node_answers_soon() {
             Fault::Sigstop,
             Fault::Cable,
         ],
+        SOON,
         |_| {},
     );
 }
 
+fn a_speaker_that_can_answer_for_nothing_is_not_vouched_for() {
+    judge(&[Fault::Hang; 2], BEFORE_MEMBERSHIP, |_| {});
+}
+
 // L2-72
 fn a_speaker_that_is_told_to_end_loses_no_request() {
-    judge(&[Fault::Sigterm; 8], |outcome| {
+    judge(&[Fault::Sigterm; 8], SOON, |outcome| {
         assert_eq!(outcome.lost, 0, "{outcome:?}");
         // Once an announcement is missed, the next is a second later.
         assert!(outcome.two_answer < Duration::from_millis(500), "{outcome:?}");
     });
 }
 
-fn judge(faults: &[Fault], outcome: impl Fn(&Outcome)) {
+fn judge(faults: &[Fault], limit: Duration, outcome: impl Fn(&Outcome)) {
     if let Some(reason) = metallb_test_support::obstacle(KUBERNETES, Extent::ControlPlane) {
         skip(reason);
     }
@@ -99,7 +107,7 @@ fn judge(faults: &[Fault], outcome: impl Fn(&Outcome)) {
         let mut cluster = Cluster::build(&programs, dir.path(), 3, CALM).await.unwrap();
         for fault in faults {
             let found = cluster.fail(&speaker, *fault).await.unwrap();
-            assert!(found.taken_over < SOON, "{fault}: {found:?}");
+            assert!(found.taken_over < limit, "{fault}: {found:?}");
             assert_eq!(found.answer_last, 1, "{fault}: {found:?}");
             outcome(&found);
         }

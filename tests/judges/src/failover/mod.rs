@@ -5,6 +5,7 @@
 //! makes the fault, waits until another node answers, and mends.
 
 mod client;
+mod hang;
 mod network;
 
 use std::collections::BTreeSet;
@@ -25,7 +26,9 @@ use tokio::time::sleep;
 use crate::cluster::{self, SPEAKERS};
 use crate::control_plane::ControlPlane;
 use crate::speaker::Speaker;
+
 use client::{Asked, Client, Notes, QUERY_PACE};
+use hang::Hung;
 use network::{Network, Number};
 
 /// How long speakers may take to start, or to take over, on a loaded machine.
@@ -57,6 +60,9 @@ pub enum Fault {
     Sigkill,
     /// The speaker hangs, and goes on after another has taken over.
     Sigstop,
+    /// All threads of the speaker hang but the one that vouches for it (of upstream's all), and go on after another has
+    /// taken over.
+    Hang,
     /// The speaker is asked to end.
     Sigterm,
     /// The cable of the only interface that addresses can be announced on; the speakers reach each other.
@@ -67,10 +73,11 @@ pub enum Fault {
 
 impl Fault {
     /// Those that there are.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Crash,
         Self::Sigkill,
         Self::Sigstop,
+        Self::Hang,
         Self::Sigterm,
         Self::Cable,
         Self::CableOfTwo,
@@ -83,6 +90,7 @@ impl fmt::Display for Fault {
             Self::Crash => "crash",
             Self::Sigkill => "sigkill",
             Self::Sigstop => "sigstop",
+            Self::Hang => "hang",
             Self::Sigterm => "sigterm",
             Self::Cable => "cable",
             Self::CableOfTwo => "cable-of-two",
@@ -208,6 +216,7 @@ impl Cluster {
     async fn outcome(&mut self, client: &Client, owner: Number, speaker: &mut Child, fault: Fault) -> Result<Outcome> {
         let pid = speaker.id().context("the speaker has ended")?;
         let send = |signal| kill(Pid::from_raw(pid.cast_signed()), signal);
+        let mut hung = None;
         let at = Instant::now();
         match fault {
             Fault::Crash => {
@@ -216,6 +225,7 @@ impl Cluster {
             }
             Fault::Sigkill => send(Signal::SIGKILL)?,
             Fault::Sigstop => send(Signal::SIGSTOP)?,
+            Fault::Hang => hung = Some(Hung::hang(pid)?),
             Fault::Sigterm => send(Signal::SIGTERM)?,
             Fault::Cable | Fault::CableOfTwo => self.network.pull(owner)?,
         }
@@ -228,6 +238,9 @@ impl Cluster {
         sleep(REST).await;
         if fault == Fault::Sigstop {
             send(Signal::SIGCONT)?;
+            sleep(REST).await;
+        }
+        if hung.take().is_some() {
             sleep(REST).await;
         }
         let end = Instant::now();
