@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::UdpSocket as StdSocket,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
     net::UdpSocket,
     runtime,
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{Notify, broadcast, mpsc, oneshot, watch},
     time::{self, MissedTickBehavior},
 };
 
@@ -57,7 +58,12 @@ pub(super) struct Fast {
 
 impl Fast {
     /// Starts the thread; the receiver learns when it has ended.
-    pub(super) fn start(node: &str, socket: StdSocket, keys: Keys) -> io::Result<(Self, oneshot::Receiver<()>)> {
+    pub(super) fn start(
+        node: &str,
+        socket: StdSocket,
+        keys: Keys,
+        returned: Arc<Notify>,
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (sender, inbox) = mpsc::unbounded_channel();
         let (suspects_writer, suspects) = watch::channel(BTreeSet::new());
         let (questions, _) = broadcast::channel(QUESTIONS_KEPT);
@@ -67,6 +73,7 @@ impl Fast {
             detector: detector(node, keys),
             suspects: suspects_writer,
             questions: questions.clone(),
+            returned,
             pulses: Pulses::default(),
             stuck: Vec::new(),
             fit: true,
@@ -118,6 +125,7 @@ struct Task {
     detector: Detector,
     suspects: watch::Sender<BTreeSet<String>>,
     questions: broadcast::Sender<Question>,
+    returned: Arc<Notify>,
     pulses: Pulses,
     /// The parts of the speaker that are stuck.
     stuck: Vec<&'static str>,
@@ -227,6 +235,14 @@ impl Task {
             Action::Ask(question) => {
                 // Without a reader nobody can answer.
                 let _ = self.questions.send(question);
+            }
+            Action::Returned(member) => {
+                tracing::info!(
+                    event = "memberAnswersAgain",
+                    member,
+                    "a speaker that was suspected is heard again"
+                );
+                self.returned.notify_one();
             }
             Action::Suspects(suspects) => {
                 tracing::info!(

@@ -139,8 +139,8 @@ impl MembersHandle {
         self.settled.clone()
     }
 
-    /// Waits until a speaker that was cut off is alive again: both sides may have announced the same addresses. By then
-    /// it is among [`Self::alive`]. For one waiter; cancel-safe.
+    /// Waits until a speaker that was cut off, or suspected, is heard again: both sides may have announced the same
+    /// addresses. By then it is among [`Self::alive`]. For one waiter; cancel-safe.
     pub async fn returned(&self) {
         self.returned.notified().await;
     }

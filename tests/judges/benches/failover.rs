@@ -7,11 +7,11 @@
 //! ```
 //! `--nodes N` says how many nodes there are (3), `--runs N` how often each fault is made (100), `--fault NAME` which (all;
 //! may be said several times), `--calm SECONDS` how long all must be well before (2; upstream's wants 6, until its members
-//! know each other).
+//! know each other). `--stop-at MS` ends with the first run that takes longer, whose logs are kept.
 //!
 //! Each run starts all speakers anew. Nodes are network namespaces on one segment with the client, and on a management network
 //! with a real kube-apiserver, where the speakers' membership is, too. The client sends a datagram to the address each
-//! millisecond, with the help of Linux's own neighbour table, and an ARP request every other. What the rows mean:
+//! millisecond, with the help of Linux's own neighbour table, and another host an ARP request every other. What the rows mean:
 //!
 //! - *another answers*: from the fault to the first request that another node answers. After `sigkill` and `sigstop` the
 //!   failed node's Linux goes on answering whoever knows its hardware address, until the other has made itself known.
@@ -22,7 +22,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use metallb_judges::failover::{Cluster, Fault, Outcome};
 use metallb_judges::namespaces;
 use metallb_judges::speaker::Speaker;
@@ -35,6 +35,8 @@ struct Options {
     runs: usize,
     faults: Vec<Fault>,
     calm: Duration,
+    /// A run that takes longer is the last.
+    stop_at: Duration,
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn options() -> Result<Options> {
         runs: 100,
         faults: Vec::new(),
         calm: Duration::from_secs(2),
+        stop_at: Duration::MAX,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -69,10 +72,11 @@ fn options() -> Result<Options> {
             "--runs" => options.runs = value()?.parse()?,
             "--fault" => options.faults.push(value()?.parse()?),
             "--calm" => options.calm = Duration::from_secs(value()?.parse()?),
+            "--stop-at" => options.stop_at = Duration::from_millis(value()?.parse()?),
             // Cargo's own.
             "--bench" => {}
             other => bail!(
-                "{other} is unknown: known are --speaker LABEL=PATH, --nodes N, --runs N, --fault NAME and --calm SECONDS"
+                "{other} is unknown: known are --speaker LABEL=PATH, --nodes N, --runs N, --fault NAME, --calm SECONDS and --stop-at MS"
             ),
         }
     }
@@ -103,6 +107,7 @@ async fn measure(options: &Options, programs: &Path, dir: &Path) -> Result<Table
                 let outcome = cluster.fail(speaker, *fault).await;
                 let outcome = outcome.with_context(|| format!("{}, {fault}, run {run}", speaker.label))?;
                 eprintln!("{}, {fault}: {outcome:?}", speaker.label);
+                ensure!(outcome.taken_over <= options.stop_at, "{fault} took longer");
                 outcomes.push(outcome);
             }
             let what = format!("{fault}, {} nodes", options.nodes);

@@ -91,6 +91,27 @@ fn a_paused_member_is_replaced_and_gives_way_when_it_goes_on() {
     }
 }
 
+// The accusers announce once more: clients may have heard the other last.
+#[test]
+fn each_accuser_tells_once_and_at_once_that_a_member_is_back() {
+    let mut lab = Lab::of(3, 1);
+    lab.set("n000", State::Paused);
+    lab.run(5 * SECOND);
+    assert!(lab.returned.is_empty());
+    let back = lab.now;
+    lab.set("n000", State::Running);
+    lab.run(5 * SECOND);
+    let tellers: BTreeSet<&str> = lab.returned.iter().map(|(_, teller, _)| teller.as_str()).collect();
+    assert_eq!((tellers.len(), lab.returned.len()), (2, 2), "{:?}", lab.returned);
+    assert!(
+        lab.returned
+            .iter()
+            .all(|(at, _, other)| other == "n000" && *at - back < 150 * MS),
+        "{:?}",
+        lab.returned
+    );
+}
+
 #[test]
 fn who_was_paused_accuses_nobody() {
     for seed in 0..200 {

@@ -1,4 +1,5 @@
-//! A client that asks for the address all the time, and notes who answers.
+//! A client that asks for the address all the time, and notes who answers. The ARP requests come from a host beside it,
+//! so that their answers do not teach the client's Linux what it has to find out itself.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use metallb_l2::Instruction;
 use metallb_net::{ETHERTYPE_ARP, PacketSocket};
-use metallb_test_support::Netns;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use super::network::{Number, SERVICE, node_of};
+use super::network::{Network, Number, SERVICE, WATCHER, node_of};
 
 /// Between two requests.
 pub(super) const PACE: Duration = Duration::from_millis(1);
@@ -21,7 +21,6 @@ pub(super) const PACE: Duration = Duration::from_millis(1);
 pub(super) const QUERY_PACE: Duration = Duration::from_millis(2);
 /// The ARP requests come from addresses 198.18.0.0/16 (RFC 2544) in turn, so that an answer tells which it is to.
 const SENDERS: [u8; 2] = [198, 18];
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// A filter that takes everything.
 const TAKE_ALL: Instruction = Instruction {
     code: 0x06,
@@ -67,11 +66,14 @@ impl Client {
     ///
     /// # Errors
     /// When there are no sockets.
-    pub(super) fn start(netns: &Netns) -> Result<Self> {
+    pub(super) fn start(network: &Network) -> Result<Self> {
         let notes = Arc::<Mutex<Notes>>::default();
-        let (socket, frames, interface) = netns.run(|| {
+        let socket = network.client.run(|| {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
             socket.connect(SERVICE)?;
+            anyhow::Ok(socket)
+        })??;
+        let (frames, interface) = network.watcher.run(|| {
             let frames = PacketSocket::open(ETHERTYPE_ARP)?;
             frames.set_filter(&[TAKE_ALL])?;
             let index = std::fs::read_to_string("/proc/thread-self/net/dev_mcast")?;
@@ -80,7 +82,7 @@ impl Client {
                 let index = words.next()?.parse().ok()?;
                 (words.next() == Some("eth0")).then_some(index)
             });
-            anyhow::Ok((socket, frames, index.context("the client has no eth0")?))
+            anyhow::Ok((frames, index.context("the watcher has no eth0")?))
         })??;
         let (sender, reader) = (socket.try_clone()?, socket);
         let ended = Arc::<AtomicBool>::default();
@@ -190,9 +192,9 @@ fn question(number: usize) -> Vec<u8> {
     let service = SERVICE.ip().octets();
     [
         &[0xff; 6],
-        &MAC,
+        &WATCHER,
         &header[..],
-        &MAC,
+        &WATCHER,
         &SENDERS,
         &number,
         &[0; 6],

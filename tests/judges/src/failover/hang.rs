@@ -13,7 +13,9 @@ const VOUCHES: &str = "members-fast";
 
 /// The threads go on when it is dropped.
 #[derive(Debug)]
-pub(super) struct Hung(Sender<()>);
+pub(super) struct Hung {
+    _release: Sender<()>,
+}
 
 impl Hung {
     /// Stops all threads of a process, but the one that vouches for it.
@@ -26,7 +28,7 @@ impl Hung {
             let _: Result<(), _> = released.recv();
         });
         done.recv().context("the tracing thread has ended")??;
-        Ok(Self(release))
+        Ok(Self { _release: release })
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  client 192.0.2.2 ──┐                                      ┌── kube-apiserver 10.0.0.1
-//!                  bridge seg ── eth0 │ node n │ mgmt0 ── bridge mgmt
-//!                     192.0.2.1n ─────┘        └───── 10.0.0.1n
+//!  watcher ────────── bridge seg ── eth0 │ node n │ mgmt0 ── bridge mgmt
+//!                        192.0.2.1n ─────┘        └───── 10.0.0.1n
 //! ```
 //! The address of the Service is on `lo` of every node, and Linux answers neither ARP requests for it nor asks with it: only
 //! a speaker says where it is, and whichever node gets a request answers it.
@@ -22,6 +22,8 @@ use metallb_test_support::Netns;
 pub(super) const HUB: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// The address that is announced, and the port that answers there.
 pub(super) const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 200), 7);
+/// The hardware address of the watcher.
+pub(super) const WATCHER: [u8; 6] = [2, 0, 0, 0, 0, 3];
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// Hardware addresses end with the number of the network and that of the node.
 const SEGMENT: u8 = 1;
@@ -59,6 +61,8 @@ pub(super) struct Network {
     pub(super) nodes: Vec<Netns>,
     /// The client's namespace.
     pub(super) client: Netns,
+    /// Of another host on the segment, which has no address.
+    pub(super) watcher: Netns,
     /// Changes links here as fast as can be: `ip` waits for lines.
     ip: Child,
 }
@@ -69,7 +73,7 @@ impl Network {
     /// # Errors
     /// When the kernel refuses.
     pub(super) fn build(dir: &Path, nodes: Number) -> Result<Self> {
-        let client = Netns::create(dir, "client")?;
+        let (client, watcher) = (Netns::create(dir, "client")?, Netns::create(dir, "watcher")?);
         let mut hub = String::from("link set lo up\n");
         for (bridge, network) in [("seg", SEGMENT), ("mgmt", MANAGEMENT)] {
             let mac = mac(network, 0);
@@ -77,18 +81,25 @@ impl Network {
         }
         hub += &format!("address add {HUB}/24 dev mgmt\n");
         hub += &cable("seg", "client", "eth0", &client, "02:00:00:00:00:02");
+        hub += &cable("seg", "watcher", "eth0", &watcher, "02:00:00:00:00:03");
         ip(&hub)?;
         within(
             &client,
             &format!("link set lo up\naddress add {CLIENT}/24 dev eth0\nlink set eth0 up\n"),
         )?;
+        within(&watcher, "link set eth0 up\n")?;
         let nodes = (1..=nodes).map(|node| build_node(dir, node)).collect::<Result<_>>()?;
         let ip = Command::new("ip")
             .args(["-force", "-batch", "-"])
             .stdin(Stdio::piped())
             .spawn();
         let ip = ip.context("cannot start ip")?;
-        Ok(Self { nodes, client, ip })
+        Ok(Self {
+            nodes,
+            client,
+            watcher,
+            ip,
+        })
     }
 
     /// Cuts a node off from both networks, as when its power fails: it finds out nothing.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Detector;
 use crate::fast::{
+    Action,
     packet::{Kind, Packet, Stamp},
     peer::Peer,
 };
@@ -67,7 +68,9 @@ impl Detector {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(name) else { return };
         peer.hear(boot, now);
-        self.accusations.heard(name, now);
+        if self.accusations.heard(name, now) {
+            self.actions.push(Action::Returned(name.to_owned()));
+        }
         for peer in self.peers.values_mut() {
             if let Some(doubt) = &mut peer.doubt {
                 doubt.roll.entry(name.to_owned()).or_insert(now);

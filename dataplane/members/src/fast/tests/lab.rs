@@ -53,6 +53,8 @@ pub(super) struct Lab {
     flights: BTreeMap<(Duration, u64), Flight>,
     last_flight: u64,
     pub(super) dice: Dice,
+    /// Who has told when that whom it accused is back.
+    pub(super) returned: Vec<(Duration, String, String)>,
     /// Per cent of datagrams.
     pub(super) loss: u64,
     /// Ways on which nothing gets through: from, to.
@@ -112,6 +114,7 @@ impl Lab {
             flights: BTreeMap::new(),
             last_flight: 0,
             dice: Dice::new(seed),
+            returned: Vec::new(),
             loss: 0,
             cut: BTreeSet::new(),
             off_segment: BTreeSet::new(),
@@ -195,6 +198,7 @@ impl Lab {
                     self.fly(MS, Flight::Answer { to, question });
                 }
             }
+            Action::Returned(other) => self.returned.push((self.now, name.to_owned(), other)),
             Action::Suspects(suspects) => {
                 let now = self.now;
                 let machine = self.machines.get_mut(name).unwrap();
