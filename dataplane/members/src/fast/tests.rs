@@ -112,6 +112,25 @@ fn each_accuser_tells_once_and_at_once_that_a_member_is_back() {
     );
 }
 
+// As where many processes share few cores.
+#[test]
+fn who_is_a_little_late_while_it_doubts_takes_over_a_little_later() {
+    for seed in 0..20 {
+        let mut lab = Lab::of(3, seed);
+        lab.set("n000", State::Crashed);
+        lab.run(200 * MS);
+        for _ in 0..2 {
+            names(1..3).iter().for_each(|name| lab.set(name, State::Paused));
+            lab.run(70 * MS);
+            names(1..3).iter().for_each(|name| lab.set(name, State::Running));
+            lab.run(10 * MS);
+        }
+        lab.run(SECOND);
+        assert_eq!(lab.owners(), ["n001"]);
+        assert!(lab.nobody < DETECTED + 160 * MS, "{:?}, seed {seed}", lab.nobody);
+    }
+}
+
 #[test]
 fn who_was_paused_accuses_nobody() {
     for seed in 0..200 {

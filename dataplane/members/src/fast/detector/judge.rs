@@ -22,10 +22,12 @@ impl Detector {
     pub(super) fn on_tick(&mut self) {
         let now = self.now;
         let interval = self.config.pace.interval;
-        let due = self.next_deadline().unwrap_or(now);
-        if now.saturating_duration_since(due) > interval / 2 {
-            // Whatever was not heard may be this node's own fault.
+        let late = now.saturating_duration_since(self.next_deadline().unwrap_or(now));
+        // Whatever was not heard meanwhile may be this node's own fault.
+        if late > interval * self.config.pace.multiplier {
             self.peers.values_mut().for_each(|peer| peer.start_anew(now));
+        } else if late > interval / 2 {
+            self.peers.values_mut().for_each(|peer| peer.wait_longer(late, now));
         }
         self.judge_self();
         if self.accusations.expire(now, interval * self.config.pace.multiplier) {
