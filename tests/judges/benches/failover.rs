@@ -5,18 +5,22 @@
 //! ```text
 //! cargo bench -p metallb-judges --bench failover -- --speaker upstream=/path/to/speaker --speaker ours=/path/to/metallb-speaker
 //! ```
-//! `--nodes N` says how many nodes there are (3), `--runs N` how often each fault is made (100), `--fault NAME` which (all;
-//! may be said several times), `--calm SECONDS` how long all must be well before (2; upstream's wants 6, until its members
-//! know each other). `--stop-at MS` ends with the first run that takes longer, whose logs are kept.
+//! `--nodes N` says how many nodes there are (3), `--runs N` how often each fault is made (100), `--fault NAME` which (all but
+//! `cable-of-two`; may be said several times), `--calm SECONDS` how long all must be well before (2; upstream's wants 6, until
+//! its members know each other). `--stop-at MS` ends with the first run that takes longer, and keeps the logs.
 //!
 //! Each run starts all speakers anew. Nodes are network namespaces on one segment with the client, and on a management network
 //! with a real kube-apiserver, where the speakers' membership is, too. The client sends a datagram to the address each
-//! millisecond, with the help of Linux's own neighbour table, and another host an ARP request every other. What the rows mean:
+//! millisecond, with the help of Linux's own neighbour table; another host sends an ARP request every other. What the rows
+//! mean:
 //!
-//! - *another answers*: from the fault to the first request that another node answers. After `sigkill` and `sigstop` the
-//!   failed node's Linux goes on answering whoever knows its hardware address, until the other has made itself known.
-//! - *requests lost*: those that nobody answered, one a millisecond.
-//! - *two answer*: for how long two nodes answered the same ARP requests; after `sigstop` also when the speaker goes on.
+//! - *another answers*: from the fault to the first request that another node answers; where the node is cut off, from the
+//!   last request that it answered. After `sigkill`, `sigstop` and `hang` its Linux goes on answering whoever knows its
+//!   hardware address, until the other node has made itself known.
+//! - *requests lost*: those that nobody answered, one a millisecond. Those that the client's Linux kept until it knew where to
+//!   send them are not lost.
+//! - *two answer*: for how long the failed node answered ARP requests after another had begun to; after `sigstop` and `hang`
+//!   also when the speaker goes on.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -81,7 +85,11 @@ fn options() -> Result<Options> {
         }
     }
     if options.faults.is_empty() {
-        options.faults = Fault::ALL.to_vec();
+        // While a node has another usable interface, nobody takes over from it.
+        options.faults = Fault::ALL
+            .into_iter()
+            .filter(|fault| *fault != Fault::CableOfTwo)
+            .collect();
     }
     Ok(options)
 }
