@@ -213,11 +213,9 @@ impl Cluster {
         .await
     }
 
-    async fn outcome(&mut self, client: &Client, owner: Number, speaker: &mut Child, fault: Fault) -> Result<Outcome> {
-        let pid = speaker.id().context("the speaker has ended")?;
-        let send = |signal| kill(Pid::from_raw(pid.cast_signed()), signal);
-        let mut hung = None;
-        let at = Instant::now();
+    /// Makes the fault; what hangs goes on when that is dropped.
+    fn make(&mut self, fault: Fault, owner: Number, process: u32) -> Result<Option<Hung>> {
+        let send = |signal| kill(Pid::from_raw(process.cast_signed()), signal);
         match fault {
             Fault::Crash => {
                 self.network.cut(owner)?;
@@ -225,10 +223,17 @@ impl Cluster {
             }
             Fault::Sigkill => send(Signal::SIGKILL)?,
             Fault::Sigstop => send(Signal::SIGSTOP)?,
-            Fault::Hang => hung = Some(Hung::hang(pid)?),
+            Fault::Hang => return Hung::hang(process).map(Some),
             Fault::Sigterm => send(Signal::SIGTERM)?,
             Fault::Cable | Fault::CableOfTwo => self.network.pull(owner)?,
         }
+        Ok(None)
+    }
+
+    async fn outcome(&mut self, client: &Client, owner: Number, speaker: &mut Child, fault: Fault) -> Result<Outcome> {
+        let process = speaker.id().context("the speaker has ended")?;
+        let at = Instant::now();
+        let hung = self.make(fault, owner, process)?;
         let answered = wait_for("another node to answer", PATIENCE, async || {
             Ok(client.look(|notes| answered_by_another(notes, owner, at)))
         })
@@ -240,11 +245,9 @@ impl Cluster {
         };
         let taken_over = answered.saturating_duration_since(at);
         sleep(REST).await;
-        if fault == Fault::Sigstop {
-            send(Signal::SIGCONT)?;
-            sleep(REST).await;
-        }
-        if hung.take().is_some() {
+        if matches!(fault, Fault::Sigstop | Fault::Hang) {
+            drop(hung);
+            kill(Pid::from_raw(process.cast_signed()), Signal::SIGCONT)?;
             sleep(REST).await;
         }
         let end = Instant::now();
