@@ -121,8 +121,14 @@ enum Command {
     Resume(IpAddr),
     Defend(IpAddr),
     Peers(BTreeSet<EthernetAddress>),
-    /// To be answered when nothing is left to hand over.
-    HandOver(oneshot::Sender<()>),
+    /// To be answered at once.
+    Echo(oneshot::Sender<()>),
+    HandOver {
+        /// To be told when it has begun.
+        begun: oneshot::Sender<()>,
+        /// To be told when nothing is left to hand over.
+        done: oneshot::Sender<()>,
+    },
     End,
 }
 
@@ -137,6 +143,18 @@ pub struct L2Handle {
     found: broadcast::Sender<IpAddr>,
     claims_ended: broadcast::Sender<IpAddr>,
     counters: Arc<Counters>,
+}
+
+/// A hand-over that has begun.
+#[derive(Debug)]
+pub struct HandingOver(oneshot::Receiver<()>);
+
+impl HandingOver {
+    /// Waits until nothing is left to hand over, for `limit` at the latest.
+    pub async fn done(self, limit: Duration) {
+        // A shell that has ended has nothing left.
+        let _ = time::timeout(limit, self.0).await;
+    }
 }
 
 /// Starts the layer-2 shell. It runs while the returned future is polled, within a tokio runtime, and ends without error
@@ -292,14 +310,24 @@ impl L2Handle {
         self.tell(Command::Peers(macs));
     }
 
+    /// Is answered at once, unless whoever answers ARP and NDP is stuck.
+    #[must_use]
+    pub fn echo(&self) -> oneshot::Receiver<()> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Echo(answer));
+        answered
+    }
+
     /// Before the end: goes on answering each address until another host is heard to claim it, then no longer answers
-    /// that one. Says nothing unasked any more. Returns when nothing is left to hand over, after `limit` at the latest;
-    /// what is left is answered until the shell is stopped.
-    pub async fn hand_over(&self, limit: Duration) {
-        let (done, finished) = oneshot::channel();
-        self.tell(Command::HandOver(done));
-        // A shell that has ended has nothing left either.
-        let _ = time::timeout(limit, finished).await;
+    /// that one. Says nothing unasked any more. What is left is answered until the shell is stopped.
+    ///
+    /// Returns when this has begun: claims that are heard from then on count.
+    pub async fn hand_over(&self) -> HandingOver {
+        let ((begun, begins), (done, finished)) = (oneshot::channel(), oneshot::channel());
+        self.tell(Command::HandOver { begun, done });
+        // A shell that has ended has nothing left.
+        let _ = begins.await;
+        HandingOver(finished)
     }
 
     /// Whoever owns the shell's future sees it when it has ended.

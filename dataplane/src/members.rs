@@ -10,6 +10,7 @@
 mod fast;
 mod handle;
 mod limits;
+mod pulse;
 mod sockets;
 mod streams;
 
@@ -42,6 +43,7 @@ use tracing::Instrument;
 use fast::Fast;
 pub use handle::MembersHandle;
 use handle::{Keys, Peers, Refusals};
+pub use pulse::Pulse;
 use sockets::Sockets;
 use streams::{Conversations, Outcome};
 
@@ -131,7 +133,8 @@ pub fn start(
         tracing::warn!("membership without a secret: anybody who can reach {local} can pretend to be a speaker");
     }
     let tcp_timeout = config.timing.tcp_timeout;
-    let (fast, fast_ended) = start_fast(&config, &sockets).unzip();
+    let returned = Arc::<Notify>::default();
+    let (fast, fast_ended) = start_fast(&config, &sockets, &returned).unzip();
     let (metadata, metadata_reader) = watch::channel(config.metadata.clone());
     let members = members(config, address, fast.is_some());
     let (said_writer, said) = watch::channel(members.metadata());
@@ -140,7 +143,7 @@ pub fn start(
     let (alive_writer, alive) = watch::channel(members.alive());
     let (capable_writer, capable) = watch::channel(members.capable());
     let (settled_writer, settled) = watch::channel(false);
-    let (returned, refusals) = (Arc::<Notify>::default(), Refusals::default());
+    let refusals = Refusals::default();
     let task = Task {
         conversations: Conversations::new(members.framing(), tcp_timeout),
         sockets,
@@ -184,13 +187,13 @@ pub fn start(
 }
 
 /// Starts the fast path, if it is wanted and the kernel can divide the port; memberlist goes without.
-fn start_fast(config: &Config, sockets: &Sockets) -> Option<(Fast, oneshot::Receiver<()>)> {
+fn start_fast(config: &Config, sockets: &Sockets, returned: &Arc<Notify>) -> Option<(Fast, oneshot::Receiver<()>)> {
     if !config.fast {
         return None;
     }
     let keys = Keys(config.key.iter().cloned().collect()).fast();
     let started = metallb_net::split_datagrams(&sockets.datagrams, FIRST_BYTE)
-        .and_then(|socket| Fast::start(&config.node, socket, keys));
+        .and_then(|socket| Fast::start(&config.node, socket, keys, Arc::clone(returned)));
     started
         .inspect_err(
             |error| tracing::warn!(%error, "fast failover is off in the whole cluster: this node cannot take part"),

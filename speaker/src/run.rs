@@ -280,12 +280,17 @@ impl DataPlane {
                 .members
                 .as_ref()
                 .is_some_and(|members| members.alive().borrow().len() > 1);
+            // Before anybody knows that we leave: who takes over first must be heard.
+            let handing_over = match successors {
+                true => timeout(GOODBYE, self.l2.hand_over()).await.ok(),
+                false => None,
+            };
             self.members_stop.cancel();
             if let Some(members) = &self.members {
                 let _ = timeout(GOODBYE, members.ended()).await;
             }
-            if successors {
-                self.l2.hand_over(end.saturating_duration_since(Instant::now())).await;
+            if let Some(handing_over) = handing_over {
+                handing_over.done(end.saturating_duration_since(Instant::now())).await;
             }
             self.l2_stop.cancel();
         };

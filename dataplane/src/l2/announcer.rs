@@ -80,9 +80,15 @@ impl Announcer {
             Command::Resume(ip) => self.feed(Event::Resume(ip)),
             Command::Defend(ip) => self.feed(Event::Defend(ip)),
             Command::Peers(macs) => self.feed(Event::Peers(macs)),
-            Command::HandOver(done) => {
+            Command::Echo(answer) => {
+                // Whoever asked may be gone.
+                let _ = answer.send(());
+            }
+            Command::HandOver { begun, done } => {
                 self.handing_over = Some(done);
                 self.feed(Event::HandOver);
+                // Whoever asked may have given up.
+                let _ = begun.send(());
             }
             // It is for the thread.
             Command::End => {}

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::UdpSocket as StdSocket,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -20,11 +21,14 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
     net::UdpSocket,
     runtime,
-    sync::{broadcast, mpsc, oneshot, watch},
-    time,
+    sync::{Notify, broadcast, mpsc, oneshot, watch},
+    time::{self, MissedTickBehavior},
 };
 
-use super::sleep_until;
+use super::{
+    pulse::{self, Pulse, Pulses, Watched},
+    sleep_until,
+};
 
 /// So many datagrams are heard before what else there is to do.
 const HEARD_AT_A_TIME: u32 = 64;
@@ -35,18 +39,32 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// Questions that a slow reader may leave unread; older ones are not worth an answer.
 const QUESTIONS_KEPT: usize = 64;
 
+/// What the thread is told.
+#[derive(Debug)]
+enum Told {
+    /// What the detector is told.
+    Event(Event),
+    /// To watch a part of the speaker.
+    Watch(Watched),
+}
+
 /// Controls the running fast path; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Fast {
-    pub(super) events: mpsc::UnboundedSender<Event>,
+    inbox: mpsc::UnboundedSender<Told>,
     pub(super) suspects: watch::Receiver<BTreeSet<String>>,
     pub(super) questions: broadcast::Sender<Question>,
 }
 
 impl Fast {
     /// Starts the thread; the receiver learns when it has ended.
-    pub(super) fn start(node: &str, socket: StdSocket, keys: Keys) -> io::Result<(Self, oneshot::Receiver<()>)> {
-        let (events, inbox) = mpsc::unbounded_channel();
+    pub(super) fn start(
+        node: &str,
+        socket: StdSocket,
+        keys: Keys,
+        returned: Arc<Notify>,
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
+        let (sender, inbox) = mpsc::unbounded_channel();
         let (suspects_writer, suspects) = watch::channel(BTreeSet::new());
         let (questions, _) = broadcast::channel(QUESTIONS_KEPT);
         let (ending, ended) = oneshot::channel();
@@ -55,6 +73,10 @@ impl Fast {
             detector: detector(node, keys),
             suspects: suspects_writer,
             questions: questions.clone(),
+            returned,
+            pulses: Pulses::default(),
+            stuck: Vec::new(),
+            fit: true,
         };
         thread::Builder::new().name("members-fast".to_owned()).spawn(move || {
             // Dropped when the thread ends, however it does.
@@ -64,7 +86,7 @@ impl Fast {
             }
         })?;
         let fast = Self {
-            events,
+            inbox: sender,
             suspects,
             questions,
         };
@@ -73,7 +95,13 @@ impl Fast {
 
     /// Whoever owns the membership sees it when the thread has ended.
     pub(super) fn tell(&self, event: Event) {
-        let _ = self.events.send(event);
+        let _ = self.inbox.send(Told::Event(event));
+    }
+
+    pub(super) fn watch(&self, part: &'static str) -> Pulse {
+        let (pulse, watched) = Watched::new(part);
+        let _ = self.inbox.send(Told::Watch(watched));
+        pulse
     }
 }
 
@@ -97,14 +125,22 @@ struct Task {
     detector: Detector,
     suspects: watch::Sender<BTreeSet<String>>,
     questions: broadcast::Sender<Question>,
+    returned: Arc<Notify>,
+    pulses: Pulses,
+    /// The parts of the speaker that are stuck.
+    stuck: Vec<&'static str>,
+    /// Whether the speaker says that it can announce.
+    fit: bool,
 }
 
 impl Task {
     /// Every arm is cancel-safe.
-    async fn run(mut self, socket: StdSocket, mut inbox: mpsc::UnboundedReceiver<Event>) -> io::Result<()> {
+    async fn run(mut self, socket: StdSocket, mut inbox: mpsc::UnboundedReceiver<Told>) -> io::Result<()> {
         let socket = UdpSocket::from_std(socket)?;
         let mut buffer = [0; MAX_LEN];
         let mut heard = 0;
+        let mut looks = time::interval(pulse::LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let deadline = self.detector.next_deadline();
             tokio::select! {
@@ -120,10 +156,16 @@ impl Task {
                     }
                     continue;
                 }
-                event = inbox.recv() => match event {
-                    Some(event) => self.feed(&socket, event).await,
+                told = inbox.recv() => match told {
+                    Some(Told::Event(Event::Fit(fit))) => {
+                        self.fit = fit;
+                        self.tell_fitness(&socket).await;
+                    }
+                    Some(Told::Event(event)) => self.feed(&socket, event).await,
+                    Some(Told::Watch(watched)) => self.pulses.add(watched),
                     None => return Ok(()),
                 },
+                _ = looks.tick() => self.look(&socket).await,
                 () = sleep_until(deadline) => {
                     self.hear_first(&socket, &mut buffer).await;
                     self.feed(&socket, Event::Tick).await;
@@ -132,6 +174,30 @@ impl Task {
             }
             heard = 0;
         }
+    }
+
+    /// Looks whether the speaker is stuck, and can answer for nothing although this thread answers the others.
+    async fn look(&mut self, socket: &UdpSocket) {
+        let stuck = self.pulses.look(Instant::now());
+        if stuck == self.stuck {
+            return;
+        }
+        if stuck.is_empty() {
+            tracing::info!(event = "speakerGoesOn", "the speaker goes on");
+        } else {
+            tracing::error!(
+                event = "speakerStuck",
+                ?stuck,
+                "the speaker is stuck: others are to stand in"
+            );
+        }
+        self.stuck = stuck;
+        self.tell_fitness(socket).await;
+    }
+
+    async fn tell_fitness(&mut self, socket: &UdpSocket) {
+        let fit = self.fit && self.stuck.is_empty();
+        self.feed(socket, Event::Fit(fit)).await;
     }
 
     /// Hears what has already come in, before anybody is judged.
@@ -169,6 +235,14 @@ impl Task {
             Action::Ask(question) => {
                 // Without a reader nobody can answer.
                 let _ = self.questions.send(question);
+            }
+            Action::Returned(member) => {
+                tracing::info!(
+                    event = "memberAnswersAgain",
+                    member,
+                    "a speaker that was suspected is heard again"
+                );
+                self.returned.notify_one();
             }
             Action::Suspects(suspects) => {
                 tracing::info!(

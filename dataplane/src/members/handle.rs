@@ -14,7 +14,7 @@ use metallb_members::{
 };
 use tokio::sync::{Notify, broadcast, watch};
 
-use super::fast::Fast;
+use super::{fast::Fast, pulse::Pulse};
 
 /// Secrets: the first encrypts, all decrypt.
 #[derive(Clone, Default)]
@@ -132,6 +132,13 @@ impl MembersHandle {
         self.tell_fast(Event::Fit(fit));
     }
 
+    /// Has a part of the speaker watched without which it can answer for nothing: while one of them shows no sign of life
+    /// for two seconds, others are asked to stand in. `None` where fast failover is off.
+    #[must_use]
+    pub fn pulse(&self, part: &'static str) -> Option<Pulse> {
+        self.fast.as_ref().map(|fast| fast.watch(part))
+    }
+
     fn tell_fast(&self, event: Event) {
         if let Some(fast) = &self.fast {
             fast.tell(event);
@@ -151,8 +158,8 @@ impl MembersHandle {
         self.settled.clone()
     }
 
-    /// Waits until a speaker that was cut off is alive again: both sides may have announced the same addresses. By then
-    /// it is among [`Self::alive`]. For one waiter; cancel-safe.
+    /// Waits until a speaker that was cut off, or suspected, is heard again: both sides may have announced the same
+    /// addresses. By then it is among [`Self::alive`]. For one waiter; cancel-safe.
     pub async fn returned(&self) {
         self.returned.notified().await;
     }

@@ -43,7 +43,7 @@ pub(crate) fn an_address_is_answered_until_another_host_claims_it() {
         segment.client_resolves(VIP, NODE_MAC).await;
         let claim = gratuitous(Form::Request, EthernetAddress(CLIENT_MAC), VIP.parse().unwrap());
         let handed_over = async {
-            node.l2.hand_over(Duration::from_secs(60)).await;
+            node.l2.hand_over().await.done(Duration::from_secs(60)).await;
         };
         let successor = async {
             segment.client("ip neigh flush all");
@@ -69,7 +69,7 @@ pub(crate) fn handing_over_ends_at_its_limit_and_the_address_is_still_answered()
         let node = Node::start();
         node.announce(&[VIP]);
         segment.client_resolves(VIP, NODE_MAC).await;
-        node.l2.hand_over(Duration::from_millis(1)).await;
+        node.l2.hand_over().await.done(Duration::from_millis(1)).await;
         segment.client("ip neigh flush all");
         segment.client_resolves(VIP, NODE_MAC).await;
     });

@@ -98,12 +98,13 @@ impl Accusations {
         }
     }
 
-    /// A member has answered.
-    pub(super) fn heard(&mut self, name: &str, now: Instant) {
-        if let Some(own) = self.own.get_mut(name) {
-            own.answers_since.get_or_insert(now);
-            own.heard = now;
-        }
+    /// A member has answered; says whether it is accused and has been silent until now.
+    pub(super) fn heard(&mut self, name: &str, now: Instant) -> bool {
+        let Some(own) = self.own.get_mut(name) else {
+            return false;
+        };
+        own.heard = now;
+        own.answers_since.replace(own.answers_since.unwrap_or(now)).is_none()
     }
 
     pub(super) fn accuses(&self, name: &str) -> bool {

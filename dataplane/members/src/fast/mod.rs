@@ -123,6 +123,9 @@ pub enum Action {
     Ask(Question),
     /// These nodes, among which may be this one, are ranked behind all others from now on.
     Suspects(BTreeSet<String>),
+    /// A member that this node has accused answers again. Until it knows, it may have gone on announcing, and others may
+    /// have heard that last.
+    Returned(String),
 }
 
 /// Reads a datagram of the fast path; what was understood is the same when it is written and read again.

@@ -123,6 +123,11 @@ impl Peer {
         self.doubt = None;
     }
 
+    /// For so long this node could not hear it.
+    pub(super) fn wait_longer(&mut self, late: Duration, now: Instant) {
+        self.heard = (self.heard + late).min(now);
+    }
+
     /// Says whether its silence means anything.
     pub(super) fn is_judged(&self) -> bool {
         self.boot.is_some() && !self.given_up

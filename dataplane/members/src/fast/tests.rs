@@ -12,7 +12,7 @@ const DETECTED: Duration = Duration::from_millis(350);
 // L2-74
 #[test]
 fn a_crash_is_known_within_a_third_of_a_second_by_all() {
-    for seed in 0..40 {
+    for seed in 0..20 {
         let count = [3, 5, 16, 40][seed as usize % 4];
         let mut lab = Lab::of(count, seed);
         let after = Duration::from_micros(lab.dice.below(200_000));
@@ -91,6 +91,46 @@ fn a_paused_member_is_replaced_and_gives_way_when_it_goes_on() {
     }
 }
 
+// The accusers announce once more: clients may have heard the other last.
+#[test]
+fn each_accuser_tells_once_and_at_once_that_a_member_is_back() {
+    let mut lab = Lab::of(3, 1);
+    lab.set("n000", State::Paused);
+    lab.run(5 * SECOND);
+    assert!(lab.returned.is_empty());
+    let back = lab.now;
+    lab.set("n000", State::Running);
+    lab.run(5 * SECOND);
+    let tellers: BTreeSet<&str> = lab.returned.iter().map(|(_, teller, _)| teller.as_str()).collect();
+    assert_eq!((tellers.len(), lab.returned.len()), (2, 2), "{:?}", lab.returned);
+    assert!(
+        lab.returned
+            .iter()
+            .all(|(at, _, other)| other == "n000" && *at - back < 150 * MS),
+        "{:?}",
+        lab.returned
+    );
+}
+
+// As where many processes share few cores.
+#[test]
+fn who_is_a_little_late_while_it_doubts_takes_over_a_little_later() {
+    for seed in 0..20 {
+        let mut lab = Lab::of(3, seed);
+        lab.set("n000", State::Crashed);
+        lab.run(200 * MS);
+        for _ in 0..2 {
+            names(1..3).iter().for_each(|name| lab.set(name, State::Paused));
+            lab.run(70 * MS);
+            names(1..3).iter().for_each(|name| lab.set(name, State::Running));
+            lab.run(10 * MS);
+        }
+        lab.run(SECOND);
+        assert_eq!(lab.owners(), ["n001"]);
+        assert!(lab.nobody < DETECTED + 160 * MS, "{:?}, seed {seed}", lab.nobody);
+    }
+}
+
 #[test]
 fn who_was_paused_accuses_nobody() {
     for seed in 0..200 {
@@ -131,7 +171,7 @@ fn who_answers_others_is_not_accused() {
 // L2-76
 #[test]
 fn who_hears_nobody_accuses_nobody() {
-    for seed in 0..50 {
+    for seed in 0..20 {
         let mut lab = Lab::of(4, seed);
         lab.off_segment = names(3..4).into_iter().collect();
         let wait = Duration::from_micros(lab.dice.below(200_000));
@@ -150,7 +190,7 @@ fn who_hears_nobody_accuses_nobody() {
 
 #[test]
 fn an_owner_that_is_cut_off_from_all_goes_on_and_gives_way_when_they_meet() {
-    for seed in 0..50 {
+    for seed in 0..20 {
         let mut lab = Lab::of(5, seed);
         lab.off_segment = names(0..1).into_iter().collect();
         lab.part(&names(0..1), &names(1..5));
@@ -222,12 +262,61 @@ fn one_after_the_other_may_crash() {
 }
 
 #[test]
-fn half_of_a_cluster_may_crash_at_once_and_not_more() {
-    for (count, lost, owner) in [(5, 2, true), (5, 3, false), (3, 1, true), (3, 2, false)] {
+fn half_of_a_cluster_may_crash_at_once_and_more_before_a_witness() {
+    for (count, lost, gateway, owner) in [
+        (5, 2, false, true),
+        (5, 3, false, false),
+        (5, 3, true, true),
+        (5, 4, true, true),
+        (3, 1, false, true),
+        (3, 2, false, false),
+        (3, 2, true, true),
+    ] {
         let mut lab = Lab::of(count, 1);
+        lab.gateway = gateway;
         names(0..lost).iter().for_each(|name| lab.set(name, State::Crashed));
         lab.run(SECOND);
-        assert_eq!(lab.owners().len(), usize::from(owner), "{lost} of {count}");
+        assert_eq!(
+            lab.owners().len(),
+            usize::from(owner),
+            "{lost} of {count}, gateway {gateway}"
+        );
+        assert!(
+            !owner || lab.nobody < DETECTED + 100 * MS,
+            "{:?}, {lost} of {count}, gateway {gateway}",
+            lab.nobody
+        );
+    }
+}
+
+#[test]
+fn whose_members_network_fails_takes_over_nothing_that_is_answered_for_on_the_segment() {
+    let mut lab = Lab::of(5, 1);
+    let all = names(0..5);
+    lab.part(&all, &all);
+    lab.run(10 * SECOND);
+    assert_eq!(lab.owners(), ["n000"]);
+    assert!(
+        lab.nobody == Duration::ZERO && lab.several == Duration::ZERO,
+        "{:?} {:?}",
+        lab.nobody,
+        lab.several
+    );
+}
+
+#[test]
+fn each_further_silence_costs_twice_the_time_whoever_accuses() {
+    let mut lab = Lab::of(5, 1);
+    for (seconds, gone) in [(10, "n004"), (20, "n003"), (40, "n002")] {
+        lab.set("n000", State::Paused);
+        lab.run(SECOND);
+        lab.set("n000", State::Running);
+        lab.run((seconds - 1) * SECOND);
+        assert_eq!(lab.owners(), ["n001"], "before {seconds} s");
+        lab.run(2 * SECOND);
+        assert_eq!(lab.owners(), ["n000"], "after {seconds} s");
+        // By fewer each time.
+        lab.set(gone, State::Crashed);
     }
 }
 
@@ -259,7 +348,8 @@ fn whatever_happens_there_is_one_owner_afterwards() {
         lab.loss = 0;
         lab.run(SECOND);
         (lab.nobody, lab.several) = (Duration::ZERO, Duration::ZERO);
-        lab.run(1300 * SECOND);
+        lab.run_until_calm(1300 * SECOND);
+        lab.run(10 * SECOND);
         assert_eq!(lab.owners(), ["n000"], "seed {seed}");
         assert!(
             lab.nobody < 100 * MS && lab.several < 100 * MS,

@@ -25,32 +25,29 @@
 //!
 //! A quiet machine is half of the measurement: what else runs shows in every figure, most of all in the 99th percentile.
 
-mod control_plane;
 mod objects;
 mod process;
 mod receiver;
-mod table;
 mod watcher;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kube::Client;
-use metallb_test_support::{Extent, Kubernetes};
+use metallb_judges::control_plane::ControlPlane;
+use metallb_judges::namespaces;
+use metallb_judges::speaker::Speaker;
+use metallb_judges::table::{Table, ms, percentile};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
 
-use control_plane::ControlPlane;
-use process::{PATIENCE, Running, Speaker};
+use process::{PATIENCE, Running};
 use receiver::Heard;
-use table::{Table, ms, percentile};
 use watcher::Watcher;
 
-/// Names the folder of Kubernetes' programs to the process in the namespaces.
-const PROGRAMS: &str = "SPEAKER_BENCH_PROGRAMS";
 /// Where the router listens; the address is the node's as well.
 const ROUTER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 1790);
 /// Makes an interface to announce on, whose other end answers nobody.
@@ -117,13 +114,13 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let ran = options().and_then(|options| match std::env::var_os(PROGRAMS) {
+    let ran = options().and_then(|options| match namespaces::programs() {
         _ if options.speakers.is_empty() => {
             println!("no speaker to measure: name one or more by -- --speaker LABEL=PATH");
             Ok(ExitCode::SUCCESS)
         }
         Some(programs) => inside(&options, Path::new(&programs)),
-        None => outside(),
+        None => namespaces::enter(),
     });
     ran.unwrap_or_else(|error| {
         eprintln!("{error:#}");
@@ -143,7 +140,7 @@ fn options() -> Result<Options> {
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} wants a value"));
         match arg.as_str() {
-            "--speaker" => options.speakers.push(speaker(&value()?)?),
+            "--speaker" => options.speakers.push(Speaker::parse(&value()?)?),
             "--changes" => options.changes = value()?.parse()?,
             "--largest" => options.largest = value()?.parse()?,
             "--settle" => options.settle = Duration::from_secs(value()?.parse()?),
@@ -158,41 +155,6 @@ fn options() -> Result<Options> {
         }
     }
     Ok(options)
-}
-
-fn speaker(text: &str) -> Result<Speaker> {
-    let (label, path) = text.split_once('=').context("--speaker is LABEL=PATH")?;
-    let path = PathBuf::from(path);
-    let path = path
-        .canonicalize()
-        .with_context(|| format!("{} is not there", path.display()))?;
-    ensure!(!label.is_empty() && !label.contains('/'), "a speaker has no label");
-    Ok(Speaker {
-        label: label.into(),
-        path,
-    })
-}
-
-/// Runs this once more, in namespaces that end with it, and with all that it started.
-fn outside() -> Result<ExitCode> {
-    let programs = metallb_test_support::prepare(Some(Kubernetes::V1_36), Extent::ControlPlane)?;
-    let root = nix::unistd::geteuid().is_root();
-    let user: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
-    // Nobody interrupts the first process of a namespace: it dies with this one.
-    let status = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "unshare"])
-        .args(user)
-        .args(["--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"])
-        .arg(std::env::current_exe()?)
-        .args(std::env::args_os().skip(1))
-        .env(PROGRAMS, programs)
-        .status()
-        .context("cannot start setpriv, of util-linux")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 fn inside(options: &Options, programs: &Path) -> Result<ExitCode> {
@@ -213,7 +175,7 @@ fn inside(options: &Options, programs: &Path) -> Result<ExitCode> {
 }
 
 async fn measure(options: &Options, programs: &Path, dir: &Path) -> Result<Table> {
-    let control_plane = ControlPlane::start(programs, dir).await?;
+    let control_plane = ControlPlane::start(programs, dir, Ipv4Addr::LOCALHOST).await?;
     objects::prepare(&control_plane.client, ROUTER).await?;
     let labels = options.speakers.iter().map(|speaker| speaker.label.clone());
     let mut bench = Bench {

@@ -7,18 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, Client};
+use metallb_judges::cluster::{self, NAMESPACE, create};
 use metallb_test_support::{apply, wait_for};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::receiver;
 
-/// Where MetalLB is.
-pub(crate) const NAMESPACE: &str = "metallb-system";
 /// The only node.
 pub(crate) const NODE: &str = "bench";
 /// The speaker's.
@@ -34,7 +32,6 @@ const OWN: [&str; 2] = ["leases", "customresourcedefinitions"];
 /// How many Services are made at a time.
 const AT_A_TIME: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
-const CRDS: &str = include_str!("../../../../manifests/crds.yaml");
 const ADVERTISEMENT: &str = "
 {apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: bench, namespace: metallb-system},
  spec: {addresses: [10.200.0.0/15]}}
@@ -52,21 +49,8 @@ pub(crate) fn address(number: usize) -> Ipv4Addr {
 
 /// Makes all but the Services; the router listens on `router`.
 pub(crate) async fn prepare(client: &Client, router: std::net::SocketAddrV4) -> Result<()> {
-    apply(client, CRDS).await?;
-    create::<Namespace>(&Api::all(client.clone()), json!({ "metadata": { "name": NAMESPACE } })).await?;
-    let node = json!({
-        "metadata": { "name": NODE, "labels": { "kubernetes.io/hostname": NODE } },
-        "status": {
-            "addresses": [{ "type": "InternalIP", "address": router.ip() }],
-            "conditions": [{ "type": "Ready", "status": "True" }],
-        },
-    });
-    create::<Node>(&Api::all(client.clone()), node).await?;
-    let pod = json!({
-        "metadata": { "name": POD, "labels": { "app": "metallb", "component": "speaker" } },
-        "spec": { "nodeName": NODE, "containers": [{ "name": "speaker", "image": "none" }] },
-    });
-    create::<Pod>(&Api::namespaced(client.clone(), NAMESPACE), pod).await?;
+    cluster::prepare(client).await?;
+    cluster::add_speaker(client, NODE, POD, *router.ip()).await?;
     let peer = format!(
         "{{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {{name: bench, namespace: {NAMESPACE}}},
  spec: {{myASN: 64500, peerASN: {}, peerAddress: {}, peerPort: {}}}}}",
@@ -217,12 +201,4 @@ fn slice(number: usize) -> Value {
             "conditions": { "ready": true, "serving": true, "terminating": false },
         }],
     })
-}
-
-async fn create<K>(api: &Api<K>, object: Value) -> Result<()>
-where
-    K: kube::Resource + Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
-{
-    let object: K = serde_json::from_value(object)?;
-    Ok(api.create(&PostParams::default(), &object).await.map(drop)?)
 }

@@ -8,13 +8,15 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use metallb_judges::speaker::Speaker;
 use nix::time::ClockId;
 use nix::unistd::Pid;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
-use crate::objects::{NAMESPACE, NODE, POD};
+use crate::ROUTER;
+use crate::objects::{NODE, POD};
 use crate::receiver::Heard;
 
 /// For how long a speaker that has settled does next to nothing.
@@ -24,13 +26,6 @@ const NEXT_TO_NOTHING: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a speaker is waited for, for the first sign and after each.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A program to measure, and what to call it.
-#[derive(Clone, Debug)]
-pub(crate) struct Speaker {
-    pub label: String,
-    pub path: PathBuf,
-}
 
 /// The running program; it ends with it.
 pub(crate) struct Running {
@@ -60,16 +55,9 @@ impl Running {
     pub(crate) fn start(speaker: &Speaker, kubeconfig: &Path, dir: &Path) -> Result<Self> {
         let log = dir.join(&speaker.label).with_extension("log");
         let file = File::create(&log)?;
-        let mut command = Command::new(&speaker.path);
+        let mut command = speaker.command(kubeconfig, NODE, POD, *ROUTER.ip());
         command
             .args(["--port=9120", "--health-probe-port=17472", "--log-level=info"])
-            .env_clear()
-            .env("KUBECONFIG", kubeconfig)
-            .env("METALLB_NODE_NAME", NODE)
-            .env("METALLB_POD_NAME", POD)
-            .env("METALLB_NAMESPACE", NAMESPACE)
-            .env("METALLB_HOST", "192.0.2.1")
-            .env("METALLB_BGP_TYPE", "native")
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)

@@ -26,7 +26,7 @@ struct Machine {
     core: Detector,
     state: State,
     waiting: VecDeque<Vec<u8>>,
-    /// When it is told that its deadline has come.
+    /// When it is told that its deadline has come; kept while it is paused.
     due: Option<Duration>,
     suspects: BTreeSet<String>,
     log: Vec<(Duration, BTreeSet<String>)>,
@@ -48,9 +48,13 @@ pub(super) struct Lab {
     start: Instant,
     pub(super) now: Duration,
     machines: BTreeMap<String, Machine>,
+    /// When which of those that run is told that its deadline has come.
+    due: BTreeSet<(Duration, String)>,
     flights: BTreeMap<(Duration, u64), Flight>,
     last_flight: u64,
     pub(super) dice: Dice,
+    /// Who has told when that whom it accused is back.
+    pub(super) returned: Vec<(Duration, String, String)>,
     /// Per cent of datagrams.
     pub(super) loss: u64,
     /// Ways on which nothing gets through: from, to.
@@ -71,6 +75,14 @@ fn address(name: &str) -> SocketAddr {
     let number: u16 = name[1..].parse().unwrap();
     let [high, low] = number.to_be_bytes();
     SocketAddr::from(([192, 0, high, low], 7946))
+}
+
+fn name(address: SocketAddr) -> String {
+    let SocketAddr::V4(address) = address else {
+        panic!("{address} is nobody's");
+    };
+    let [_, _, high, low] = address.ip().octets();
+    format!("n{:03}", u16::from_be_bytes([high, low]))
 }
 
 pub(super) fn names(range: std::ops::Range<usize>) -> Vec<String> {
@@ -98,9 +110,11 @@ impl Lab {
             start: Instant::now(),
             now: Duration::ZERO,
             machines: BTreeMap::new(),
+            due: BTreeSet::new(),
             flights: BTreeMap::new(),
             last_flight: 0,
             dice: Dice::new(seed),
+            returned: Vec::new(),
             loss: 0,
             cut: BTreeSet::new(),
             off_segment: BTreeSet::new(),
@@ -130,6 +144,7 @@ impl Lab {
             log: Vec::new(),
         };
         self.machines.insert(name.to_owned(), machine);
+        self.due.retain(|(_, other)| other != name);
         self.owning = self.owners().len();
     }
 
@@ -143,9 +158,21 @@ impl Lab {
         let actions = machine.core.handle(self.start + self.now, event).unwrap();
         let due = machine.core.next_deadline().map(|due| due - self.start);
         // A busy machine wakes up a little late.
-        machine.due = due.map(|due| due + Duration::from_micros(self.dice.below(2000)));
+        let due = due.map(|due| due + Duration::from_micros(self.dice.below(2000)));
+        self.due_at(name, due);
         for action in actions {
             self.perform(name, action);
+        }
+    }
+
+    fn due_at(&mut self, name: &str, due: Option<Duration>) {
+        let machine = self.machines.get_mut(name).unwrap();
+        let entry = |at| (at, name.to_owned());
+        if let Some(before) = std::mem::replace(&mut machine.due, due) {
+            self.due.remove(&entry(before));
+        }
+        if machine.state == State::Running {
+            self.due.extend(due.map(entry));
         }
     }
 
@@ -171,6 +198,7 @@ impl Lab {
                     self.fly(MS, Flight::Answer { to, question });
                 }
             }
+            Action::Returned(other) => self.returned.push((self.now, name.to_owned(), other)),
             Action::Suspects(suspects) => {
                 let now = self.now;
                 let machine = self.machines.get_mut(name).unwrap();
@@ -189,10 +217,8 @@ impl Lab {
     fn land(&mut self, flight: Flight) {
         match flight {
             Flight::Datagram { from, to, bytes } => {
-                let Some(name) = self.machines.keys().find(|name| address(name) == to).cloned() else {
-                    return;
-                };
-                if self.cut.contains(&(from, name.clone())) {
+                let name = name(to);
+                if !self.machines.contains_key(&name) || self.cut.contains(&(from, name.clone())) {
                     return;
                 }
                 match self.machines[&name].state {
@@ -214,13 +240,7 @@ impl Lab {
         let end = self.now + time;
         loop {
             let flight = self.flights.keys().next().map(|(at, _)| *at);
-            let running = self
-                .machines
-                .iter()
-                .filter(|(_, machine)| machine.state == State::Running);
-            let due = running
-                .filter_map(|(name, machine)| Some((machine.due?, name.clone())))
-                .min();
+            let due = self.due.first().cloned();
             let next = flight.into_iter().chain(due.iter().map(|(at, _)| *at)).min();
             let Some(next) = next.filter(|next| *next <= end) else {
                 break;
@@ -235,6 +255,14 @@ impl Lab {
             }
         }
         self.pass(end);
+    }
+
+    /// Lets time pass until nobody suspects anybody, `limit` at most.
+    pub(super) fn run_until_calm(&mut self, limit: Duration) {
+        let end = self.now + limit;
+        while self.now < end && self.machines.values().any(|machine| !machine.suspects.is_empty()) {
+            self.run(SECOND);
+        }
     }
 
     fn pass(&mut self, to: Duration) {
@@ -266,6 +294,8 @@ impl Lab {
         let machine = self.machines.get_mut(name).unwrap();
         machine.state = state;
         let waiting = std::mem::take(&mut machine.waiting);
+        let due = machine.due;
+        self.due_at(name, due);
         self.owning = self.owners().len();
         if state == State::Running {
             // Everything that has come in before the deadline that has passed.

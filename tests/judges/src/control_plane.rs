@@ -1,7 +1,8 @@
-//! etcd and kube-apiserver on the loopback interface of the bench's network namespace, and nothing else: controllers would
-//! work while speakers are measured.
+//! etcd and kube-apiserver in the network namespace of a bench, and nothing else: controllers would work while speakers are
+//! measured.
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,7 +22,8 @@ const TOKEN: &str = "speaker-bench";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The running programs; they end with it.
-pub(crate) struct ControlPlane {
+pub struct ControlPlane {
+    /// A client of it.
     pub client: Client,
     /// For the speakers; with every right.
     pub kubeconfig: PathBuf,
@@ -29,10 +31,13 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts those of `programs`, with their files in `dir`, and waits until the API is served.
-    pub(crate) async fn start(programs: &Path, dir: &Path) -> Result<Self> {
+    /// Starts those of `programs`, with their files in `dir`, and waits until the API is served at `address`.
+    ///
+    /// # Errors
+    /// When they do not start.
+    pub async fn start(programs: &Path, dir: &Path, address: Ipv4Addr) -> Result<Self> {
         let kubeconfig = dir.join("kubeconfig");
-        fs::write(&kubeconfig, kubeconfig_text(dir))?;
+        fs::write(&kubeconfig, kubeconfig_text(dir, address))?;
         fs::write(
             dir.join("tokens.csv"),
             format!("{TOKEN},bench,bench,\"system:masters\"\n"),
@@ -41,7 +46,7 @@ impl ControlPlane {
         fs::write(dir.join("accounts.key"), accounts.serialize_pem())?;
         fs::write(dir.join("accounts.pub"), accounts.public_key_pem())?;
         let etcd = spawn(programs, "etcd", dir, etcd_flags(dir))?;
-        let mut server = spawn(programs, "kube-apiserver", dir, server_flags(dir))?;
+        let mut server = spawn(programs, "kube-apiserver", dir, server_flags(dir, address))?;
         // The server makes its certificate, which is its own authority.
         let certificate = dir.join("apiserver.crt");
         wait_for("the API server's certificate", PATIENCE, async || {
@@ -87,12 +92,12 @@ fn etcd_flags(dir: &Path) -> Vec<String> {
     ]
 }
 
-fn server_flags(dir: &Path) -> Vec<String> {
+fn server_flags(dir: &Path, address: Ipv4Addr) -> Vec<String> {
     let file = |name: &str| dir.join(name).display().to_string();
     vec![
         format!("--etcd-servers={ETCD}"),
-        "--bind-address=127.0.0.1".into(),
-        "--advertise-address=127.0.0.1".into(),
+        format!("--bind-address={address}"),
+        format!("--advertise-address={address}"),
         // It refuses to publish a loopback address.
         "--endpoint-reconciler-type=none".into(),
         format!("--secure-port={PORT}"),
@@ -109,7 +114,7 @@ fn server_flags(dir: &Path) -> Vec<String> {
     ]
 }
 
-fn kubeconfig_text(dir: &Path) -> String {
+fn kubeconfig_text(dir: &Path, address: Ipv4Addr) -> String {
     let authority = dir.join("apiserver.crt");
     format!(
         "apiVersion: v1
@@ -117,7 +122,7 @@ kind: Config
 current-context: bench
 clusters:
   - name: bench
-    cluster: {{ server: \"https://127.0.0.1:{PORT}\", certificate-authority: {} }}
+    cluster: {{ server: \"https://{address}:{PORT}\", certificate-authority: {} }}
 contexts:
   - name: bench
     context: {{ cluster: bench, user: bench }}

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Figures by what they tell, in the order they were first found.
-pub(crate) struct Table {
+#[derive(Debug)]
+pub struct Table {
     labels: Vec<String>,
     rows: Vec<(String, Vec<Option<f64>>)>,
     notes: Vec<String>,
@@ -12,7 +13,8 @@ pub(crate) struct Table {
 
 impl Table {
     /// An empty one; the first of the labels is the baseline.
-    pub(crate) fn new(labels: Vec<String>) -> Self {
+    #[must_use]
+    pub fn new(labels: Vec<String>) -> Self {
         Self {
             labels,
             rows: Vec::new(),
@@ -21,7 +23,7 @@ impl Table {
     }
 
     /// Enters a figure, whose unit is in `what`; `None` is one that there is not.
-    pub(crate) fn enter(&mut self, what: &str, label: &str, value: Option<f64>) {
+    pub fn enter(&mut self, what: &str, label: &str, value: Option<f64>) {
         let Some(column) = self.labels.iter().position(|it| it == label) else {
             return;
         };
@@ -34,13 +36,13 @@ impl Table {
     }
 
     /// Enters what is no figure.
-    pub(crate) fn note(&mut self, text: String) {
+    pub fn note(&mut self, text: String) {
         eprintln!("   {text}");
         self.notes.push(text);
     }
 
     /// The table as Markdown, with each ratio to the baseline.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let baseline = self.labels.first().map_or("", String::as_str);
         let mut text = String::from("| |");
         for label in &self.labels {
@@ -80,13 +82,13 @@ fn cell(value: Option<f64>) -> String {
 }
 
 /// The value that `percent` of them are not above.
-pub(crate) fn percentile(values: &mut [f64], percent: usize) -> Option<f64> {
+pub fn percentile(values: &mut [f64], percent: usize) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let rank = (values.len() * percent).div_ceil(100);
     values.get(rank.saturating_sub(1)).copied()
 }
 
 /// A time in milliseconds.
-pub(crate) fn ms(time: Duration) -> f64 {
+pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }

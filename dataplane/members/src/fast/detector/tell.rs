@@ -1,0 +1,74 @@
+//! What the others are told.
+
+use std::time::{Duration, Instant};
+
+use super::{Detector, judge::ROUND};
+use crate::fast::{
+    Action,
+    packet::{Kind, Packet, Stamp},
+};
+
+/// Accusations are told to all as often and as fast when they change, and otherwise again after this.
+const NEWS_AT_ONCE: u8 = 3;
+const NEWS_AGAIN: Duration = Duration::from_secs(1);
+
+/// When everybody is told of the accusations next, and how often at once.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) at: Instant,
+    left: u8,
+}
+
+impl Detector {
+    pub(super) fn news_now(&mut self) {
+        self.news = Some(News {
+            at: self.now,
+            left: NEWS_AT_ONCE,
+        });
+    }
+
+    /// Tells everybody whom this node accuses, if it is time.
+    pub(super) fn spread_news(&mut self) {
+        let Some(news) = self.news.as_mut().filter(|news| news.at <= self.now) else {
+            return;
+        };
+        news.left = news.left.saturating_sub(1);
+        if news.left > 0 {
+            news.at = self.now + ROUND;
+        } else if self.accusations.is_accuser() {
+            news.at = self.now + NEWS_AGAIN;
+        } else {
+            self.news = None;
+        }
+        for name in self.peers.keys().cloned().collect::<Vec<_>>() {
+            self.send(&name, Kind::News);
+        }
+    }
+
+    /// Pings a member; returns the sequence of the ping.
+    pub(super) fn ping(&mut self, name: &str) -> Option<u64> {
+        let part = self.random.part_of(self.config.pace.interval / 4);
+        let sequence = self.send(name, Kind::Ping)?;
+        let peer = self.peers.get_mut(name)?;
+        peer.pinged(sequence);
+        peer.ping_at = self.now + self.config.pace.interval - part;
+        Some(sequence)
+    }
+
+    pub(super) fn send(&mut self, name: &str, kind: Kind) -> Option<u64> {
+        let to = self.peers.get(name)?.address;
+        self.sequence += 1;
+        let packet = Packet {
+            stamp: Stamp {
+                boot: self.config.boot,
+                sequence: self.sequence,
+            },
+            sender: self.config.node.clone(),
+            kind,
+            accused: self.accusations.told(),
+        };
+        let bytes = packet.encode(&self.config.keys);
+        self.actions.push(Action::Send { to, bytes });
+        Some(self.sequence)
+    }
+}
