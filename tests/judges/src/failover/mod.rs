@@ -204,8 +204,10 @@ impl Cluster {
             self.calm(&client).await?;
         }
         let to = Instant::now();
+        // Answers may be on the way.
+        sleep(REST).await;
         let found = client.look(|notes| {
-            let [requests, queries] = notes.between(from, to.checked_sub(ON_THE_WAY).unwrap_or(to));
+            let [requests, queries] = notes.between(from, to);
             let by = |count: fn(usize) -> bool| queries.iter().filter(|query| count(nodes(query))).count();
             let time = |count: usize| QUERY_PACE * u32::try_from(count).unwrap_or(u32::MAX);
             Exchange {
