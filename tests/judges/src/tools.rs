@@ -58,6 +58,15 @@ pub const OPM: Tool = Tool {
     variables: &[],
 };
 
+/// Upstream's speaker, as it was before ours takes its place.
+pub const UPSTREAM_SPEAKER: Tool = Tool {
+    name: "speaker",
+    package: "go.universe.tf/metallb/speaker",
+    module: "go.universe.tf/metallb",
+    tags: "",
+    variables: &[],
+};
+
 impl Tool {
     /// The built program; the test that calls this is skipped on a machine without Go.
     ///

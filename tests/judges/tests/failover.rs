@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use metallb_judges::failover::{Cluster, Fault, Outcome};
 use metallb_judges::speaker::Speaker;
+use metallb_judges::tools::UPSTREAM_SPEAKER;
 use metallb_test_runner::{Way, main as run, run_inside, skip, tests};
 use metallb_test_support::{Extent, Kubernetes};
 
@@ -18,6 +19,8 @@ use metallb_test_support::{Extent, Kubernetes};
 const SPEAKER: &str = "metallb-speaker";
 const KUBERNETES: Option<Kubernetes> = Some(Kubernetes::V1_36);
 const CALM: Duration = Duration::from_secs(1);
+/// Upstream's speakers do not know each other any sooner.
+const UPSTREAMS_CALM: Duration = Duration::from_secs(6);
 /// Below what the membership alone can do, and far above what a loaded machine needs.
 const SOON: Duration = Duration::from_secs(2);
 /// The soonest that the membership alone finds out.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         another_node_answers_soon,
         a_speaker_that_can_answer_for_nothing_is_not_vouched_for,
         a_speaker_that_is_told_to_end_loses_no_request,
+        upstreams_speakers_are_replaced_one_by_one,
     ])
 }
 
@@ -92,27 +96,50 @@ fn a_speaker_that_is_told_to_end_loses_no_request() {
     });
 }
 
+// L2-34
+fn upstreams_speakers_are_replaced_one_by_one() {
+    let upstream = Speaker {
+        label: "upstream".into(),
+        path: UPSTREAM_SPEAKER.program(),
+    };
+    in_a_cluster(UPSTREAMS_CALM, async |cluster, ours| {
+        for (old, new) in [(&upstream, ours), (ours, &upstream)] {
+            let found = cluster.exchange(old, new).await.unwrap();
+            println!("from {} to {}: {found:?}", old.label, new.label);
+            assert_eq!(found.lost, 0, "{found:?}");
+            assert!(found.two_answer < SOON, "{found:?}");
+        }
+    });
+}
+
 fn judge(faults: &[Fault], limit: Duration, outcome: impl Fn(&Outcome)) {
+    in_a_cluster(CALM, async |cluster, speaker| {
+        for fault in faults {
+            let found = cluster.fail(speaker, *fault).await.unwrap();
+            assert!(found.taken_over < limit, "{fault}: {found:?}");
+            assert_eq!(found.answer_last, 1, "{fault}: {found:?}");
+            outcome(&found);
+        }
+    });
+}
+
+/// Runs `body` with a cluster of three nodes, and our speaker.
+fn in_a_cluster(calm: Duration, body: impl AsyncFnOnce(&mut Cluster, &Speaker)) {
     if let Some(reason) = metallb_test_support::obstacle(KUBERNETES, Extent::ControlPlane) {
         skip(reason);
     }
     let programs = metallb_test_support::prepare(KUBERNETES, Extent::ControlPlane).unwrap();
-    let body = async {
+    let inside = async {
         let dir = tempfile::tempdir().unwrap();
         let speaker = Speaker {
             label: "ours".into(),
             path: dir.path().join(SPEAKER),
         };
         symlink(std::env::current_exe().unwrap(), &speaker.path).unwrap();
-        let mut cluster = Cluster::build(&programs, dir.path(), 3, CALM).await.unwrap();
-        for fault in faults {
-            let found = cluster.fail(&speaker, *fault).await.unwrap();
-            assert!(found.taken_over < limit, "{fault}: {found:?}");
-            assert_eq!(found.answer_last, 1, "{fault}: {found:?}");
-            outcome(&found);
-        }
+        let mut cluster = Cluster::build(&programs, dir.path(), 3, calm).await.unwrap();
+        body(&mut cluster, &speaker).await;
     };
-    run_inside(body, way, "no namespaces can be made");
+    run_inside(inside, way, "no namespaces can be made");
 }
 
 fn way() -> Option<Way> {

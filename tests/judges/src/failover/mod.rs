@@ -21,7 +21,7 @@ use metallb_test_support::{apply, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::cluster::{self, SPEAKERS};
 use crate::control_plane::ControlPlane;
@@ -120,6 +120,17 @@ pub struct Outcome {
     pub answer_last: usize,
 }
 
+/// How an exchange of all speakers went, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    /// Requests that nobody has answered, which were sent a millisecond after each other.
+    pub lost: usize,
+    /// For how long, in all, two nodes answered ARP requests.
+    pub two_answer: Duration,
+    /// For how long, in all, no node answered ARP requests; whoever knows the address does not notice.
+    pub none_answers: Duration,
+}
+
 /// Nodes, and what speakers on them find.
 pub struct Cluster {
     control_plane: ControlPlane,
@@ -178,6 +189,45 @@ impl Cluster {
         };
         ended.await?;
         outcome
+    }
+
+    /// Starts speakers of one kind and puts those of another in their place, node by node, as a rolling update does.
+    ///
+    /// # Errors
+    /// When nobody answers, or a speaker does not end.
+    pub async fn exchange(&mut self, old: &Speaker, new: &Speaker) -> Result<Exchange> {
+        self.network.management_announces(true)?;
+        let client = Client::start(&self.network.client)?;
+        let numbers = (1..).take(self.network.nodes.len());
+        let mut speakers: Vec<Child> = numbers.map(|node| self.start(old, node)).collect::<Result<_>>()?;
+        self.calm(&client).await?;
+        let from = Instant::now();
+        for (node, speaker) in (1..).zip(&mut speakers) {
+            let pid = speaker.id().context("a speaker has ended")?;
+            kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)?;
+            timeout(PATIENCE, speaker.wait())
+                .await
+                .context("a speaker does not end")??;
+            *speaker = self.start(new, node)?;
+            self.calm(&client).await?;
+        }
+        let to = Instant::now();
+        // Answers may be on the way.
+        sleep(REST).await;
+        let found = client.look(|notes| {
+            let [requests, queries] = notes.between(from, to);
+            let by = |count: fn(usize) -> bool| queries.iter().filter(|query| count(nodes(query))).count();
+            let time = |count: usize| QUERY_PACE * u32::try_from(count).unwrap_or(u32::MAX);
+            Exchange {
+                lost: lost(requests),
+                two_answer: time(by(|nodes| nodes > 1)),
+                none_answers: time(by(|nodes| nodes == 0)),
+            }
+        });
+        for speaker in &mut speakers {
+            speaker.kill().await?;
+        }
+        Ok(found)
     }
 
     fn start(&self, speaker: &Speaker, node: Number) -> Result<Child> {
@@ -286,19 +336,22 @@ fn last_answered_by(notes: &Notes, owner: Number, since: Instant) -> Instant {
     requests.iter().rev().find(answered).map_or(since, |asked| asked.at)
 }
 
+/// How many nodes have answered.
+fn nodes(asked: &Asked) -> usize {
+    let nodes: BTreeSet<Number> = asked.answers.iter().map(|(node, _)| *node).collect();
+    nodes.len()
+}
+
+/// How many nobody has answered.
+fn lost(requests: &[Asked]) -> usize {
+    requests.iter().filter(|asked| asked.answers.is_empty()).count()
+}
+
 fn judge(notes: &Notes, from: Instant, to: Instant, taken_over: Duration) -> Outcome {
     let [requests, queries] = notes.between(from, to.checked_sub(ON_THE_WAY).unwrap_or(to));
-    let nodes = |asked: &Asked| {
-        asked
-            .answers
-            .iter()
-            .map(|(node, _)| *node)
-            .collect::<BTreeSet<Number>>()
-            .len()
-    };
     Outcome {
         taken_over,
-        lost: requests.iter().filter(|asked| asked.answers.is_empty()).count(),
+        lost: lost(requests),
         two_answer: two_answer(queries),
         answer_last: queries.iter().rev().take(LAST).map(nodes).max().unwrap_or(0),
     }
