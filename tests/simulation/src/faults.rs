@@ -30,11 +30,13 @@ impl World {
                 self.hosts[node].state = State::Paused;
             }
             Fault::Resume { node } => {
+                self.judge.end(Kind::Failure, node, self.now);
                 self.disturb(Kind::Return, node);
                 self.hosts[node].state = State::Running;
                 self.catch_up(node);
             }
             Fault::Start { node, plain } => {
+                self.judge.end(Kind::Failure, node, self.now);
                 self.hosts[node].plain = plain;
                 self.disturb(Kind::Start, node);
                 self.start(node);

@@ -95,6 +95,8 @@ pub(crate) struct Host {
     pub(crate) state: State,
     pub(crate) plain: bool,
     pub(crate) carrier: bool,
+    /// The API has its Pod: not after it has ended because it was asked to.
+    pub(crate) listed: bool,
     /// Counts runs.
     pub(crate) run: u32,
     pub(crate) process: Option<Process>,
@@ -133,6 +135,7 @@ impl Host {
             state: State::Off { host_down: false },
             plain: plan.plain[node],
             carrier: true,
+            listed: true,
             run: 0,
             process: None,
             backlog: Vec::new(),
@@ -271,6 +274,6 @@ fn resources(plan: &Plan) -> Resources {
 
 /// Where the memberships of other nodes listen, as the API tells it.
 pub(crate) fn peers(hosts: &[Host], own: usize) -> BTreeMap<String, SocketAddr> {
-    let others = hosts.iter().enumerate().filter(|(node, _)| *node != own);
+    let others = hosts.iter().enumerate().filter(|(node, host)| *node != own && host.listed);
     others.map(|(_, host)| (host.name.clone(), host.address)).collect()
 }

@@ -167,9 +167,14 @@ fn slow(nodes: usize) -> Duration {
 
 impl World {
     pub(crate) fn disturb(&mut self, kind: Kind, subject: usize) {
-        let lasting = matches!(kind, Kind::Carrier | Kind::Part { .. } | Kind::Loss);
-        let untroubled = !lasting || kind == Kind::Carrier;
-        let steady = untroubled && self.is_steady_without(subject);
+        let lasting = matches!(
+            kind,
+            Kind::Failure | Kind::Carrier | Kind::Part { .. } | Kind::Loss
+        );
+        let untroubled = !matches!(kind, Kind::Part { .. } | Kind::Loss);
+        let steady = untroubled
+            && self.is_steady_without(subject)
+            && (!matches!(kind, Kind::Return | Kind::Leave) || self.is_member_to_all(subject));
         let disturbance = Disturbance {
             kind,
             subject,
@@ -185,6 +190,14 @@ impl World {
     fn others(&self, than: usize) -> impl Iterator<Item = (&Host, &Process)> + Clone {
         let others = self.hosts.iter().enumerate().filter(move |(node, _)| *node != than);
         others.filter_map(|(_, host)| Some((host, host.running()?)))
+    }
+
+    /// Says whether a node and all others are members to each other.
+    fn is_member_to_all(&self, node: usize) -> bool {
+        let Some(process) = &self.hosts[node].process else { return false };
+        let (name, alive) = (&self.hosts[node].name, process.members.alive());
+        self.others(node)
+            .all(|(host, other)| alive.contains(&host.name) && other.members.alive().contains(name))
     }
 
     /// Says whether no network is in trouble, or was lately, and all others are members to each other.
@@ -213,7 +226,8 @@ impl World {
                 let alive = process.members.alive();
                 let others = alive.iter().filter(|name| **name != host.name);
                 if others.clone().count() == 1 {
-                    return process.is_fast() && self.plan.gateway && host.carrier;
+                    // The gateway is asked twice only.
+                    return process.is_fast() && self.plan.gateway && host.carrier && self.plan.loss == 0;
                 }
                 let counted = others.filter(|name| !process.suspects.contains(*name));
                 let answers = counted.clone().filter(|name| there.contains(name.as_str()));
@@ -364,6 +378,9 @@ impl World {
                 Kind::Carrier if !d.fast => return (Cause::Slow, None),
                 Kind::Part { .. } | Kind::Loss => slow = true,
                 Kind::Carrier if d.at < from => {}
+                // Memberlist may not have noticed yet.
+                Kind::Failure if !d.fast => slow |= d.at + self.judge.slow >= from,
+                Kind::Failure if d.at < from => {}
                 Kind::Failure | Kind::Carrier => {
                     failures += 1;
                     slow |= !d.fast;
@@ -379,6 +396,8 @@ impl World {
             }
         }
         let lossy = if self.plan.loss > 0 { LOSSY } else { Duration::ZERO };
+        // Who leaves may have been needed to see the failure, and answers meanwhile for what is now the silent one's.
+        slow |= left && failures > 0;
         match (slow, failures, moves, left) {
             (true, ..) => (Cause::Slow, Some(self.judge.slow)),
             (false, 0, 0, true) => (Cause::Leave, Some(lossy)),

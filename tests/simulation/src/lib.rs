@@ -57,6 +57,19 @@ pub enum Sabotage {
     Unsettled,
 }
 
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::NeverLift,
+        Self::NeverWithdraw,
+        Self::NoSecondOpinion,
+        Self::NoGoodbye,
+        Self::BlindToDeath,
+        Self::FastInMixedClusters,
+        Self::Unsettled,
+    ];
+}
+
 /// What a seed amounted to.
 #[derive(Clone, Debug)]
 pub struct Report {

@@ -4,6 +4,8 @@ use std::{fmt, ops::Range, time::Duration};
 
 use fastrand::Rng;
 
+use crate::host::service_ip;
+
 /// The first fault comes when all have found each other.
 const FIRST_FAULT: u64 = 6_000;
 /// Most faults of a seed, not counting what ends them.
@@ -114,7 +116,9 @@ impl Plan {
     /// Draws a plan for so many nodes, or for a small cluster.
     pub(crate) fn of(seed: u64, nodes: Option<usize>) -> Self {
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
-        let nodes = nodes.unwrap_or_else(|| weighted(&mut rng, SMALL));
+        // Drawn in any case, so that a seed that is replayed with its number of nodes is the same.
+        let drawn = weighted(&mut rng, SMALL);
+        let nodes = nodes.unwrap_or(drawn);
         let mixed = rng.u32(0..5) == 0;
         let plain: Vec<bool> = (0..nodes).map(|_| mixed && rng.u32(0..3) == 0).collect();
         let widest = *rng.choice([0, 200, 20_000].iter()).unwrap_or(&0);
@@ -259,6 +263,10 @@ impl fmt::Display for Plan {
         let plain: Vec<String> = plain.collect();
         if !plain.is_empty() {
             writeln!(f, "without the fast path: {}", plain.join(", "))?;
+        }
+        for (address, candidates) in self.candidates.iter().enumerate().filter(|(_, all)| all.contains(&false)) {
+            let names: Vec<String> = (0..self.nodes).filter(|node| candidates[*node]).map(name).collect();
+            writeln!(f, "{} only on {}", service_ip(address), names.join(", "))?;
         }
         for (at, fault) in &self.faults {
             writeln!(f, "{:>11.6} {fault}", at.as_secs_f64())?;

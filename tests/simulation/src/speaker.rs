@@ -34,12 +34,26 @@ impl World {
         host.run += 1;
         host.state = State::Running;
         host.process = Some(Process::new(host, self.now, &mut self.rng));
-        let run = host.run;
+        let (run, known) = (host.run, std::mem::replace(&mut host.listed, true));
         for what in [Happening::Peers { node, run }, Happening::Listed { node, run }] {
             let delay = Duration::from_micros(self.rng.u64(0..API));
             self.after(delay, what);
         }
         self.plan_tick(node, Core::Members);
+        if !known {
+            self.tell_peers();
+        }
+    }
+
+    /// The API tells all that run which speakers there are.
+    fn tell_peers(&mut self) {
+        for node in 0..self.hosts.len() {
+            let run = self.hosts[node].run;
+            if self.hosts[node].process.is_some() {
+                let delay = Duration::from_micros(self.rng.u64(0..API));
+                self.after(delay, Happening::Peers { node, run });
+            }
+        }
     }
 
     pub(crate) fn list(&mut self, node: usize) {
@@ -353,6 +367,8 @@ impl World {
     pub(crate) fn end(&mut self, node: usize) {
         self.note(|| format!("{} has ended", plan::name(node)));
         self.stop(node, false);
+        self.hosts[node].listed = false;
+        self.tell_peers();
     }
 
     /// The process is no more.
