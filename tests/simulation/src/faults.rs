@@ -57,7 +57,12 @@ impl World {
                 self.after(delay, Happening::Link { node, run });
             }
             Fault::Part(number, ref part) => {
-                self.disturb(Kind::Part { members_only: !part.segment }, number);
+                self.disturb(
+                    Kind::Part {
+                        members_only: !part.segment,
+                    },
+                    number,
+                );
                 self.parts.insert(number, part.clone());
             }
             Fault::Heal(number) => {

@@ -274,6 +274,9 @@ fn resources(plan: &Plan) -> Resources {
 
 /// Where the memberships of other nodes listen, as the API tells it.
 pub(crate) fn peers(hosts: &[Host], own: usize) -> BTreeMap<String, SocketAddr> {
-    let others = hosts.iter().enumerate().filter(|(node, host)| *node != own && host.listed);
+    let others = hosts
+        .iter()
+        .enumerate()
+        .filter(|(node, host)| *node != own && host.listed);
     others.map(|(_, host)| (host.name.clone(), host.address)).collect()
 }

@@ -50,7 +50,9 @@ pub(crate) enum Kind {
     /// Lasts.
     Carrier,
     /// Lasts. The segment may be cut, too.
-    Part { members_only: bool },
+    Part {
+        members_only: bool,
+    },
     /// Lasts.
     Loss,
 }
@@ -167,10 +169,7 @@ fn slow(nodes: usize) -> Duration {
 
 impl World {
     pub(crate) fn disturb(&mut self, kind: Kind, subject: usize) {
-        let lasting = matches!(
-            kind,
-            Kind::Failure | Kind::Carrier | Kind::Part { .. } | Kind::Loss
-        );
+        let lasting = matches!(kind, Kind::Failure | Kind::Carrier | Kind::Part { .. } | Kind::Loss);
         let untroubled = !matches!(kind, Kind::Part { .. } | Kind::Loss);
         let steady = untroubled
             && self.is_steady_without(subject)
@@ -194,7 +193,9 @@ impl World {
 
     /// Says whether a node and all others are members to each other.
     fn is_member_to_all(&self, node: usize) -> bool {
-        let Some(process) = &self.hosts[node].process else { return false };
+        let Some(process) = &self.hosts[node].process else {
+            return false;
+        };
         let (name, alive) = (&self.hosts[node].name, process.members.alive());
         self.others(node)
             .all(|(host, other)| alive.contains(&host.name) && other.members.alive().contains(name))
@@ -281,11 +282,15 @@ impl World {
     /// While one member is of another kind nobody is suspected.
     fn look_at_mixed(&self) -> Result<(), String> {
         let wrong = |host: &&Host| {
-            host.running().is_some_and(|process| !process.suspects.is_empty() && !process.is_fast())
+            host.running()
+                .is_some_and(|process| !process.suspects.is_empty() && !process.is_fast())
         };
         let wrong = self.hosts.iter().find(wrong);
         wrong.map_or(Ok(()), |host| {
-            Err(format!("{} suspects somebody although a member has no fast path", host.name))
+            Err(format!(
+                "{} suspects somebody although a member has no fast path",
+                host.name
+            ))
         })
     }
 
@@ -303,8 +308,18 @@ impl World {
             }
         }
         let now = self.now;
-        let is_double = |place: &Place| place.1.is_some_and(|part| answering.get(&part).is_some_and(|count| *count > 1));
-        let over: Vec<Place> = self.judge.doubles.keys().copied().filter(|place| place.0 == address && !is_double(place)).collect();
+        let is_double = |place: &Place| {
+            place
+                .1
+                .is_some_and(|part| answering.get(&part).is_some_and(|count| *count > 1))
+        };
+        let over: Vec<Place> = self
+            .judge
+            .doubles
+            .keys()
+            .copied()
+            .filter(|place| place.0 == address && !is_double(place))
+            .collect();
         for place in over {
             let since = self.judge.doubles.remove(&place);
             if let Some(wrong) = since.and_then(|since| self.too_many(address, since)) {
@@ -321,7 +336,10 @@ impl World {
     /// anywhere will do.
     fn look_at_silences(&mut self, address: usize) -> Result<(), String> {
         let parted = self.parts.values().any(|part| part.segment);
-        let apart = self.parts.values().all(|part| part.members && part.segment && !part.one_way);
+        let apart = self
+            .parts
+            .values()
+            .all(|part| part.members && part.segment && !part.one_way);
         let mut places = BTreeMap::<Option<u64>, (bool, bool, bool)>::new();
         for (node, host) in self.hosts.iter().enumerate() {
             let place = (parted && apart).then(|| self.part_of(node));
@@ -334,10 +352,22 @@ impl World {
             }
         }
         let now = self.now;
-        let silent = |place: &Place| places.get(&place.1).is_some_and(|(answered, able, _)| !answered && *able);
-        let over: Vec<Place> = self.judge.silences.keys().copied().filter(|place| place.0 == address && !silent(place)).collect();
+        let silent = |place: &Place| {
+            places
+                .get(&place.1)
+                .is_some_and(|(answered, able, _)| !answered && *able)
+        };
+        let over: Vec<Place> = self
+            .judge
+            .silences
+            .keys()
+            .copied()
+            .filter(|place| place.0 == address && !silent(place))
+            .collect();
         for place in over {
-            let Some(silence) = self.judge.silences.remove(&place) else { continue };
+            let Some(silence) = self.judge.silences.remove(&place) else {
+                continue;
+            };
             if let Some(wrong) = self.too_silent(address, &silence) {
                 return Err(wrong);
             }
@@ -441,12 +471,20 @@ impl World {
         let owners = self.hosts.iter().filter(|host| host.is_answering(address));
         let owners: Vec<&str> = owners.map(|host| host.name.as_str()).collect();
         let ip = service_ip(address);
-        Some(format!("{owners:?} have both answered for {ip} for {:?}", self.now - since))
+        Some(format!(
+            "{owners:?} have both answered for {ip} for {:?}",
+            self.now - since
+        ))
     }
 
     /// Says in what the nodes do not agree, if they do not.
     pub(crate) fn disagreement(&self) -> Option<String> {
-        let running: BTreeSet<String> = self.hosts.iter().filter(|h| h.state != (State::Off { host_down: false }) && h.state != (State::Off { host_down: true })).map(|host| host.name.clone()).collect();
+        let running: BTreeSet<String> = self
+            .hosts
+            .iter()
+            .filter(|h| h.state != (State::Off { host_down: false }) && h.state != (State::Off { host_down: true }))
+            .map(|host| host.name.clone())
+            .collect();
         for host in &self.hosts {
             let Some(process) = host.running() else { continue };
             let alive = process.members.alive();
@@ -459,10 +497,17 @@ impl World {
             }
         }
         for (address, candidates) in self.plan.candidates.iter().enumerate() {
-            let able = self.hosts.iter().enumerate().filter(|(node, host)| candidates[*node] && running.contains(&host.name));
+            let able = self
+                .hosts
+                .iter()
+                .enumerate()
+                .filter(|(node, host)| candidates[*node] && running.contains(&host.name));
             let able = able.map(|(_, host)| host.name.as_str());
             let ip = service_ip(address);
-            let first: Vec<&str> = election::order(able, ip, &BTreeMap::new()).into_iter().take(1).collect();
+            let first: Vec<&str> = election::order(able, ip, &BTreeMap::new())
+                .into_iter()
+                .take(1)
+                .collect();
             let owners = self.hosts.iter().filter(|host| host.is_answering(address));
             let owners: Vec<&str> = owners.map(|host| host.name.as_str()).collect();
             if owners != first {

@@ -77,7 +77,9 @@ impl Sum {
 
     fn print(&mut self, took: Duration) {
         let (least, most) = (self.nodes.first_key_value(), self.nodes.last_key_value());
-        let nodes = least.zip(most).map_or((0, 0), |((least, _), (most, _))| (*least, *most));
+        let nodes = least
+            .zip(most)
+            .map_or((0, 0), |((least, _), (most, _))| (*least, *most));
         println!(
             "{} seeds of {} to {} nodes, {} failed: {:.1} h of virtual time and {} million events in {:.1} s, {:.1} seeds a second",
             self.seeds,
@@ -107,7 +109,11 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let seeds = args.seed.map_or(args.seeds, |seed| seed..seed + 1);
     let nodes = args.nodes.map(usize::from);
-    let (next, stop, sum) = (AtomicU64::new(seeds.start), AtomicBool::new(false), Mutex::new(Sum::default()));
+    let (next, stop, sum) = (
+        AtomicU64::new(seeds.start),
+        AtomicBool::new(false),
+        Mutex::new(Sum::default()),
+    );
     let began = Instant::now();
     thread::scope(|scope| {
         for _ in 0..args.threads.max(1) {
@@ -133,5 +139,9 @@ fn main() -> ExitCode {
     });
     let mut sum = sum.into_inner().expect("nobody panics while adding");
     sum.print(began.elapsed());
-    if sum.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if sum.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

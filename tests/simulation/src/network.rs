@@ -76,7 +76,15 @@ impl World {
                     let stream = self.streams;
                     self.asked.insert(stream, (from, run, id));
                     let bytes = request;
-                    self.after(way, Happening::Request { from, to, stream, bytes });
+                    self.after(
+                        way,
+                        Happening::Request {
+                            from,
+                            to,
+                            stream,
+                            bytes,
+                        },
+                    );
                 }
             }
         }

@@ -11,7 +11,17 @@ const FIRST_FAULT: u64 = 6_000;
 /// Most faults of a seed, not counting what ends them.
 const MOST_FAULTS: usize = 5;
 /// So many nodes are small clusters, of which a seed draws one.
-const SMALL: &[(usize, u32)] = &[(2, 4), (3, 36), (4, 22), (5, 16), (6, 8), (7, 5), (8, 4), (9, 3), (10, 2)];
+const SMALL: &[(usize, u32)] = &[
+    (2, 4),
+    (3, 36),
+    (4, 22),
+    (5, 16),
+    (6, 8),
+    (7, 5),
+    (8, 4),
+    (9, 3),
+    (10, 2),
+];
 
 /// A network that is divided in two.
 #[derive(Clone, Debug)]
@@ -36,16 +46,31 @@ impl Part {
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
     /// The process ends without a word; with its host, or so that connections are refused.
-    Crash { node: usize, host: bool },
+    Crash {
+        node: usize,
+        host: bool,
+    },
     /// A new run; as a speaker of upstream's kind, which knows nothing of the fast path, or of ours.
-    Start { node: usize, plain: bool },
+    Start {
+        node: usize,
+        plain: bool,
+    },
     /// The process is asked to end.
-    Leave { node: usize },
+    Leave {
+        node: usize,
+    },
     /// Nothing of the process runs.
-    Pause { node: usize },
-    Resume { node: usize },
+    Pause {
+        node: usize,
+    },
+    Resume {
+        node: usize,
+    },
     /// The link to the segment.
-    Carrier { node: usize, up: bool },
+    Carrier {
+        node: usize,
+        up: bool,
+    },
     /// By a number, for [`Fault::Heal`].
     Part(usize, Part),
     Heal(usize),
@@ -73,7 +98,11 @@ impl fmt::Display for Fault {
                     (true, false) => "members",
                     _ => "segment",
                 };
-                let way = if part.one_way { "are not heard by" } else { "are cut off from" };
+                let way = if part.one_way {
+                    "are not heard by"
+                } else {
+                    "are cut off from"
+                };
                 write!(f, "cut {number} of {network}: {} {way} the rest", far.join(", "))
             }
             Self::Heal(number) => write!(f, "cut {number} is mended"),
@@ -128,7 +157,11 @@ impl Plan {
             seed,
             nodes,
             drift: (0..nodes).map(|_| rng.i32(-widest..=widest)).collect(),
-            candidates: vec![vec![true; nodes], vec![true; nodes], some(&mut rng, nodes, 2.min(nodes))],
+            candidates: vec![
+                vec![true; nodes],
+                vec![true; nodes],
+                some(&mut rng, nodes, 2.min(nodes)),
+            ],
             loss: rng.u32(loss),
             twice: rng.u32(0..20),
             late: rng.u32(0..20),
@@ -166,7 +199,10 @@ impl Plan {
                 let end = self.comes_back(down, lost, rng).map(|down| (down, start));
                 (Fault::Crash { node, host }, end)
             }
-            1 => (Fault::Pause { node }, Some((rng.u64(100..5_000), Fault::Resume { node }))),
+            1 => (
+                Fault::Pause { node },
+                Some((rng.u64(100..5_000), Fault::Resume { node })),
+            ),
             2 => {
                 let down = weighted(rng, &[(2_000..10_000, 1), (0..1, 1)]);
                 let end = self.comes_back(down, lost, rng).map(|down| (down, start));
@@ -178,7 +214,10 @@ impl Plan {
             }
             4 => {
                 let part = self.part(rng);
-                (Fault::Part(number, part), Some((rng.u64(200..12_000), Fault::Heal(number))))
+                (
+                    Fault::Part(number, part),
+                    Some((rng.u64(200..12_000), Fault::Heal(number))),
+                )
             }
             _ => {
                 let calm = Fault::Loss(self.loss);
@@ -264,7 +303,12 @@ impl fmt::Display for Plan {
         if !plain.is_empty() {
             writeln!(f, "without the fast path: {}", plain.join(", "))?;
         }
-        for (address, candidates) in self.candidates.iter().enumerate().filter(|(_, all)| all.contains(&false)) {
+        for (address, candidates) in self
+            .candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, all)| all.contains(&false))
+        {
             let names: Vec<String> = (0..self.nodes).filter(|node| candidates[*node]).map(name).collect();
             writeln!(f, "{} only on {}", service_ip(address), names.join(", "))?;
         }

@@ -58,7 +58,9 @@ impl World {
 
     pub(crate) fn list(&mut self, node: usize) {
         let events = self.cluster.clone();
-        let Some(process) = &mut self.hosts[node].process else { return };
+        let Some(process) = &mut self.hosts[node].process else {
+            return;
+        };
         process.pending.links = true;
         let effects = process.engine.handle_all(events);
         self.perform(node, effects);
@@ -102,7 +104,11 @@ impl World {
         if changed {
             self.members_changed(node);
         }
-        if self.hosts[node].process.as_ref().is_some_and(|process| process.pending.members) {
+        if self.hosts[node]
+            .process
+            .as_ref()
+            .is_some_and(|process| process.pending.members)
+        {
             self.wake(node);
         }
         self.plan_tick(node, Core::Members);
@@ -110,7 +116,9 @@ impl World {
 
     fn members_changed(&mut self, node: usize) {
         let now = self.now;
-        let Some(process) = &mut self.hosts[node].process else { return };
+        let Some(process) = &mut self.hosts[node].process else {
+            return;
+        };
         process.changed = now;
         process.pending.members = true;
         let active = process.is_fast() || self.sabotage == Some(Sabotage::FastInMixedClusters);
@@ -180,7 +188,10 @@ impl World {
         let Some(process) = &mut host.process else { return };
         let deadline = match core {
             Core::Members => process.members.next_deadline(),
-            Core::Fast => process.detector.as_ref().and_then(metallb_members::fast::Detector::next_deadline),
+            Core::Fast => process
+                .detector
+                .as_ref()
+                .and_then(metallb_members::fast::Detector::next_deadline),
         };
         let Some(deadline) = deadline else { return };
         let due = host.clock.reaches(deadline).max(self.now);
@@ -208,7 +219,10 @@ impl World {
         *known = None;
         let deadline = match core {
             Core::Members => process.members.next_deadline(),
-            Core::Fast => process.detector.as_ref().and_then(metallb_members::fast::Detector::next_deadline),
+            Core::Fast => process
+                .detector
+                .as_ref()
+                .and_then(metallb_members::fast::Detector::next_deadline),
         };
         match core {
             _ if deadline.is_none_or(|deadline| deadline > now) => self.plan_tick(node, core),
@@ -229,7 +243,9 @@ impl World {
         for question in std::mem::take(&mut process.pending.questions) {
             self.ask(node, question);
         }
-        let Some(process) = &mut self.hosts[node].process else { return };
+        let Some(process) = &mut self.hosts[node].process else {
+            return;
+        };
         let pending = &mut process.pending;
         let mut events = Vec::new();
         let trusted = process.members.settled() || self.sabotage == Some(Sabotage::Unsettled);
@@ -252,7 +268,9 @@ impl World {
             if let EngineEvent::Interfaces(links) = &event {
                 self.feed_fast(node, FastEvent::Fit(!links.usable.is_empty()));
             }
-            let Some(process) = &mut self.hosts[node].process else { return };
+            let Some(process) = &mut self.hosts[node].process else {
+                return;
+            };
             let effects = process.engine.handle(event);
             let partners = process.engine.changed_partners();
             self.perform(node, effects);
@@ -299,7 +317,9 @@ impl World {
     /// Asks on the segment. A member that owns nothing cannot be asked.
     fn ask(&mut self, node: usize, question: Question) {
         let addresses = 0..self.plan.candidates.len();
-        let Some(process) = &mut self.hosts[node].process else { return };
+        let Some(process) = &mut self.hosts[node].process else {
+            return;
+        };
         let target = match &question {
             Question::Member(name) => {
                 let ip = process.engine.address_of(name);
@@ -316,7 +336,9 @@ impl World {
     }
 
     pub(crate) fn found(&mut self, node: usize, target: Target) {
-        let Some(process) = &mut self.hosts[node].process else { return };
+        let Some(process) = &mut self.hosts[node].process else {
+            return;
+        };
         let answered: Vec<_> = process.asked.extract_if(.., |(asked, _)| *asked == target).collect();
         if self.sabotage == Some(Sabotage::NoSecondOpinion) {
             return;
@@ -341,7 +363,8 @@ impl World {
         let patience = if alone { Duration::ZERO } else { HAND_OVER };
         self.after(patience, Happening::Ended { node, run });
         for address in self.hosts[node].answers.clone() {
-            let rival = |other: usize| other != node && self.hosts[other].is_answering(address) && self.hears(other, node);
+            let rival =
+                |other: usize| other != node && self.hosts[other].is_answering(address) && self.hears(other, node);
             if (0..self.hosts.len()).any(rival) {
                 let again = Duration::from_micros(self.rng.u64(0..AGAIN));
                 self.after(again, Happening::Claimed { to: node, run, address });

@@ -25,29 +25,80 @@ const TRACE: usize = 60;
 /// Something that is going to happen; `run` says to which run of a speaker, others are not concerned.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Datagram { from: usize, to: usize, bytes: Vec<u8> },
-    Request { from: usize, to: usize, stream: StreamId, bytes: Vec<u8> },
-    Reply { to: usize, run: u32, id: StreamId, bytes: Vec<u8> },
-    Failed { to: usize, run: u32, id: StreamId },
+    Datagram {
+        from: usize,
+        to: usize,
+        bytes: Vec<u8>,
+    },
+    Request {
+        from: usize,
+        to: usize,
+        stream: StreamId,
+        bytes: Vec<u8>,
+    },
+    Reply {
+        to: usize,
+        run: u32,
+        id: StreamId,
+        bytes: Vec<u8>,
+    },
+    Failed {
+        to: usize,
+        run: u32,
+        id: StreamId,
+    },
     /// The first run of a speaker starts.
-    Start { node: usize },
+    Start {
+        node: usize,
+    },
     /// A core's deadline.
-    Tick { node: usize, run: u32, core: Core },
+    Tick {
+        node: usize,
+        run: u32,
+        core: Core,
+    },
     /// The API has told who the other speakers are.
-    Peers { node: usize, run: u32 },
+    Peers {
+        node: usize,
+        run: u32,
+    },
     /// The API has told everything else.
-    Listed { node: usize, run: u32 },
+    Listed {
+        node: usize,
+        run: u32,
+    },
     /// The engine's task looks what is new.
-    Woken { node: usize, run: u32 },
+    Woken {
+        node: usize,
+        run: u32,
+    },
     /// The kernel tells of the link.
-    Link { node: usize, run: u32 },
+    Link {
+        node: usize,
+        run: u32,
+    },
     /// A question reaches the segment, and an answer the one who asked.
-    Probe { from: usize, run: u32, target: Target },
-    Found { to: usize, run: u32, target: Target },
+    Probe {
+        from: usize,
+        run: u32,
+        target: Target,
+    },
+    Found {
+        to: usize,
+        run: u32,
+        target: Target,
+    },
     /// Another is heard to claim an address.
-    Claimed { to: usize, run: u32, address: usize },
+    Claimed {
+        to: usize,
+        run: u32,
+        address: usize,
+    },
     /// One that leaves has waited long enough.
-    Ended { node: usize, run: u32 },
+    Ended {
+        node: usize,
+        run: u32,
+    },
     /// Of the plan, by number.
     Fault(usize),
     /// Time to see whether all agree.
@@ -202,9 +253,21 @@ impl World {
     fn land(&mut self, what: Happening) {
         match what {
             Happening::Datagram { from, to, bytes } => self.hear(from, to, bytes),
-            Happening::Request { from, to, stream, bytes } => {
+            Happening::Request {
+                from,
+                to,
+                stream,
+                bytes,
+            } => {
                 let from = Self::source(from);
-                self.feed_members(to, Event::Request { id: stream, from, bytes });
+                self.feed_members(
+                    to,
+                    Event::Request {
+                        id: stream,
+                        from,
+                        bytes,
+                    },
+                );
             }
             Happening::Reply { to, id, bytes, .. } => self.feed_members(to, Event::Reply { id, bytes }),
             Happening::Failed { to, id, .. } => self.feed_members(to, Event::Failed { id }),
@@ -242,8 +305,9 @@ impl World {
     /// After a pause: what has come in is heard first, then deadlines have passed.
     pub(crate) fn catch_up(&mut self, node: usize) {
         let backlog = std::mem::take(&mut self.hosts[node].backlog);
-        let (ticks, mut rest): (Vec<_>, Vec<_>) =
-            backlog.into_iter().partition(|what| matches!(what, Happening::Tick { .. }));
+        let (ticks, mut rest): (Vec<_>, Vec<_>) = backlog
+            .into_iter()
+            .partition(|what| matches!(what, Happening::Tick { .. }));
         let mut heard = [0; 2];
         rest.retain(|what| match what {
             Happening::Datagram { bytes, .. } => {

@@ -22,7 +22,10 @@ fn larger_clusters_survive_their_faults() {
 #[test]
 fn a_seed_happens_the_same_way_each_time() {
     let [one, other] = [(); 2].map(|()| run(7, None, None).unwrap_or_else(|failure| panic!("{failure}")));
-    assert_eq!((one.events, one.time, one.story), (other.events, other.time, other.story));
+    assert_eq!(
+        (one.events, one.time, one.story),
+        (other.events, other.time, other.story)
+    );
 }
 
 /// How many seeds it takes to find a fault that was made on purpose.
