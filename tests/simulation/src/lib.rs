@@ -53,20 +53,17 @@ pub enum Sabotage {
     BlindToDeath,
     /// The fast path is on although a member has none.
     FastInMixedClusters,
-    /// A fresh node announces before it has heard the others.
-    Unsettled,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self::NeverLift,
         Self::NeverWithdraw,
         Self::NoSecondOpinion,
         Self::NoGoodbye,
         Self::BlindToDeath,
         Self::FastInMixedClusters,
-        Self::Unsettled,
     ];
 }
 

@@ -248,8 +248,7 @@ impl World {
         };
         let pending = &mut process.pending;
         let mut events = Vec::new();
-        let trusted = process.members.settled() || self.sabotage == Some(Sabotage::Unsettled);
-        if trusted && std::mem::take(&mut pending.members) {
+        if process.members.settled() && std::mem::take(&mut pending.members) {
             let mut alive = process.members.alive();
             process.ever.extend(alive.iter().cloned());
             if self.sabotage == Some(Sabotage::BlindToDeath) {
