@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// How long a fresh node waits for all others before it believes that those it has not heard of are dead.
+/// How long a fresh node that hears few others waits before it believes that the rest is dead.
 pub const SETTLE: Duration = Duration::from_secs(3);
 /// How the metadata of our own members begin. Upstream's have none, and ignore those of others.
 pub const CAPABILITY: &[u8] = b"mlbr/1;";
@@ -74,6 +74,8 @@ pub struct Members {
     pub(crate) exchanges: BTreeMap<StreamId, Purpose>,
     pub(crate) last_exchange: StreamId,
     settle_by: Option<Instant>,
+    /// When the last member came.
+    pub(crate) up_at: Option<Instant>,
     pub(crate) settled: bool,
     pub(crate) left: bool,
     /// The time of the event that is handled, and what is to be done for it.
@@ -120,6 +122,7 @@ impl Members {
             exchanges: BTreeMap::new(),
             last_exchange: 0,
             settle_by: None,
+            up_at: None,
             settled: false,
             left: false,
             now,
@@ -134,7 +137,7 @@ impl Members {
         self.now = self.now.max(now);
         if !self.left {
             self.on_event(event);
-            self.settled |= self.settle_by.is_some_and(|by| by <= self.now || self.all_heard());
+            self.settled |= self.settles_at().is_some_and(|at| at <= self.now);
         }
         std::mem::take(&mut self.actions)
     }
@@ -168,7 +171,7 @@ impl Members {
         let suspicions = self.nodes.values().filter_map(Node::deadline);
         let relays = self.relays.values().map(Relay::next_deadline);
         let probe = self.probe.as_ref().map_or(self.probe_at, Probe::next_deadline);
-        let settle = self.settle_by.filter(|_| !self.settled);
+        let settle = self.settles_at().filter(|_| !self.settled);
         suspicions
             .chain(relays)
             .chain([probe, self.push_pull_at])
@@ -222,8 +225,8 @@ impl Members {
         present.all(|node| node.alive.meta.starts_with(what))
     }
 
-    /// Says whether the alive set can be trusted after the start: all peers are members, or [`SETTLE`] has passed. Stays
-    /// true.
+    /// Says whether the alive set can be trusted after the start: all peers are members, or half of them are and no more have
+    /// come for half a probe timeout, or [`SETTLE`] has passed. Stays true.
     #[must_use]
     pub fn settled(&self) -> bool {
         self.settled
@@ -237,9 +240,18 @@ impl Members {
         }
     }
 
-    /// A set that lacks one that is alive would take over what that one owns.
-    fn all_heard(&self) -> bool {
-        self.peers.keys().all(|name| self.is_present(name))
+    /// When the alive set can be trusted: one that lacks a node that is alive would take over what that one owns. But the
+    /// others already count on this node, so that it must not wait for those that are down: what half of the peers know, and
+    /// nobody adds to, is complete.
+    fn settles_at(&self) -> Option<Instant> {
+        let by = self.settle_by?;
+        let heard = self.peers.keys().filter(|name| self.is_present(name)).count();
+        if heard == self.peers.len() {
+            return Some(self.now);
+        }
+        let half = self.up_at.filter(|_| 2 * heard >= self.peers.len());
+        let quiet = half.map(|up| up + self.config.timing.probe_timeout / 2);
+        Some(quiet.map_or(by, |quiet| quiet.min(by)))
     }
 
     pub(crate) fn is_present(&self, name: &str) -> bool {

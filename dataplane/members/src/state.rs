@@ -113,6 +113,7 @@ impl Members {
     }
 
     fn up(&mut self, name: String) {
+        self.up_at = Some(self.now);
         self.actions.push(Action::Up(name.clone()));
         self.will_greet(&name);
         if self.lost.remove(&name) {
@@ -148,6 +149,18 @@ impl Members {
         }
     }
 
+    /// Somebody has not heard that this node has refuted what is said of it.
+    ///
+    /// Upstream: it waits until that node is dead to it, and then for a push/pull.
+    fn refute_again(&mut self, accusation: &Accusation) {
+        if accusation.node == self.config.node
+            && let Some(own) = self.nodes.get(&accusation.node)
+        {
+            let alive = own.alive.clone();
+            self.broadcast(Message::Alive(alive));
+        }
+    }
+
     /// A node is said to be suspect.
     pub(crate) fn suspect(&mut self, accusation: Accusation) {
         let members = self.nodes.len();
@@ -155,6 +168,7 @@ impl Members {
             return;
         };
         if accusation.incarnation < node.alive.incarnation {
+            self.refute_again(&accusation);
             return;
         }
         if let Some(suspicion) = &mut node.suspicion {
@@ -205,6 +219,7 @@ impl Members {
             return;
         };
         if accusation.incarnation < node.alive.incarnation {
+            self.refute_again(&accusation);
             return;
         }
         node.suspicion = None;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::{
-    wire::message::{Alive, Message, VERSIONS},
+    wire::message::{Accusation, Alive, Message, VERSIONS},
     *,
 };
 use lab::{LATENCY, Lab, SECOND, address, names};
@@ -63,17 +63,34 @@ fn a_fresh_node_that_hears_nobody_settles_after_three_seconds() {
 #[test]
 fn a_fresh_node_settles_once_all_others_are_members() {
     let mut lab = Lab::of(2);
+    let slow = ["n3", "n4", "n5"];
+    for name in slow {
+        lab.boot(name);
+        lab.stop(name);
+    }
     lab.boot("n2");
-    lab.boot("n3");
-    lab.stop("n3");
-    lab.introduce("n2", &names(4));
+    lab.introduce("n2", &names(6));
     lab.run(SECOND);
     assert_eq!(lab.alive("n2"), ["n0", "n1", "n2"]);
-    // Until the slow one is heard, the fresh one would take over what it owns.
+    // Until most are heard, the fresh one would take over what others own.
     assert!(!lab.core("n2").settled());
-    lab.resume("n3");
+    slow.iter().for_each(|name| lab.resume(name));
     lab.run(SECOND);
     assert!(lab.core("n2").settled());
+}
+
+// Found by tests/simulation, seed 505: the others count on a node as soon as it is a member.
+#[test]
+fn a_fresh_node_does_not_wait_for_one_that_is_down() {
+    let mut lab = Lab::of(3);
+    lab.stop("n2");
+    lab.leave("n1");
+    lab.run(10 * SECOND);
+    lab.boot("n1");
+    lab.introduce("n1", &names(3));
+    lab.run(Duration::from_millis(300));
+    assert_eq!(lab.alive("n0"), ["n0", "n1"]);
+    assert!(lab.core("n1").settled());
 }
 
 // L2-71: not before the suspicion can be refuted, and within the time that upstream needs.
@@ -104,6 +121,30 @@ fn a_leaving_node_is_gone_at_once_and_stays_gone() {
     assert!(lab.has("n0", &down("n1", Cause::Left)));
     lab.run(100 * SECOND);
     assert!(lab.agree());
+}
+
+// Found by tests/simulation, seed 593.
+#[test]
+fn a_refutation_that_was_lost_is_told_again() {
+    let mut lab = Lab::new(1);
+    let both = names(2);
+    both.iter().for_each(|name| lab.boot_with(name, []));
+    both.iter().for_each(|name| lab.introduce(name, &both));
+    lab.run(5 * SECOND);
+    lab.deafen(&both[..1], &both[1..]);
+    let suspect = Message::Suspect(Accusation {
+        incarnation: 1,
+        node: "n0".to_owned(),
+        from: "n1".to_owned(),
+    });
+    for name in &both {
+        let (from, bytes) = (address("n1"), suspect.encode());
+        lab.feed(name, Event::Datagram { from, bytes });
+    }
+    lab.run(2 * SECOND);
+    lab.heal();
+    lab.run(30 * SECOND);
+    assert!(!lab.has("n1", &down("n0", Cause::Silent)));
 }
 
 #[test]

@@ -144,6 +144,21 @@ impl Accusations {
         );
     }
 
+    /// Accuses on behalf of those who are no longer members; says whether that is anybody more. New members would not hear it
+    /// otherwise, and others would go by it for a while.
+    pub(super) fn inherit(&mut self, is_member: impl Fn(&String) -> bool, now: Instant) -> bool {
+        let before = self.own.len();
+        let gone = self.others.extract_if(.., |accuser, _| !is_member(accuser));
+        for (name, level) in gone.flat_map(|(_, told)| told.accused) {
+            self.own.entry(name).or_insert(Own {
+                level,
+                answers_since: None,
+                heard: now,
+            });
+        }
+        self.own.len() > before
+    }
+
     /// Ends what is over; says whether this node accuses fewer than before. A member that answered and fell silent again,
     /// for `silence`, starts its probation anew.
     pub(super) fn expire(&mut self, now: Instant, silence: Duration) -> bool {
@@ -254,6 +269,19 @@ mod tests {
         accusations.learn("a", stamp(4), accused(), start);
         accusations.expire(start + LEASE, SECOND);
         assert!(accusations.suspects().is_empty());
+    }
+
+    // Found by tests/simulation, seeds 1024 and 1166.
+    #[test]
+    fn who_was_accused_by_a_member_that_is_gone_is_accused_by_the_others() {
+        let (mut accusations, start) = (Accusations::default(), start());
+        accusations.learn("a", stamp(1), Accused::from([("b".to_owned(), 1)]), start);
+        assert!(!accusations.inherit(|_| true, start) && accusations.told().is_empty());
+        assert!(accusations.inherit(|name| name != "a", start));
+        assert_eq!(accusations.told(), Accused::from([("b".to_owned(), 1)]));
+        accusations.heard("b", start);
+        accusations.expire(start + PROBATION, 2 * PROBATION);
+        assert!(accusations.suspects().is_empty(), "it has answered for long enough");
     }
 
     #[test]

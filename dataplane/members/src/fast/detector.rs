@@ -137,6 +137,9 @@ impl Detector {
         for (name, address) in members {
             self.peers.entry(name).or_insert_with(|| Peer::new(address, self.now));
         }
+        if self.accusations.inherit(|name| self.peers.contains_key(name), self.now) {
+            self.news_now();
+        }
         self.active = active;
         if !active {
             self.accusations.clear();
