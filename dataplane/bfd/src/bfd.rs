@@ -174,6 +174,12 @@ impl Bfd {
         self.keys.iter().filter_map(move |(key, id)| Some((&**key, of(id)?)))
     }
 
+    /// How a session is doing.
+    #[must_use]
+    pub fn status(&self, id: SessionId) -> Option<Status> {
+        self.sessions.get(&id).map(Session::status)
+    }
+
     /// Whether no session is left, nor about to end.
     #[must_use]
     pub fn is_idle(&self) -> bool {

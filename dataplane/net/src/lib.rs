@@ -8,6 +8,8 @@ mod links;
 mod md5;
 #[allow(unsafe_code, reason = "AF_PACKET addresses have no safe interface in std or socket2")]
 mod packet_socket;
+#[allow(unsafe_code, reason = "no crate we have wraps sched_setscheduler")]
+mod priority;
 #[allow(unsafe_code, reason = "no crate we have wraps SO_ATTACH_REUSEPORT_CBPF")]
 mod split;
 
@@ -15,4 +17,5 @@ pub use links::{LinkMonitor, ListError};
 pub use md5::{MD5_KEY_MAX, set_tcp_md5};
 pub use metallb_l2::{Instruction, LinkFacts, PacketType};
 pub use packet_socket::{ETHERTYPE_ARP, ETHERTYPE_IPV6, OpenError, PacketSocket, Received};
+pub use priority::{Priority, prefer_this_thread};
 pub use split::split_datagrams;
