@@ -102,6 +102,13 @@ pub enum Action {
         /// How it is doing from now on.
         status: Status,
     },
+    /// The intervals in force have changed.
+    Agreed {
+        /// What the session is with.
+        key: Arc<SessionKey>,
+        /// How it is doing from now on.
+        status: Status,
+    },
     /// A session does not exist any more.
     Closed {
         /// The session.
@@ -249,6 +256,7 @@ impl Bfd {
             actions,
         };
         let done = act(session, &mut turn);
+        session.report_rates(&mut turn);
         let ended = session.has_ended();
         let next = session.next_deadline().filter(|_| !ended);
         if session.queued != next {

@@ -57,18 +57,20 @@ pub(crate) struct Echoing {
     secret: [u8; 8],
     sequence: u32,
     pub(crate) transmit_at: Instant,
-    pub(crate) detect_at: Instant,
+    /// Echoes are missed from then on; absent while it is not known that the peer returns any.
+    pub(crate) detect_at: Option<Instant>,
 }
 
 impl Echoing {
-    pub(crate) fn new(now: Instant, interval: Duration, multiplier: u8, random: &mut Random) -> Self {
+    /// `proven` says that the peer has returned echoes before.
+    pub(crate) fn new(now: Instant, interval: Duration, multiplier: u8, proven: bool, random: &mut Random) -> Self {
         Self {
             interval,
             secret: random.bytes(),
             sequence: 0,
             transmit_at: now,
             // The first echo is on its way for a while, as are the others behind it.
-            detect_at: now + interval * (u32::from(multiplier) + 1),
+            detect_at: proven.then(|| now + interval * (u32::from(multiplier) + 1)),
         }
     }
 
@@ -89,7 +91,7 @@ impl Echoing {
         if echo.secret != self.secret || age > u32::from(multiplier) {
             return false;
         }
-        self.detect_at = now + self.interval * u32::from(multiplier);
+        self.detect_at = Some(now + self.interval * u32::from(multiplier));
         true
     }
 }

@@ -12,9 +12,9 @@
 //!         Action::Opened { id, key }  => open a socket for the session, with a source port of its own
 //!         Action::Send { id, bytes }  => send on that socket, TTL 255, to port 3784 or 4784
 //!         Action::Echo { id, bytes }  => send to ourselves through the peer, to port 3785
-//!         Action::Changed { .. }      => tell people
+//!         Action::Changed { .. } | Action::Agreed { .. } => tell people
 //!         Action::Closed { id }       => close the socket
-//!         Action::Refused(reason)     => count
+//!         Action::Accepted(id) | Action::Echoed(id) | Action::Refused(reason) => count
 //!     }
 //! }
 //! sleep until bfd.next_deadline(), or a packet arrives (Control, Echo), or the configuration changes (Sessions)
@@ -25,6 +25,7 @@
 
 mod bfd;
 mod config;
+pub mod datagram;
 mod echo;
 mod packet;
 mod random;

@@ -27,7 +27,7 @@ pub struct Status {
     pub transmit_interval: Duration,
     /// The silence of the peer after which the session is down; absent before the peer is heard.
     pub detection_time: Option<Duration>,
-    /// The time between two echoes that we send; absent if we send none now.
+    /// The time between two echoes that we send; absent if we send none now, or none has come back so far.
     pub echo_interval: Option<Duration>,
     /// Whether a change of parameters is not confirmed yet.
     pub polling: bool,

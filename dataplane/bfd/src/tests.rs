@@ -1,5 +1,6 @@
 //! Two nodes under a virtual clock, and what goes over the wire between them.
 
+mod datagram;
 mod demultiplex;
 mod echo;
 mod lab;

@@ -163,7 +163,9 @@ impl Thread {
                 Action::Opened { id, key } => self.on_opened(id, key),
                 Action::Send { id, bytes } => self.send(id, &bytes),
                 Action::Echo { .. } => {}
-                Action::Changed { key, status, .. } => self.states.changed(&key, status),
+                Action::Changed { key, status, .. } | Action::Agreed { key, status } => {
+                    self.states.changed(&key, status)
+                }
                 Action::Closed { id, key } => {
                     self.lines.remove(&id);
                     self.states.closed(id, &key);

@@ -76,6 +76,15 @@ impl Remote {
     }
 }
 
+/// The intervals in force, and whether they are about to change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Rates {
+    transmit: Duration,
+    detection: Option<Duration>,
+    echo: Option<Duration>,
+    polling: bool,
+}
+
 /// Says goodbye to a peer that believes the session to work.
 #[derive(Debug)]
 struct Ending {
@@ -97,11 +106,15 @@ pub(crate) struct Session {
     remote: Remote,
     parameters: Parameters,
     echoing: Option<Echoing>,
+    /// Echoes have come back. A peer that says that it returns them, and then does not route them, is not down.
+    echo_proven: bool,
     ending: Option<Ending>,
     /// The next periodic packet.
     transmit_at: Option<Instant>,
     /// The peer is silent then.
     detect_at: Option<Instant>,
+    /// What people were told last of the intervals in force.
+    told: Rates,
     /// When the queue of all sessions has this one due.
     pub(crate) queued: Option<Instant>,
 }
@@ -127,19 +140,19 @@ impl Session {
             was_up: false,
             remote: Remote::default(),
             echoing: None,
+            echo_proven: false,
             ending: None,
             transmit_at,
             detect_at: None,
+            told: Rates::default(),
             queued: None,
         }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let echoes = self
-            .echoing
-            .as_ref()
-            .map(|echoing| echoing.transmit_at.min(echoing.detect_at));
-        [self.transmit_at, self.detect_at, echoes].into_iter().flatten().min()
+        let echo = self.echoing.as_ref().map(|echoing| echoing.transmit_at);
+        let echo_missed = self.echoing.as_ref().and_then(|echoing| echoing.detect_at);
+        [self.transmit_at, self.detect_at, echo, echo_missed].into_iter().flatten().min()
     }
 
     pub(crate) fn minimum_ttl(&self) -> u8 {
@@ -197,7 +210,7 @@ impl Session {
         if due(self.detect_at) {
             self.on_silence(turn);
         }
-        if due(self.echoing.as_ref().map(|echoing| echoing.detect_at)) {
+        if due(self.echoing.as_ref().and_then(|echoing| echoing.detect_at)) {
             self.enter(State::Down, Diagnostic::EchoFailed, turn);
         }
         if due(self.echoing.as_ref().map(|echoing| echoing.transmit_at)) {
@@ -241,6 +254,26 @@ impl Session {
         self.report(turn);
     }
 
+    /// Reports the intervals in force if they are others than people were told.
+    pub(crate) fn report_rates(&mut self, turn: &mut Turn<'_>) {
+        let rates = self.rates();
+        if std::mem::replace(&mut self.told, rates) != rates {
+            turn.actions.push(Action::Agreed {
+                key: Arc::clone(&self.key),
+                status: self.status(),
+            });
+        }
+    }
+
+    fn rates(&self) -> Rates {
+        Rates {
+            transmit: self.transmit_interval(),
+            detection: (self.remote.discriminator != 0).then(|| self.detection_time()),
+            echo: self.echoing.as_ref().filter(|_| self.echo_proven).map(|echoing| echoing.interval),
+            polling: self.parameters.is_polling(),
+        }
+    }
+
     fn report(&self, turn: &mut Turn<'_>) {
         turn.actions.push(Action::Changed {
             id: self.id,
@@ -251,6 +284,7 @@ impl Session {
 
     /// How it is doing.
     pub(crate) fn status(&self) -> Status {
+        let rates = self.rates();
         Status {
             state: self.state,
             since: self.since,
@@ -260,10 +294,10 @@ impl Session {
             remote_diagnostic: self.remote.diagnostic,
             local_discriminator: self.id,
             remote_discriminator: self.remote.discriminator,
-            transmit_interval: self.transmit_interval(),
-            detection_time: (self.remote.discriminator != 0).then(|| self.detection_time()),
-            echo_interval: self.echoing.as_ref().map(|echoing| echoing.interval),
-            polling: self.parameters.is_polling(),
+            transmit_interval: rates.transmit,
+            detection_time: rates.detection,
+            echo_interval: rates.echo,
+            polling: rates.polling,
         }
     }
 }

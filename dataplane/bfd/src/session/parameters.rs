@@ -88,7 +88,7 @@ impl Session {
         let up = self.state == State::Up;
         let slow = |interval: Duration, slowly: bool| if slowly { interval.max(SLOW) } else { interval };
         let desired_min_tx = slow(self.config.transmit_interval, !up);
-        let required_min_rx = slow(self.config.receive_interval, self.echoing.is_some());
+        let required_min_rx = slow(self.config.receive_interval, self.echoing.is_some() && self.echo_proven);
         let before = self.detection_time();
         self.parameters.set(desired_min_tx, required_min_rx, up);
         // What the peer was told a moment ago it may still follow, so the deadline is never moved ahead.
@@ -108,7 +108,7 @@ impl Session {
         let wanted = wanted.max(interval(self.remote.required_min_echo_rx));
         // Others on the link know nothing of ours that are under way, so a change is as a start.
         if self.echoing.as_ref().is_none_or(|echoing| echoing.interval != wanted) {
-            self.echoing = Some(Echoing::new(turn.now, wanted, self.config.multiplier, turn.random));
+            self.echoing = Some(Echoing::new(turn.now, wanted, self.config.multiplier, self.echo_proven, turn.random));
         }
     }
 

@@ -61,12 +61,18 @@ impl Session {
     ///
     /// # Errors
     /// If it is none of those that are waited for.
-    pub(crate) fn receive_echo(&mut self, echo: &Echo, turn: &Turn<'_>) -> Result<(), Refusal> {
+    pub(crate) fn receive_echo(&mut self, echo: &Echo, turn: &mut Turn<'_>) -> Result<(), Refusal> {
         let multiplier = self.config.multiplier;
-        let known = self
-            .echoing
-            .as_mut()
-            .is_some_and(|echoing| echoing.receive(turn.now, echo, multiplier));
-        if known { Ok(()) } else { Err(Refusal::Echo) }
+        let echoing = self.echoing.as_mut().ok_or(Refusal::Echo)?;
+        if !echoing.receive(turn.now, echo, multiplier) {
+            return Err(Refusal::Echo);
+        }
+        if !self.echo_proven {
+            self.echo_proven = true;
+            self.update(turn);
+            self.announce(turn);
+            self.schedule(turn);
+        }
+        Ok(())
     }
 }

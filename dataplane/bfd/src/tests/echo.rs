@@ -61,6 +61,24 @@ fn echoes_that_do_not_come_back_are_a_failure_long_before_the_detection_time() {
 }
 
 #[test]
+fn a_peer_that_promises_echoes_and_never_returns_one_is_not_down() {
+    let mut lab = Lab::new(1, [echoing(), returning()]);
+    lab.nodes[1].forwards = false;
+    lab.run(5 * SECOND);
+    lab.assert_up();
+    lab.clear();
+    lab.run(60 * SECOND);
+    assert!(lab.changes(0).is_empty() && !lab.echoes(0).is_empty());
+    assert_eq!(lab.status(0).detection_time, Some(900 * MS), "control packets do it alone");
+    assert_eq!(lab.status(0).echo_interval, None);
+    lab.nodes[1].forwards = true;
+    lab.run(5 * SECOND);
+    assert_eq!(lab.status(0).echo_interval, Some(50 * MS));
+    assert_eq!(lab.sent(0).last().unwrap().1.required_min_rx, 1_000_000);
+    assert!(lab.changes(0).is_empty());
+}
+
+#[test]
 fn a_peer_that_returns_none_gets_none() {
     let mut lab = Lab::up(1, [echoing(), fast()]);
     lab.run(SECOND);

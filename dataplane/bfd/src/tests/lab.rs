@@ -216,7 +216,7 @@ impl Lab {
             Action::Changed { status, .. } => Entry::Changed(status),
             Action::Refused(refusal) => Entry::Refused(refusal),
             Action::Closed { .. } => Entry::Closed,
-            Action::Opened { .. } | Action::Accepted(_) | Action::Echoed(_) => return,
+            Action::Opened { .. } | Action::Agreed { .. } | Action::Accepted(_) | Action::Echoed(_) => return,
         };
         let at = self.elapsed();
         self.nodes[node].log.push((at, entry));

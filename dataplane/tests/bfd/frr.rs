@@ -1,0 +1,284 @@
+//! FRR's bfdd as the router's side.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use metallb_dataplane::bfd::{BfdHandle, Diagnostic, SessionConfig, SessionKey, State};
+use metallb_test_runner::skip;
+use tempfile::TempDir;
+
+use crate::{
+    agreed, down, eventually, far, fast, freeze, key,
+    neighbour::{Neighbour, in_namespace, run},
+    session, sessions, set, speaker, up,
+};
+
+const BFDD: &str = "/usr/lib/frr/bfdd";
+const ZEBRA: &str = "/usr/lib/frr/zebra";
+
+struct Frr {
+    _neighbour: Neighbour,
+    folder: TempDir,
+    pid: u32,
+}
+
+impl Frr {
+    /// Starts bfdd at 10.0.0.2 and fd00::2 with these peers; skips the test if FRR is not there.
+    async fn start(peers: &[&str]) -> Self {
+        if !Path::new(BFDD).exists() {
+            skip("FRR is not installed");
+        }
+        let mut neighbour = Neighbour::new(
+            &["10.0.0.1/24", "fd00::1/64", "fe80::1/64"],
+            &["10.0.0.2/24", "fd00::2/64", "fe80::2/64"],
+        );
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let rates = "  receive-interval 100\n  transmit-interval 100\n  no shutdown\n";
+        let peers: String = peers.iter().map(|peer| format!(" peer {peer}\n{rates}")).collect();
+        std::fs::write(path("bfdd.conf"), format!("bfd\n{peers}")).unwrap();
+        let zserv = path("zserv");
+        zebra(&mut neighbour, &path(""), &zserv).await;
+        let (sockets, config, pid, control) = (path(""), path("bfdd.conf"), path("bfdd.pid"), path("bfdd.sock"));
+        let args = [
+            "-u",
+            "root",
+            "-g",
+            "frrvty",
+            "-P",
+            "0",
+            "--vty_socket",
+            &sockets,
+            "-f",
+            &config,
+            "-i",
+            &pid,
+            "-z",
+            &zserv,
+            "--bfdctl",
+            &control,
+        ];
+        let pid = neighbour.start(BFDD, &args);
+        Self {
+            _neighbour: neighbour,
+            folder,
+            pid,
+        }
+    }
+
+    fn vtysh(&self, commands: &[&str]) -> String {
+        let folder = self.folder.path().to_str().unwrap();
+        let commands = commands.iter().flat_map(|command| ["-c", *command]);
+        let output = Command::new("vtysh")
+            .args(["--vty_socket", folder])
+            .args(commands)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    async fn shows(&self, command: &str, wanted: &[&str]) {
+        let what = format!("{wanted:?} in {command}");
+        eventually(&what, || {
+            let answer = self.vtysh(&[command]);
+            let complete = wanted.iter().all(|text| answer.contains(text));
+            complete.then_some(()).ok_or(answer)
+        })
+        .await;
+    }
+
+    /// Configures its only session.
+    fn configure(&self, peer: &str, lines: &[&str]) {
+        let peer = format!("peer {peer}");
+        self.vtysh(&[&["configure terminal", "bfd", &peer], lines].concat());
+    }
+}
+
+/// Starts zebra, without which bfdd knows no interfaces.
+async fn zebra(neighbour: &mut Neighbour, sockets: &str, zserv: &str) {
+    let pid = format!("{sockets}/zebra.pid");
+    let args = [
+        "-u",
+        "root",
+        "-g",
+        "frrvty",
+        "-P",
+        "0",
+        "-f",
+        "/dev/null",
+        "--vty_socket",
+        sockets,
+        "-i",
+        &pid,
+        "-z",
+        zserv,
+    ];
+    let zebra = neighbour.start(ZEBRA, &args);
+    eventually("zebra", || match Path::new(zserv).exists() {
+        true => Ok(()),
+        // It insists on a group that an unprivileged user namespace does not have.
+        false if neighbour.has_ended(zebra) => skip("FRR's zebra does not run here"),
+        false => Err("not there"),
+    })
+    .await;
+}
+
+/// Changes that a profile may see while its session is up.
+pub(crate) fn profiles() -> Vec<SessionConfig> {
+    let profile = |transmit, receive, multiplier| SessionConfig {
+        transmit_interval: Duration::from_millis(transmit),
+        receive_interval: Duration::from_millis(receive),
+        multiplier,
+        ..SessionConfig::default()
+    };
+    vec![
+        profile(1000, 100, 3),
+        profile(100, 1000, 5),
+        profile(300, 300, 3),
+        profile(150, 100, 2),
+        SessionConfig {
+            passive: true,
+            ..profile(200, 200, 3)
+        },
+        profile(1200, 1200, 3),
+        profile(100, 100, 3),
+    ]
+}
+
+/// Applies them one after the other, and waits until each is in force.
+pub(crate) async fn change_profiles(handle: &BfdHandle, key: &SessionKey) {
+    for profile in profiles() {
+        set(handle, [key.clone()], &profile);
+        agreed(handle, key, profile.transmit_interval).await;
+    }
+    let state = up(handle, key).await;
+    assert_eq!((state.counters.ups(), state.counters.downs()), (1, 0));
+}
+
+// BGP-84, BGP-93
+pub(crate) fn frr_is_up_over_one_hop_with_either_family() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2", "fd00::1 local-address fd00::2"]).await;
+        let handle = speaker([key("10.0.0.2"), key("fd00::2")]);
+        up(&handle, &key("10.0.0.2")).await;
+        let six = up(&handle, &key("fd00::2")).await;
+        assert_eq!((six.counters.ups(), six.counters.downs()), (1, 0));
+        let text = [
+            "Receive interval: 100ms",
+            "Transmission interval: 100ms",
+            "Detect-multiplier: 3",
+            "Status: up",
+        ];
+        frr.shows("show bfd peer 10.0.0.1 local-address 10.0.0.2", &text).await;
+    });
+}
+
+// BGP-86
+pub(crate) fn frr_is_up_over_several_hops() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 multihop local-address 10.0.0.2"]).await;
+        let handle = speaker([far("10.0.0.2")]);
+        up(&handle, &far("10.0.0.2")).await;
+        frr.shows("show bfd peers", &["multihop", "Status: up"]).await;
+    });
+}
+
+// BGP-93
+pub(crate) fn frr_is_up_with_link_local_addresses() {
+    in_namespace(async {
+        let _frr = Frr::start(&["fe80::1 local-address fe80::2 interface peer0"]).await;
+        let local = SessionKey {
+            zone: Some("node0".to_owned()),
+            local: Some("fe80::1".parse().unwrap()),
+            ..key("fe80::2")
+        };
+        let handle = speaker([local.clone()]);
+        up(&handle, &local).await;
+    });
+}
+
+// BGP-88
+pub(crate) fn frozen_frr_is_down_at_the_detection_time_and_comes_back() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2"]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        agreed(&handle, &key("10.0.0.2"), Duration::from_millis(100)).await;
+        let state = freeze(&handle, &key("10.0.0.2"), frr.pid).await;
+        assert!(state.status.has_failed());
+        assert_eq!(state.status.diagnostic, Diagnostic::TimeExpired);
+        up(&handle, &key("10.0.0.2")).await;
+    });
+}
+
+// BGP-89, BGP-113
+pub(crate) fn frr_takes_the_end_of_a_session_for_no_failure() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2"]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        up(&handle, &key("10.0.0.2")).await;
+        frr.shows("show bfd peers", &["Status: up"]).await;
+        set(&handle, [], &fast());
+        sessions(&handle, |sessions| sessions.is_empty()).await;
+        frr.shows(
+            "show bfd peers",
+            &["Status: down", "Remote diagnostics: administratively down"],
+        )
+        .await;
+        set(&handle, [key("10.0.0.2")], &fast());
+        up(&handle, &key("10.0.0.2")).await;
+    });
+}
+
+// BGP-87
+pub(crate) fn frr_keeps_the_session_while_our_profile_changes() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2"]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        up(&handle, &key("10.0.0.2")).await;
+        change_profiles(&handle, &key("10.0.0.2")).await;
+        frr.shows("show bfd peers counters", &["Session down events: 0"]).await;
+    });
+}
+
+// BGP-87
+pub(crate) fn frr_may_change_its_own_profile() {
+    in_namespace(async {
+        let peer = "10.0.0.1 local-address 10.0.0.2";
+        let frr = Frr::start(&[peer]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        agreed(&handle, &key("10.0.0.2"), Duration::from_millis(100)).await;
+        for (rate, multiplier) in [("1000", "3"), ("200", "7"), ("100", "3")] {
+            let lines = [
+                format!("receive-interval {rate}"),
+                format!("transmit-interval {rate}"),
+                format!("detect-multiplier {multiplier}"),
+            ];
+            frr.configure(peer, &lines.each_ref().map(String::as_str));
+            frr.shows("show bfd peers", &[&format!("Receive interval: {rate}ms")])
+                .await;
+            let shown = format!("Detect-multiplier: {multiplier}");
+            frr.shows("show bfd peers", &[&shown]).await;
+            // Some packets at the new rate.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        let state = up(&handle, &key("10.0.0.2")).await;
+        assert_eq!(state.counters.downs(), 0);
+        frr.shows("show bfd peers counters", &["Session down events: 0"]).await;
+    });
+}
+
+// BGP-91
+pub(crate) fn frr_that_is_shut_down_has_not_failed() {
+    in_namespace(async {
+        let peer = "10.0.0.1 local-address 10.0.0.2";
+        let frr = Frr::start(&[peer]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        up(&handle, &key("10.0.0.2")).await;
+        frr.configure(peer, &["shutdown"]);
+        let state = down(&handle, &key("10.0.0.2")).await;
+        assert!(!state.status.has_failed(), "{:?}", state.status);
+        frr.configure(peer, &["no shutdown"]);
+        session(&handle, &key("10.0.0.2"), |session| session.status.state == State::Up).await;
+        run("ip link set node0 down");
+        assert!(down(&handle, &key("10.0.0.2")).await.status.has_failed());
+    });
+}
