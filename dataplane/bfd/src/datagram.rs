@@ -60,7 +60,11 @@ impl<'a> Datagram<'a> {
         if header[6] != UDP {
             return None;
         }
-        let address = |at: usize| header[at..].first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets).into());
+        let address = |at: usize| {
+            header[at..]
+                .first_chunk::<16>()
+                .map(|octets| Ipv6Addr::from(*octets).into())
+        };
         Self::decode_udp(address(8)?, address(24)?, header[7], rest.get(..len)?)
     }
 

@@ -152,7 +152,10 @@ impl Session {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let echo = self.echoing.as_ref().map(|echoing| echoing.transmit_at);
         let echo_missed = self.echoing.as_ref().and_then(|echoing| echoing.detect_at);
-        [self.transmit_at, self.detect_at, echo, echo_missed].into_iter().flatten().min()
+        [self.transmit_at, self.detect_at, echo, echo_missed]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn minimum_ttl(&self) -> u8 {
@@ -269,7 +272,11 @@ impl Session {
         Rates {
             transmit: self.transmit_interval(),
             detection: (self.remote.discriminator != 0).then(|| self.detection_time()),
-            echo: self.echoing.as_ref().filter(|_| self.echo_proven).map(|echoing| echoing.interval),
+            echo: self
+                .echoing
+                .as_ref()
+                .filter(|_| self.echo_proven)
+                .map(|echoing| echoing.interval),
             polling: self.parameters.is_polling(),
         }
     }

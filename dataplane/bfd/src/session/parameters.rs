@@ -108,7 +108,13 @@ impl Session {
         let wanted = wanted.max(interval(self.remote.required_min_echo_rx));
         // Others on the link know nothing of ours that are under way, so a change is as a start.
         if self.echoing.as_ref().is_none_or(|echoing| echoing.interval != wanted) {
-            self.echoing = Some(Echoing::new(turn.now, wanted, self.config.multiplier, self.echo_proven, turn.random));
+            self.echoing = Some(Echoing::new(
+                turn.now,
+                wanted,
+                self.config.multiplier,
+                self.echo_proven,
+                turn.random,
+            ));
         }
     }
 

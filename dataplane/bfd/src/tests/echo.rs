@@ -69,7 +69,11 @@ fn a_peer_that_promises_echoes_and_never_returns_one_is_not_down() {
     lab.clear();
     lab.run(60 * SECOND);
     assert!(lab.changes(0).is_empty() && !lab.echoes(0).is_empty());
-    assert_eq!(lab.status(0).detection_time, Some(900 * MS), "control packets do it alone");
+    assert_eq!(
+        lab.status(0).detection_time,
+        Some(900 * MS),
+        "control packets do it alone"
+    );
     assert_eq!(lab.status(0).echo_interval, None);
     lab.nodes[1].forwards = true;
     lab.run(5 * SECOND);
