@@ -116,7 +116,7 @@ pub enum Action {
         /// What it was with.
         key: Arc<SessionKey>,
     },
-    /// A packet was taken in by a session.
+    /// A packet was taken in by a session. Comes first of what is done for it.
     Accepted(SessionId),
     /// An echo of a session has come back.
     Echoed(SessionId),
@@ -312,7 +312,8 @@ impl Bfd {
         let id = self.select(arrival, &packet)?;
         let received = self.with(id, now, actions, |session, turn| session.receive(&packet, turn));
         received.unwrap_or(Err(Refusal::Discriminator))?;
-        actions.push(Action::Accepted(id));
+        // Before what came of it: who learns of a session that is up finds its packets counted.
+        actions.insert(0, Action::Accepted(id));
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //! The thread waits in `ppoll`, to the microsecond, and hears whatever has arrived before it judges anybody's silence.
 
 mod counters;
+mod echo;
 mod mailbox;
 mod outlet;
 mod ports;

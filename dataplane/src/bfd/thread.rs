@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metallb_bfd::{Action, Arrival, Bfd, Event, SessionId, SessionKey};
+use metallb_bfd::{Action, Arrival, Bfd, Event, Hops, SessionConfig, SessionId, SessionKey};
 use metallb_net::prefer_this_thread;
 use nix::{
     errno::Errno,
@@ -21,6 +21,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{
     Error,
     counters::count,
+    echo::{self, Echoes, Path},
     mailbox::{Inbox, Request},
     outlet::Outlet,
     ports::{Buffers, Port, Ports},
@@ -40,6 +41,10 @@ const NAMES_KEPT: Duration = Duration::from_secs(1);
 struct Line {
     key: Arc<SessionKey>,
     outlet: Outlet,
+    /// Where its last packet came from.
+    path: Option<Path>,
+    cannot_send: Option<String>,
+    cannot_echo: Option<String>,
 }
 
 /// Owns the core, the sockets and the table of states.
@@ -50,6 +55,8 @@ pub(super) struct Thread {
     bfd: Bfd,
     lines: HashMap<SessionId, Line>,
     ports: Ports,
+    /// Open while a session sends echoes.
+    echoes: Option<Echoes>,
     names: Names,
     /// When to try again to open ports.
     retry_at: Option<Instant>,
@@ -67,6 +74,7 @@ impl Thread {
             bfd: Bfd::new(move |buffer| fill(&random, buffer)),
             lines: HashMap::new(),
             ports: Ports::default(),
+            echoes: None,
             names: Names::default(),
             retry_at: None,
             end_at: None,
@@ -82,7 +90,7 @@ impl Thread {
             for request in self.inbox.take() {
                 match request {
                     Request::Sessions(_) if self.end_at.is_some() => {}
-                    Request::Sessions(sessions) => self.feed(Event::Sessions(sessions)),
+                    Request::Sessions(sessions) => self.on_sessions(sessions),
                     Request::Stop => {
                         self.feed(Event::Sessions(BTreeMap::new()));
                         self.end_at = Some(Instant::now() + GOODBYE);
@@ -91,6 +99,7 @@ impl Thread {
                 }
                 self.open_ports();
             }
+            self.hear_echoes();
             self.hear(&mut buffers);
             let now = Instant::now();
             if self.bfd.next_deadline().is_some_and(|at| at <= now) {
@@ -111,13 +120,60 @@ impl Thread {
         let deadline = deadlines.into_iter().flatten().min();
         let timeout = deadline.map(|at| TimeSpec::from(at.saturating_duration_since(Instant::now())));
         let inlets = self.ports.open.values().map(AsFd::as_fd);
+        let echoes = self.echoes.iter().flat_map(Echoes::descriptors);
         let mut polled: Vec<_> = inlets
+            .chain(echoes)
             .chain([self.inbox.as_fd()])
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
         match ppoll(&mut polled, timeout, None) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn on_sessions(&mut self, mut sessions: BTreeMap<SessionKey, SessionConfig>) {
+        echo::promise(&mut sessions);
+        let refused = self.open_echoes(&sessions);
+        if refused.is_some() {
+            // Control packets alone do it, more slowly perhaps, and an echo that is never sent is never missed.
+            sessions.values_mut().for_each(|config| config.echo_transmit = None);
+        }
+        let peers = echo::peers(&sessions);
+        if let Some(echoes) = &mut self.echoes {
+            echoes.set_peers(peers);
+        }
+        // Who learns of a session may send to it.
+        let before = self.lines.values().map(|line| &*line.key);
+        self.ports.need(before.chain(sessions.keys()));
+        self.feed(Event::Sessions(sessions));
+        for line in self.lines.values_mut() {
+            line.cannot_echo.clone_from(&refused);
+        }
+    }
+
+    /// Opens the sockets of echoes if a session sends any, or closes them; returns why they cannot be opened.
+    fn open_echoes(&mut self, sessions: &BTreeMap<SessionKey, SessionConfig>) -> Option<String> {
+        if echo::peers(sessions).is_empty() {
+            self.echoes = None;
+        } else if self.echoes.is_none() {
+            match Echoes::open() {
+                Ok(echoes) => self.echoes = Some(echoes),
+                Err(error) => return Some(format!("no echoes are sent: {error}")),
+            }
+        }
+        None
+    }
+
+    fn hear_echoes(&mut self) {
+        for _ in 0..HEARD_AT_A_TIME {
+            let Some(returned) = self.echoes.as_mut().and_then(Echoes::receive) else {
+                return;
+            };
+            self.feed(Event::Echo {
+                ttl: returned.ttl,
+                bytes: &returned.payload,
+            });
         }
     }
 
@@ -146,7 +202,18 @@ impl Thread {
                     arrival,
                     bytes: received.bytes,
                 };
-                actions.extend(self.bfd.handle(now, event));
+                let done = self.bfd.handle(now, event);
+                if let Some(Action::Accepted(id)) = done.first()
+                    && port.hops == Hops::Single
+                    && let Some(line) = self.lines.get_mut(id)
+                {
+                    line.path = Some(Path {
+                        interface: received.interface,
+                        peer: received.peer,
+                        local: received.local,
+                    });
+                }
+                actions.extend(done);
             }
         }
         self.perform(actions);
@@ -162,7 +229,7 @@ impl Thread {
             match action {
                 Action::Opened { id, key } => self.on_opened(id, key),
                 Action::Send { id, bytes } => self.send(id, &bytes),
-                Action::Echo { .. } => {}
+                Action::Echo { id, bytes } => self.send_echo(id, &bytes),
                 Action::Changed { key, status, .. } | Action::Agreed { key, status } => {
                     self.states.changed(&key, status)
                 }
@@ -196,6 +263,9 @@ impl Thread {
         let line = Line {
             key,
             outlet: Outlet::new(),
+            path: None,
+            cannot_send: None,
+            cannot_echo: None,
         };
         self.lines.insert(id, line);
     }
@@ -208,8 +278,33 @@ impl Thread {
         {
             count(&counters.control_output);
         }
-        let deaf = self.ports.failed.get(&Port::of(&line.key)).cloned();
-        self.states.set_error(&line.key, sent.err().or(deaf));
+        line.cannot_send = sent.err();
+        self.tell_error(id);
+    }
+
+    fn send_echo(&mut self, id: SessionId, bytes: &[u8]) {
+        let (Some(line), Some(echoes)) = (self.lines.get_mut(&id), &self.echoes) else {
+            return;
+        };
+        let sent = match &line.path {
+            Some(path) => echoes.send(path, bytes),
+            None => Err("no echoes are sent: nothing has come from the peer".to_owned()),
+        };
+        if sent.is_ok()
+            && let Some(counters) = self.states.counters(id)
+        {
+            count(&counters.echo_output);
+        }
+        line.cannot_echo = sent.err();
+        self.tell_error(id);
+    }
+
+    fn tell_error(&self, id: SessionId) {
+        let Some(line) = self.lines.get(&id) else { return };
+        let deaf = self.ports.failed.get(&Port::of(&line.key));
+        let errors = [line.cannot_send.as_ref(), deaf, line.cannot_echo.as_ref()];
+        self.states
+            .set_error(&line.key, errors.into_iter().flatten().next().cloned());
     }
 
     /// Opens the ports that the sessions need.

@@ -15,6 +15,8 @@ use crate::{
 };
 
 const BIRD: &str = "/usr/sbin/bird";
+/// The machine may be busy.
+const PATIENT: u8 = 30;
 const ONE_HOP: &str = "neighbor 10.0.0.1 dev \"peer0\" local 10.0.0.2;";
 
 struct Bird {
@@ -25,14 +27,14 @@ struct Bird {
 
 impl Bird {
     /// Starts a router at 10.0.0.2 and fd00::2 with these BFD neighbours; skips the test if BIRD is not there.
-    fn start(neighbors: &str) -> Self {
+    fn start(multiplier: u8, neighbors: &str) -> Self {
         if !Path::new(BIRD).exists() {
             skip("BIRD is not installed");
         }
         let mut neighbour = Neighbour::new(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.2/24", "fd00::2/64"]);
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let rates = "interval 100 ms; multiplier 3;";
+        let rates = format!("interval 100 ms; multiplier {multiplier};");
         let config = format!(
             "router id 10.0.0.2;\nprotocol device {{}}\n\
              protocol bfd {{ interface \"peer0\" {{ {rates} }}; multihop {{ {rates} }}; {neighbors} }}\n"
@@ -71,7 +73,10 @@ impl Bird {
 // BGP-84, BGP-93
 pub(crate) fn bird_is_up_over_one_hop_with_either_family() {
     in_namespace(async {
-        let bird = Bird::start(&format!("{ONE_HOP} neighbor fd00::1 dev \"peer0\" local fd00::2;"));
+        let bird = Bird::start(
+            PATIENT,
+            &format!("{ONE_HOP} neighbor fd00::1 dev \"peer0\" local fd00::2;"),
+        );
         let handle = speaker([key("10.0.0.2"), key("fd00::2")]);
         up(&handle, &key("10.0.0.2")).await;
         up(&handle, &key("fd00::2")).await;
@@ -82,7 +87,7 @@ pub(crate) fn bird_is_up_over_one_hop_with_either_family() {
 // BGP-86
 pub(crate) fn bird_is_up_over_several_hops() {
     in_namespace(async {
-        let bird = Bird::start("neighbor 10.0.0.1 local 10.0.0.2 multihop on;");
+        let bird = Bird::start(PATIENT, "neighbor 10.0.0.1 local 10.0.0.2 multihop on;");
         let handle = speaker([far("10.0.0.2")]);
         up(&handle, &far("10.0.0.2")).await;
         bird.shows_up(1).await;
@@ -92,7 +97,7 @@ pub(crate) fn bird_is_up_over_several_hops() {
 // BGP-88
 pub(crate) fn frozen_bird_is_down_at_the_detection_time_and_comes_back() {
     in_namespace(async {
-        let bird = Bird::start(ONE_HOP);
+        let bird = Bird::start(3, ONE_HOP);
         let handle = speaker([key("10.0.0.2")]);
         agreed(&handle, &key("10.0.0.2"), Duration::from_millis(100)).await;
         let state = freeze(&handle, &key("10.0.0.2"), bird.pid).await;
@@ -104,7 +109,7 @@ pub(crate) fn frozen_bird_is_down_at_the_detection_time_and_comes_back() {
 // BGP-87
 pub(crate) fn bird_keeps_the_session_while_our_profile_changes() {
     in_namespace(async {
-        let bird = Bird::start(ONE_HOP);
+        let bird = Bird::start(PATIENT, ONE_HOP);
         let handle = speaker([key("10.0.0.2")]);
         up(&handle, &key("10.0.0.2")).await;
         change_profiles(&handle, &key("10.0.0.2")).await;

@@ -16,7 +16,7 @@ const BFDD: &str = "/usr/lib/frr/bfdd";
 const ZEBRA: &str = "/usr/lib/frr/zebra";
 
 struct Frr {
-    _neighbour: Neighbour,
+    neighbour: Neighbour,
     folder: TempDir,
     pid: u32,
 }
@@ -33,7 +33,8 @@ impl Frr {
         );
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let rates = "  receive-interval 100\n  transmit-interval 100\n  no shutdown\n";
+        // Patient, as the machine may be busy.
+        let rates = "  receive-interval 100\n  transmit-interval 100\n  detect-multiplier 30\n  no shutdown\n";
         let peers: String = peers.iter().map(|peer| format!(" peer {peer}\n{rates}")).collect();
         std::fs::write(path("bfdd.conf"), format!("bfd\n{peers}")).unwrap();
         let zserv = path("zserv");
@@ -58,11 +59,7 @@ impl Frr {
             &control,
         ];
         let pid = neighbour.start(BFDD, &args);
-        Self {
-            _neighbour: neighbour,
-            folder,
-            pid,
-        }
+        Self { neighbour, folder, pid }
     }
 
     fn vtysh(&self, commands: &[&str]) -> String {
@@ -131,16 +128,16 @@ pub(crate) fn profiles() -> Vec<SessionConfig> {
         ..SessionConfig::default()
     };
     vec![
-        profile(1000, 100, 3),
-        profile(100, 1000, 5),
-        profile(300, 300, 3),
-        profile(150, 100, 2),
+        profile(1000, 100, 10),
+        profile(100, 1000, 50),
+        profile(300, 300, 20),
+        profile(150, 100, 30),
         SessionConfig {
             passive: true,
-            ..profile(200, 200, 3)
+            ..profile(200, 200, 20)
         },
-        profile(1200, 1200, 3),
-        profile(100, 100, 3),
+        profile(1200, 1200, 5),
+        profile(100, 100, 30),
     ]
 }
 
@@ -165,7 +162,7 @@ pub(crate) fn frr_is_up_over_one_hop_with_either_family() {
         let text = [
             "Receive interval: 100ms",
             "Transmission interval: 100ms",
-            "Detect-multiplier: 3",
+            "Detect-multiplier: 30",
             "Status: up",
         ];
         frr.shows("show bfd peer 10.0.0.1 local-address 10.0.0.2", &text).await;
@@ -199,9 +196,16 @@ pub(crate) fn frr_is_up_with_link_local_addresses() {
 // BGP-88
 pub(crate) fn frozen_frr_is_down_at_the_detection_time_and_comes_back() {
     in_namespace(async {
-        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2"]).await;
+        let peer = "10.0.0.1 local-address 10.0.0.2";
+        let frr = Frr::start(&[peer]).await;
         let handle = speaker([key("10.0.0.2")]);
-        agreed(&handle, &key("10.0.0.2"), Duration::from_millis(100)).await;
+        up(&handle, &key("10.0.0.2")).await;
+        frr.configure(peer, &["detect-multiplier 3"]);
+        let quick = Some(Duration::from_millis(300));
+        session(&handle, &key("10.0.0.2"), |session| {
+            session.status.detection_time == quick
+        })
+        .await;
         let state = freeze(&handle, &key("10.0.0.2"), frr.pid).await;
         assert!(state.status.has_failed());
         assert_eq!(state.status.diagnostic, Diagnostic::TimeExpired);
@@ -246,7 +250,7 @@ pub(crate) fn frr_may_change_its_own_profile() {
         let frr = Frr::start(&[peer]).await;
         let handle = speaker([key("10.0.0.2")]);
         agreed(&handle, &key("10.0.0.2"), Duration::from_millis(100)).await;
-        for (rate, multiplier) in [("1000", "3"), ("200", "7"), ("100", "3")] {
+        for (rate, multiplier) in [("1000", "10"), ("200", "20"), ("100", "30")] {
             let lines = [
                 format!("receive-interval {rate}"),
                 format!("transmit-interval {rate}"),
@@ -263,6 +267,76 @@ pub(crate) fn frr_may_change_its_own_profile() {
         let state = up(&handle, &key("10.0.0.2")).await;
         assert_eq!(state.counters.downs(), 0);
         frr.shows("show bfd peers counters", &["Session down events: 0"]).await;
+    });
+}
+
+// BGP-92
+pub(crate) fn frr_returns_our_echoes_and_their_loss_is_noticed() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2"]).await;
+        frr.neighbour.run("sysctl -q -w net.ipv4.ip_forward=0");
+        let (handle, key) = (speaker([]), key("10.0.0.2"));
+        let echoing = SessionConfig {
+            echo_transmit: Some(Duration::from_millis(50)),
+            ..fast()
+        };
+        set(&handle, [key.clone()], &echoing);
+        let state = up(&handle, &key).await;
+        eventually("echoes", || match state.counters.echo_output() {
+            40.. => Ok(()),
+            few => Err(few),
+        })
+        .await;
+        assert_eq!(
+            (state.counters.echo_input(), state.counters.downs()),
+            (0, 0),
+            "it does not route them"
+        );
+        frr.neighbour.run("sysctl -q -w net.ipv4.ip_forward=1");
+        session(&handle, &key, |session| {
+            session.status.echo_interval == Some(Duration::from_millis(50))
+        })
+        .await;
+        frr.shows("show bfd peers", &["Receive interval: 1000ms"]).await;
+        eventually("echoes", || match state.counters.echo_input() {
+            40.. => Ok(()),
+            few => Err(few),
+        })
+        .await;
+        assert_eq!(state.counters.downs(), 0);
+        frr.neighbour.run("sysctl -q -w net.ipv4.ip_forward=0");
+        let state = down(&handle, &key).await;
+        assert_eq!(state.status.diagnostic, Diagnostic::EchoFailed);
+    });
+}
+
+// BGP-92
+pub(crate) fn frr_gets_its_echoes_back() {
+    in_namespace(async {
+        run("sysctl -q -w net.ipv4.ip_forward=1");
+        let peer = "10.0.0.1 local-address 10.0.0.2";
+        let frr = Frr::start(&[peer]).await;
+        // Its own echoes come to it with its own address.
+        let accept = "net.ipv4.conf.peer0.accept_local=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.peer0.rp_filter=0";
+        frr.neighbour.run(&format!("sysctl -q -w {accept}"));
+        frr.configure(peer, &["echo-mode"]);
+        let (handle, key) = (speaker([]), key("10.0.0.2"));
+        let returning = SessionConfig {
+            echo_receive: Some(Duration::from_millis(50)),
+            ..fast()
+        };
+        set(&handle, [key.clone()], &returning);
+        up(&handle, &key).await;
+        eventually("echoes of FRR", || {
+            let answer = frr.vtysh(&["show bfd peers counters"]);
+            let echoes = answer
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("Echo packet input: "));
+            let echoes = echoes.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+            if echoes > Some(40) { Ok(()) } else { Err(answer) }
+        })
+        .await;
+        assert_eq!(up(&handle, &key).await.counters.downs(), 0);
     });
 }
 

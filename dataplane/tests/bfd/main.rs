@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         frr::frr_takes_the_end_of_a_session_for_no_failure,
         frr::frr_keeps_the_session_while_our_profile_changes,
         frr::frr_may_change_its_own_profile,
+        frr::frr_returns_our_echoes_and_their_loss_is_noticed,
+        frr::frr_gets_its_echoes_back,
         frr::frr_that_is_shut_down_has_not_failed,
         bird::bird_is_up_over_one_hop_with_either_family,
         bird::bird_is_up_over_several_hops,
@@ -46,6 +48,8 @@ fn fast() -> SessionConfig {
     SessionConfig {
         transmit_interval: Duration::from_millis(100),
         receive_interval: Duration::from_millis(100),
+        // Patient, as the machine may be busy.
+        multiplier: 30,
         ..SessionConfig::default()
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn what_was_routed_is_refused_over_one_hop_and_taken_over_several() {
         let far_away = Router::listen(at("127.0.0.2", 4784), None).with_ttl(3);
         far_away.establish().await;
         let state = up(&handle, &far("127.0.0.2")).await;
-        assert!(state.counters.control_input() >= 2 && state.counters.control_output() >= 3);
+        assert!(state.counters.control_input() >= 2 && state.counters.control_output() >= 2);
         assert_eq!((state.counters.ups(), state.counters.downs()), (1, 0));
     });
 }

@@ -61,7 +61,7 @@ fn outcome(bfd: &mut Bfd, arrival: Arrival<'_>, packet: Control) -> Result<Sessi
             .0
             .clone()
     };
-    match actions.last().unwrap() {
+    match actions.first().unwrap() {
         Action::Accepted(id) => Ok(of(*id)),
         Action::Refused(refusal) => Err(*refusal),
         other => panic!("{other:?}"),
