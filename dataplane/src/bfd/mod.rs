@@ -9,6 +9,7 @@
 
 mod counters;
 mod echo;
+mod guard;
 mod mailbox;
 mod outlet;
 mod ports;
@@ -18,11 +19,17 @@ mod thread;
 use std::{
     collections::BTreeMap,
     io,
+    net::IpAddr,
     sync::{Arc, PoisonError},
 };
 
 pub use counters::Counters;
+pub use guard::{Guarded, guard};
 pub use metallb_bfd::{Diagnostic, Hops, Refusal, SessionConfig, SessionKey, State, Status};
+use nix::{
+    ifaddrs::{InterfaceAddress, getifaddrs},
+    sys::socket::SockaddrStorage,
+};
 pub use states::{SessionState, Sessions};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +39,26 @@ use self::{
     states::Refusals,
     thread::Thread,
 };
+
+/// Whether an address is in a network of this node, so that no router is in between.
+#[must_use]
+pub fn is_on_link(peer: IpAddr) -> bool {
+    let bits = |address: &SockaddrStorage| match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+        (Some(v4), _) => Some((true, v4.ip().to_bits().into())),
+        (_, Some(v6)) => Some((false, v6.ip().to_bits())),
+        _ => None,
+    };
+    let (is_v4, peer): (bool, u128) = match peer {
+        IpAddr::V4(ip) => (true, ip.to_bits().into()),
+        IpAddr::V6(ip) => (false, ip.to_bits()),
+    };
+    let holds = |interface: InterfaceAddress| {
+        let address = interface.address.as_ref().and_then(bits)?;
+        let (_, mask) = interface.netmask.as_ref().and_then(bits)?;
+        Some(address.0 == is_v4 && (address.1 ^ peer) & mask == 0)
+    };
+    getifaddrs().is_ok_and(|mut all| all.any(|interface| holds(interface).unwrap_or_default()))
+}
 
 /// Why the shell ended without being told to.
 #[derive(Debug, thiserror::Error)]

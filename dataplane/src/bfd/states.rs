@@ -15,6 +15,8 @@ use super::counters::{Counters, count};
 pub struct SessionState {
     /// Its state when that changed last.
     pub status: Status,
+    /// How often the path failed: the session was up, and then was not although nobody had switched it off.
+    pub failures: u64,
     /// Why this node cannot send to the peer, or receive from it; absent if it can.
     pub error: Option<String>,
     /// Packet and event counts, live.
@@ -48,6 +50,7 @@ impl States {
         self.counters.insert(id, Arc::clone(&counters));
         let state = SessionState {
             status,
+            failures: 0,
             error: None,
             counters,
         };
@@ -71,7 +74,9 @@ impl States {
                 tracing::info!(event = "bfdUp", peer = %key, interval = ?status.transmit_interval, "BFD session up");
             } else if before == State::Up && status.state != State::Up {
                 count(&session.counters.downs);
-                log_down(key, &status);
+                let failed = status.has_failed() && status.state != State::AdminDown;
+                session.failures += u64::from(failed);
+                log_down(key, &status, failed);
             }
             session.status = status;
             true
@@ -98,9 +103,9 @@ impl States {
     }
 }
 
-fn log_down(key: &SessionKey, status: &Status) {
+fn log_down(key: &SessionKey, status: &Status, failed: bool) {
     let diagnostic = status.diagnostic;
-    if status.has_failed() && status.state != State::AdminDown {
+    if failed {
         let remote = status.remote_diagnostic;
         tracing::warn!(event = "bfdDown", peer = %key, %diagnostic, %remote, "BFD session down");
     } else {

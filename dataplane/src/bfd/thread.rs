@@ -231,7 +231,7 @@ impl Thread {
                 Action::Send { id, bytes } => self.send(id, &bytes),
                 Action::Echo { id, bytes } => self.send_echo(id, &bytes),
                 Action::Changed { key, status, .. } | Action::Agreed { key, status } => {
-                    self.states.changed(&key, status)
+                    self.states.changed(&key, status);
                 }
                 Action::Closed { id, key } => {
                     self.lines.remove(&id);

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use metallb_dataplane::bfd::{BfdHandle, Diagnostic, SessionConfig, SessionKey, State};
+use metallb_dataplane::bfd::{BfdHandle, Diagnostic, SessionConfig, SessionKey, Sessions, State};
 use metallb_test_runner::skip;
 use tempfile::TempDir;
 
@@ -221,7 +221,7 @@ pub(crate) fn frr_takes_the_end_of_a_session_for_no_failure() {
         up(&handle, &key("10.0.0.2")).await;
         frr.shows("show bfd peers", &["Status: up"]).await;
         set(&handle, [], &fast());
-        sessions(&handle, |sessions| sessions.is_empty()).await;
+        sessions(&handle, Sessions::is_empty).await;
         frr.shows(
             "show bfd peers",
             &["Status: down", "Remote diagnostics: administratively down"],

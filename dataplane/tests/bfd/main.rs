@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../bgp/router.rs"]
+#[allow(dead_code, reason = "the tests of BGP use the rest of it")]
+mod bgp_router;
 mod bird;
 mod frr;
+mod guard;
 #[path = "../bgp/neighbour.rs"]
 mod neighbour;
 mod router;
@@ -27,6 +31,9 @@ fn main() -> ExitCode {
         wire::a_missing_interface_is_reported_until_it_is_there,
         wire::a_session_that_ends_and_the_end_of_the_process_are_no_failures,
         wire::the_same_router_in_two_vrfs_is_two_sessions,
+        guard::bgp_ends_when_the_path_fails_and_does_not_wait_for_it,
+        guard::bgp_outlives_bfd_that_is_switched_off_or_was_never_there,
+        guard::neighbours_are_told_from_others,
         frr::frr_is_up_over_one_hop_with_either_family,
         frr::frr_is_up_over_several_hops,
         frr::frr_is_up_with_link_local_addresses,
