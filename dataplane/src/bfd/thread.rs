@@ -83,7 +83,9 @@ impl Thread {
 
     /// Runs until told to end.
     pub(super) fn run(mut self) -> Result<(), Error> {
-        tracing::debug!(priority = ?prefer_this_thread(), "the BFD thread runs");
+        // Not within the macro, which evaluates nothing that is not logged.
+        let priority = prefer_this_thread();
+        tracing::debug!(?priority, "the BFD thread runs");
         let mut buffers = Buffers::default();
         loop {
             self.wait().map_err(Error::Wait)?;

@@ -2,17 +2,23 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use metallb_dataplane::bfd::{BfdHandle, Diagnostic, SessionConfig, SessionKey, Sessions, State};
+use metallb_dataplane::{
+    bfd::{BfdHandle, Diagnostic, Guarded, SessionConfig, SessionKey, Sessions, State, guard},
+    bgp::{PeerConfig, RemoteAs},
+};
 use metallb_test_runner::skip;
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     agreed, down, eventually, far, fast, freeze, key,
     neighbour::{Neighbour, in_namespace, run},
-    session, sessions, set, speaker, up,
+    session, sessions, set, signal, speaker, up,
 };
 
 const BFDD: &str = "/usr/lib/frr/bfdd";
+const BGPD: &str = "/usr/lib/frr/bgpd";
 const ZEBRA: &str = "/usr/lib/frr/zebra";
 
 struct Frr {
@@ -60,6 +66,35 @@ impl Frr {
         ];
         let pid = neighbour.start(BFDD, &args);
         Self { neighbour, folder, pid }
+    }
+
+    /// Starts bgpd, too, which makes the session with 10.0.0.1 itself; returns its process id.
+    fn start_bgpd(&mut self) -> u32 {
+        let path = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
+        let (sockets, config, pid, zserv) = (path(""), path("bgpd.conf"), path("bgpd.pid"), path("zserv"));
+        let lines = [
+            "router bgp 64501",
+            " no bgp ebgp-requires-policy",
+            " bgp router-id 10.0.0.2",
+            " neighbor 10.0.0.1 remote-as 64500",
+            " neighbor 10.0.0.1 passive",
+            " neighbor 10.0.0.1 bfd",
+        ];
+        std::fs::write(&config, lines.join("\n")).unwrap();
+        let args = [
+            "-S",
+            "-P",
+            "0",
+            "--vty_socket",
+            &sockets,
+            "-f",
+            &config,
+            "-i",
+            &pid,
+            "-z",
+            &zserv,
+        ];
+        self.neighbour.start(BGPD, &args)
     }
 
     fn vtysh(&self, commands: &[&str]) -> String {
@@ -337,6 +372,46 @@ pub(crate) fn frr_gets_its_echoes_back() {
         })
         .await;
         assert_eq!(up(&handle, &key).await.counters.downs(), 0);
+    });
+}
+
+// BGP-88
+pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
+    in_namespace(async {
+        let mut frr = Frr::start(&[]).await;
+        frr.start_bgpd();
+        let (bgp, run) = metallb_dataplane::bgp::start(CancellationToken::new());
+        tokio::spawn(run);
+        bgp.routes_known();
+        let peer = PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap());
+        bgp.set_peers(vec![peer]);
+        let (bfd, key) = (speaker([key("10.0.0.2")]), key("10.0.0.2"));
+        let (_guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key.clone())]));
+        tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
+        let mut sessions = bgp.sessions();
+        sessions
+            .wait_for(|sessions| sessions.get("frr").is_some_and(|session| session.up))
+            .await
+            .unwrap();
+        up(&bfd, &key).await;
+        let begun = std::time::Instant::now();
+        signal(frr.pid, "-STOP");
+        sessions.wait_for(|sessions| !sessions["frr"].up).await.unwrap();
+        println!("BGP is down {:?} after SIGSTOP of bfdd", begun.elapsed());
+        let reason = sessions.borrow()["frr"].reason.clone();
+        assert!(
+            reason.as_ref().is_some_and(|reason| reason.contains("6/10")),
+            "{reason:?}"
+        );
+        signal(frr.pid, "-CONT");
+        session(&bfd, &key, |session| {
+            session.failures > 0 && session.status.state == State::Up
+        })
+        .await;
+        sessions.wait_for(|sessions| sessions["frr"].up).await.unwrap();
+        // A bfdd that is stopped would hold up vtysh.
+        frr.shows("show bgp neighbors 10.0.0.1", &["Notification received (Cease"])
+            .await;
     });
 }
 

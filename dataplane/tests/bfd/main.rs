@@ -8,6 +8,7 @@ mod bgp_router;
 mod bird;
 mod frr;
 mod guard;
+mod many;
 #[path = "../bgp/neighbour.rs"]
 mod neighbour;
 mod router;
@@ -43,7 +44,10 @@ fn main() -> ExitCode {
         frr::frr_may_change_its_own_profile,
         frr::frr_returns_our_echoes_and_their_loss_is_noticed,
         frr::frr_gets_its_echoes_back,
+        frr::bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself,
         frr::frr_that_is_shut_down_has_not_failed,
+        many::the_thread_goes_before_others_where_that_is_allowed,
+        many::hundreds_of_sessions_come_up_and_hold,
         bird::bird_is_up_over_one_hop_with_either_family,
         bird::bird_is_up_over_several_hops,
         bird::frozen_bird_is_down_at_the_detection_time_and_comes_back,
