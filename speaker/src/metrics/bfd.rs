@@ -136,7 +136,7 @@ impl Collector for BfdSessions {
 
 #[cfg(test)]
 mod tests {
-    use metallb_dataplane::bgp;
+    use metallb_dataplane::{bfd::Sessions, bgp};
     use metallb_engine::Peers;
     use metallb_runtime::CancellationToken;
     use serde_json::json;
@@ -168,7 +168,7 @@ mod tests {
             (0.0, "192.0.2.1")
         );
         bfd.apply(&Peers::default());
-        sessions.wait_for(|sessions| sessions.is_empty()).await.unwrap();
+        sessions.wait_for(Sessions::is_empty).await.unwrap();
         assert!(
             metrics
                 .collect()
