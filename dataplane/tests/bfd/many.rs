@@ -63,12 +63,11 @@ fn ticks() -> u64 {
 
 fn packets(handle: &BfdHandle) -> u64 {
     let table = handle.sessions();
-    let counts = table
+    table
         .borrow()
         .values()
         .map(|session| session.counters.control_output())
-        .sum();
-    counts
+        .sum()
 }
 
 pub(crate) async fn the_thread_goes_before_others_where_that_is_allowed() {
