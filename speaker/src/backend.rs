@@ -10,6 +10,7 @@ use metallb_engine::{Families, Peers, RouteChange};
 use metallb_runtime::CancellationToken;
 use tokio::sync::watch;
 
+use crate::bfd::Bfd;
 use crate::native;
 
 /// What is desired of BGP changes; in the engine's vocabulary, which loses nothing that a user set.
@@ -30,6 +31,8 @@ pub(crate) enum Bgp {
     Native {
         /// Controls them.
         handle: BgpHandle,
+        /// Notices sooner than they do that a path fails.
+        bfd: Bfd,
         /// Name of this node.
         node: String,
     },
@@ -39,7 +42,7 @@ impl Bgp {
     /// Starts a back-end; the future is its work and ends with [`Bgp::shutdown`].
     ///
     /// # Errors
-    /// For a back-end that does not work yet.
+    /// For a back-end that does not work yet, or without a thread for BFD.
     pub(crate) fn start(
         backend: Backend,
         node: &str,
@@ -47,8 +50,10 @@ impl Bgp {
         match backend {
             Backend::Native => {
                 let (handle, work) = bgp::start(CancellationToken::new());
+                let (bfd, bfd_work) = Bfd::start(handle.clone())?;
                 let node = node.to_owned();
-                Ok((Self::Native { handle, node }, async { Ok(work.await?) }))
+                let work = async { tokio::try_join!(async { Ok(work.await?) }, bfd_work).map(|_| ()) };
+                Ok((Self::Native { handle, bfd, node }, work))
             }
             Backend::Frr => bail!("METALLB_BGP_TYPE=frr is not supported yet: only native is"),
             Backend::FrrK8s => bail!("METALLB_BGP_TYPE=frr-k8s is not supported yet: only native is"),
@@ -57,11 +62,12 @@ impl Bgp {
 
     /// Takes in what is desired; never waits.
     pub(crate) fn apply(&self, change: Change) {
-        let Self::Native { handle, node } = self;
+        let Self::Native { handle, bfd, node } = self;
         match change {
             Change::Peers(all) => {
                 let sessions = all.peers.iter().filter_map(|peer| native::session(peer, node));
                 handle.set_peers(sessions.collect());
+                bfd.apply(&all);
             }
             Change::Routes(changes) => handle.change_routes(native::routes(&changes)),
             Change::Known => handle.routes_known(),
@@ -74,10 +80,17 @@ impl Bgp {
         handle.sessions()
     }
 
+    /// What notices that paths fail, if it is ours.
+    pub(crate) fn bfd(&self) -> Option<&Bfd> {
+        let Self::Native { bfd, .. } = self;
+        Some(bfd)
+    }
+
     /// Withdraws everything, ends the sessions, and waits until the peers were told or do not listen.
     pub(crate) async fn shutdown(&self) {
-        let Self::Native { handle, .. } = self;
+        let Self::Native { handle, bfd, .. } = self;
         handle.shutdown().await;
+        bfd.shutdown();
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub mod args;
 mod backend;
+mod bfd;
 mod exclude;
 mod fast;
 mod gateway;

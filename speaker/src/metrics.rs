@@ -2,6 +2,7 @@
 //!
 //! Counters of the data plane are read when somebody asks; nothing is copied in between.
 
+mod bfd;
 mod families;
 mod members;
 
@@ -69,6 +70,9 @@ impl Metrics {
     /// When they were added before.
     pub(crate) fn add_data_plane(&self, l2: L2Handle, bgp: &Bgp) -> Result<()> {
         self.registry.register(Box::new(families::Layer2::new(l2)?))?;
+        if let Some(bfd) = bgp.bfd() {
+            self.registry.register(Box::new(bfd::BfdSessions::new(bfd.clone())?))?;
+        }
         Ok(self.registry.register(Box::new(families::Bgp::new(bgp.sessions())?))?)
     }
 

@@ -152,7 +152,7 @@ pub(super) const RULES: &[&Entry] = &[
     },
     &gone(
         Rule::B20,
-        "has a bfdProfile: it is judged as for FRR, and without effect in native mode so far",
+        "has a bfdProfile: the native back-end has BFD",
         "{bfdProfile: fast}",
     ),
     &gone(
@@ -314,7 +314,7 @@ pub(super) const RULES: &[&Entry] = &[
         ..entry(
             Rule::F3,
             &[BFD_PROFILE],
-            "exists: it is judged as for FRR, and without effect in native mode so far",
+            "exists: the native back-end has BFD",
             "{}",
             "{receiveInterval: 300}",
             "",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::wire::{Notification, notification::Code};
 
-/// Says why the owner of a session ends it; decides the Cease subcode (RFC 4486).
+/// Says why the owner of a session ends it; decides the Cease subcode (RFC 4486, RFC 9384).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
     /// The speaker exits: 6/2.
@@ -17,6 +17,8 @@ pub enum StopReason {
     ConfigChange,
     /// Another connection to the same peer won: 6/7.
     Collision,
+    /// The path to the peer does not work any more: 6/10 (RFC 9384).
+    BfdDown,
 }
 
 impl StopReason {
@@ -28,6 +30,7 @@ impl StopReason {
             Self::Reset => 4,
             Self::ConfigChange => 6,
             Self::Collision => 7,
+            Self::BfdDown => 10,
         };
         Notification::new(Code::Cease, subcode)
     }

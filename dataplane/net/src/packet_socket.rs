@@ -12,6 +12,8 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// EtherType of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// EtherType of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// EtherType of IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
@@ -19,7 +21,7 @@ pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Takes nothing.
-const DROP_ALL: Instruction = Instruction {
+pub(crate) const DROP_ALL: Instruction = Instruction {
     code: 0x06,
     jt: 0,
     jf: 0,
@@ -159,14 +161,14 @@ impl PacketSocket {
     }
 }
 
-fn permission(error: io::Error) -> OpenError {
+pub(crate) fn permission(error: io::Error) -> OpenError {
     match error.kind() {
         io::ErrorKind::PermissionDenied => OpenError::NotPermitted(error),
         _ => OpenError::Io(error),
     }
 }
 
-fn attach(socket: &Socket, program: &[Instruction]) -> io::Result<()> {
+pub(crate) fn attach(socket: &Socket, program: &[Instruction]) -> io::Result<()> {
     // The length travels as 16 bits; a longer program would be cut and could mean anything.
     if u16::try_from(program.len()).is_err() {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -193,7 +195,7 @@ fn address(ifindex: u32, ethertype: u16, destination: [u8; 6]) -> SockAddr {
     unsafe { SockAddr::new(storage, length) }
 }
 
-fn family() -> libc::sa_family_t {
+pub(crate) fn family() -> libc::sa_family_t {
     libc::sa_family_t::try_from(AF_PACKET).expect("address families fit their type")
 }
 
@@ -221,7 +223,7 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
     })
 }
 
-fn packet_type(kernel: u8) -> PacketType {
+pub(crate) fn packet_type(kernel: u8) -> PacketType {
     match kernel {
         libc::PACKET_HOST => PacketType::Host,
         libc::PACKET_BROADCAST => PacketType::Broadcast,

@@ -30,11 +30,6 @@ pub(crate) fn unmet(peer: &Peer, backend: Backend) -> Vec<String> {
     if backend.is_frr() {
         return unmet;
     }
-    if let Some(profile) = &peer.bfd_profile {
-        unmet.push(format!(
-            "BGPPeer {name}: spec.bfdProfile: BFD is not supported yet, profile {profile} has no effect"
-        ));
-    }
     if peer.graceful_restart {
         unmet.push(format!(
             "BGPPeer {name}: spec.enableGracefulRestart: graceful restart is not supported yet"

@@ -1,0 +1,355 @@
+//! The thread: waits, hears, and performs what the core decides.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    os::fd::AsFd,
+    sync::{Arc, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use metallb_bfd::{Action, Arrival, Bfd, Event, Hops, SessionConfig, SessionId, SessionKey};
+use metallb_net::prefer_this_thread;
+use nix::{
+    errno::Errno,
+    net::if_::if_indextoname,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::time::TimeSpec,
+};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{
+    Error,
+    counters::count,
+    echo::{self, Echoes, Path},
+    mailbox::{Inbox, Request},
+    outlet::Outlet,
+    ports::{Buffers, Port, Ports},
+    states::{Refusals, States},
+};
+
+/// So many packets of one socket are heard before what else there is to do: a flood must not stop the timers.
+const HEARD_AT_A_TIME: usize = 1024;
+/// The least time between two turns. With hundreds of sessions, what comes within it is done together, which takes half
+/// of the processor time; to intervals of 10 ms and more it makes no difference.
+const TURN: Duration = Duration::from_millis(1);
+/// A port that another process has may become free.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long the peers have to answer a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// How long the name of an interface is believed.
+const NAMES_KEPT: Duration = Duration::from_secs(1);
+
+/// A session as the shell sees it.
+struct Line {
+    key: Arc<SessionKey>,
+    outlet: Outlet,
+    /// Where its last packet came from.
+    path: Option<Path>,
+    cannot_send: Option<String>,
+    cannot_echo: Option<String>,
+}
+
+/// Owns the core, the sockets and the table of states.
+pub(super) struct Thread {
+    inbox: Inbox,
+    states: States,
+    refusals: Refusals,
+    bfd: Bfd,
+    lines: HashMap<SessionId, Line>,
+    ports: Ports,
+    /// Open while a session sends echoes.
+    echoes: Option<Echoes>,
+    names: Names,
+    /// When to try again to open ports.
+    retry_at: Option<Instant>,
+    /// When to end, whoever is left.
+    end_at: Option<Instant>,
+}
+
+impl Thread {
+    pub(super) fn new(inbox: Inbox, states: States, refusals: Refusals) -> Self {
+        let random = SystemRandom::new();
+        Self {
+            inbox,
+            states,
+            refusals,
+            bfd: Bfd::new(move |buffer| fill(&random, buffer)),
+            lines: HashMap::new(),
+            ports: Ports::default(),
+            echoes: None,
+            names: Names::default(),
+            retry_at: None,
+            end_at: None,
+        }
+    }
+
+    /// Runs until told to end.
+    pub(super) fn run(mut self) -> Result<(), Error> {
+        // Not within the macro, which evaluates nothing that is not logged.
+        let priority = prefer_this_thread();
+        tracing::debug!(?priority, "the BFD thread runs");
+        let mut buffers = Buffers::default();
+        let mut turn = Instant::now();
+        loop {
+            self.wait().map_err(Error::Wait)?;
+            thread::sleep(TURN.saturating_sub(turn.elapsed()));
+            turn = Instant::now();
+            for request in self.inbox.take() {
+                match request {
+                    Request::Sessions(_) if self.end_at.is_some() => {}
+                    Request::Sessions(sessions) => self.on_sessions(sessions),
+                    Request::Stop => {
+                        self.feed(Event::Sessions(BTreeMap::new()));
+                        self.end_at = Some(Instant::now() + GOODBYE);
+                    }
+                    Request::Abandon => return Ok(()),
+                }
+                self.open_ports();
+            }
+            self.hear_echoes();
+            self.hear(&mut buffers);
+            let now = Instant::now();
+            if self.bfd.next_deadline().is_some_and(|at| at <= now) {
+                self.feed(Event::Tick);
+            }
+            if self.retry_at.is_some_and(|at| at <= now) {
+                self.open_ports();
+            }
+            if self.end_at.is_some_and(|at| at <= now || self.bfd.is_idle()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for a packet, a request or a deadline.
+    fn wait(&self) -> io::Result<()> {
+        let deadlines = [self.bfd.next_deadline(), self.retry_at, self.end_at];
+        let deadline = deadlines.into_iter().flatten().min();
+        let timeout = deadline.map(|at| TimeSpec::from(at.saturating_duration_since(Instant::now())));
+        let inlets = self.ports.open.values().map(AsFd::as_fd);
+        let echoes = self.echoes.iter().flat_map(Echoes::descriptors);
+        let mut polled: Vec<_> = inlets
+            .chain(echoes)
+            .chain([self.inbox.as_fd()])
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
+            .collect();
+        match ppoll(&mut polled, timeout, None) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn on_sessions(&mut self, mut sessions: BTreeMap<SessionKey, SessionConfig>) {
+        echo::promise(&mut sessions);
+        let refused = self.open_echoes(&sessions);
+        if refused.is_some() {
+            // Control packets alone do it, more slowly perhaps, and an echo that is never sent is never missed.
+            sessions.values_mut().for_each(|config| config.echo_transmit = None);
+        }
+        let peers = echo::peers(&sessions);
+        if let Some(echoes) = &mut self.echoes {
+            echoes.set_peers(peers);
+        }
+        // Who learns of a session may send to it.
+        let before = self.lines.values().map(|line| &*line.key);
+        self.ports.need(before.chain(sessions.keys()));
+        self.feed(Event::Sessions(sessions));
+        for line in self.lines.values_mut() {
+            line.cannot_echo.clone_from(&refused);
+        }
+    }
+
+    /// Opens the sockets of echoes if a session sends any, or closes them; returns why they cannot be opened.
+    fn open_echoes(&mut self, sessions: &BTreeMap<SessionKey, SessionConfig>) -> Option<String> {
+        if echo::peers(sessions).is_empty() {
+            self.echoes = None;
+        } else if self.echoes.is_none() {
+            match Echoes::open() {
+                Ok(echoes) => self.echoes = Some(echoes),
+                Err(error) => return Some(format!("no echoes are sent: {error}")),
+            }
+        }
+        None
+    }
+
+    fn hear_echoes(&mut self) {
+        for _ in 0..HEARD_AT_A_TIME {
+            let Some(returned) = self.echoes.as_mut().and_then(Echoes::receive) else {
+                return;
+            };
+            self.feed(Event::Echo {
+                ttl: returned.ttl,
+                bytes: &returned.payload,
+            });
+        }
+    }
+
+    fn hear(&mut self, buffers: &mut Buffers) {
+        let mut actions = Vec::new();
+        for (port, inlet) in &self.ports.open {
+            for _ in 0..HEARD_AT_A_TIME {
+                let received = match inlet.receive(buffers) {
+                    Ok(Some(received)) => received,
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::debug!(%error, "receiving BFD packets");
+                        continue;
+                    }
+                };
+                let now = Instant::now();
+                let arrival = Arrival {
+                    hops: port.hops,
+                    peer: received.peer,
+                    local: received.local,
+                    interface: self.names.of(received.interface, now),
+                    device: port.device.as_deref(),
+                    ttl: received.ttl,
+                };
+                let event = Event::Control {
+                    arrival,
+                    bytes: received.bytes,
+                };
+                let done = self.bfd.handle(now, event);
+                if let Some(Action::Accepted(id)) = done.first()
+                    && port.hops == Hops::Single
+                    && let Some(line) = self.lines.get_mut(id)
+                {
+                    line.path = Some(Path {
+                        interface: received.interface,
+                        peer: received.peer,
+                        local: received.local,
+                    });
+                }
+                actions.extend(done);
+            }
+        }
+        self.perform(actions);
+    }
+
+    fn feed(&mut self, event: Event<'_>) {
+        let actions = self.bfd.handle(Instant::now(), event);
+        self.perform(actions);
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Opened { id, key } => self.on_opened(id, key),
+                Action::Send { id, bytes } => self.send(id, &bytes),
+                Action::Echo { id, bytes } => self.send_echo(id, &bytes),
+                Action::Changed { key, status, .. } | Action::Agreed { key, status } => {
+                    self.states.changed(&key, status);
+                }
+                Action::Closed { id, key } => {
+                    self.lines.remove(&id);
+                    self.states.closed(id, &key);
+                }
+                Action::Accepted(id) => {
+                    if let Some(counters) = self.states.counters(id) {
+                        count(&counters.control_input);
+                    }
+                }
+                Action::Echoed(id) => {
+                    if let Some(counters) = self.states.counters(id) {
+                        count(&counters.echo_input);
+                    }
+                }
+                Action::Refused(reason) => {
+                    let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+                    *refusals.entry(reason).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    fn on_opened(&mut self, id: SessionId, key: Arc<SessionKey>) {
+        let status = self.bfd.status(id);
+        if let Some(status) = status {
+            self.states.opened(id, &key, status);
+        }
+        let line = Line {
+            key,
+            outlet: Outlet::new(),
+            path: None,
+            cannot_send: None,
+            cannot_echo: None,
+        };
+        self.lines.insert(id, line);
+    }
+
+    fn send(&mut self, id: SessionId, bytes: &[u8]) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let sent = line.outlet.send(&line.key, bytes, &mut random_port);
+        if sent.is_ok()
+            && let Some(counters) = self.states.counters(id)
+        {
+            count(&counters.control_output);
+        }
+        line.cannot_send = sent.err();
+        self.tell_error(id);
+    }
+
+    fn send_echo(&mut self, id: SessionId, bytes: &[u8]) {
+        let (Some(line), Some(echoes)) = (self.lines.get_mut(&id), &self.echoes) else {
+            return;
+        };
+        let sent = match &line.path {
+            Some(path) => echoes.send(path, bytes),
+            None => Err("no echoes are sent: nothing has come from the peer".to_owned()),
+        };
+        if sent.is_ok()
+            && let Some(counters) = self.states.counters(id)
+        {
+            count(&counters.echo_output);
+        }
+        line.cannot_echo = sent.err();
+        self.tell_error(id);
+    }
+
+    fn tell_error(&self, id: SessionId) {
+        let Some(line) = self.lines.get(&id) else { return };
+        let deaf = self.ports.failed.get(&Port::of(&line.key));
+        let errors = [line.cannot_send.as_ref(), deaf, line.cannot_echo.as_ref()];
+        self.states
+            .set_error(&line.key, errors.into_iter().flatten().next().cloned());
+    }
+
+    /// Opens the ports that the sessions need.
+    fn open_ports(&mut self) {
+        self.ports.need(self.lines.values().map(|line| &*line.key));
+        self.retry_at = (!self.ports.failed.is_empty()).then(|| Instant::now() + RETRY);
+    }
+}
+
+fn fill(random: &SystemRandom, buffer: &mut [u8]) {
+    random.fill(buffer).expect("a kernel that runs programs has randomness");
+}
+
+fn random_port() -> u16 {
+    let mut bytes = [0; 2];
+    fill(&SystemRandom::new(), &mut bytes);
+    u16::from_ne_bytes(bytes)
+}
+
+/// Names of interfaces by index.
+#[derive(Default)]
+struct Names {
+    known: HashMap<u32, String>,
+    until: Option<Instant>,
+}
+
+impl Names {
+    /// The name of an interface, empty if it has none.
+    fn of(&mut self, index: u32, now: Instant) -> &str {
+        if self.until.is_none_or(|until| until <= now) {
+            self.known.clear();
+            self.until = Some(now + NAMES_KEPT);
+        }
+        self.known.entry(index).or_insert_with(|| {
+            let name = if_indextoname(index).ok();
+            name.and_then(|name| name.into_string().ok()).unwrap_or_default()
+        })
+    }
+}

@@ -1,0 +1,430 @@
+//! FRR's bfdd as the router's side.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use metallb_dataplane::{
+    bfd::{BfdHandle, Diagnostic, Guarded, SessionConfig, SessionKey, Sessions, State, guard},
+    bgp::{PeerConfig, RemoteAs},
+};
+use metallb_test_runner::skip;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agreed, down, eventually, far, fast, freeze, key,
+    neighbour::{Neighbour, in_namespace, run},
+    session, sessions, set, signal, speaker, up,
+};
+
+const BFDD: &str = "/usr/lib/frr/bfdd";
+const BGPD: &str = "/usr/lib/frr/bgpd";
+const ZEBRA: &str = "/usr/lib/frr/zebra";
+
+struct Frr {
+    neighbour: Neighbour,
+    folder: TempDir,
+    pid: u32,
+}
+
+impl Frr {
+    /// Starts bfdd at 10.0.0.2 and fd00::2 with these peers; skips the test if FRR is not there.
+    async fn start(peers: &[&str]) -> Self {
+        if !Path::new(BFDD).exists() {
+            skip("FRR is not installed");
+        }
+        let mut neighbour = Neighbour::new(
+            &["10.0.0.1/24", "fd00::1/64", "fe80::1/64"],
+            &["10.0.0.2/24", "fd00::2/64", "fe80::2/64"],
+        );
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        // Patient, as the machine may be busy.
+        let rates = "  receive-interval 100\n  transmit-interval 100\n  detect-multiplier 30\n  no shutdown\n";
+        let peers: String = peers.iter().map(|peer| format!(" peer {peer}\n{rates}")).collect();
+        std::fs::write(path("bfdd.conf"), format!("bfd\n{peers}")).unwrap();
+        let zserv = path("zserv");
+        zebra(&mut neighbour, &path(""), &zserv).await;
+        let (sockets, config, pid, control) = (path(""), path("bfdd.conf"), path("bfdd.pid"), path("bfdd.sock"));
+        let args = [
+            "-u",
+            "root",
+            "-g",
+            "frrvty",
+            "-P",
+            "0",
+            "--vty_socket",
+            &sockets,
+            "-f",
+            &config,
+            "-i",
+            &pid,
+            "-z",
+            &zserv,
+            "--bfdctl",
+            &control,
+        ];
+        let pid = neighbour.start(BFDD, &args);
+        Self { neighbour, folder, pid }
+    }
+
+    /// Starts bgpd, too, which makes the session with 10.0.0.1 itself; returns its process id.
+    fn start_bgpd(&mut self) -> u32 {
+        let path = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
+        let (sockets, config, pid, zserv) = (path(""), path("bgpd.conf"), path("bgpd.pid"), path("zserv"));
+        let lines = [
+            "router bgp 64501",
+            " no bgp ebgp-requires-policy",
+            " bgp router-id 10.0.0.2",
+            " neighbor 10.0.0.1 remote-as 64500",
+            " neighbor 10.0.0.1 passive",
+            " neighbor 10.0.0.1 bfd",
+        ];
+        std::fs::write(&config, lines.join("\n")).unwrap();
+        let args = [
+            "-S",
+            "-P",
+            "0",
+            "--vty_socket",
+            &sockets,
+            "-f",
+            &config,
+            "-i",
+            &pid,
+            "-z",
+            &zserv,
+        ];
+        self.neighbour.start(BGPD, &args)
+    }
+
+    fn vtysh(&self, commands: &[&str]) -> String {
+        let folder = self.folder.path().to_str().unwrap();
+        let commands = commands.iter().flat_map(|command| ["-c", *command]);
+        let output = Command::new("vtysh")
+            .args(["--vty_socket", folder])
+            .args(commands)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    async fn shows(&self, command: &str, wanted: &[&str]) {
+        let what = format!("{wanted:?} in {command}");
+        eventually(&what, || {
+            let answer = self.vtysh(&[command]);
+            let complete = wanted.iter().all(|text| answer.contains(text));
+            complete.then_some(()).ok_or(answer)
+        })
+        .await;
+    }
+
+    /// Configures its only session.
+    fn configure(&self, peer: &str, lines: &[&str]) {
+        let peer = format!("peer {peer}");
+        self.vtysh(&[&["configure terminal", "bfd", &peer], lines].concat());
+    }
+}
+
+/// Starts zebra, without which bfdd knows no interfaces.
+async fn zebra(neighbour: &mut Neighbour, sockets: &str, zserv: &str) {
+    let pid = format!("{sockets}/zebra.pid");
+    let args = [
+        "-u",
+        "root",
+        "-g",
+        "frrvty",
+        "-P",
+        "0",
+        "-f",
+        "/dev/null",
+        "--vty_socket",
+        sockets,
+        "-i",
+        &pid,
+        "-z",
+        zserv,
+    ];
+    let zebra = neighbour.start(ZEBRA, &args);
+    eventually("zebra", || match Path::new(zserv).exists() {
+        true => Ok(()),
+        // It insists on a group that an unprivileged user namespace does not have.
+        false if neighbour.has_ended(zebra) => skip("FRR's zebra does not run here"),
+        false => Err("not there"),
+    })
+    .await;
+}
+
+/// Changes that a profile may see while its session is up.
+pub(crate) fn profiles() -> Vec<SessionConfig> {
+    let profile = |transmit, receive, multiplier| SessionConfig {
+        transmit_interval: Duration::from_millis(transmit),
+        receive_interval: Duration::from_millis(receive),
+        multiplier,
+        ..SessionConfig::default()
+    };
+    vec![
+        profile(1000, 100, 10),
+        profile(100, 1000, 50),
+        profile(300, 300, 20),
+        profile(150, 100, 30),
+        SessionConfig {
+            passive: true,
+            ..profile(200, 200, 20)
+        },
+        profile(1200, 1200, 5),
+        profile(100, 100, 30),
+    ]
+}
+
+/// Applies them one after the other, and waits until each is in force.
+pub(crate) async fn change_profiles(handle: &BfdHandle, key: &SessionKey) {
+    for profile in profiles() {
+        set(handle, [key.clone()], &profile);
+        agreed(handle, key, profile.transmit_interval).await;
+    }
+    let state = up(handle, key).await;
+    assert_eq!((state.counters.ups(), state.counters.downs()), (1, 0));
+}
+
+// BGP-84, BGP-93
+pub(crate) fn frr_is_up_over_one_hop_with_either_family() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2", "fd00::1 local-address fd00::2"]).await;
+        let handle = speaker([key("10.0.0.2"), key("fd00::2")]);
+        up(&handle, &key("10.0.0.2")).await;
+        let six = up(&handle, &key("fd00::2")).await;
+        assert_eq!((six.counters.ups(), six.counters.downs()), (1, 0));
+        let text = [
+            "Receive interval: 100ms",
+            "Transmission interval: 100ms",
+            "Detect-multiplier: 30",
+            "Status: up",
+        ];
+        frr.shows("show bfd peer 10.0.0.1 local-address 10.0.0.2", &text).await;
+    });
+}
+
+// BGP-86
+pub(crate) fn frr_is_up_over_several_hops() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 multihop local-address 10.0.0.2"]).await;
+        let handle = speaker([far("10.0.0.2")]);
+        up(&handle, &far("10.0.0.2")).await;
+        frr.shows("show bfd peers", &["multihop", "Status: up"]).await;
+    });
+}
+
+// BGP-93
+pub(crate) fn frr_is_up_with_link_local_addresses() {
+    in_namespace(async {
+        let _frr = Frr::start(&["fe80::1 local-address fe80::2 interface peer0"]).await;
+        let local = SessionKey {
+            zone: Some("node0".to_owned()),
+            local: Some("fe80::1".parse().unwrap()),
+            ..key("fe80::2")
+        };
+        let handle = speaker([local.clone()]);
+        up(&handle, &local).await;
+    });
+}
+
+// BGP-88
+pub(crate) fn frozen_frr_is_down_at_the_detection_time_and_comes_back() {
+    in_namespace(async {
+        let peer = "10.0.0.1 local-address 10.0.0.2";
+        let frr = Frr::start(&[peer]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        up(&handle, &key("10.0.0.2")).await;
+        frr.configure(peer, &["detect-multiplier 3"]);
+        let quick = Some(Duration::from_millis(300));
+        session(&handle, &key("10.0.0.2"), |session| {
+            session.status.detection_time == quick
+        })
+        .await;
+        let state = freeze(&handle, &key("10.0.0.2"), frr.pid).await;
+        assert!(state.status.has_failed());
+        assert_eq!(state.status.diagnostic, Diagnostic::TimeExpired);
+        up(&handle, &key("10.0.0.2")).await;
+    });
+}
+
+// BGP-89, BGP-113
+pub(crate) fn frr_takes_the_end_of_a_session_for_no_failure() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2"]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        up(&handle, &key("10.0.0.2")).await;
+        frr.shows("show bfd peers", &["Status: up"]).await;
+        set(&handle, [], &fast());
+        sessions(&handle, Sessions::is_empty).await;
+        frr.shows(
+            "show bfd peers",
+            &["Status: down", "Remote diagnostics: administratively down"],
+        )
+        .await;
+        set(&handle, [key("10.0.0.2")], &fast());
+        up(&handle, &key("10.0.0.2")).await;
+    });
+}
+
+// BGP-87
+pub(crate) fn frr_keeps_the_session_while_our_profile_changes() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2"]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        up(&handle, &key("10.0.0.2")).await;
+        change_profiles(&handle, &key("10.0.0.2")).await;
+        frr.shows("show bfd peers counters", &["Session down events: 0"]).await;
+    });
+}
+
+// BGP-87
+pub(crate) fn frr_may_change_its_own_profile() {
+    in_namespace(async {
+        let peer = "10.0.0.1 local-address 10.0.0.2";
+        let frr = Frr::start(&[peer]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        agreed(&handle, &key("10.0.0.2"), Duration::from_millis(100)).await;
+        for (rate, multiplier) in [("1000", "10"), ("200", "20"), ("100", "30")] {
+            let lines = [
+                format!("receive-interval {rate}"),
+                format!("transmit-interval {rate}"),
+                format!("detect-multiplier {multiplier}"),
+            ];
+            frr.configure(peer, &lines.each_ref().map(String::as_str));
+            frr.shows("show bfd peers", &[&format!("Receive interval: {rate}ms")])
+                .await;
+            let shown = format!("Detect-multiplier: {multiplier}");
+            frr.shows("show bfd peers", &[&shown]).await;
+            // Some packets at the new rate.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        let state = up(&handle, &key("10.0.0.2")).await;
+        assert_eq!(state.counters.downs(), 0);
+        frr.shows("show bfd peers counters", &["Session down events: 0"]).await;
+    });
+}
+
+// BGP-92
+pub(crate) fn frr_returns_our_echoes_and_their_loss_is_noticed() {
+    in_namespace(async {
+        let frr = Frr::start(&["10.0.0.1 local-address 10.0.0.2"]).await;
+        frr.neighbour.run("sysctl -q -w net.ipv4.ip_forward=0");
+        let (handle, key) = (speaker([]), key("10.0.0.2"));
+        let echoing = SessionConfig {
+            echo_transmit: Some(Duration::from_millis(50)),
+            ..fast()
+        };
+        set(&handle, [key.clone()], &echoing);
+        let state = up(&handle, &key).await;
+        eventually("echoes", || match state.counters.echo_output() {
+            40.. => Ok(()),
+            few => Err(few),
+        })
+        .await;
+        assert_eq!(
+            (state.counters.echo_input(), state.counters.downs()),
+            (0, 0),
+            "it does not route them"
+        );
+        frr.neighbour.run("sysctl -q -w net.ipv4.ip_forward=1");
+        session(&handle, &key, |session| {
+            session.status.echo_interval == Some(Duration::from_millis(50))
+        })
+        .await;
+        frr.shows("show bfd peers", &["Receive interval: 1000ms"]).await;
+        eventually("echoes", || match state.counters.echo_input() {
+            40.. => Ok(()),
+            few => Err(few),
+        })
+        .await;
+        assert_eq!(state.counters.downs(), 0);
+        frr.neighbour.run("sysctl -q -w net.ipv4.ip_forward=0");
+        let state = down(&handle, &key).await;
+        assert_eq!(state.status.diagnostic, Diagnostic::EchoFailed);
+    });
+}
+
+// BGP-92
+pub(crate) fn frr_gets_its_echoes_back() {
+    in_namespace(async {
+        run("sysctl -q -w net.ipv4.ip_forward=1");
+        let peer = "10.0.0.1 local-address 10.0.0.2";
+        let frr = Frr::start(&[peer]).await;
+        // Its own echoes come to it with its own address.
+        let accept = "net.ipv4.conf.peer0.accept_local=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.peer0.rp_filter=0";
+        frr.neighbour.run(&format!("sysctl -q -w {accept}"));
+        frr.configure(peer, &["echo-mode"]);
+        let (handle, key) = (speaker([]), key("10.0.0.2"));
+        let returning = SessionConfig {
+            echo_receive: Some(Duration::from_millis(50)),
+            ..fast()
+        };
+        set(&handle, [key.clone()], &returning);
+        up(&handle, &key).await;
+        eventually("echoes of FRR", || {
+            let answer = frr.vtysh(&["show bfd peers counters"]);
+            let echoes = answer
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("Echo packet input: "));
+            let echoes = echoes.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+            if echoes > Some(40) { Ok(()) } else { Err(answer) }
+        })
+        .await;
+        assert_eq!(up(&handle, &key).await.counters.downs(), 0);
+    });
+}
+
+// BGP-88
+pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
+    in_namespace(async {
+        let mut frr = Frr::start(&[]).await;
+        frr.start_bgpd();
+        let (bgp, run) = metallb_dataplane::bgp::start(CancellationToken::new());
+        tokio::spawn(run);
+        bgp.routes_known();
+        let peer = PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap());
+        bgp.set_peers(vec![peer]);
+        let (bfd, key) = (speaker([key("10.0.0.2")]), key("10.0.0.2"));
+        let (_guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key.clone())]));
+        tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
+        let mut sessions = bgp.sessions();
+        sessions
+            .wait_for(|sessions| sessions.get("frr").is_some_and(|session| session.up))
+            .await
+            .unwrap();
+        up(&bfd, &key).await;
+        let begun = std::time::Instant::now();
+        signal(frr.pid, "-STOP");
+        sessions.wait_for(|sessions| !sessions["frr"].up).await.unwrap();
+        println!("BGP is down {:?} after SIGSTOP of bfdd", begun.elapsed());
+        let reason = sessions.borrow()["frr"].reason.clone();
+        assert!(
+            reason.as_ref().is_some_and(|reason| reason.contains("6/10")),
+            "{reason:?}"
+        );
+        signal(frr.pid, "-CONT");
+        session(&bfd, &key, |session| {
+            session.failures > 0 && session.status.state == State::Up
+        })
+        .await;
+        sessions.wait_for(|sessions| sessions["frr"].up).await.unwrap();
+    });
+}
+
+// BGP-91
+pub(crate) fn frr_that_is_shut_down_has_not_failed() {
+    in_namespace(async {
+        let peer = "10.0.0.1 local-address 10.0.0.2";
+        let frr = Frr::start(&[peer]).await;
+        let handle = speaker([key("10.0.0.2")]);
+        up(&handle, &key("10.0.0.2")).await;
+        frr.configure(peer, &["shutdown"]);
+        let state = down(&handle, &key("10.0.0.2")).await;
+        assert!(!state.status.has_failed(), "{:?}", state.status);
+        frr.configure(peer, &["no shutdown"]);
+        session(&handle, &key("10.0.0.2"), |session| session.status.state == State::Up).await;
+        run("ip link set node0 down");
+        assert!(down(&handle, &key("10.0.0.2")).await.status.has_failed());
+    });
+}

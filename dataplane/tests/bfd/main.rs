@@ -1,0 +1,164 @@
+//! The BFD shell over real UDP: against a scripted router on loopback, and against FRR and BIRD in network namespaces.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../bgp/router.rs"]
+#[allow(dead_code, reason = "the tests of BGP use the rest of it")]
+mod bgp_router;
+mod bird;
+mod frr;
+mod guard;
+mod many;
+#[path = "../bgp/neighbour.rs"]
+mod neighbour;
+mod router;
+mod wire;
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use metallb_dataplane::bfd::{BfdHandle, Hops, SessionConfig, SessionKey, SessionState, Sessions, State};
+use metallb_test_runner::{main as run, tests};
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take before a test gives up; generous, as machines are busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    run(tests![
+        wire::packets_leave_with_ttl_255_from_a_high_port_that_stays,
+        wire::ipv6_and_link_local_peers_are_reached,
+        wire::what_was_routed_is_refused_over_one_hop_and_taken_over_several,
+        wire::a_port_that_another_daemon_has_is_reported_until_it_is_free,
+        wire::a_missing_interface_is_reported_until_it_is_there,
+        wire::a_session_that_ends_and_the_end_of_the_process_are_no_failures,
+        wire::the_same_router_in_two_vrfs_is_two_sessions,
+        guard::bgp_ends_when_the_path_fails_and_does_not_wait_for_it,
+        guard::bgp_outlives_bfd_that_is_switched_off_or_was_never_there,
+        guard::neighbours_are_told_from_others,
+        frr::frr_is_up_over_one_hop_with_either_family,
+        frr::frr_is_up_over_several_hops,
+        frr::frr_is_up_with_link_local_addresses,
+        frr::frozen_frr_is_down_at_the_detection_time_and_comes_back,
+        frr::frr_takes_the_end_of_a_session_for_no_failure,
+        frr::frr_keeps_the_session_while_our_profile_changes,
+        frr::frr_may_change_its_own_profile,
+        frr::frr_returns_our_echoes_and_their_loss_is_noticed,
+        frr::frr_gets_its_echoes_back,
+        frr::bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself,
+        frr::frr_that_is_shut_down_has_not_failed,
+        many::the_thread_goes_before_others_where_that_is_allowed,
+        many::hundreds_of_sessions_come_up_and_hold,
+        bird::bird_is_up_over_one_hop_with_either_family,
+        bird::bird_is_up_over_several_hops,
+        bird::frozen_bird_is_down_at_the_detection_time_and_comes_back,
+        bird::bird_keeps_the_session_while_our_profile_changes,
+    ])
+}
+
+fn fast() -> SessionConfig {
+    SessionConfig {
+        transmit_interval: Duration::from_millis(100),
+        receive_interval: Duration::from_millis(100),
+        // Patient, as the machine may be busy.
+        multiplier: 30,
+        ..SessionConfig::default()
+    }
+}
+
+fn key(peer: &str) -> SessionKey {
+    SessionKey::new(peer.parse().unwrap(), Hops::Single)
+}
+
+fn far(peer: &str) -> SessionKey {
+    SessionKey::new(peer.parse().unwrap(), Hops::Multi)
+}
+
+/// Starts the shell without sessions.
+fn shell() -> (BfdHandle, CancellationToken) {
+    let stop = CancellationToken::new();
+    let (handle, run) = metallb_dataplane::bfd::start(stop.clone()).unwrap();
+    tokio::spawn(run);
+    (handle, stop)
+}
+
+/// Starts the shell with these sessions.
+fn speaker(keys: impl IntoIterator<Item = SessionKey>) -> BfdHandle {
+    let (handle, _) = shell();
+    set(&handle, keys, &fast());
+    handle
+}
+
+fn set(handle: &BfdHandle, keys: impl IntoIterator<Item = SessionKey>, config: &SessionConfig) {
+    let sessions = keys.into_iter().map(|key| (key, config.clone()));
+    handle.set_sessions(sessions.collect::<BTreeMap<_, _>>());
+}
+
+/// Waits until the sessions satisfy a claim.
+async fn sessions(handle: &BfdHandle, claim: impl Fn(&Sessions) -> bool) -> Sessions {
+    let mut sessions = handle.sessions();
+    match tokio::time::timeout(PATIENCE, sessions.wait_for(claim)).await {
+        Ok(sessions) => sessions.unwrap().clone(),
+        Err(_) => panic!(
+            "still waiting: {:?} {:?}",
+            handle.sessions().borrow(),
+            handle.refusals()
+        ),
+    }
+}
+
+/// Waits until a session satisfies a claim.
+async fn session(handle: &BfdHandle, key: &SessionKey, claim: impl Fn(&SessionState) -> bool) -> SessionState {
+    let found = sessions(handle, |sessions| sessions.get(key).is_some_and(&claim)).await;
+    found[key].clone()
+}
+
+async fn up(handle: &BfdHandle, key: &SessionKey) -> SessionState {
+    session(handle, key, |session| session.status.state == State::Up).await
+}
+
+/// Waits until the peer has confirmed our rate, and it is in force.
+async fn agreed(handle: &BfdHandle, key: &SessionKey, interval: Duration) {
+    session(handle, key, |session| {
+        let status = &session.status;
+        status.state == State::Up && !status.polling && status.transmit_interval == interval
+    })
+    .await;
+}
+
+async fn down(handle: &BfdHandle, key: &SessionKey) -> SessionState {
+    session(handle, key, |session| {
+        session.status.was_up && session.status.state != State::Up
+    })
+    .await
+}
+
+/// Asks again and again until the answer is there; else shows the last one.
+async fn eventually<T, E: std::fmt::Display>(what: &str, mut ask: impl FnMut() -> Result<T, E>) -> T {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(answer) => assert!(tokio::time::Instant::now() < end, "still missing: {what}\n{answer}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Sends a signal to a daemon.
+fn signal(pid: u32, signal: &str) {
+    neighbour::run(&format!("kill {signal} {pid}"));
+}
+
+/// Freezes a daemon, prints how long it takes until the session is down, and has it go on.
+async fn freeze(handle: &BfdHandle, key: &SessionKey, pid: u32) -> SessionState {
+    let agreed = up(handle, key).await.status.detection_time.unwrap();
+    let begun = std::time::Instant::now();
+    signal(pid, "-STOP");
+    let state = down(handle, key).await;
+    println!(
+        "{key} is down {:?} after SIGSTOP, agreed were {agreed:?}",
+        state.status.since - begun
+    );
+    signal(pid, "-CONT");
+    state
+}

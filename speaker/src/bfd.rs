@@ -1,0 +1,241 @@
+//! BFD of the native back-end: which sessions the peers ask for, and which BGP sessions they guard.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use metallb_config::{BfdProfile, Endpoint, Peer, RemoteAs};
+use metallb_dataplane::bfd::{self, BfdHandle, Guarded, Hops, Refusal, SessionConfig, SessionKey, Sessions};
+use metallb_dataplane::bgp::BgpHandle;
+use metallb_engine::Peers;
+use metallb_runtime::CancellationToken;
+use tokio::sync::watch;
+
+/// The running BFD sessions; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Bfd {
+    handle: BfdHandle,
+    guarded: watch::Sender<Guarded>,
+    stop: CancellationToken,
+}
+
+impl Bfd {
+    /// Starts without sessions; the future is its work and ends after [`Bfd::shutdown`].
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub(crate) fn start(bgp: BgpHandle) -> Result<(Self, impl Future<Output = Result<()>> + Send + 'static + use<>)> {
+        let stop = CancellationToken::new();
+        let (handle, run) = bfd::start(stop.clone())?;
+        let (guarded, reader) = watch::channel(Guarded::new());
+        let guard = bfd::guard(handle.clone(), bgp, reader);
+        let work = async move {
+            let (done, ()) = tokio::join!(run, guard);
+            Ok(done?)
+        };
+        Ok((Self { handle, guarded, stop }, work))
+    }
+
+    /// Takes in which peers there are; never waits. A session that stays, stays up.
+    pub(crate) fn apply(&self, peers: &Peers) {
+        let (guarded, sessions) = desired(peers, bfd::is_on_link);
+        // Before its session ends a peer must not be guarded by it any more.
+        self.guarded.send_replace(guarded);
+        self.handle.set_sessions(sessions);
+    }
+
+    /// How the sessions are doing.
+    pub(crate) fn sessions(&self) -> watch::Receiver<Sessions> {
+        self.handle.sessions()
+    }
+
+    /// How many packets were discarded, by reason.
+    pub(crate) fn refusals(&self) -> BTreeMap<Refusal, u64> {
+        self.handle.refusals()
+    }
+
+    /// Tells the peers that this is no failure.
+    pub(crate) fn shutdown(&self) {
+        self.stop.cancel();
+    }
+}
+
+/// Which session guards which peer, and how fast each is.
+fn desired(peers: &Peers, is_on_link: impl Fn(IpAddr) -> bool) -> (Guarded, BTreeMap<SessionKey, SessionConfig>) {
+    let (mut guarded, mut sessions) = (Guarded::new(), BTreeMap::new());
+    for peer in &peers.peers {
+        let profile = peer
+            .bfd_profile
+            .as_ref()
+            .and_then(|name| peers.bfd_profiles.iter().find(|profile| profile.name == *name));
+        let Some((key, profile)) = key(peer, &is_on_link).zip(profile) else {
+            continue;
+        };
+        let config = config(profile, key.hops);
+        // Peers at one address, behind different ports, share a session: the fastest of what they ask for.
+        if sessions
+            .get(&key)
+            .is_none_or(|other| detection(&config) < detection(other))
+        {
+            sessions.insert(key.clone(), config);
+        }
+        guarded.insert(peer.name.clone(), key);
+    }
+    (guarded, sessions)
+}
+
+fn detection(config: &SessionConfig) -> Duration {
+    config.receive_interval * u32::from(config.multiplier)
+}
+
+fn key(peer: &Peer, is_on_link: impl Fn(IpAddr) -> bool) -> Option<SessionKey> {
+    let Endpoint::Address(address) = peer.endpoint else {
+        return None;
+    };
+    let internal = match peer.remote {
+        RemoteAs::Asn(asn) => asn == peer.local_asn.unwrap_or(peer.my_asn),
+        RemoteAs::Internal => true,
+        RemoteAs::External => false,
+    };
+    // As bgpd chooses: inside of one AS there may be routers in between, but need not.
+    let far = peer.ebgp_multihop || (internal && !is_on_link(address));
+    Some(SessionKey {
+        local: peer.source,
+        device: peer.vrf.clone(),
+        ..SessionKey::new(address, if far { Hops::Multi } else { Hops::Single })
+    })
+}
+
+fn config(profile: &BfdProfile, hops: Hops) -> SessionConfig {
+    let one_hop = hops == Hops::Single;
+    SessionConfig {
+        transmit_interval: profile.transmit_interval,
+        receive_interval: profile.receive_interval,
+        multiplier: profile.detect_multiplier,
+        echo_transmit: Some(profile.echo_interval).filter(|_| one_hop && profile.echo_mode),
+        // As bfdd: it returns echoes whether or not it sends any.
+        echo_receive: Some(profile.echo_interval).filter(|_| one_hop),
+        passive: profile.passive_mode,
+        minimum_ttl: profile.minimum_ttl,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use metallb_api::{BFDProfile, BGPPeer};
+    use metallb_config::{Options, Resources};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) fn peers(specs: &[(&str, Value)], profiles: &[(&str, Value)]) -> Peers {
+        let peer = |(name, spec): &(&str, Value)| -> BGPPeer {
+            let mut spec = spec.clone();
+            let all = json!({ "myASN": 64500, "peerASN": 64501, "bfdProfile": "fast" });
+            for (field, value) in all.as_object().unwrap() {
+                spec.as_object_mut().unwrap().entry(field).or_insert(value.clone());
+            }
+            serde_json::from_value(json!({
+                "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": { "name": name }, "spec": spec,
+            }))
+            .unwrap()
+        };
+        let profile = |(name, spec): &(&str, Value)| -> BFDProfile {
+            serde_json::from_value(json!({
+                "apiVersion": "metallb.io/v1beta1", "kind": "BFDProfile", "metadata": { "name": name }, "spec": spec,
+            }))
+            .unwrap()
+        };
+        let resources = Resources {
+            peers: specs.iter().map(peer).collect(),
+            bfd_profiles: profiles.iter().map(profile).collect(),
+            ..Resources::default()
+        };
+        let config = metallb_config::parse(&resources, &Options::default()).config;
+        Peers {
+            peers: config.peers.into_values().collect(),
+            bfd_profiles: config.bfd_profiles.into_values().collect(),
+        }
+    }
+
+    fn only(peers: &Peers) -> (SessionKey, SessionConfig) {
+        let (guarded, sessions) = desired(peers, |address| address.to_string().starts_with("192.0.2."));
+        assert_eq!((guarded.len(), sessions.len()), (1, 1));
+        sessions.into_iter().next().unwrap()
+    }
+
+    // BGP-84
+    #[test]
+    fn an_empty_profile_is_as_frr_has_it() {
+        let (key, config) = only(&peers(
+            &[("tor", json!({ "peerAddress": "192.0.2.1" }))],
+            &[("fast", json!({}))],
+        ));
+        assert_eq!(key, SessionKey::new("192.0.2.1".parse().unwrap(), Hops::Single));
+        let frr = SessionConfig {
+            echo_receive: Some(Duration::from_millis(50)),
+            ..SessionConfig::default()
+        };
+        assert_eq!(config, frr);
+    }
+
+    // BGP-84
+    #[test]
+    fn every_field_of_a_profile_counts() {
+        let profile = json!({
+            "receiveInterval": 60, "transmitInterval": 70, "detectMultiplier": 5, "echoInterval": 20,
+            "echoMode": true, "passiveMode": true, "minimumTtl": 250,
+        });
+        let far =
+            json!({ "peerAddress": "192.0.2.1", "ebgpMultiHop": true, "sourceAddress": "192.0.2.9", "vrf": "red" });
+        let near = json!({ "peerAddress": "192.0.2.1" });
+        let (key, config) = only(&peers(&[("tor", far)], &[("fast", profile.clone())]));
+        assert_eq!((key.hops, key.device.as_deref()), (Hops::Multi, Some("red")));
+        assert_eq!(key.local, Some("192.0.2.9".parse().unwrap()));
+        let expected = SessionConfig {
+            receive_interval: Duration::from_millis(60),
+            transmit_interval: Duration::from_millis(70),
+            multiplier: 5,
+            echo_transmit: None,
+            echo_receive: None,
+            passive: true,
+            minimum_ttl: Some(250),
+        };
+        assert_eq!(config, expected);
+        let (_, config) = only(&peers(&[("tor", near)], &[("fast", profile)]));
+        let twenty = Some(Duration::from_millis(20));
+        assert_eq!((config.echo_transmit, config.echo_receive), (twenty, twenty));
+    }
+
+    // BGP-86
+    #[test]
+    fn inside_of_an_as_it_matters_whether_the_peer_is_on_the_link() {
+        for (address, asn, hops) in [
+            ("192.0.2.1", 64500, Hops::Single),
+            ("198.51.100.1", 64500, Hops::Multi),
+            ("198.51.100.1", 64501, Hops::Single),
+        ] {
+            let peer = json!({ "peerAddress": address, "peerASN": asn });
+            let (key, _) = only(&peers(&[("tor", peer)], &[("fast", json!({}))]));
+            assert_eq!(key.hops, hops, "{address} {asn}");
+        }
+    }
+
+    #[test]
+    fn peers_without_a_profile_are_not_guarded_and_those_at_one_address_share_the_fastest_session() {
+        let all = peers(
+            &[
+                ("none", json!({ "peerAddress": "192.0.2.1", "bfdProfile": "" })),
+                ("one", json!({ "peerAddress": "192.0.2.2", "bfdProfile": "slow" })),
+                ("two", json!({ "peerAddress": "192.0.2.2", "peerPort": 1790 })),
+            ],
+            &[("fast", json!({ "receiveInterval": 50 })), ("slow", json!({}))],
+        );
+        let (guarded, sessions) = desired(&all, |_| true);
+        assert_eq!(guarded.keys().collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(guarded["one"], guarded["two"]);
+        assert_eq!(sessions[&guarded["one"]].receive_interval, Duration::from_millis(50));
+    }
+}
