@@ -21,6 +21,7 @@
 //! ```
 
 mod bgp;
+mod compact;
 mod decide;
 pub mod election;
 mod layer2;
@@ -29,6 +30,7 @@ mod reason;
 mod view;
 
 pub use bgp::{Path, Route};
+pub use compact::{Labels, Names};
 pub use decide::{Decision, Inputs, Layer2, decide, place};
 pub use reason::Reason;
 pub use view::{Endpoint, Endpoints, NodeView, ServiceView};
