@@ -67,7 +67,7 @@ pub(crate) fn watch(call: &Call) -> Result<Response> {
             watch.push("ADDED", object).await;
         }
         if list {
-            watch.bookmark(json!({"k8s.io/initial-events-end": "true"}));
+            watch.bookmark(&json!({"k8s.io/initial-events-end": "true"}));
         }
         futures::stream::unfold(watch, |mut watch| async move {
             let bytes = watch.next().await?;
@@ -107,7 +107,7 @@ impl Watch {
                 changed = self.changes.changed() => self.over = changed.is_err(),
                 () = tokio::time::sleep_until(self.end) => self.over = true,
                 () = stop.cancelled() => self.over = true,
-                () = tokio::time::sleep(BOOKMARKS), if self.bookmarks => self.bookmark(json!({})),
+                () = tokio::time::sleep(BOOKMARKS), if self.bookmarks => self.bookmark(&json!({})),
             }
         }
     }
@@ -166,7 +166,7 @@ impl Watch {
         }
     }
 
-    fn bookmark(&mut self, annotations: Value) {
+    fn bookmark(&mut self, annotations: &Value) {
         let version = self.revision.to_string();
         let metadata = json!({"resourceVersion": version, "creationTimestamp": null, "annotations": annotations});
         let (kind, api_version) = (&self.call.resource.kind, self.call.api_version());
