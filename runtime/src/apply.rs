@@ -2,10 +2,10 @@
 
 use std::fmt::Debug;
 
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::{Api, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// Failure to apply.
@@ -73,15 +73,42 @@ where
     Ok(Applied { object: after, changed })
 }
 
+/// What is read of an answer of which nobody needs the object: half of that, or more, is `managedFields`.
+#[derive(Deserialize)]
+struct Named {
+    metadata: Name,
+}
+
+#[derive(Deserialize)]
+struct Name {
+    name: String,
+}
+
+/// Creates `object` and returns its name, which the API server may have chosen.
+///
+/// # Errors
+/// When the API server refuses or cannot be reached.
+pub async fn create<K: Resource + Clone + Serialize>(
+    api: &Api<K>,
+    params: &PostParams,
+    object: &K,
+) -> Result<String, kube::Error> {
+    let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(api.resource_url()).create(params, body);
+    let client = api.clone().into_client();
+    let named: Named = client.request(request.map_err(kube::Error::BuildRequest)?).await?;
+    Ok(named.metadata.name)
+}
+
 /// Applies the status of the object `name` as `manager`; fields that `status` leaves out and `manager` held are removed.
 ///
 /// It always writes: compare first, and call it only when something differs.
 ///
 /// # Errors
 /// When the object does not exist, or the API server refuses.
-pub async fn status<K, S>(api: &Api<K>, name: &str, status: &S, manager: &str) -> Result<K, Error>
+pub async fn status<K, S>(api: &Api<K>, name: &str, status: &S, manager: &str) -> Result<(), Error>
 where
-    K: Resource + DeserializeOwned,
+    K: Resource + Clone,
     K::DynamicType: Default,
     S: Serialize + Sync,
 {
@@ -93,9 +120,16 @@ where
         "metadata": {"name": name},
         "status": status,
     });
-    api.patch_status(name, &params(manager), &Patch::Apply(&body))
-        .await
-        .map_err(api_error("apply status of", &kind, name))
+    let patch = async {
+        let request =
+            Request::new(api.resource_url()).patch_subresource("status", name, &params(manager), &Patch::Apply(&body));
+        let client = api.clone().into_client();
+        client
+            .request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?)
+            .await
+    };
+    let answer = patch.await;
+    answer.map(drop).map_err(api_error("apply status of", &kind, name))
 }
 
 /// What every apply of `manager` asks for: what we own in full is ours, whoever held it.

@@ -3,6 +3,8 @@
 //! Unlike kube's own recorder, the text is part of what makes two events equal: `announcing … with protocol "bgp"` must
 //! not be counted as a repetition of `… "layer2"`.
 
+use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +17,14 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lru::LruCache;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::apply;
 use crate::cause::explain;
 use crate::tasks::Spawner;
 
@@ -44,33 +48,31 @@ pub struct Recorder {
     controller: String,
     instance: String,
     published: Arc<Mutex<LruCache<Key, Published>>>,
-    waiting: mpsc::Sender<Waiting>,
+    keys: Arc<[RandomState; 2]>,
+    waiting: mpsc::Sender<Packed>,
 }
 
 /// An event that waits to be sent.
-struct Waiting {
-    object: ObjectReference,
-    type_: EventType,
-    reason: String,
-    action: String,
-    note: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    uid: Option<String>,
-    kind: Option<String>,
-    namespace: Option<String>,
-    name: Option<String>,
+#[derive(Deserialize, Serialize)]
+struct Waiting<'a> {
+    object: Cow<'a, ObjectReference>,
     warning: bool,
-    reason: String,
-    action: String,
-    note: String,
+    reason: Cow<'a, str>,
+    action: Cow<'a, str>,
+    note: Cow<'a, str>,
 }
 
-#[derive(Clone, Debug)]
+/// The same as JSON, in one piece of memory: after a start thousands wait.
+type Packed = Box<[u8]>;
+
+/// Stands for all that makes two events equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key([u64; 2]);
+
+#[derive(Clone, Copy, Debug)]
 struct Published {
-    name: String,
+    /// When it was published first, which is part of its name.
+    at: Timestamp,
     count: i32,
     last: Instant,
 }
@@ -95,6 +97,7 @@ impl Recorder {
             controller: controller.to_owned(),
             instance: instance.to_owned(),
             published: Arc::new(Mutex::new(LruCache::new(REMEMBERED))),
+            keys: Arc::new([RandomState::new(), RandomState::new()]),
             waiting,
         };
         tasks.spawn("events", recorder.clone().send(left, tasks.stop().clone()));
@@ -104,25 +107,27 @@ impl Recorder {
     /// Publishes without waiting; failures are logged.
     pub fn emit(&self, object: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
         let event = Waiting {
-            object: object.clone(),
-            type_,
-            reason: reason.to_owned(),
-            action: action.to_owned(),
-            note: note.to_owned(),
+            object: Cow::Borrowed(object),
+            warning: type_ == EventType::Warning,
+            reason: reason.into(),
+            action: action.into(),
+            note: note.into(),
         };
+        // Texts are always JSON.
+        let Ok(packed) = serde_json::to_vec(&event) else { return };
         // At the end of the process there is nobody to send it any more.
-        if let Err(mpsc::error::TrySendError::Full(event)) = self.waiting.try_send(event) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.waiting.try_send(packed.into()) {
             warn!(
                 event = "eventDropped",
-                reason = event.reason,
-                name = event.object.name,
+                reason,
+                name = object.name,
                 "too many events wait to be sent"
             );
         }
     }
 
     /// Sends what was left, until `stop`.
-    async fn send(self, left: mpsc::Receiver<Waiting>, stop: CancellationToken) -> anyhow::Result<()> {
+    async fn send(self, left: mpsc::Receiver<Packed>, stop: CancellationToken) -> anyhow::Result<()> {
         let events = stream::unfold(left, async |mut left| Some((left.recv().await?, left)));
         let sending = events.for_each_concurrent(IN_FLIGHT, |event| {
             let recorder = self.clone();
@@ -132,21 +137,21 @@ impl Recorder {
         Ok(())
     }
 
-    async fn send_one(&self, event: Waiting) {
+    async fn send_one(&self, packed: Packed) {
+        let Ok(event) = serde_json::from_slice::<Waiting<'_>>(&packed) else {
+            return;
+        };
         let Waiting {
             object,
-            type_,
+            warning,
             reason,
             action,
             note,
         } = event;
+        let type_ = if warning { EventType::Warning } else { EventType::Normal };
         if let Err(error) = self.publish(&object, type_, &reason, &action, &note).await {
-            warn!(
-                event = "eventFailed",
-                reason,
-                name = object.name,
-                error = explain(&error)
-            );
+            let (reason, name) = (&*reason, object.name.as_deref());
+            warn!(event = "eventFailed", reason, name, error = explain(&error));
         }
     }
 
@@ -165,82 +170,84 @@ impl Recorder {
         note: &str,
     ) -> Result<(), kube::Error> {
         let note = &note[..note.floor_char_boundary(NOTE_LIMIT)];
-        let key = Key {
-            uid: object.uid.clone(),
-            kind: object.kind.clone(),
-            namespace: object.namespace.clone(),
-            name: object.name.clone(),
+        let event = Waiting {
+            object: Cow::Borrowed(object),
             warning: type_ == EventType::Warning,
-            reason: reason.to_owned(),
-            action: action.to_owned(),
-            note: note.to_owned(),
+            reason: reason.into(),
+            action: action.into(),
+            note: note.into(),
         };
+        let key = self.key(&event);
         let api: Api<Event> = Api::namespaced(self.client.clone(), object.namespace.as_deref().unwrap_or("default"));
         let earlier = self.recall(&key).await;
         let published = match earlier {
-            Some(earlier) => match repeat(&api, &earlier).await {
+            Some(earlier) => match repeat(&api, &self.name(object, earlier.at), earlier).await {
                 // The first event expired or was deleted.
-                Err(kube::Error::Api(status)) if status.code == 404 => self.create(&api, object, &key).await?,
+                Err(kube::Error::Api(status)) if status.code == 404 => self.create(&api, &event).await?,
                 other => other?,
             },
-            None => self.create(&api, object, &key).await?,
+            None => self.create(&api, &event).await?,
         };
         self.published.lock().await.put(key, published);
         Ok(())
     }
 
+    fn key(&self, event: &Waiting<'_>) -> Key {
+        let object = &event.object;
+        let about = (&object.uid, &object.kind, &object.namespace, &object.name);
+        let all = (about, event.warning, &event.reason, &event.action, &event.note);
+        // Two hashes with keys of their own: that two events have both in common does not happen.
+        Key([0, 1].map(|of: usize| self.keys[of].hash_one(all)))
+    }
+
+    fn name(&self, object: &ObjectReference, at: Timestamp) -> String {
+        let object = object.name.as_deref().unwrap_or(&self.controller);
+        format!("{object}.{:x}", at.as_nanosecond())
+    }
+
     async fn recall(&self, key: &Key) -> Option<Published> {
         let mut published = self.published.lock().await;
         let earlier = published.get(key).filter(|event| event.last.elapsed() < SERIES_TTL);
-        earlier.cloned()
+        earlier.copied()
     }
 
-    async fn create(&self, api: &Api<Event>, object: &ObjectReference, key: &Key) -> Result<Published, kube::Error> {
+    async fn create(&self, api: &Api<Event>, said: &Waiting<'_>) -> Result<Published, kube::Error> {
         let now = Timestamp::now();
-        let name = format!(
-            "{}.{:x}",
-            key.name.as_deref().unwrap_or(&self.controller),
-            now.as_nanosecond()
-        );
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(name.clone()),
+                name: Some(self.name(&said.object, now)),
                 namespace: api.namespace().map(ToOwned::to_owned),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
             reporting_controller: Some(self.controller.clone()),
             reporting_instance: Some(self.instance.clone()),
-            action: Some(key.action.clone()),
-            reason: Some(key.reason.clone()),
-            note: Some(key.note.clone()),
-            type_: Some(if key.warning { "Warning" } else { "Normal" }.to_owned()),
-            regarding: Some(object.clone()),
+            action: Some(said.action.to_string()),
+            reason: Some(said.reason.to_string()),
+            note: Some(said.note.to_string()),
+            type_: Some(if said.warning { "Warning" } else { "Normal" }.to_owned()),
+            regarding: Some(ObjectReference::clone(&said.object)),
             ..Event::default()
         };
-        api.create(&PostParams::default(), &event).await?;
+        apply::create(api, &PostParams::default(), &event).await?;
         Ok(Published {
-            name,
+            at: now,
             count: 1,
             last: Instant::now(),
         })
     }
 }
 
-async fn repeat(api: &Api<Event>, earlier: &Published) -> Result<Published, kube::Error> {
+async fn repeat(api: &Api<Event>, name: &str, earlier: Published) -> Result<Published, kube::Error> {
     let count = earlier.count + 1;
     let series = EventSeries {
         count,
         last_observed_time: MicroTime(Timestamp::now()),
     };
-    api.patch(
-        &earlier.name,
-        &PatchParams::default(),
-        &Patch::Merge(json!({"series": series})),
-    )
-    .await?;
+    api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"series": series})))
+        .await?;
     Ok(Published {
-        name: earlier.name.clone(),
+        at: earlier.at,
         count,
         last: Instant::now(),
     })

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
-use futures::{Stream, StreamExt, pin_mut};
+use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
-use kube::runtime::watcher::{self, ExponentialBackoff};
+use kube::runtime::watcher::{self, ExponentialBackoff, InitialListStrategy};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -173,11 +173,24 @@ where
 fn follow<S: Keep>(api: Api<S::Wire>, config: Config, mut follower: Follower<S>, tasks: &Spawner) {
     let stop = tasks.stop().clone();
     tasks.spawn("watch", async move {
-        let events = events(api, config).take_until(stop.clone().cancelled_owned());
-        pin_mut!(events);
-        while let Some(event) = events.next().await {
+        let mut streamed = config.initial_list_strategy == InitialListStrategy::StreamingList;
+        let mut events = events(api.clone(), config.clone()).boxed();
+        while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
             match event {
                 Ok(event) => follower.take(event),
+                Err(error) if streamed && refuses_to_stream(&error) => {
+                    debug!(event = "listNotStreamed", kind = %S::Wire::kind(&()), error = explain(&error));
+                    streamed = false;
+                    let initial_list_strategy = InitialListStrategy::ListWatch;
+                    events = self::events(
+                        api.clone(),
+                        Config {
+                            initial_list_strategy,
+                            ..config.clone()
+                        },
+                    )
+                    .boxed();
+                }
                 Err(error) => {
                     if follower.fail(&error) == Verdict::Absent {
                         let _ = timeout(ABSENT, stop.cancelled()).await;
@@ -187,6 +200,11 @@ fn follow<S: Keep>(api: Api<S::Wire>, config: Config, mut follower: Follower<S>,
         }
         Ok(())
     });
+}
+
+/// API servers before Kubernetes 1.32 call the parameter invalid, unless they were told to know it.
+fn refuses_to_stream(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if matches!(status.code, 400 | 422))
 }
 
 fn backoff() -> impl Backoff {

@@ -137,8 +137,11 @@ impl Inputs {
     #[must_use]
     pub(crate) fn start(client: &Client, namespace: &str, speakers: Option<Speakers>, tasks: &Spawner) -> Self {
         let all = Config::default;
-        let services = watch_view(Api::<Service>::all(client.clone()), all(), wire::service, tasks);
-        let slices = watch_view(Api::<EndpointSlice>::all(client.clone()), all(), wire::slice, tasks);
+        // Of these there are thousands: one at a time, they are decoded while the API server sends the next, and no page
+        // of them is ever in memory.
+        let many = || Config::default().streaming_lists();
+        let services = watch_view(Api::<Service>::all(client.clone()), many(), wire::service, tasks);
+        let slices = watch_view(Api::<EndpointSlice>::all(client.clone()), many(), wire::slice, tasks);
         let nodes = watch_view(Api::<Node>::all(client.clone()), all(), wire::node, tasks);
         let own = Own {
             client,

@@ -20,6 +20,7 @@ use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
 use metallb_runtime::{CancellationToken, client, namespace, start};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
@@ -44,11 +45,12 @@ const GOODBYE: Duration = Duration::from_millis(400);
 /// How long after the stop signal addresses are answered for, until their next owner is heard.
 const HAND_OVER: Duration = Duration::from_millis(1500);
 
-/// Runs the speaker until `stop`, then withdraws.
+/// Runs the speaker until `stop`, then withdraws. Frames and sessions are the work of the runtime `data_plane`, all else is
+/// that of the caller's.
 ///
 /// # Errors
 /// When it cannot start, or one of its tasks ends before the stop signal.
-pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
+pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Result<()> {
     args.check()?;
     if let Some(note) = args.tls().note() {
         tracing::info!(event = "tlsSettings", note);
@@ -85,7 +87,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<()> {
     let members = membership.as_ref().zip(Some(key?));
     let backend = args.backend()?;
     let tenure = membership::tenure(args.failback()?);
-    let data_plane = DataPlane::start(&args, backend, excluded, members, tenure, &mut tasks)?;
+    let data_plane = {
+        let _entered = data_plane.enter();
+        DataPlane::start(&args, backend, excluded, members, tenure, &mut tasks)?
+    };
     let owner = Owner {
         namespace: namespace.clone(),
         node: args.node_name.clone(),

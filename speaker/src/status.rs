@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use metallb_api::names::{self, field_manager};
 use metallb_runtime::apply;
 use metallb_runtime::cause::explain;
@@ -85,6 +85,14 @@ impl Desired {
         self.shared.opened.notify_one();
     }
 
+    /// Returns the key that what is desired for the Service is kept under, if anything is.
+    fn share(&self, key: ServiceKey) -> Arc<ServiceKey> {
+        let state = self.state();
+        let known = state.contents.get_key_value(&key);
+        let known = known.map(|(known, _)| Arc::clone(known));
+        known.unwrap_or_else(|| key.into())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,7 +114,8 @@ pub(crate) async fn write<K: StatusKind>(client: Client, owner: Owner, desired: 
     let api: Api<K> = Api::namespaced(client, &owner.namespace);
     let selector = format!("{}={}", names::LABEL_NODE, label_value(&owner.node));
     let (own, pod) = (watch::Config::default().labels(&selector), owner.pod.uid.clone());
-    let view = move |object: Written| Some(Seen::of::<K::Status>(object, &pod));
+    let known = desired.clone();
+    let view = move |object: Written| Some(Seen::of::<K::Status>(object, &pod, |key| known.share(key)));
     let mut watched = watch_view(api.clone(), own, view, &tasks);
     let writer = Writer {
         api,
@@ -306,7 +315,7 @@ impl<K: StatusKind> Writer<K> {
             field_manager: Some(field_manager::SPEAKER.to_owned()),
             ..PostParams::default()
         };
-        let name = self.api.create(&params, &K::with(meta)).await?.name_any();
+        let name = apply::create(&self.api, &params, &K::with(meta)).await?;
         debug!(event = "statusCreated", kind = %K::kind(&()), service = %key, name);
         let made = Made {
             name: name.clone(),

@@ -76,7 +76,7 @@ fn service(index: u32) -> [Event; 2] {
         service: key(index).name,
         endpoints: Endpoints {
             any: true,
-            nodes: [node(0)].into(),
+            nodes: [node(0)].into_iter().collect(),
         },
     };
     [

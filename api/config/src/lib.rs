@@ -39,5 +39,5 @@ pub use range::{AddressError, AddressRange};
 pub use resources::{Backend, Change, MyAsnScope, Options, Resources, View};
 pub use rule::Rule;
 pub use secrecy::ExposeSecret;
-pub use selector::{Selector, SelectorError};
+pub use selector::{Labels, Selector, SelectorError};
 pub use settled::Settled;

@@ -10,7 +10,7 @@ pub use metallb_l2::Interfaces;
 use secrecy::ExposeSecret;
 
 use crate::range::AddressRange;
-use crate::selector::Selector;
+use crate::selector::{Labels, Selector};
 
 /// Holds everything that the accepted custom resources say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -157,7 +157,7 @@ pub struct L2Advertisement {
 impl L2Advertisement {
     /// Tells whether a Service with these labels is covered.
     #[must_use]
-    pub fn covers(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn covers(&self, labels: &impl Labels) -> bool {
         any_or_empty(&self.services, labels)
     }
 }
@@ -186,7 +186,7 @@ pub struct BgpAdvertisement {
 impl BgpAdvertisement {
     /// Tells whether a Service with these labels is covered.
     #[must_use]
-    pub fn covers(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn covers(&self, labels: &impl Labels) -> bool {
         any_or_empty(&self.services, labels)
     }
 
@@ -197,7 +197,7 @@ impl BgpAdvertisement {
     }
 }
 
-fn any_or_empty(selectors: &[Selector], labels: &BTreeMap<String, String>) -> bool {
+fn any_or_empty(selectors: &[Selector], labels: &impl Labels) -> bool {
     selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
 }
 

@@ -146,9 +146,27 @@ impl Selector {
 
     /// Tells whether an object with these labels is selected.
     #[must_use]
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.expressions.iter().all(|expression| expression.matches(labels))
+    pub fn matches(&self, labels: &impl Labels) -> bool {
+        let has = |(key, value): (&String, &String)| labels.get(key) == Some(value);
+        self.labels.iter().all(has) && self.expressions.iter().all(|expression| expression.matches(labels))
+    }
+}
+
+/// The labels of an object, however they are kept.
+pub trait Labels {
+    /// Returns the value of a label.
+    fn get(&self, key: &str) -> Option<&str>;
+}
+
+impl Labels for BTreeMap<String, String> {
+    fn get(&self, key: &str) -> Option<&str> {
+        Self::get(self, key).map(String::as_str)
+    }
+}
+
+impl<T: Labels> Labels for &T {
+    fn get(&self, key: &str) -> Option<&str> {
+        T::get(self, key)
     }
 }
 
@@ -178,7 +196,7 @@ impl Expression {
         Ok(Self { key, test })
     }
 
-    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    fn matches(&self, labels: &impl Labels) -> bool {
         let value = labels.get(&self.key);
         match &self.test {
             Test::In(values) => value.is_some_and(|value| values.contains(value)),

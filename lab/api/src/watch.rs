@@ -43,6 +43,7 @@ pub(crate) fn watch(call: &Call) -> Result<Response> {
     let seconds = call.params.number("timeoutSeconds").filter(|s| *s > 0).unwrap_or(1800);
     let from = call.params.get("resourceVersion").to_owned();
     let bookmarks = call.params.flag("allowWatchBookmarks");
+    let list = call.params.flag("sendInitialEvents");
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut watch = Watch {
         call,
@@ -64,6 +65,9 @@ pub(crate) fn watch(call: &Call) -> Result<Response> {
     let stream = futures::stream::once(async move {
         for object in first {
             watch.push("ADDED", object).await;
+        }
+        if list {
+            watch.bookmark(&json!({"k8s.io/initial-events-end": "true"}));
         }
         futures::stream::unfold(watch, |mut watch| async move {
             let bytes = watch.next().await?;
@@ -103,7 +107,7 @@ impl Watch {
                 changed = self.changes.changed() => self.over = changed.is_err(),
                 () = tokio::time::sleep_until(self.end) => self.over = true,
                 () = stop.cancelled() => self.over = true,
-                () = tokio::time::sleep(BOOKMARKS), if self.bookmarks => self.bookmark(),
+                () = tokio::time::sleep(BOOKMARKS), if self.bookmarks => self.bookmark(&json!({})),
             }
         }
     }
@@ -162,8 +166,9 @@ impl Watch {
         }
     }
 
-    fn bookmark(&mut self) {
-        let metadata = json!({"resourceVersion": self.revision.to_string(), "creationTimestamp": null});
+    fn bookmark(&mut self, annotations: &Value) {
+        let version = self.revision.to_string();
+        let metadata = json!({"resourceVersion": version, "creationTimestamp": null, "annotations": annotations});
         let (kind, api_version) = (&self.call.resource.kind, self.call.api_version());
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
         self.ready.push_back(line("BOOKMARK", &object));

@@ -187,9 +187,7 @@ impl Teller {
             ..resource.status.clone().unwrap_or_default()
         };
         let api: Api<MetalLB> = Api::namespaced(self.client.clone(), &key.namespace);
-        apply::status(&api, &key.name, &made, field_manager::OPERATOR)
-            .await
-            .map(drop)
+        apply::status(&api, &key.name, &made, field_manager::OPERATOR).await
     }
 
     pub(crate) async fn or_warn(

@@ -12,7 +12,7 @@ use kube::{Api, Resource};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::mpsc;
 
-use super::wire::{Lenient, Wire};
+use super::wire::{Lenient, Metadata, Wire};
 use super::{Config, Follower, Keep, follow};
 use crate::tasks::Spawner;
 
@@ -140,9 +140,9 @@ impl<K: Resource<DynamicType = ()>, W> Resource for Read<K, W> {
 
 /// Keeps the views.
 pub(super) struct Viewed<K, W, V, F> {
-    kept: HashMap<Key, Kept<V>>,
+    kept: HashMap<Name, Kept<V>>,
     /// The number of the list that is under way or was the last; objects carry that of the one that had them.
-    list: u64,
+    list: u32,
     view: F,
     changes: mpsc::UnboundedSender<ViewChange<V>>,
     kind: PhantomData<fn() -> (K, W)>,
@@ -150,9 +150,41 @@ pub(super) struct Viewed<K, W, V, F> {
 
 /// What is kept of an object.
 struct Kept<V> {
-    version: Box<str>,
+    version: Version,
     view: Arc<V>,
-    list: u64,
+    list: u32,
+}
+
+/// A [`Key`] in one piece of memory: namespace and name with a slash between, which neither may hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Name(Box<str>);
+
+impl Name {
+    fn of(metadata: &Metadata) -> Self {
+        Self([&*metadata.namespace, "/", &*metadata.name].concat().into())
+    }
+
+    fn key(&self) -> Key {
+        let (namespace, name) = self.0.split_once('/').unwrap_or_default();
+        Key {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// A `resourceVersion`. It may be any text, and is a number everywhere.
+#[derive(Debug, PartialEq, Eq)]
+enum Version {
+    Number(u64),
+    Text(Box<str>),
+}
+
+impl Version {
+    fn of(text: &str) -> Self {
+        let number = text.parse().ok().filter(|number: &u64| number.to_string() == text);
+        number.map_or_else(|| Self::Text(text.into()), Self::Number)
+    }
 }
 
 impl<K, W: Wire, V: PartialEq, F: FnMut(W) -> Option<V>> Viewed<K, W, V, F> {
@@ -167,26 +199,25 @@ impl<K, W: Wire, V: PartialEq, F: FnMut(W) -> Option<V>> Viewed<K, W, V, F> {
     }
 
     fn put(&mut self, wire: W) {
-        let key = key_of(&wire);
-        let version = wire.metadata().resource_version.as_str();
+        let key = Name::of(wire.metadata());
+        let version = Version::of(&wire.metadata().resource_version);
         let known = self.kept.get_mut(&key);
         if let Some(known) = known {
             known.list = self.list;
-            if *known.version == *version && !version.is_empty() {
+            if known.version == version && version != Version::Text(Box::default()) {
                 return;
             }
-            known.version = version.into();
+            known.version = version;
             let Some(now) = (self.view)(wire) else {
-                return self.remove(key);
+                return self.remove(&key);
             };
             if *known.view != now {
                 let now = Arc::new(now);
                 let before = std::mem::replace(&mut known.view, Arc::clone(&now));
-                self.tell(key, Some(before), Some(now));
+                self.tell(&key, Some(before), Some(now));
             }
             return;
         }
-        let version = version.into();
         if let Some(view) = (self.view)(wire) {
             let view = Arc::new(view);
             let kept = Kept {
@@ -194,19 +225,20 @@ impl<K, W: Wire, V: PartialEq, F: FnMut(W) -> Option<V>> Viewed<K, W, V, F> {
                 view: Arc::clone(&view),
                 list: self.list,
             };
-            self.kept.insert(key.clone(), kept);
-            self.tell(key, None, Some(view));
+            self.tell(&key, None, Some(view));
+            self.kept.insert(key, kept);
         }
     }
 
-    fn remove(&mut self, key: Key) {
-        if let Some(gone) = self.kept.remove(&key) {
+    fn remove(&mut self, key: &Name) {
+        if let Some(gone) = self.kept.remove(key) {
             self.tell(key, Some(gone.view), None);
         }
     }
 
     /// A receiver that was dropped is at its end.
-    fn tell(&self, key: Key, before: Option<Arc<V>>, now: Option<Arc<V>>) {
+    fn tell(&self, key: &Name, before: Option<Arc<V>>, now: Option<Arc<V>>) {
+        let key = key.key();
         let _ = self.changes.send(ViewChange::Changed { key, before, now });
     }
 }
@@ -230,14 +262,14 @@ where
 
     fn finish(&mut self) -> usize {
         let list = self.list;
-        let gone: Vec<Key> = self
+        let gone: Vec<Name> = self
             .kept
             .iter()
             .filter(|(_, kept)| kept.list != list)
             .map(|(key, _)| key.clone())
             .collect();
         for key in gone {
-            self.remove(key);
+            self.remove(&key);
         }
         self.kept.shrink_to_fit();
         self.kept.len()
@@ -248,19 +280,11 @@ where
     }
 
     fn delete(&mut self, object: Self::Wire) {
-        self.remove(key_of(&object.wire));
+        self.remove(&Name::of(object.wire.metadata()));
     }
 
     fn ready(&mut self) {
         let _ = self.changes.send(ViewChange::Ready);
-    }
-}
-
-fn key_of(wire: &impl Wire) -> Key {
-    let metadata = wire.metadata();
-    Key {
-        namespace: metadata.namespace.clone(),
-        name: metadata.name.clone(),
     }
 }
 

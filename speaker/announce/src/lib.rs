@@ -21,6 +21,7 @@
 //! ```
 
 mod bgp;
+mod compact;
 mod decide;
 pub mod election;
 mod layer2;
@@ -30,6 +31,7 @@ mod standing;
 mod view;
 
 pub use bgp::{Path, Route};
+pub use compact::{Labels, Names};
 pub use decide::{Decision, Inputs, Layer2, decide, has_candidate, outranks, place};
 pub use reason::Reason;
 pub use standing::{Extension, Failback, Standing};

@@ -1,11 +1,11 @@
 //! The few facts that decisions need, read off Kubernetes objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Node, Service};
 
-use crate::Reason;
+use crate::{Labels, Names, Reason};
 
 /// Presence of this label takes a node out of every announcement unless `--ignore-exclude-lb` is given.
 pub(crate) const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -19,7 +19,7 @@ pub struct ServiceView {
     /// `spec.loadBalancerClass`.
     pub class: Option<String>,
     /// Labels of the Service.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// `status.loadBalancer.ingress[].ip` in order; `None` stands for an entry without a parsable address.
     pub ingress: Vec<Option<IpAddr>>,
     /// `externalTrafficPolicy` is `Local`.
@@ -66,7 +66,7 @@ impl From<&Service> for ServiceView {
         Self {
             load_balancer: spec.and_then(|s| s.type_.as_deref()) == Some("LoadBalancer"),
             class: spec.and_then(|s| s.load_balancer_class.clone()),
-            labels: service.metadata.labels.clone().unwrap_or_default(),
+            labels: service.metadata.labels.iter().flatten().collect(),
             ingress: ingress
                 .into_iter()
                 .flatten()
@@ -133,7 +133,7 @@ pub struct Endpoints {
     /// Some endpoint can serve, wherever it is.
     pub any: bool,
     /// Nodes with at least one endpoint that can serve; endpoints without a node name count nowhere.
-    pub nodes: BTreeSet<String>,
+    pub nodes: Names,
 }
 
 /// An endpoint as an EndpointSlice describes it.
@@ -158,12 +158,11 @@ impl Endpoint {
 
 impl FromIterator<Endpoint> for Endpoints {
     fn from_iter<I: IntoIterator<Item = Endpoint>>(endpoints: I) -> Self {
-        let mut all = Self::default();
-        for endpoint in endpoints.into_iter().filter(Endpoint::can_serve) {
-            all.any = true;
-            all.nodes.extend(endpoint.node);
-        }
-        all
+        let mut any = false;
+        let serving = endpoints.into_iter().filter(Endpoint::can_serve);
+        let nodes = serving.inspect(|_| any = true).filter_map(|endpoint| endpoint.node);
+        let nodes = nodes.collect();
+        Self { any, nodes }
     }
 }
 
@@ -208,7 +207,7 @@ mod tests {
         };
         let expected = Endpoints {
             any: true,
-            nodes: BTreeSet::new(),
+            nodes: Names::default(),
         };
         assert_eq!(Endpoints::from_iter([nameless]), expected);
     }

@@ -51,12 +51,11 @@ impl Entry {
         if let [(_, slice)] = &self.slices[..] {
             return Cow::Borrowed(&slice.endpoints);
         }
-        let mut all = Endpoints::default();
-        for (_, slice) in &self.slices {
-            all.any |= slice.endpoints.any;
-            all.nodes.extend(slice.endpoints.nodes.iter().cloned());
-        }
-        Cow::Owned(all)
+        let all = || self.slices.iter().map(|(_, slice)| &slice.endpoints);
+        Cow::Owned(Endpoints {
+            any: all().any(|endpoints| endpoints.any),
+            nodes: all().flat_map(|endpoints| endpoints.nodes.iter()).collect(),
+        })
     }
 }
 

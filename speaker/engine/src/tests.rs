@@ -74,7 +74,7 @@ fn changed_service(name: &str, service: &Value) -> Event {
 fn slice(service: &str, node: &str) -> Event {
     let endpoints = Endpoints {
         any: true,
-        nodes: [node.to_owned()].into(),
+        nodes: [node].into_iter().collect(),
     };
     slice_of(&format!("{service}-x"), service, endpoints)
 }
@@ -297,7 +297,7 @@ fn a_slice_that_changes_hands_serves_its_new_service_only() {
     let (mut engine, _) = running(resources());
     let endpoints = Endpoints {
         any: true,
-        nodes: names(&[NODE]),
+        nodes: [NODE].into_iter().collect(),
     };
     let effects = engine.handle_all([service("other", &["192.0.2.9"]), slice_of("web-x", "other", endpoints)]);
     assert_eq!(layer2(&effects), list(&["-192.0.2.1", "192.0.2.9"]));

@@ -125,11 +125,7 @@ pub(super) fn service(service: Service) -> Option<ServiceFacts> {
     let view = ServiceView {
         load_balancer,
         class: spec.load_balancer_class,
-        labels: if load_balancer {
-            metadata.labels
-        } else {
-            BTreeMap::new()
-        },
+        labels: metadata.labels.iter().filter(|_| load_balancer).collect(),
         ingress: ingress.map(|entry| ServiceView::address(entry.ip.as_deref())).collect(),
         local: spec.external_traffic_policy.as_deref() == Some("Local"),
         shared: ServiceView::is_shared(&metadata.annotations),

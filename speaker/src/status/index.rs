@@ -50,8 +50,13 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Looks at an object whose status is an `S`, `pod` being the uid of the Pod of this speaker.
-    pub(super) fn of<S: DeserializeOwned + Serialize>(object: Written, pod: &str) -> Self {
+    /// Looks at an object whose status is an `S`, `pod` being the uid of the Pod of this speaker. `share` knows the keys
+    /// that are there already.
+    pub(super) fn of<S: DeserializeOwned + Serialize>(
+        object: Written,
+        pod: &str,
+        share: impl FnOnce(ServiceKey) -> Arc<ServiceKey>,
+    ) -> Self {
         let Metadata {
             labels,
             owner_references,
@@ -61,7 +66,7 @@ impl Seen {
         let service = labels.get(namespace).zip(labels.get(name));
         let says: Option<S> = serde_json::from_value(object.status).ok();
         Self {
-            service: service.map(|(namespace, name)| ServiceKey::new(namespace, name).into()),
+            service: service.map(|(namespace, name)| share(ServiceKey::new(namespace, name))),
             says: says.and_then(|says| Fingerprint::of(&says)),
             ours: owner_references.iter().any(|owner| owner.uid == pod),
         }
@@ -157,7 +162,7 @@ mod tests {
             let metadata =
                 json!({"name": "l2-x", "labels": labels, "ownerReferences": [{"uid": "other"}, {"uid": "pod"}]});
             let object = serde_json::from_value(json!({"metadata": metadata, "status": status}));
-            Seen::of::<BTreeMap<String, u32>>(object.unwrap(), "pod")
+            Seen::of::<BTreeMap<String, u32>>(object.unwrap(), "pod", Arc::new)
         };
         let read = object(json!({"a": 1}));
         assert_eq!(read.service, Some(ServiceKey::new("default", "web").into()));

@@ -202,6 +202,26 @@ async fn a_list_that_is_streamed_is_complete_with_its_bookmark() {
 }
 
 #[tokio::test]
+async fn an_api_server_that_streams_no_list_is_asked_for_one() {
+    let (client, calls) = client(|call| match call.query.as_str() {
+        query if query.contains("sendInitialEvents") => Call::failure(422, "Invalid"),
+        query if query.contains("watch=true") => Call::text(""),
+        _ => Call::ok(&json!({"metadata": {"resourceVersion": "5"}, "items": [whole("a", 3, "x")]})),
+    });
+    let tasks = Tasks::new(CancellationToken::new());
+    let config = Config::default().streaming_lists();
+    let mut views = watch_view(
+        Api::<ConfigMap>::namespaced(client, "ns"),
+        config,
+        view,
+        &tasks.spawner(),
+    );
+    assert_eq!(first(&mut views, 2).await, ["a: ->x", "ready"]);
+    let streamed = |call: &Call| call.query.contains("sendInitialEvents");
+    assert_eq!(calls.all().iter().filter(|call| streamed(call)).count(), 1);
+}
+
+#[tokio::test]
 async fn a_cluster_scoped_kind_is_asked_for_at_its_own_address() {
     let (client, calls) = client(|_| Call::ok(&json!({"metadata": {"resourceVersion": "5"}, "items": []})));
     let stop = CancellationToken::new();

@@ -83,7 +83,7 @@ impl Cluster {
             nodes: all.iter().map(|n| (n.as_str().into(), NodeView::default())).collect(),
             endpoints: Endpoints {
                 any: true,
-                nodes: names(&["node-a"]),
+                nodes: ["node-a"].into_iter().collect(),
             },
             members: all.iter().map(|n| n.as_str().into()).collect(),
             suspects: BTreeSet::new(),
@@ -298,7 +298,7 @@ fn service_selectors_limit_services() {
     assert_eq!(bare.layer2.err(), Some(Reason::NoMatchingAdvertisement));
     let labels = BTreeMap::from([("app".to_owned(), "api".to_owned())]);
     let mut labelled = ServiceView {
-        labels,
+        labels: labels.iter().collect(),
         ..service(&["10.0.0.1"])
     };
     let got = cluster.decide(&labelled);

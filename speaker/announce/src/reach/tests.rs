@@ -62,7 +62,7 @@ fn reach(pool: &Pool, nodes: [NodeView; 2], ignore_exclude_label: bool) -> Reach
 
 fn service(shared: bool) -> ServiceView {
     ServiceView {
-        labels: [("tier".to_owned(), "web".to_owned())].into(),
+        labels: [("tier", "web")].into_iter().collect(),
         shared,
         ..ServiceView::default()
     }

@@ -125,7 +125,7 @@ fn some_slice() -> impl Strategy<Value = Event> {
     (name, service, some_nodes(), 0..12u8).prop_map(|(name, service, nodes, gone)| {
         let endpoints = Endpoints {
             any: !nodes.is_empty(),
-            nodes: names(&nodes),
+            nodes: nodes.iter().copied().collect(),
         };
         match gone {
             0 => Event::Slice(key(name), None),
@@ -333,7 +333,7 @@ proptest! {
             "spec": {"type": "LoadBalancer", "externalTrafficPolicy": policy},
             "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
         }));
-        let endpoints = Endpoints { any: true, nodes: names(&local) };
+        let endpoints = Endpoints { any: true, nodes: local.iter().copied().collect() };
         let all = Resources { nodes: Vec::new(), ..resources() };
         let node = |name: &str| Node {
             metadata: serde_json::from_value(json!({"name": name})).unwrap(),

@@ -1,4 +1,4 @@
-use metallb_announce::{Endpoints, NodeView, ServiceView};
+use metallb_announce::{Endpoints, Names, NodeView, ServiceView};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn what_decides_about_a_service_is_read() {
     let view = ServiceView {
         load_balancer: true,
         class: Some("c".into()),
-        labels: [("a".into(), "b".into())].into(),
+        labels: [("a", "b")].into_iter().collect(),
         ingress: vec![Some([192, 0, 2, 1].into())],
         local: true,
         shared: true,
@@ -74,7 +74,7 @@ fn an_endpoint_counts_if_it_can_serve(
 #[test]
 fn an_endpoint_without_node_name_is_local_nowhere() {
     let got = endpoints(&json!({"addresses": ["10.1.0.1"]}));
-    assert_eq!((got.any, got.nodes.len()), (true, 0));
+    assert_eq!((got.any, got.nodes), (true, Names::default()));
 }
 
 #[test]

@@ -6,8 +6,9 @@
 //! cargo bench -p metallb-judges --bench speaker -- --speaker upstream=/path/to/speaker --speaker ours=/path/to/metallb-speaker
 //! ```
 //! `--changes N` says how many Services are added one by one (300), `--largest N` how many there are at most (10 000; what
-//! upstream needs for them grows faster than their number, to minutes at 5 000), `--settle SECONDS` how long a speaker is
-//! waited for until it has settled (240), `--quick` makes everything ten times smaller, to try the bench itself.
+//! upstream needs for them grows faster than their number, to minutes at 5 000), `--smallest N` how many at least,
+//! `--settle SECONDS` how long a speaker is waited for until it has settled (240), `--quick` makes everything ten times
+//! smaller, to try the bench itself.
 //!
 //! A speaker takes upstream's flags and environment. Ours is the image's program (`.ci/program` builds it and says where it
 //! is) under the name `metallb-speaker`; upstream's comes from `go install go.universe.tf/metallb/speaker@v0.16.1`.
@@ -109,6 +110,8 @@ struct Options {
     divisor: usize,
     /// How many Services there are at most.
     largest: usize,
+    /// How many Services there are at least.
+    smallest: usize,
     /// How long a speaker may take to settle.
     settle: Duration,
 }
@@ -134,6 +137,7 @@ fn options() -> Result<Options> {
         changes: 300,
         divisor: 1,
         largest: usize::MAX,
+        smallest: 0,
         settle: Duration::from_secs(240),
     };
     let mut args = std::env::args().skip(1);
@@ -143,13 +147,14 @@ fn options() -> Result<Options> {
             "--speaker" => options.speakers.push(Speaker::parse(&value()?)?),
             "--changes" => options.changes = value()?.parse()?,
             "--largest" => options.largest = value()?.parse()?,
+            "--smallest" => options.smallest = value()?.parse()?,
             "--settle" => options.settle = Duration::from_secs(value()?.parse()?),
             "--quick" => (options.changes, options.divisor) = (30, 10),
             // Cargo's own.
             "--bench" => {}
             other => {
                 bail!(
-                    "{other} is unknown: known are --speaker LABEL=PATH, --changes N, --largest N, --settle SECONDS and --quick"
+                    "{other} is unknown: known are --speaker LABEL=PATH, --changes N, --largest N, --smallest N, --settle SECONDS and --quick"
                 )
             }
         }
@@ -206,6 +211,9 @@ impl Bench<'_> {
             let services = stage.services / self.options.divisor;
             if services > self.options.largest {
                 break;
+            }
+            if services < self.options.smallest {
+                continue;
             }
             eprintln!("== {services} Services");
             objects::create_services(&self.client, there..services, true).await?;
