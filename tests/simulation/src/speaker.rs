@@ -145,6 +145,8 @@ impl World {
             match action {
                 FastAction::Send { to, bytes } => self.send(node, to, bytes),
                 FastAction::Ask(question) => self.later(node, |process| process.pending.questions.push(question)),
+                // Another announcement of the same: clients, whose caches it corrects, are not simulated.
+                FastAction::Returned(_) => {}
                 FastAction::Suspects(suspects) => {
                     self.note(|| format!("{} suspects {suspects:?}", plan::name(node)));
                     self.judge.look = true;

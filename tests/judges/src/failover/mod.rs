@@ -197,7 +197,7 @@ impl Cluster {
     /// When nobody answers, or a speaker does not end.
     pub async fn exchange(&mut self, old: &Speaker, new: &Speaker) -> Result<Exchange> {
         self.network.management_announces(true)?;
-        let client = Client::start(&self.network.client)?;
+        let client = Client::start(&self.network)?;
         let numbers = (1..).take(self.network.nodes.len());
         let mut speakers: Vec<Child> = numbers.map(|node| self.start(old, node)).collect::<Result<_>>()?;
         self.calm(&client).await?;
