@@ -33,14 +33,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub use counters::{AddressCounters, DropCounters};
-pub use metallb_l2::Interfaces;
+pub use metallb_l2::{Interfaces, Report};
 
 use announcer::Announcer;
 use counters::Counters;
 use sockets::Sockets;
 
 /// Conflicts that a slow reader may leave unread before it misses some.
-const CONFLICTS_KEPT: usize = 64;
+const CONFLICTS_KEPT: usize = 1024;
+/// Ended claims that a slow reader may leave unread; what it misses of yielded addresses is told again.
+const ENDED_KEPT: usize = 1024;
 /// Answers to probes that a slow reader may leave unread; older ones are worth nothing.
 const FOUND_KEPT: usize = 64;
 
@@ -78,7 +80,7 @@ pub enum Error {
     Failed(#[from] JoinError),
 }
 
-/// Another host claims an address that we announce.
+/// Another host claims an address that is announced here, or was until [`L2Handle::yield_address`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The address.
@@ -87,6 +89,8 @@ pub struct Conflict {
     pub interface: String,
     /// Hardware address of the claimant.
     pub mac: EthernetAddress,
+    /// First, confirmed or repeated; says what to do about it.
+    pub report: Report,
 }
 
 /// What the announcer task is told.
@@ -95,6 +99,10 @@ enum Command {
     Change(Vec<(IpAddr, Option<Interfaces>)>),
     Reannounce,
     Probe(IpAddr),
+    Yield(IpAddr),
+    Resume(IpAddr),
+    Defend(IpAddr),
+    Peers(BTreeSet<EthernetAddress>),
     /// To be answered when nothing is left to hand over.
     HandOver(oneshot::Sender<()>),
 }
@@ -108,6 +116,7 @@ pub struct L2Handle {
     usable: watch::Receiver<BTreeSet<String>>,
     conflicts: broadcast::Sender<Conflict>,
     found: broadcast::Sender<IpAddr>,
+    claims_ended: broadcast::Sender<IpAddr>,
     counters: Arc<Counters>,
 }
 
@@ -128,6 +137,7 @@ pub fn start(
     let (usable_writer, usable) = watch::channel(BTreeSet::new());
     let (conflicts, _) = broadcast::channel(CONFLICTS_KEPT);
     let (found, _) = broadcast::channel(FOUND_KEPT);
+    let (claims_ended, _) = broadcast::channel(ENDED_KEPT);
     let counters = Arc::<Counters>::default();
 
     let links = links::Task {
@@ -143,6 +153,7 @@ pub fn start(
         Arc::clone(&counters),
         conflicts.clone(),
         found.clone(),
+        claims_ended.clone(),
     );
     let announcer = announcer.run(inbox, selection_reader);
     let announcer = announcer.instrument(tracing::info_span!("l2"));
@@ -152,6 +163,7 @@ pub fn start(
         usable,
         conflicts,
         found,
+        claims_ended,
         counters,
     };
     Ok((handle, own(links, announcer, stop)))
@@ -206,6 +218,44 @@ impl L2Handle {
         self.found.subscribe()
     }
 
+    /// Stops answering an address at once, and says nothing about it unasked: another speaker with a better right to it
+    /// announces it on the same segment. Ignored for an address that is not announced here.
+    ///
+    /// It stays announced as far as [`Self::change`] goes: `Some(..)` changes its interfaces and does not end the silence;
+    /// that do [`Self::resume_address`], [`Self::defend`], and `None` followed by `Some(..)`.
+    pub fn yield_address(&self, ip: IpAddr) {
+        self.tell(Command::Yield(ip));
+    }
+
+    /// Answers a yielded address again and makes it known as a new one. Ignored for others.
+    pub fn resume_address(&self, ip: IpAddr) {
+        self.tell(Command::Resume(ip));
+    }
+
+    /// Insists on an address that another speaker announces without a right to it: one announcement in request form now
+    /// and one after 1.1 s, then one for a claim at most every ten seconds while the conflict lasts. To be called for
+    /// every report; what is done already is not done again. Ends [`Self::yield_address`].
+    ///
+    /// An address that nobody calls this for is defended, too, once a claim is confirmed, at most every ten seconds
+    /// (RFC 5227 §2.4).
+    pub fn defend(&self, ip: IpAddr) {
+        self.tell(Command::Defend(ip));
+    }
+
+    /// Addresses that another host has claimed and does so no longer: for three seconds it has neither announced them
+    /// nor, if they are yielded, answered when it was asked. A yielded address is told again every three seconds until
+    /// it is resumed or withdrawn.
+    #[must_use]
+    pub fn claims_ended(&self) -> broadcast::Receiver<IpAddr> {
+        self.claims_ended.subscribe()
+    }
+
+    /// The hardware addresses of all other speakers, as far as they are known. Claims by these are left to the caller:
+    /// they are not defended against unasked, and count as `peer`.
+    pub fn set_peers(&self, macs: BTreeSet<EthernetAddress>) {
+        self.tell(Command::Peers(macs));
+    }
+
     /// Before the end: goes on answering each address until another host is heard to claim it, then no longer answers
     /// that one. Says nothing unasked any more. Returns when nothing is left to hand over, after `limit` at the latest;
     /// what is left is answered until the shell is stopped.
@@ -234,8 +284,8 @@ impl L2Handle {
         self.usable.clone()
     }
 
-    /// Claims of announced addresses by other hosts, each at most once in ten seconds (`addressConflict`), and a second
-    /// late: an address that is withdrawn meanwhile was moved.
+    /// Claims of announced and of yielded addresses by other hosts: at once, and while they last at most once a second
+    /// for an address and a host. What is told to users (`addressConflict`) is [`Report::is_for_users`] only.
     #[must_use]
     pub fn conflicts(&self) -> broadcast::Receiver<Conflict> {
         self.conflicts.subscribe()

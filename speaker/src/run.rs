@@ -319,12 +319,16 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
             },
             Ok(()) = known.changed() => links(&mut known, &mut usable),
             Ok(()) = usable.changed() => links(&mut known, &mut usable),
-            // One that was missed is told again as long as it lasts.
-            Ok(conflict) = conflicts.recv() => vec![Event::Conflict(Conflict {
-                ip: conflict.ip,
-                interface: conflict.interface,
-                mac: conflict.mac.to_string(),
-            })],
+            Ok(conflict) = conflicts.recv() => {
+                if !conflict.report.is_for_users() {
+                    continue;
+                }
+                vec![Event::Conflict(Conflict {
+                    ip: conflict.ip,
+                    interface: conflict.interface,
+                    mac: conflict.mac.to_string(),
+                })]
+            }
             Ok(()) = sessions.changed() => vec![Event::Uncarried(backend::uncarried(&sessions.borrow_and_update()))],
         };
         if let [Event::Interfaces(links)] = &events[..] {

@@ -1,21 +1,42 @@
-//! Other hosts that claim an announced address, told once they can no longer be a planned move.
+//! Other hosts that claim an announced address: who is told of them, when the address is defended, and when they are gone.
+
+mod dispute;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     time::{Duration, Instant},
 };
 
 use smoltcp::wire::EthernetAddress;
 
-use crate::{layer2::Action, responder::Claim};
+use crate::responder::Claim;
+use dispute::Dispute;
 
-/// When an address moves, its new owner may be heard before this node is told to withdraw it.
-const MOVE: Duration = Duration::from_secs(1);
-/// A conflict is told so often at most (RFC 5227 DEFEND_INTERVAL).
-const INTERVAL: Duration = Duration::from_secs(10);
-/// Enough for any honest segment; a forger of hardware addresses must not fill our memory or log.
-const REMEMBERED: usize = 256;
+/// So many conflicts are confirmed in [`dispute::DEFEND_INTERVAL`] at most: enough for any honest segment, and a forger of
+/// addresses cannot fill logs and events.
+const CONFIRMED: usize = 256;
+
+/// Which report about a claimant it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It is heard for the first time, or again after a minute of silence. May be the new owner of a planned move, heard
+    /// before this node is told to withdraw.
+    First,
+    /// It is heard again; told at most once a second.
+    Repeated,
+    /// Its claim has outlasted a planned move (one second); once, until it has been silent for a minute. Not told of
+    /// another speaker, nor about a yielded address.
+    Confirmed,
+}
+
+impl Report {
+    /// Says whether users should see it, as `addressConflict`.
+    #[must_use]
+    pub fn is_for_users(self) -> bool {
+        self == Self::Confirmed
+    }
+}
 
 /// Another host claims an address that we announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,77 +47,131 @@ pub struct Conflict {
     pub ifindex: u32,
     /// Who claims it.
     pub mac: EthernetAddress,
+    /// Which report it is.
+    pub report: Report,
 }
 
-#[derive(Debug)]
-struct Suspicion {
-    conflict: Conflict,
-    /// In how many frames it was heard.
-    frames: u64,
-    due: Instant,
+/// What follows from a claim, or from its absence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Report(Conflict),
+    Count {
+        ip: IpAddr,
+        frames: u64,
+        peer: bool,
+    },
+    /// Tell the segment once that the address is here.
+    Announce(IpAddr),
+    /// Ask who has the address: one host, or everybody.
+    Ask {
+        ip: IpAddr,
+        whom: Option<(u32, EthernetAddress)>,
+    },
+    Ended(IpAddr),
 }
 
-/// Suspected and told conflicts.
+/// The addresses that others claim, or that are yielded; at most those that are announced.
 #[derive(Debug, Default)]
 pub(crate) struct Conflicts {
-    /// By the time when they are due.
-    suspected: VecDeque<Suspicion>,
-    told: BTreeMap<(IpAddr, EthernetAddress), Instant>,
+    peers: BTreeSet<EthernetAddress>,
+    disputes: BTreeMap<IpAddr, Dispute>,
+    timers: BTreeSet<(Instant, IpAddr)>,
+    confirmed: Confirmed,
 }
 
 impl Conflicts {
-    /// Holds a claim back for as long as it may be a move.
-    pub(crate) fn suspect(&mut self, now: Instant, ifindex: u32, claim: Claim) {
-        let Claim { ip, mac, .. } = claim;
-        let known = |suspicion: &&mut Suspicion| (suspicion.conflict.ip, suspicion.conflict.mac) == (ip, mac);
-        if let Some(suspicion) = self.suspected.iter_mut().find(known) {
-            suspicion.frames += 1;
-        } else if self.suspected.len() < REMEMBERED {
-            self.suspected.push_back(Suspicion {
-                conflict: Conflict { ip, ifindex, mac },
-                frames: 1,
-                due: now + MOVE,
-            });
+    pub(crate) fn set_peers(&mut self, peers: BTreeSet<EthernetAddress>) {
+        self.peers = peers;
+    }
+
+    /// Takes in a claim of an address that is announced here, or yielded.
+    pub(crate) fn hear(&mut self, now: Instant, ifindex: u32, claim: Claim, outcomes: &mut Vec<Outcome>) {
+        let peer = self.peers.contains(&claim.mac);
+        self.change(now, claim.ip, |dispute| {
+            dispute.hear(now, ifindex, claim, peer, outcomes);
+        });
+    }
+
+    /// The address is silent here from now on.
+    pub(crate) fn yielded(&mut self, now: Instant, ip: IpAddr) {
+        self.change(now, ip, |dispute| dispute.set_yielded(now, true));
+    }
+
+    pub(crate) fn resumed(&mut self, now: Instant, ip: IpAddr) {
+        if self.disputes.contains_key(&ip) {
+            self.change(now, ip, |dispute| dispute.set_yielded(now, false));
         }
+    }
+
+    /// Insists on the address.
+    pub(crate) fn defend(&mut self, now: Instant, ip: IpAddr, outcomes: &mut Vec<Outcome>) {
+        self.change(now, ip, |dispute| dispute.defend(now, outcomes));
     }
 
     /// The address is another's now: what was suspected about it was its move.
     pub(crate) fn withdrawn(&mut self, ip: IpAddr) {
-        self.suspected.retain(|suspicion| suspicion.conflict.ip != ip);
+        if let Some(dispute) = self.disputes.remove(&ip) {
+            self.timers.remove(&(dispute.due(), ip));
+        }
     }
 
-    pub(crate) fn forget_suspicions(&mut self) {
-        self.suspected.clear();
+    pub(crate) fn clear(&mut self) {
+        self.disputes.clear();
+        self.timers.clear();
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.suspected.front().map(|suspicion| suspicion.due)
+        self.timers.first().map(|(due, _)| *due)
     }
 
-    /// Tells what has outlasted a move.
-    pub(crate) fn tell(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        while self.next_deadline().is_some_and(|due| due <= now) {
-            let Some(Suspicion { conflict, frames, .. }) = self.suspected.pop_front() else {
+    /// Does what is due, for at most `budget` addresses.
+    pub(crate) fn work(&mut self, now: Instant, budget: usize, outcomes: &mut Vec<Outcome>) {
+        for _ in 0..budget {
+            let Some(&(_, ip)) = self.timers.first().filter(|(due, _)| *due <= now) else {
                 return;
             };
-            actions.push(Action::Count(crate::layer2::Count::Claims {
-                ip: conflict.ip,
-                frames,
-            }));
-            if self.is_news(now, &conflict) {
-                actions.push(Action::Conflict(conflict));
-            }
+            let mut confirmed = std::mem::take(&mut self.confirmed);
+            self.change(now, ip, |dispute| dispute.work(now, &mut confirmed, outcomes));
+            self.confirmed = confirmed;
         }
     }
 
-    fn is_news(&mut self, now: Instant, conflict: &Conflict) -> bool {
-        self.told.retain(|_, at| now < *at + INTERVAL);
-        let key = (conflict.ip, conflict.mac);
-        if self.told.contains_key(&key) || self.told.len() >= REMEMBERED {
-            return false;
+    /// Keeps the timers in step with the dispute about `ip`.
+    fn change(&mut self, now: Instant, ip: IpAddr, change: impl FnOnce(&mut Dispute)) {
+        let dispute = self.disputes.entry(ip).or_insert_with(|| Dispute::new(now, ip));
+        let before = dispute.due();
+        change(dispute);
+        let (due, over) = (dispute.due(), dispute.is_over());
+        if over {
+            self.disputes.remove(&ip);
         }
-        self.told.insert(key, now);
-        true
+        if over || due != before {
+            self.timers.remove(&(before, ip));
+        }
+        if !over {
+            self.timers.insert((due, ip));
+        }
+    }
+}
+
+/// How many conflicts were confirmed lately.
+#[derive(Debug, Default)]
+struct Confirmed {
+    since: Option<Instant>,
+    count: usize,
+}
+
+impl Confirmed {
+    /// Takes one more, if there is room.
+    fn admit(&mut self, now: Instant, within: Duration) -> bool {
+        if self.since.is_none_or(|since| now >= since + within) {
+            *self = Self {
+                since: Some(now),
+                count: 0,
+            };
+        }
+        self.count += 1;
+        self.count <= CONFIRMED
     }
 }
 

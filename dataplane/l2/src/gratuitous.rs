@@ -77,6 +77,14 @@ impl Gratuitous {
         self.lanes.values_mut().for_each(Lane::tell_everything);
     }
 
+    /// Queues one request for `ip` on every interface that announces it, beside its burst if there is one.
+    pub(crate) fn tell_once(&mut self, ip: IpAddr, table: &Table) {
+        let lanes = self.lanes.values_mut();
+        lanes
+            .filter(|lane| table.announces(ip, &lane.link))
+            .for_each(|lane| lane.tell_once(ip));
+    }
+
     /// Does at most `budget` steps of what is due, and then sends.
     pub(crate) fn work(&mut self, now: Instant, table: &Table, mut budget: usize, actions: &mut Vec<Action>) {
         for lane in self.lanes.values_mut() {

@@ -1,7 +1,7 @@
 //! The one state machine: everything that happens comes in as an event, everything to do goes out as an action.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
@@ -9,7 +9,7 @@ use std::{
 use smoltcp::wire::EthernetAddress;
 
 use crate::{
-    conflicts::{Conflict, Conflicts},
+    conflicts::{Conflict, Conflicts, Outcome},
     cover::Cover,
     filter::{self, Instruction},
     gratuitous::Gratuitous,
@@ -45,6 +45,16 @@ pub enum Event<'a> {
     HandOver,
     /// Who has this address, which is not announced here? Asked on all interfaces; an answer is [`Action::Found`].
     Probe(IpAddr),
+    /// Another speaker has a better right to the address: it is not answered and nothing is said about it until
+    /// [`Event::Resume`] or [`Event::Defend`], or until it is withdrawn. Its claimant is asked whether it is still there.
+    Yield(IpAddr),
+    /// A yielded address is answered again, and told as a new one.
+    Resume(IpAddr),
+    /// One announcement in request form now and one after 1.1 s, then for claims at most every ten seconds while the
+    /// conflict lasts. May be told again and again.
+    Defend(IpAddr),
+    /// The hardware addresses of the other speakers.
+    Peers(BTreeSet<EthernetAddress>),
     /// The deadline has come.
     Tick,
 }
@@ -99,6 +109,8 @@ pub enum Count {
         ip: IpAddr,
         /// In so many frames.
         frames: u64,
+        /// Whether the other host is a speaker.
+        peer: bool,
     },
 }
 
@@ -137,8 +149,10 @@ pub enum Action {
         /// Which.
         group: Ipv6Addr,
     },
-    /// Tell that another host claims an announced address; at most once in ten seconds for an address and a host.
+    /// Tell that another host claims an announced or yielded address; at most once a second for an address and a host.
     Conflict(Conflict),
+    /// Nobody else has claimed the address for three seconds, nor answered for it if it is yielded.
+    ClaimsEnded(IpAddr),
     /// Another host has the address that was asked about.
     Found(IpAddr),
     /// Count.
@@ -198,6 +212,10 @@ impl Core {
             Event::Reannounce => self.gratuitous.reannounce(),
             Event::HandOver => self.on_hand_over(now, &mut actions),
             Event::Probe(ip) => self.on_probe(now, ip.to_canonical(), &mut actions),
+            Event::Yield(ip) => self.on_yield(now, ip.to_canonical(), &mut actions),
+            Event::Resume(ip) => self.on_resume(now, ip.to_canonical(), &mut actions),
+            Event::Defend(ip) => self.on_defend(now, ip.to_canonical(), &mut actions),
+            Event::Peers(macs) => self.conflicts.set_peers(macs),
             Event::Tick => {}
         }
         self.work(now, &mut actions);
@@ -247,7 +265,12 @@ impl Core {
         }
         let Some(claim) = heard.claim else { return };
         match (self.handing_over, claim.stage) {
-            (false, _) => self.conflicts.suspect(now, ifindex, claim),
+            (false, _) => {
+                // What is to be announced now is due at once.
+                let mut outcomes = Vec::new();
+                self.conflicts.hear(now, ifindex, claim, &mut outcomes);
+                self.settle(outcomes, actions);
+            }
             (true, Stage::Uses) => self.withdraw(now, claim.ip, actions),
             (true, Stage::Probes) => {}
         }
@@ -265,13 +288,13 @@ impl Core {
     fn on_hand_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.handing_over = true;
         self.gratuitous.fall_silent(now);
-        self.conflicts.forget_suspicions();
+        self.conflicts.clear();
         self.drop_inaudible(now, actions);
     }
 
     /// The kernel shows answers before anybody is asked.
     fn on_probe(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
-        if self.table.get(ip).is_some() {
+        if self.table.has(ip) {
             return;
         }
         if self.probes.begin(now, ip) {
@@ -279,6 +302,47 @@ impl Core {
         }
         self.refilter(now, actions);
         actions.extend(probes::questions(&self.table, ip));
+    }
+
+    fn on_yield(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.handing_over {
+            self.withdraw(now, ip, actions);
+        } else if self.table.set_silent(ip, true) {
+            self.gratuitous.changed(now, ip, &self.table, actions);
+            self.conflicts.yielded(now, ip);
+        }
+    }
+
+    fn on_resume(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.table.set_silent(ip, false) {
+            self.conflicts.resumed(now, ip);
+            self.gratuitous.changed(now, ip, &self.table, actions);
+        }
+    }
+
+    fn on_defend(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.handing_over || !self.table.has(ip) {
+            return;
+        }
+        self.on_resume(now, ip, actions);
+        let mut outcomes = Vec::new();
+        self.conflicts.defend(now, ip, &mut outcomes);
+        self.settle(outcomes, actions);
+    }
+
+    /// Does what follows from claims.
+    fn settle(&mut self, outcomes: Vec<Outcome>, actions: &mut Vec<Action>) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Report(conflict) => actions.push(Action::Conflict(conflict)),
+                Outcome::Count { ip, frames, peer } => {
+                    actions.push(Action::Count(Count::Claims { ip, frames, peer }));
+                }
+                Outcome::Announce(ip) => self.gratuitous.tell_once(ip, &self.table),
+                Outcome::Ask { ip, whom } => actions.extend(probes::questions_to(&self.table, ip, whom)),
+                Outcome::Ended(ip) => actions.push(Action::ClaimsEnded(ip)),
+            }
+        }
     }
 
     /// Who takes over what is announced on no interface cannot be heard, and nobody misses an answer.
@@ -303,7 +367,9 @@ impl Core {
             self.cover(ip).withdraw(now);
         }
         self.refilter(now, actions);
-        self.conflicts.tell(now, actions);
+        let mut outcomes = Vec::new();
+        self.conflicts.work(now, SLICE, &mut outcomes);
+        self.settle(outcomes, actions);
         self.gratuitous.work(now, &self.table, SLICE, actions);
         let behind = !self.backlog.is_empty() || self.gratuitous.is_behind(now);
         self.unfinished = behind.then_some(now);

@@ -27,7 +27,7 @@ mod responder;
 mod table;
 
 pub use arp::{Form, gratuitous};
-pub use conflicts::Conflict;
+pub use conflicts::{Conflict, Report};
 pub use filter::{Instruction, TAKE_ALL};
 pub use interfaces::{Interfaces, Link, LinkFacts, Selection, Unusable, select};
 pub use layer2::{Action, Core, Count, Event, Protocol, Purpose};

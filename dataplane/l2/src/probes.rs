@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use smoltcp::wire::ArpOperation;
+use smoltcp::wire::{ArpOperation, EthernetAddress};
 
 use crate::{
     arp::{self, Arp},
@@ -56,7 +56,7 @@ impl Probes {
     }
 }
 
-fn claim(frame: &[u8]) -> Option<(IpAddr, smoltcp::wire::EthernetAddress)> {
+fn claim(frame: &[u8]) -> Option<(IpAddr, EthernetAddress)> {
     if let Some(arp) = Arp::parse(frame) {
         return (arp.operation == ArpOperation::Reply).then_some((arp.sender_ip.into(), arp.sender));
     }
@@ -66,26 +66,43 @@ fn claim(frame: &[u8]) -> Option<(IpAddr, smoltcp::wire::EthernetAddress)> {
 
 /// One question on each interface that can ask it.
 pub(crate) fn questions(table: &Table, ip: IpAddr) -> impl Iterator<Item = Action> {
-    let ask = move |link: &Link| {
-        let frame = match ip {
-            IpAddr::V4(v4) => arp::probe(link.mac, v4),
-            IpAddr::V6(v6) => ndp::solicitation(link.mac, link.link_local?, v6),
-        };
-        Some(Action::Send {
-            ifindex: link.index,
-            ip,
-            purpose: Purpose::Probe,
-            frame,
-        })
+    table.links().filter_map(move |link| question(link, ip, None))
+}
+
+/// The question to one host on one interface, so that the segment hears nothing of it; without one to everybody.
+pub(crate) fn questions_to(
+    table: &Table,
+    ip: IpAddr,
+    whom: Option<(u32, EthernetAddress)>,
+) -> impl Iterator<Item = Action> {
+    let asks = move |link: &&Link| whom.is_none_or(|(ifindex, _)| link.index == ifindex);
+    let mac = whom.map(|(_, mac)| mac);
+    table
+        .links()
+        .filter(asks)
+        .filter_map(move |link| question(link, ip, mac))
+}
+
+fn question(link: &Link, ip: IpAddr, to: Option<EthernetAddress>) -> Option<Action> {
+    let mut frame = match ip {
+        IpAddr::V4(v4) => arp::probe(link.mac, v4),
+        IpAddr::V6(v6) => ndp::solicitation(link.mac, link.link_local?, v6),
     };
-    table.links().filter_map(ask)
+    if let Some(to) = to {
+        // RFC 6085 lets a multicast packet go to one host.
+        frame[..6].copy_from_slice(to.as_bytes());
+    }
+    Some(Action::Send {
+        ifindex: link.index,
+        ip,
+        purpose: Purpose::Probe,
+        frame,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
-
-    use smoltcp::wire::EthernetAddress;
 
     use super::*;
     use crate::{Core, Event, Instruction, Interfaces, PacketType, Protocol, Selection, filter::tests::run};

@@ -8,7 +8,7 @@ use crate::{
     arp::{self, Arp},
     interfaces::Link,
     ndp::{self, Ndp},
-    table::Table,
+    table::{Place, Table},
 };
 
 /// How the kernel classified a frame (`sll_pkttype`).
@@ -49,6 +49,8 @@ pub enum DropReason {
     AnnounceIp,
     /// The address is announced, but not on this interface.
     NotMatchInterface,
+    /// The address is yielded to another speaker, or it is not known yet whether another host has it.
+    Silent,
 }
 
 impl DropReason {
@@ -67,6 +69,7 @@ impl DropReason {
             Self::Announcement => "announcement",
             Self::AnnounceIp => "announceIP",
             Self::NotMatchInterface => "notMatchInterface",
+            Self::Silent => "silent",
         }
     }
 }
@@ -200,17 +203,17 @@ fn check_sender(sender: EthernetAddress) -> Result<(), DropReason> {
 }
 
 fn check_announced(table: &Table, link: &Link, ip: IpAddr) -> Result<(), DropReason> {
-    if table.announces(ip, link) {
-        Ok(())
-    } else if table.get(ip).is_some() {
-        Err(DropReason::NotMatchInterface)
-    } else {
-        Err(DropReason::AnnounceIp)
+    match table.place(ip, link) {
+        Place::Here => Ok(()),
+        Place::Silent => Err(DropReason::Silent),
+        Place::Elsewhere => Err(DropReason::NotMatchInterface),
+        Place::Unknown => Err(DropReason::AnnounceIp),
     }
 }
 
 fn claim(table: &Table, link: &Link, ip: IpAddr, mac: EthernetAddress, stage: Stage) -> Option<Claim> {
-    let foreign = table.announces(ip, link) && !table.is_own(mac);
+    let ours = matches!(table.place(ip, link), Place::Here | Place::Silent);
+    let foreign = ours && !table.is_own(mac) && check_sender(mac).is_ok();
     foreign.then_some(Claim { ip, mac, stage })
 }
 

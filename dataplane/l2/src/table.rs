@@ -15,7 +15,28 @@ use crate::interfaces::{Interfaces, Link};
 pub(crate) struct Table {
     links: BTreeMap<u32, Link>,
     own_macs: BTreeSet<EthernetAddress>,
-    addresses: BTreeMap<IpAddr, Interfaces>,
+    addresses: BTreeMap<IpAddr, Entry>,
+}
+
+/// An address of this node.
+#[derive(Debug)]
+struct Entry {
+    interfaces: Interfaces,
+    /// Neither answered nor told for the time being.
+    silent: bool,
+}
+
+/// What an address is to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It is not announced at all.
+    Unknown,
+    /// It is announced on other interfaces only, if on any.
+    Elsewhere,
+    /// It is to be announced there, but not now.
+    Silent,
+    /// It is announced there.
+    Here,
 }
 
 impl Table {
@@ -37,9 +58,21 @@ impl Table {
         self.own_macs.contains(&mac)
     }
 
-    /// Announces `ip` on `interfaces` from now on; says whether it is new.
+    /// Announces `ip` on `interfaces` from now on, or will do so when its silence is over; says whether it is new.
     pub(crate) fn announce(&mut self, ip: IpAddr, interfaces: Interfaces) -> bool {
-        self.addresses.insert(ip, interfaces).is_none()
+        if let Some(entry) = self.addresses.get_mut(&ip) {
+            entry.interfaces = interfaces;
+            return false;
+        }
+        let silent = false;
+        self.addresses.insert(ip, Entry { interfaces, silent });
+        true
+    }
+
+    /// Begins or ends the silence of `ip`; says whether that is a change.
+    pub(crate) fn set_silent(&mut self, ip: IpAddr, silent: bool) -> bool {
+        let entry = self.addresses.get_mut(&ip);
+        entry.is_some_and(|entry| std::mem::replace(&mut entry.silent, silent) != silent)
     }
 
     /// Withdraws `ip`; says whether it was announced.
@@ -47,14 +80,25 @@ impl Table {
         self.addresses.remove(&ip).is_some()
     }
 
-    pub(crate) fn get(&self, ip: IpAddr) -> Option<&Interfaces> {
-        self.addresses.get(&ip)
+    /// Says whether `ip` is announced, be it on no interface or silent.
+    pub(crate) fn has(&self, ip: IpAddr) -> bool {
+        self.addresses.contains_key(&ip)
     }
 
     /// Says whether `ip` is announced on `link`, which for IPv6 needs an address to speak from.
     pub(crate) fn announces(&self, ip: IpAddr, link: &Link) -> bool {
+        self.place(ip, link) == Place::Here
+    }
+
+    /// Says what `ip` is to `link`.
+    pub(crate) fn place(&self, ip: IpAddr, link: &Link) -> Place {
         let can_speak = ip.is_ipv4() || link.link_local.is_some();
-        can_speak && self.get(ip).is_some_and(|interfaces| interfaces.contains(&link.name))
+        match self.addresses.get(&ip) {
+            None => Place::Unknown,
+            Some(entry) if !can_speak || !entry.interfaces.contains(&link.name) => Place::Elsewhere,
+            Some(Entry { silent: true, .. }) => Place::Silent,
+            Some(_) => Place::Here,
+        }
     }
 
     /// Says whether `ip` is announced on any interface that there is.

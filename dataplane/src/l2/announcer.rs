@@ -1,4 +1,9 @@
 //! The task between the sockets and the layer-2 core.
+//!
+//! What others do about an address that two nodes announce: [`super::L2Handle::conflicts`] tells of the claimant within
+//! milliseconds; whoever knows the ranks answers with [`super::L2Handle::yield_address`] (silent at once) or
+//! [`super::L2Handle::defend`]; [`super::L2Handle::claims_ended`] says that the other is gone, and
+//! [`super::L2Handle::resume_address`] ends the silence.
 
 use std::{
     collections::BTreeMap,
@@ -35,6 +40,7 @@ pub(super) struct Announcer {
     counters: Arc<Counters>,
     conflicts: broadcast::Sender<super::Conflict>,
     found: broadcast::Sender<IpAddr>,
+    claims_ended: broadcast::Sender<IpAddr>,
     handing_over: Option<oneshot::Sender<()>>,
 }
 
@@ -45,6 +51,7 @@ impl Announcer {
         counters: Arc<Counters>,
         conflicts: broadcast::Sender<super::Conflict>,
         found: broadcast::Sender<IpAddr>,
+        claims_ended: broadcast::Sender<IpAddr>,
     ) -> Self {
         Self {
             sockets,
@@ -54,6 +61,7 @@ impl Announcer {
             counters,
             conflicts,
             found,
+            claims_ended,
             handing_over: None,
         }
     }
@@ -101,6 +109,10 @@ impl Announcer {
             Command::Change(changes) => self.feed(Event::Changed(changes)),
             Command::Reannounce => self.feed(Event::Reannounce),
             Command::Probe(ip) => self.feed(Event::Probe(ip)),
+            Command::Yield(ip) => self.feed(Event::Yield(ip)),
+            Command::Resume(ip) => self.feed(Event::Resume(ip)),
+            Command::Defend(ip) => self.feed(Event::Defend(ip)),
+            Command::Peers(macs) => self.feed(Event::Peers(macs)),
             Command::HandOver(done) => {
                 self.handing_over = Some(done);
                 self.feed(Event::HandOver);
@@ -159,8 +171,19 @@ impl Announcer {
                 // Nobody listening is fine.
                 let _ = self.found.send(ip);
             }
-            Action::Count(Count::Claims { ip, frames }) => {
+            Action::ClaimsEnded(ip) => {
+                // Nobody listening is fine.
+                let _ = self.claims_ended.send(ip);
+            }
+            Action::Count(Count::Claims {
+                ip,
+                frames,
+                peer: false,
+            }) => {
                 self.counters.count(ip, |counters| counters.conflicts += frames);
+            }
+            Action::Count(Count::Claims { ip, frames, peer: true }) => {
+                self.counters.count(ip, |counters| counters.peer_conflicts += frames);
             }
             Action::Count(Count::Dropped { reason, ifindex }) => {
                 let (reason, iface) = (reason.as_str(), self.name(ifindex));
@@ -201,11 +224,25 @@ impl Announcer {
     }
 
     fn tell(&self, conflict: metallb_l2::Conflict) {
-        let metallb_l2::Conflict { ip, ifindex, mac } = conflict;
+        let metallb_l2::Conflict {
+            ip,
+            ifindex,
+            mac,
+            report,
+        } = conflict;
         let interface = self.name(ifindex).to_owned();
-        tracing::warn!(event = "addressConflict", %ip, interface, %mac, "another host claims an address announced here");
+        if report.is_for_users() {
+            tracing::warn!(event = "addressConflict", %ip, interface, %mac, "another host claims an address announced here");
+        } else {
+            tracing::debug!(%ip, interface, %mac, ?report, "another host claims an address");
+        }
         // Nobody listening is fine.
-        let _ = self.conflicts.send(super::Conflict { ip, interface, mac });
+        let _ = self.conflicts.send(super::Conflict {
+            ip,
+            interface,
+            mac,
+            report,
+        });
     }
 
     /// Interfaces that do not announce are all called the same, so that labels stay few.

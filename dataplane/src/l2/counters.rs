@@ -15,8 +15,10 @@ pub struct AddressCounters {
     pub responses_sent: u64,
     /// Gratuitous frames that were sent; two per round and interface.
     pub gratuitous_sent: u64,
-    /// Frames in which another host claimed the address.
+    /// Frames in which another host that is no speaker claimed the address.
     pub conflicts: u64,
+    /// Frames in which another speaker claimed the address.
+    pub peer_conflicts: u64,
 }
 
 /// Unanswered frames by (reason, interface).

@@ -89,6 +89,12 @@ impl Lane {
         }
     }
 
+    pub(super) fn tell_once(&mut self, ip: IpAddr) {
+        if self.speaks {
+            self.queue.push(Rank::First, ip);
+        }
+    }
+
     fn arm(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
         self.join(ip, actions);
         let plan = Plan {
