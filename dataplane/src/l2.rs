@@ -114,6 +114,7 @@ pub struct L2Handle {
     commands: mpsc::UnboundedSender<Command>,
     known: watch::Receiver<BTreeSet<String>>,
     usable: watch::Receiver<BTreeSet<String>>,
+    macs: watch::Receiver<BTreeMap<String, EthernetAddress>>,
     conflicts: broadcast::Sender<Conflict>,
     found: broadcast::Sender<IpAddr>,
     claims_ended: broadcast::Sender<IpAddr>,
@@ -135,6 +136,7 @@ pub fn start(
     let (selection, selection_reader) = watch::channel(Selection::default());
     let (known_writer, known) = watch::channel(BTreeSet::new());
     let (usable_writer, usable) = watch::channel(BTreeSet::new());
+    let (macs_writer, macs) = watch::channel(BTreeMap::new());
     let (conflicts, _) = broadcast::channel(CONFLICTS_KEPT);
     let (found, _) = broadcast::channel(FOUND_KEPT);
     let (claims_ended, _) = broadcast::channel(ENDED_KEPT);
@@ -145,6 +147,7 @@ pub fn start(
         selection,
         known: known_writer,
         usable: usable_writer,
+        macs: macs_writer,
     };
     let links = links.run(monitor).instrument(tracing::info_span!("l2-links"));
     let announcer = Announcer::new(
@@ -161,6 +164,7 @@ pub fn start(
         commands,
         known,
         usable,
+        macs,
         conflicts,
         found,
         claims_ended,
@@ -282,6 +286,12 @@ impl L2Handle {
     #[must_use]
     pub fn usable_interfaces(&self) -> watch::Receiver<BTreeSet<String>> {
         self.usable.clone()
+    }
+
+    /// The hardware address of each of these interfaces: the others hear this node claim addresses by them.
+    #[must_use]
+    pub fn hardware_addresses(&self) -> watch::Receiver<BTreeMap<String, EthernetAddress>> {
+        self.macs.clone()
     }
 
     /// Claims of announced and of yielded addresses by other hosts: at once, and while they last at most once a second

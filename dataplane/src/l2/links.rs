@@ -1,6 +1,10 @@
 //! Keeps the selection of interfaces up to date.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use metallb_l2::{EthernetAddress, Link, LinkFacts, Selection, Unusable, select};
 use metallb_net::LinkMonitor;
@@ -17,6 +21,7 @@ pub(super) struct Task {
     pub(super) selection: watch::Sender<Selection>,
     pub(super) known: watch::Sender<BTreeSet<String>>,
     pub(super) usable: watch::Sender<BTreeSet<String>>,
+    pub(super) macs: watch::Sender<BTreeMap<String, EthernetAddress>>,
 }
 
 impl Task {
@@ -59,6 +64,8 @@ impl Task {
 
     fn publish(&self, links: &[LinkFacts]) {
         let selection = select(links, &*self.exclude);
+        let links = selection.links.iter();
+        replace(&self.macs, links.map(|link| (link.name.clone(), link.mac)).collect());
         // Whoever learns that interfaces exist finds out at once which of them can be used.
         replace(
             &self.usable,
