@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    Form, Link,
+    Form, Link, Report,
     arp::gratuitous,
     filter::tests::run,
     ndp::{
@@ -91,7 +91,7 @@ impl Bench {
                     ifindex, ip, purpose, ..
                 } => self.sent.push((ifindex, ip, purpose)),
                 Action::Conflict(conflict) => self.told.push(conflict),
-                Action::Found(_) | Action::Count(_) => {}
+                Action::Found(_) | Action::ClaimsEnded(_) | Action::Count(_) => {}
             }
         }
     }
@@ -373,12 +373,14 @@ fn a_probe_by_another_host_is_answered_to_all_nodes_and_is_a_conflict() {
     assert_eq!(answer[..6], [0x33, 0x33, 0, 0, 0, 1]);
     bench.run(Duration::from_secs(2));
     let ip = vip6(0).into();
+    let (ifindex, mac, report) = (1, CLIENT, Report::Confirmed);
     assert_eq!(
         bench.told,
         [Conflict {
             ip,
-            ifindex: 1,
-            mac: CLIENT
+            ifindex,
+            mac,
+            report
         }]
     );
 }
