@@ -14,5 +14,5 @@ mod split;
 pub use links::{LinkMonitor, ListError};
 pub use md5::{MD5_KEY_MAX, set_tcp_md5};
 pub use metallb_l2::{Instruction, LinkFacts, PacketType};
-pub use packet_socket::{ETHERTYPE_ARP, ETHERTYPE_IPV6, OpenError, PacketSocket, Received};
+pub use packet_socket::{ETHERTYPE_ARP, ETHERTYPE_IPV6, FrameSocket, OpenError, PacketSocket, Received};
 pub use split::split_datagrams;

@@ -1,6 +1,9 @@
 //! AF_PACKET: whole Ethernet frames of one EtherType, on all interfaces.
 
-use std::{io, mem, os::fd::AsRawFd};
+use std::{
+    io, mem,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+};
 
 use libc::{AF_PACKET, sockaddr_ll};
 use metallb_l2::{Instruction, PacketType};
@@ -42,18 +45,18 @@ pub enum OpenError {
     Io(#[from] io::Error),
 }
 
-/// A non-blocking packet socket for one EtherType on every interface.
+/// A packet socket for one EtherType on every interface, which never waits.
 ///
 /// Bound to no interface, it sees each frame once, with the device that it finally belongs to. A socket bound to a
 /// VLAN's parent would see the VLAN's frames too, and answer them untagged.
 #[derive(Debug)]
-pub struct PacketSocket {
-    socket: AsyncFd<Socket>,
+pub struct FrameSocket {
+    socket: Socket,
     ethertype: u16,
 }
 
-impl PacketSocket {
-    /// Opens a socket that receives nothing before a filter is set. Needs a tokio runtime.
+impl FrameSocket {
+    /// Opens a socket that receives nothing before a filter is set.
     ///
     /// # Errors
     /// Without CAP_NET_RAW, or if the kernel has no resources.
@@ -62,8 +65,6 @@ impl PacketSocket {
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None).map_err(permission)?;
         attach(&socket, &[DROP_ALL])?;
         socket.bind(&address(0, ethertype, [0; 6]))?;
-        // SAFETY: a `Socket` owns its descriptor and returns the same one until it is dropped, which `AsyncFd` does last.
-        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(io::Error::from)?;
         Ok(Self { socket, ethertype })
     }
 
@@ -72,7 +73,66 @@ impl PacketSocket {
     /// # Errors
     /// If the program is invalid or larger than the kernel allows (`net.core.optmem_max`).
     pub fn set_filter(&self, program: &[Instruction]) -> io::Result<()> {
-        attach(self.socket.get_ref(), program)
+        attach(&self.socket, program)
+    }
+
+    /// Copies a frame that has come in to `buffer`, cut to its length.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none; else those of `recvfrom`.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        receive(&self.socket, buffer)
+    }
+
+    /// Sends an Ethernet frame on an interface.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the send buffer is full; else those of `sendto`.
+    pub fn send(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
+        let destination = frame.first_chunk::<6>().ok_or(io::ErrorKind::InvalidInput)?;
+        let address = address(ifindex, self.ethertype, *destination);
+        if self.socket.send_to(frame, &address)? == frame.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
+    }
+}
+
+impl AsFd for FrameSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for FrameSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// A [`FrameSocket`] that tokio waits for.
+#[derive(Debug)]
+pub struct PacketSocket(AsyncFd<FrameSocket>);
+
+impl PacketSocket {
+    /// Opens a socket that receives nothing before a filter is set. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// Without CAP_NET_RAW, or if the kernel has no resources.
+    pub fn open(ethertype: u16) -> Result<Self, OpenError> {
+        let socket = FrameSocket::open(ethertype)?;
+        // SAFETY: the socket owns its descriptor and returns the same one until it is dropped, which `AsyncFd` does last.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(io::Error::from)?;
+        Ok(Self(socket))
+    }
+
+    /// As [`FrameSocket::set_filter`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_filter(&self, program: &[Instruction]) -> io::Result<()> {
+        self.0.get_ref().set_filter(program)
     }
 
     /// Waits for a frame and copies it to `buffer`, cut to its length. Cancel-safe.
@@ -80,26 +140,17 @@ impl PacketSocket {
     /// # Errors
     /// Those of `recvfrom`.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.socket
-            .async_io(Interest::READABLE, |socket| receive(socket, buffer))
+        self.0
+            .async_io(Interest::READABLE, |socket| socket.receive(buffer))
             .await
     }
 
-    /// Sends an Ethernet frame on an interface; never waits.
+    /// As [`FrameSocket::send`].
     ///
     /// # Errors
-    /// Those of `sendto`; `WouldBlock` if the send buffer is full.
+    /// As there.
     pub fn send(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
-        let destination = frame.first_chunk::<6>().ok_or(io::ErrorKind::InvalidInput)?;
-        let sent = self
-            .socket
-            .get_ref()
-            .send_to(frame, &address(ifindex, self.ethertype, *destination))?;
-        if sent == frame.len() {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::WriteZero.into())
-        }
+        self.0.get_ref().send(ifindex, frame)
     }
 }
 

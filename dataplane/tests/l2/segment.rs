@@ -99,7 +99,7 @@ impl Segment {
         text(command, &self.on_client(move || run(&owned)))
     }
 
-    fn on_client<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) fn on_client<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (result, done) = mpsc::channel();
         let job = Box::new(move || drop(result.send(job())));
         self.jobs.send(job).unwrap();
@@ -166,7 +166,7 @@ impl Segment {
 }
 
 /// Lines are `index name users global address`.
-fn index_of_client0(line: &str) -> Option<u32> {
+pub(crate) fn index_of_client0(line: &str) -> Option<u32> {
     let mut words = line.split_whitespace();
     let index = words.next()?;
     (words.next()? == "client0").then(|| index.parse().ok())?
