@@ -1,23 +1,27 @@
 //! Layer 2: answers ARP and neighbour solicitations for the announced addresses and tells the segment about them.
 //!
 //! ```text
-//!  speaker ── change(), probe(), hand_over() ──────► channel: Command ─┐
-//!                                                                       ▼
-//!  netlink ──► links task ──────── watch: Selection ────────────► announcer task ◄──► packet sockets
-//!              (lists, selects)                                   (metallb_l2::Core)  (ARP and IPv6, all interfaces)
+//!  speaker ── change(), probe(), .. ─┐
+//!                                    ├► mailbox ──► l2-answers, a thread ◄──► packet sockets
+//!  netlink ──► links task ───────────┘              (metallb_l2::Core)        (ARP and IPv6, all interfaces)
+//!              (lists, selects)                       └──► groups task (memberships of IPv6 groups)
 //! ```
-//! All decisions are in `metallb-l2`; the announcer task is the only user of its core, which needs no lock. Both tasks
-//! belong to the future that [`start`] returns, and end with it.
+//! All decisions are in `metallb-l2`; the thread is the only user of its core, which needs no lock. Tasks and thread belong
+//! to the future that [`start`] returns, and end with it.
 
 mod announcer;
 mod counters;
+mod groups;
 mod links;
+mod mailbox;
 mod sockets;
+mod thread;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -35,9 +39,11 @@ use tracing::Instrument;
 pub use counters::{AddressCounters, DropCounters};
 pub use metallb_l2::{Interfaces, Report};
 
-use announcer::Announcer;
+use announcer::{Announcer, Ears};
 use counters::Counters;
+use mailbox::{Mailbox, mailbox};
 use sockets::Sockets;
+use thread::Thread;
 
 /// Conflicts that a slow reader may leave unread before it misses some.
 const CONFLICTS_KEPT: usize = 1024;
@@ -78,6 +84,12 @@ pub enum Error {
     /// A task panicked.
     #[error("layer 2: a task has failed: {0}")]
     Failed(#[from] JoinError),
+    /// No thread, or nothing to wake it with.
+    #[error("layer 2: cannot start the thread that answers: {0}")]
+    Thread(#[source] std::io::Error),
+    /// The thread that answers panicked, with this message.
+    #[error("layer 2: the thread that answers has failed: {0}")]
+    Panicked(String),
 }
 
 /// Another host claims an address that is announced here, or was until [`L2Handle::yield_address`].
@@ -93,9 +105,10 @@ pub struct Conflict {
     pub report: Report,
 }
 
-/// What the announcer task is told.
+/// What the thread that answers is told.
 #[derive(Debug)]
 enum Command {
+    Links(Selection),
     Change(Vec<(IpAddr, Option<Interfaces>)>),
     Reannounce,
     Probe(IpAddr),
@@ -105,13 +118,13 @@ enum Command {
     Peers(BTreeSet<EthernetAddress>),
     /// To be answered when nothing is left to hand over.
     HandOver(oneshot::Sender<()>),
+    End,
 }
 
 /// Controls the running layer-2 shell; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct L2Handle {
-    /// Unbounded, so that nobody has to wait: what is told is taken out at once, and it is no more than what has changed.
-    commands: mpsc::UnboundedSender<Command>,
+    commands: Mailbox,
     known: watch::Receiver<BTreeSet<String>>,
     usable: watch::Receiver<BTreeSet<String>>,
     macs: watch::Receiver<BTreeMap<String, EthernetAddress>>,
@@ -132,68 +145,75 @@ pub fn start(
 ) -> Result<(L2Handle, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
     let sockets = Sockets::open()?;
     let monitor = LinkMonitor::open().map_err(Error::Netlink)?;
-    let (commands, inbox) = mpsc::unbounded_channel();
-    let (selection, selection_reader) = watch::channel(Selection::default());
+    let (commands, inbox) = mailbox().map_err(Error::Thread)?;
     let (known_writer, known) = watch::channel(BTreeSet::new());
     let (usable_writer, usable) = watch::channel(BTreeSet::new());
     let (macs_writer, macs) = watch::channel(BTreeMap::new());
-    let (conflicts, _) = broadcast::channel(CONFLICTS_KEPT);
-    let (found, _) = broadcast::channel(FOUND_KEPT);
-    let (claims_ended, _) = broadcast::channel(ENDED_KEPT);
-    let counters = Arc::<Counters>::default();
-
+    let (groups, memberships) = mpsc::unbounded_channel();
+    let ears = Ears {
+        counters: Arc::default(),
+        conflicts: broadcast::channel(CONFLICTS_KEPT).0,
+        claims_ended: broadcast::channel(ENDED_KEPT).0,
+        found: broadcast::channel(FOUND_KEPT).0,
+        groups,
+    };
+    let handle = L2Handle {
+        commands: commands.clone(),
+        known,
+        usable,
+        macs,
+        conflicts: ears.conflicts.clone(),
+        found: ears.found.clone(),
+        claims_ended: ears.claims_ended.clone(),
+        counters: Arc::clone(&ears.counters),
+    };
+    let announcer = Announcer::new(sockets, &config, ears);
     let links = links::Task {
         exclude: config.exclude,
-        selection,
+        announcer: commands.clone(),
         known: known_writer,
         usable: usable_writer,
         macs: macs_writer,
     };
+    let mut tasks = JoinSet::new();
     let links = links.run(monitor).instrument(tracing::info_span!("l2-links"));
-    let announcer = Announcer::new(
-        sockets,
-        config.garp_interval,
-        Arc::clone(&counters),
-        conflicts.clone(),
-        found.clone(),
-        claims_ended.clone(),
-    );
-    let announcer = announcer.run(inbox, selection_reader);
-    let announcer = announcer.instrument(tracing::info_span!("l2"));
-    let handle = L2Handle {
-        commands,
-        known,
-        usable,
-        macs,
-        conflicts,
-        found,
-        claims_ended,
-        counters,
+    let groups = groups::run(memberships).instrument(tracing::info_span!("l2-groups"));
+    let thread = Thread::start(announcer, inbox).map_err(Error::Thread)?;
+    let end = End(commands);
+    let tasks = async move {
+        tasks.spawn(named("links", links));
+        tasks.spawn(named("groups", groups));
+        own(tasks, thread, end, stop).await
     };
-    Ok((handle, own(links, announcer, stop)))
+    Ok((handle, tasks))
 }
 
-/// Runs both tasks until `stop`; the first that ends before takes the other with it.
-async fn own(
-    links: impl Future<Output = ()> + Send + 'static,
-    announcer: impl Future<Output = ()> + Send + 'static,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        links.await;
-        "links"
-    });
-    tasks.spawn(async move {
-        announcer.await;
-        "announcer"
-    });
-    let ended = stop.run_until_cancelled(tasks.join_next()).await.flatten();
-    tasks.shutdown().await;
-    match ended {
-        None => Ok(()),
-        Some(ended) => Err(Error::Ended(ended?)),
+async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    name
+}
+
+/// Ends the thread, also when it goes because nobody polls the shell's future any more.
+struct End(Mailbox);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.send(Command::End);
     }
+}
+
+/// Runs tasks and thread until `stop`; the first that ends before takes the others with it.
+async fn own(mut tasks: JoinSet<&'static str>, thread: Thread, end: End, stop: CancellationToken) -> Result<(), Error> {
+    let mut thread = pin!(thread.ended());
+    // Cancel-safe: the first to end decides, and what is left is ended.
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = &mut thread => return Err(ended.err().unwrap_or(Error::Ended("announcer"))),
+        Some(ended) = tasks.join_next() => Err(ended.map_or_else(Error::Failed, Error::Ended)),
+    };
+    tasks.shutdown().await;
+    drop(end);
+    ended.and(thread.await)
 }
 
 impl L2Handle {
@@ -272,7 +292,7 @@ impl L2Handle {
 
     /// Whoever owns the shell's future sees it when it has ended.
     fn tell(&self, command: Command) {
-        let _ = self.commands.send(command);
+        self.commands.send(command);
     }
 
     /// Names of all interfaces of the node except the excluded ones, down ones included (the names that
@@ -316,33 +336,77 @@ impl L2Handle {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    use std::{
+        future::{pending, ready},
+        sync::mpsc,
+    };
 
     use super::*;
 
+    /// A thread that ends when the shell does, and says so.
+    fn thread() -> (Thread, End, mpsc::Receiver<()>) {
+        let (mailbox, inbox) = mailbox().unwrap();
+        let (ending, ended) = mpsc::channel::<()>();
+        let body = move || {
+            let _ending: mpsc::Sender<()> = ending;
+            while !matches!(inbox.take(), Some(Command::End)) {
+                std::thread::yield_now();
+            }
+        };
+        (Thread::run(body).unwrap(), End(mailbox), ended)
+    }
+
+    fn tasks(task: impl Future<Output = ()> + Send + 'static) -> JoinSet<&'static str> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(named("idle", pending()));
+        tasks.spawn(named("links", task));
+        tasks
+    }
+
     #[tokio::test]
-    async fn a_task_that_ends_takes_the_other_with_it_and_is_named() {
-        let stop = CancellationToken::new();
-        let links = own(ready(()), pending(), stop.clone()).await;
-        assert!(matches!(links, Err(Error::Ended("links"))), "{links:?}");
-        let announcer = own(pending(), ready(()), stop).await;
-        assert!(matches!(announcer, Err(Error::Ended("announcer"))), "{announcer:?}");
+    async fn a_task_that_ends_takes_the_others_with_it_and_is_named() {
+        let (thread, end, ended) = thread();
+        let result = own(tasks(ready(())), thread, end, CancellationToken::new()).await;
+        assert!(matches!(result, Err(Error::Ended("links"))), "{result:?}");
+        assert!(ended.recv().is_err(), "the thread has ended");
     }
 
     #[tokio::test]
     async fn a_task_that_panics_is_an_error() {
+        let (thread, end, _) = thread();
         let panics = async { panic!("on purpose") };
-        let ended = own(pending(), panics, CancellationToken::new()).await;
+        let result = own(tasks(panics), thread, end, CancellationToken::new()).await;
         assert!(
-            matches!(&ended, Err(Error::Failed(error)) if error.is_panic()),
-            "{ended:?}"
+            matches!(&result, Err(Error::Failed(error)) if error.is_panic()),
+            "{result:?}"
         );
     }
 
     #[tokio::test]
-    async fn a_stop_on_request_is_no_error() {
+    async fn a_thread_that_ends_or_panics_is_an_error() {
+        let (mailbox, _inbox) = mailbox().unwrap();
+        let stop = CancellationToken::new();
+        let thread = Thread::run(|| {}).unwrap();
+        let result = own(tasks(pending()), thread, End(mailbox.clone()), stop.clone()).await;
+        assert!(matches!(result, Err(Error::Ended("announcer"))), "{result:?}");
+        let thread = Thread::run(|| panic!("on purpose")).unwrap();
+        let result = own(tasks(pending()), thread, End(mailbox), stop).await;
+        assert!(matches!(result, Err(Error::Panicked(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn a_stop_on_request_is_no_error_and_waits_for_the_thread() {
+        let (thread, end, ended) = thread();
         let stop = CancellationToken::new();
         stop.cancel();
-        own(pending(), pending(), stop).await.unwrap();
+        own(tasks(pending()), thread, end, stop).await.unwrap();
+        assert!(ended.recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn the_thread_ends_when_the_future_is_dropped() {
+        let (thread, end, ended) = thread();
+        drop(own(tasks(pending()), thread, end, CancellationToken::new()));
+        assert!(ended.recv().is_err());
     }
 }

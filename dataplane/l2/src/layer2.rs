@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
+    vec,
 };
 
 use smoltcp::wire::EthernetAddress;
@@ -12,6 +13,7 @@ use crate::{
     conflicts::{Conflict, Conflicts, Outcome},
     cover::Cover,
     filter::{self, Instruction},
+    frame::Frame,
     gratuitous::Gratuitous,
     interfaces::{Interfaces, Selection},
     probes::{self, Probes},
@@ -126,7 +128,7 @@ pub enum Action {
         /// What for.
         purpose: Purpose,
         /// The Ethernet frame.
-        frame: Vec<u8>,
+        frame: Frame,
     },
     /// Let the kernel show the frames of the protocol that this program takes, and no others. At first it must show none.
     Filter {
@@ -166,7 +168,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Core {
     table: Table,
-    backlog: VecDeque<(IpAddr, Option<Interfaces>)>,
+    backlog: Backlog,
     gratuitous: Gratuitous,
     conflicts: Conflicts,
     probes: Probes,
@@ -184,7 +186,7 @@ impl Core {
     pub fn new(refresh: Option<Duration>, seed: u64) -> Self {
         Self {
             table: Table::default(),
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
             gratuitous: Gratuitous::new(refresh, seed),
             conflicts: Conflicts::default(),
             probes: Probes::default(),
@@ -198,28 +200,31 @@ impl Core {
     /// Feeds one event; returns what the shell must do, in order.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.handle_into(now, event, &mut actions);
+        actions
+    }
+
+    /// As [`Self::handle`], and puts what the shell must do behind what is in `actions`. A frame that is answered or
+    /// ignored allocates nothing if there is room for two.
+    pub fn handle_into(&mut self, now: Instant, event: Event<'_>, actions: &mut Vec<Action>) {
         match event {
             Event::Frame {
                 ifindex,
                 packet_type,
                 bytes,
-            } => {
-                self.on_frame(now, ifindex, packet_type, bytes, &mut actions);
-                return actions;
-            }
-            Event::Links(selection) => self.on_links(now, selection, &mut actions),
-            Event::Changed(changes) => self.backlog.extend(changes),
+            } => return self.on_frame(now, ifindex, packet_type, bytes, actions),
+            Event::Links(selection) => self.on_links(now, selection, actions),
+            Event::Changed(changes) => self.backlog.push(changes),
             Event::Reannounce => self.gratuitous.reannounce(),
-            Event::HandOver => self.on_hand_over(now, &mut actions),
-            Event::Probe(ip) => self.on_probe(now, ip.to_canonical(), &mut actions),
-            Event::Yield(ip) => self.on_yield(now, ip.to_canonical(), &mut actions),
-            Event::Resume(ip) => self.on_resume(now, ip.to_canonical(), &mut actions),
-            Event::Defend(ip) => self.on_defend(now, ip.to_canonical(), &mut actions),
+            Event::HandOver => self.on_hand_over(now, actions),
+            Event::Probe(ip) => self.on_probe(now, ip.to_canonical(), actions),
+            Event::Yield(ip) => self.on_yield(now, ip.to_canonical(), actions),
+            Event::Resume(ip) => self.on_resume(now, ip.to_canonical(), actions),
+            Event::Defend(ip) => self.on_defend(now, ip.to_canonical(), actions),
             Event::Peers(macs) => self.conflicts.set_peers(macs),
             Event::Tick => {}
         }
-        self.work(now, &mut actions);
-        actions
+        self.work(now, actions);
     }
 
     /// When `handle` wants `Event::Tick` next, if at all.
@@ -250,19 +255,21 @@ impl Core {
         bytes: &[u8],
         actions: &mut Vec<Action>,
     ) {
-        if let Some(ip) = self.probes.answered(&self.table, ifindex, bytes) {
-            actions.push(Action::Found(ip));
-        }
-        let heard = responder::judge(&self.table, ifindex, packet_type, bytes);
-        match heard.answer {
-            Ok(answer) => actions.push(Action::Send {
+        let (link, message) = match responder::read(&self.table, ifindex, packet_type, bytes) {
+            Ok(read) => read,
+            Err(reason) => return actions.push(Action::Count(Count::Dropped { reason, ifindex })),
+        };
+        actions.extend(self.probes.answered(&self.table, &message).map(Action::Found));
+        let heard = responder::judge(&self.table, link, &message);
+        actions.push(match heard.answer {
+            Ok(answer) => Action::Send {
                 ifindex,
                 ip: answer.ip,
                 purpose: Purpose::Answer { to: answer.to },
                 frame: answer.frame,
-            }),
-            Err(reason) => actions.push(Action::Count(Count::Dropped { reason, ifindex })),
-        }
+            },
+            Err(reason) => Action::Count(Count::Dropped { reason, ifindex }),
+        });
         let Some(claim) = heard.claim else { return };
         match (self.handing_over, claim.stage) {
             (false, _) => {
@@ -358,7 +365,7 @@ impl Core {
     /// requests for an address before the segment learns of it.
     fn work(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for _ in 0..SLICE {
-            match self.backlog.pop_front() {
+            match self.backlog.pop() {
                 Some((ip, wanted)) => self.apply(now, ip.to_canonical(), wanted, actions),
                 None => break,
             }
@@ -418,6 +425,31 @@ impl Core {
             Protocol::Arp => &mut self.arp,
             Protocol::Ndp => &mut self.ndp,
         }
+    }
+}
+
+type Change = (IpAddr, Option<Interfaces>);
+
+/// Changes that are still to be worked through; taking in a long list costs no more than a short one.
+#[derive(Debug, Default)]
+struct Backlog(VecDeque<vec::IntoIter<Change>>);
+
+impl Backlog {
+    fn push(&mut self, changes: Vec<Change>) {
+        self.0.push_back(changes.into_iter());
+    }
+
+    fn pop(&mut self) -> Option<Change> {
+        loop {
+            match self.0.front_mut()?.next() {
+                Some(change) => return Some(change),
+                None => drop(self.0.pop_front()),
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|changes| changes.as_slice().is_empty())
     }
 }
 

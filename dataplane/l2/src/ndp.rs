@@ -17,6 +17,8 @@ use smoltcp::{
     },
 };
 
+use crate::{frame::Frame, responder::DropReason};
+
 /// Offset of the IPv6 header's next header, which must be [`NEXT_HEADER_ICMP`]; absolute in the frame, as the kernel
 /// filter sees it.
 pub(crate) const NEXT_HEADER: u32 = 20;
@@ -40,6 +42,8 @@ const IPV6_HEADER: usize = 14;
 const ICMP_HEADER: usize = 54;
 /// A message without options.
 const SHORTEST: usize = 24;
+/// What Ethernet carries.
+const LONGEST_FRAME: usize = 1514;
 const SOURCE_LINK_LAYER: u8 = 1;
 const TARGET_LINK_LAYER: u8 = 2;
 
@@ -58,6 +62,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ndp {
     pub(crate) destination: EthernetAddress,
+    pub(crate) source: EthernetAddress,
     pub(crate) kind: Kind,
     /// Unspecified: the sender asks whether the target is free (duplicate address detection).
     pub(crate) from: Ipv6Addr,
@@ -67,37 +72,36 @@ pub(crate) struct Ndp {
 }
 
 impl Ndp {
-    /// Reads a frame; `None` if it is not what RFC 4861 §7.1 calls a valid solicitation or advertisement.
-    pub(crate) fn parse(frame: &[u8]) -> Option<Self> {
-        let ethernet = EthernetFrame::new_checked(frame).ok()?;
-        let ip = Ipv6Packet::new_checked(frame.get(IPV6_HEADER..)?).ok()?;
-        let valid = ethernet.ethertype() == EthernetProtocol::Ipv6
-            && ip.version() == 6
-            && ip.next_header() == IpProtocol::Icmpv6
-            && ip.hop_limit() == HOP_LIMIT;
-        let icmp = ip.payload();
-        if !valid || icmp.len() < SHORTEST {
-            return None;
+    /// Reads a frame that says that it is IPv6, if it is what RFC 4861 §7.1 calls a valid solicitation or advertisement.
+    pub(crate) fn parse(frame: &[u8]) -> Result<Self, DropReason> {
+        if frame.len() > LONGEST_FRAME {
+            return Err(DropReason::Oversize);
         }
-        let (from, to) = (ip.src_addr(), ip.dst_addr());
-        let checked = Icmpv6Packet::new_checked(icmp).is_ok_and(|packet| packet.verify_checksum(&from, &to));
-        let (kind, wanted) = match icmp[..2] {
-            [SOLICITATION, 0] => (Kind::Solicitation, SOURCE_LINK_LAYER),
-            [ADVERTISEMENT, 0] => (Kind::Advertisement, TARGET_LINK_LAYER),
-            _ => return None,
+        let ethernet = EthernetFrame::new_checked(frame).map_err(|_| DropReason::Truncated)?;
+        let ip = Ipv6Packet::new_checked(ethernet.payload()).map_err(|_| DropReason::Truncated)?;
+        let icmp = check_header(&ip)?;
+        let (kind, wanted) = match icmp[0] {
+            SOLICITATION => (Kind::Solicitation, SOURCE_LINK_LAYER),
+            ADVERTISEMENT => (Kind::Advertisement, TARGET_LINK_LAYER),
+            _ => return Err(DropReason::MessageType),
         };
-        let target = Ipv6Addr::from(*icmp[8..].first_chunk::<16>()?);
-        let told = link_layer(&icmp[SHORTEST..], wanted)?;
-        if !checked || target.is_multicast() || from.is_multicast() {
-            return None;
+        let (from, to) = (ip.src_addr(), ip.dst_addr());
+        let target = Ipv6Addr::from(*icmp[8..].first_chunk::<16>().ok_or(DropReason::Truncated)?);
+        if icmp[1] != 0 || target.is_multicast() || from.is_multicast() {
+            return Err(DropReason::Malformed);
         }
+        let told = link_layer(&icmp[SHORTEST..], wanted).ok_or(DropReason::Options)?;
         // A probe has no hardware address to answer to, and goes to the group of its target.
         let probe = kind == Kind::Solicitation && from.is_unspecified();
-        if probe && (told.is_some() || to != solicited_node(target)) {
-            return None;
+        if probe && told.is_some() {
+            return Err(DropReason::Options);
         }
-        Some(Self {
+        if probe && to != solicited_node(target) {
+            return Err(DropReason::Malformed);
+        }
+        Ok(Self {
             destination: ethernet.dst_addr(),
+            source: ethernet.src_addr(),
             kind,
             from,
             target,
@@ -109,6 +113,25 @@ impl Ndp {
     pub(crate) fn is_probe(&self) -> bool {
         self.kind == Kind::Solicitation && self.from.is_unspecified()
     }
+}
+
+/// The ICMPv6 message of a packet from a neighbour, long enough and unspoilt.
+fn check_header<'a>(ip: &Ipv6Packet<&'a [u8]>) -> Result<&'a [u8], DropReason> {
+    if ip.version() != 6 || ip.next_header() != IpProtocol::Icmpv6 {
+        return Err(DropReason::Malformed);
+    }
+    if ip.hop_limit() != HOP_LIMIT {
+        return Err(DropReason::HopLimit);
+    }
+    let icmp = ip.payload();
+    if icmp.len() < SHORTEST {
+        return Err(DropReason::Truncated);
+    }
+    let packet = Icmpv6Packet::new_unchecked(icmp);
+    if !packet.verify_checksum(&ip.src_addr(), &ip.dst_addr()) {
+        return Err(DropReason::Checksum);
+    }
+    Ok(icmp)
 }
 
 /// The hardware address in the options, if they have it; `None` if they are malformed.
@@ -137,14 +160,14 @@ pub(crate) fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
 }
 
 /// Builds an unsolicited advertisement of `ip` at `mac`, to all nodes.
-pub(crate) fn unsolicited(mac: EthernetAddress, from: Ipv6Addr, ip: Ipv6Addr) -> Vec<u8> {
+pub(crate) fn unsolicited(mac: EthernetAddress, from: Ipv6Addr, ip: Ipv6Addr) -> Frame {
     advertisement(mac, EVERYBODY, from, ALL_NODES, NdiscNeighborFlags::OVERRIDE, ip)
 }
 
 /// Builds the answer to `question`: its target is at `mac`. A probe is answered to all nodes.
 ///
 /// Upstream: without the override flag, so that it never corrects an old entry.
-pub(crate) fn answer(mac: EthernetAddress, from: Ipv6Addr, question: &Ndp) -> Vec<u8> {
+pub(crate) fn answer(mac: EthernetAddress, from: Ipv6Addr, question: &Ndp) -> Frame {
     if question.is_probe() {
         return unsolicited(mac, from, question.target);
     }
@@ -153,7 +176,7 @@ pub(crate) fn answer(mac: EthernetAddress, from: Ipv6Addr, question: &Ndp) -> Ve
 }
 
 /// Builds the question who has `ip`, to its solicited-node group.
-pub(crate) fn solicitation(mac: EthernetAddress, from: Ipv6Addr, ip: Ipv6Addr) -> Vec<u8> {
+pub(crate) fn solicitation(mac: EthernetAddress, from: Ipv6Addr, ip: Ipv6Addr) -> Frame {
     let group = solicited_node(ip);
     let [.., a, b, c, d] = group.octets();
     let destination = EthernetAddress([0x33, 0x33, a, b, c, d]);
@@ -171,7 +194,7 @@ fn advertisement(
     to: Ipv6Addr,
     flags: NdiscNeighborFlags,
     target: Ipv6Addr,
-) -> Vec<u8> {
+) -> Frame {
     let message = NdiscRepr::NeighborAdvert {
         flags,
         target_addr: target,
@@ -186,7 +209,7 @@ fn emit(
     from: Ipv6Addr,
     to: Ipv6Addr,
     message: NdiscRepr<'_>,
-) -> Vec<u8> {
+) -> Frame {
     let message = Icmpv6Repr::Ndisc(message);
     let ip = Ipv6Repr {
         src_addr: from,
@@ -200,12 +223,30 @@ fn emit(
         dst_addr: destination,
         ethertype: EthernetProtocol::Ipv6,
     };
-    let mut bytes = vec![0; ICMP_HEADER + message.buffer_len()];
-    ethernet.emit(&mut EthernetFrame::new_unchecked(&mut bytes));
+    let mut bytes = Frame::zeroed(ICMP_HEADER + message.buffer_len());
+    ethernet.emit(&mut EthernetFrame::new_unchecked(&mut bytes[..]));
     ip.emit(&mut Ipv6Packet::new_unchecked(&mut bytes[IPV6_HEADER..]));
     let mut packet = Icmpv6Packet::new_unchecked(&mut bytes[ICMP_HEADER..]);
     message.emit(&from, &to, &mut packet, &ChecksumCapabilities::default());
     bytes
+}
+
+/// Makes a neighbour discovery message of a frame as far as that goes without touching its body: EtherType, header, length
+/// and checksum.
+pub(crate) fn mend(frame: &mut [u8]) {
+    let Some(icmp_len) = frame.len().checked_sub(ICMP_HEADER + SHORTEST) else {
+        return;
+    };
+    let Ok(len) = u16::try_from(icmp_len + SHORTEST) else {
+        return;
+    };
+    frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+    frame[IPV6_HEADER] = 0x60;
+    frame[IPV6_HEADER + 4..IPV6_HEADER + 6].copy_from_slice(&len.to_be_bytes());
+    frame[IPV6_HEADER + 6..IPV6_HEADER + 8].copy_from_slice(&[NEXT_HEADER_ICMP, HOP_LIMIT]);
+    let ip = Ipv6Packet::new_unchecked(&frame[IPV6_HEADER..]);
+    let (from, to) = (ip.src_addr(), ip.dst_addr());
+    Icmpv6Packet::new_unchecked(&mut frame[ICMP_HEADER..]).fill_checksum(&from, &to);
 }
 
 #[cfg(test)]

@@ -9,10 +9,11 @@ use std::{
 use smoltcp::wire::{ArpOperation, EthernetAddress};
 
 use crate::{
-    arp::{self, Arp},
+    arp,
+    frame::Message,
     interfaces::Link,
     layer2::{Action, Purpose},
-    ndp::{self, Ndp},
+    ndp::{self, Kind},
     table::Table,
 };
 
@@ -46,22 +47,15 @@ impl Probes {
         self.0.values().min().copied()
     }
 
-    /// The address that another host says it has, in this frame, if it is asked about.
-    pub(crate) fn answered(&self, table: &Table, ifindex: u32, frame: &[u8]) -> Option<IpAddr> {
-        if self.0.is_empty() || table.link(ifindex).is_none() {
-            return None;
-        }
-        let (ip, mac) = claim(frame)?;
+    /// The address that another host says it has, if it is asked about.
+    pub(crate) fn answered(&self, table: &Table, message: &Message) -> Option<IpAddr> {
+        let (ip, mac) = match message {
+            Message::Arp(arp) if arp.operation == ArpOperation::Reply => (arp.sender_ip.into(), arp.sender),
+            Message::Ndp(ndp) if ndp.kind == Kind::Advertisement => (ndp.target.into(), ndp.sender),
+            Message::Arp(_) | Message::Ndp(_) => return None,
+        };
         (self.0.contains_key(&ip) && !table.is_own(mac)).then_some(ip)
     }
-}
-
-fn claim(frame: &[u8]) -> Option<(IpAddr, EthernetAddress)> {
-    if let Some(arp) = Arp::parse(frame) {
-        return (arp.operation == ArpOperation::Reply).then_some((arp.sender_ip.into(), arp.sender));
-    }
-    let message = Ndp::parse(frame)?;
-    (message.kind == ndp::Kind::Advertisement).then_some((message.target.into(), message.sender))
 }
 
 /// One question on each interface that can ask it.
@@ -134,7 +128,7 @@ mod tests {
 
     fn frame(actions: &[Action]) -> Option<Vec<u8>> {
         actions.iter().find_map(|action| match action {
-            Action::Send { frame, .. } => Some(frame.clone()),
+            Action::Send { frame, .. } => Some(frame.to_vec()),
             _ => None,
         })
     }

@@ -6,6 +6,7 @@ use smoltcp::wire::{ArpOperation, EthernetAddress};
 
 use crate::{
     arp::{self, Arp},
+    frame::{Frame, Message},
     interfaces::Link,
     ndp::{self, Ndp},
     table::{Place, Table},
@@ -31,9 +32,21 @@ pub enum DropReason {
     PacketType,
     /// Came in on an interface that does not announce.
     Interface,
-    /// Neither ARP for IPv4 over Ethernet nor valid neighbour discovery, or cut short.
+    /// Cut short, or shorter than it says.
+    Truncated,
+    /// Longer than any honest one.
+    Oversize,
+    /// With a VLAN tag that no interface here takes off.
+    VlanTag,
+    /// Neither ARP for IPv4 over Ethernet nor valid neighbour discovery.
     Malformed,
-    /// Sent by the interface's own hardware address.
+    /// Neighbour discovery that a router has passed on (RFC 4861 §7.1).
+    HopLimit,
+    /// Neighbour discovery with a wrong checksum.
+    Checksum,
+    /// Neighbour discovery with an option that has no length, too great a length, or no business there.
+    Options,
+    /// Sent by the interface's own hardware address: a loop in the segment, or a forgery.
     Own,
     /// Not an ARP request.
     ArpReply,
@@ -54,13 +67,41 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 18] = [
+        Self::PacketType,
+        Self::Interface,
+        Self::Truncated,
+        Self::Oversize,
+        Self::VlanTag,
+        Self::Malformed,
+        Self::HopLimit,
+        Self::Checksum,
+        Self::Options,
+        Self::Own,
+        Self::ArpReply,
+        Self::MessageType,
+        Self::EthernetDestination,
+        Self::SenderAddress,
+        Self::Announcement,
+        Self::AnnounceIp,
+        Self::NotMatchInterface,
+        Self::Silent,
+    ];
+
     /// The reason as it appears in logs and metric labels; upstream's words where it has one.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PacketType => "packetType",
             Self::Interface => "interface",
+            Self::Truncated => "truncated",
+            Self::Oversize => "oversize",
+            Self::VlanTag => "vlanTag",
             Self::Malformed => "malformed",
+            Self::HopLimit => "hopLimit",
+            Self::Checksum => "checksum",
+            Self::Options => "options",
             Self::Own => "own",
             Self::ArpReply => "arpReply",
             Self::MessageType => "messageType",
@@ -82,7 +123,7 @@ pub(crate) struct Answer {
     /// Who asked.
     pub(crate) to: EthernetAddress,
     /// The Ethernet frame.
-    pub(crate) frame: Vec<u8>,
+    pub(crate) frame: Frame,
 }
 
 /// A frame in which another host claims an address that is announced here.
@@ -109,38 +150,40 @@ pub(crate) struct Heard {
     pub(crate) claim: Option<Claim>,
 }
 
-impl From<DropReason> for Heard {
-    fn from(reason: DropReason) -> Self {
-        Self {
-            answer: Err(reason),
-            claim: None,
-        }
-    }
-}
-
-/// Judges a frame that came in on the interface with index `ifindex`.
-pub(crate) fn judge(table: &Table, ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Heard {
+/// The interface on which a frame came in, and what it says, if anybody may hear it.
+pub(crate) fn read<'a>(
+    table: &'a Table,
+    ifindex: u32,
+    packet_type: PacketType,
+    frame: &[u8],
+) -> Result<(&'a Link, Message), DropReason> {
     if packet_type == PacketType::Other {
-        return DropReason::PacketType.into();
+        return Err(DropReason::PacketType);
     }
-    let Some(link) = table.link(ifindex) else {
-        return DropReason::Interface.into();
+    let link = table.link(ifindex).ok_or(DropReason::Interface)?;
+    let message = Message::parse(frame)?;
+    let (source, sender) = match &message {
+        Message::Arp(_) if packet_type == PacketType::Multicast => return Err(DropReason::PacketType),
+        Message::Arp(arp) => (arp.source, arp.sender),
+        Message::Ndp(message) => (message.source, message.sender),
     };
-    let heard = Arp::parse(frame).map(|arp| judge_arp(table, link, packet_type, &arp));
-    let heard = heard.or_else(|| Ndp::parse(frame).map(|message| judge_ndp(table, link, &message)));
-    heard.unwrap_or_else(|| DropReason::Malformed.into())
+    if source == link.mac || sender == link.mac {
+        return Err(DropReason::Own);
+    }
+    if !is_host(source) || !is_host(sender) {
+        return Err(DropReason::SenderAddress);
+    }
+    Ok((link, message))
 }
 
-fn judge_arp(table: &Table, link: &Link, packet_type: PacketType, arp: &Arp) -> Heard {
-    if packet_type == PacketType::Multicast {
-        return DropReason::PacketType.into();
-    }
-    if arp.sender == link.mac {
-        return DropReason::Own.into();
-    }
-    Heard {
-        answer: answer_arp(table, link, arp),
-        claim: claim(table, link, arp.sender_ip.into(), arp.sender, Stage::Uses),
+/// Judges what has come in on `link`.
+pub(crate) fn judge(table: &Table, link: &Link, message: &Message) -> Heard {
+    match message {
+        Message::Arp(arp) => Heard {
+            answer: answer_arp(table, link, arp),
+            claim: claim(table, link, arp.sender_ip.into(), arp.sender, Stage::Uses),
+        },
+        Message::Ndp(message) => judge_ndp(table, link, message),
     }
 }
 
@@ -151,7 +194,6 @@ fn answer_arp(table: &Table, link: &Link, arp: &Arp) -> Result<Answer, DropReaso
     if !arp.destination.is_broadcast() && arp.destination != link.mac {
         return Err(DropReason::EthernetDestination);
     }
-    check_sender(arp.sender)?;
     if arp.sender_ip == arp.target_ip {
         return Err(DropReason::Announcement);
     }
@@ -165,9 +207,6 @@ fn answer_arp(table: &Table, link: &Link, arp: &Arp) -> Result<Answer, DropReaso
 }
 
 fn judge_ndp(table: &Table, link: &Link, message: &Ndp) -> Heard {
-    if message.sender == link.mac {
-        return DropReason::Own.into();
-    }
     let stage = match message.kind {
         ndp::Kind::Advertisement => Some(Stage::Uses),
         ndp::Kind::Solicitation => message.is_probe().then_some(Stage::Probes),
@@ -186,7 +225,6 @@ fn answer_ndp(table: &Table, link: &Link, message: &Ndp) -> Result<Answer, DropR
     if message.destination.is_unicast() && message.destination != link.mac {
         return Err(DropReason::EthernetDestination);
     }
-    check_sender(message.sender)?;
     let ip = message.target.into();
     check_announced(table, link, ip)?;
     let from = link.link_local.ok_or(DropReason::NotMatchInterface)?;
@@ -197,9 +235,8 @@ fn answer_ndp(table: &Table, link: &Link, message: &Ndp) -> Result<Answer, DropR
     })
 }
 
-fn check_sender(sender: EthernetAddress) -> Result<(), DropReason> {
-    let is_host = sender.is_unicast() && sender.as_bytes() != [0; 6];
-    is_host.then_some(()).ok_or(DropReason::SenderAddress)
+fn is_host(mac: EthernetAddress) -> bool {
+    mac.is_unicast() && mac.as_bytes() != [0; 6]
 }
 
 fn check_announced(table: &Table, link: &Link, ip: IpAddr) -> Result<(), DropReason> {
@@ -213,7 +250,7 @@ fn check_announced(table: &Table, link: &Link, ip: IpAddr) -> Result<(), DropRea
 
 fn claim(table: &Table, link: &Link, ip: IpAddr, mac: EthernetAddress, stage: Stage) -> Option<Claim> {
     let ours = matches!(table.place(ip, link), Place::Here | Place::Silent);
-    let foreign = ours && !table.is_own(mac) && check_sender(mac).is_ok();
+    let foreign = ours && !table.is_own(mac);
     foreign.then_some(Claim { ip, mac, stage })
 }
 

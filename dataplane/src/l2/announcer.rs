@@ -1,4 +1,4 @@
-//! The task between the sockets and the layer-2 core.
+//! What stands between the sockets and the layer-2 core; a thread drives it.
 //!
 //! What others do about an address that two nodes announce: [`super::L2Handle::conflicts`] tells of the claimant within
 //! milliseconds; whoever knows the ranks answers with [`super::L2Handle::yield_address`] (silent at once) or
@@ -9,103 +9,69 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use metallb_l2::{Action, Core, Count, EthernetAddress, Event, Protocol, Purpose, Selection};
 use metallb_net::Received;
-use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
-    task, time,
-};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
-    Command,
-    counters::Counters,
+    Command, Config,
+    counters::{Counters, Tally},
+    groups::Membership,
     links::log_differences,
-    sockets::{Buffers, Sockets},
+    sockets::Sockets,
 };
 
-/// After a socket error, so that a broken socket does not become a busy loop.
-const ERROR_PAUSE: Duration = Duration::from_millis(100);
-/// So many frames are judged before what else there is to do; a flood of them must delay neither a withdrawal nor a burst.
-const FRAMES_AT_A_TIME: usize = 64;
+/// Whom the announcer tells what it hears.
+pub(super) struct Ears {
+    pub(super) counters: Arc<Counters>,
+    pub(super) conflicts: broadcast::Sender<super::Conflict>,
+    pub(super) claims_ended: broadcast::Sender<IpAddr>,
+    pub(super) found: broadcast::Sender<IpAddr>,
+    pub(super) groups: mpsc::UnboundedSender<Membership>,
+}
 
 /// Owns the sockets and the core; the only one who sends.
 pub(super) struct Announcer {
     sockets: Sockets,
     core: Core,
+    /// Used again and again, so that a frame allocates nothing.
+    actions: Vec<Action>,
     selection: Selection,
     names: BTreeMap<u32, String>,
-    counters: Arc<Counters>,
-    conflicts: broadcast::Sender<super::Conflict>,
-    found: broadcast::Sender<IpAddr>,
-    claims_ended: broadcast::Sender<IpAddr>,
+    tally: Tally,
+    ears: Ears,
     handing_over: Option<oneshot::Sender<()>>,
 }
 
 impl Announcer {
-    pub(super) fn new(
-        sockets: Sockets,
-        refresh: Option<Duration>,
-        counters: Arc<Counters>,
-        conflicts: broadcast::Sender<super::Conflict>,
-        found: broadcast::Sender<IpAddr>,
-        claims_ended: broadcast::Sender<IpAddr>,
-    ) -> Self {
+    pub(super) fn new(sockets: Sockets, config: &Config, ears: Ears) -> Self {
         Self {
             sockets,
-            core: Core::new(refresh, seed()),
+            core: Core::new(config.garp_interval, seed()),
+            actions: Vec::new(),
             selection: Selection::default(),
             names: BTreeMap::new(),
-            counters,
-            conflicts,
-            found,
-            claims_ended,
+            tally: Tally::new(Arc::clone(&ears.counters)),
+            ears,
             handing_over: None,
         }
     }
 
-    /// Runs for good. Every arm is cancel-safe: what it would have taken stays there.
-    pub(super) async fn run(
-        mut self,
-        mut commands: mpsc::UnboundedReceiver<Command>,
-        mut selection: watch::Receiver<Selection>,
-    ) {
-        let mut buffers = Buffers::default();
-        let mut heard = 0;
-        loop {
-            let deadline = self.core.next_deadline();
-            // Biased: a request is answered between two slices of a long change.
-            tokio::select! {
-                biased;
-                received = self.sockets.receive(&mut buffers), if heard < FRAMES_AT_A_TIME => {
-                    heard += 1;
-                    match received {
-                        Ok((received, frame)) => self.on_frame(received, frame),
-                        Err(error) => {
-                            tracing::warn!(%error, "receiving frames");
-                            time::sleep(ERROR_PAUSE).await;
-                        }
-                    }
-                    continue;
-                }
-                Some(command) = commands.recv() => self.obey(command),
-                Ok(()) = selection.changed() => {
-                    let selected = selection.borrow_and_update().clone();
-                    self.use_links(selected);
-                }
-                () = until(deadline) => self.feed(Event::Tick),
-                () = std::future::ready(()), if heard >= FRAMES_AT_A_TIME => {}
-            }
-            heard = 0;
-            // What is ready at once does not let the runtime look for frames.
-            task::yield_now().await;
-        }
+    pub(super) fn sockets(&self) -> &Sockets {
+        &self.sockets
     }
 
-    fn obey(&mut self, command: Command) {
+    /// When it wants [`Event::Tick`] next.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.core.next_deadline()
+    }
+
+    pub(super) fn obey(&mut self, command: Command) {
         match command {
+            Command::Links(selection) => self.use_links(selection),
             Command::Change(changes) => self.feed(Event::Changed(changes)),
             Command::Reannounce => self.feed(Event::Reannounce),
             Command::Probe(ip) => self.feed(Event::Probe(ip)),
@@ -117,18 +83,21 @@ impl Announcer {
                 self.handing_over = Some(done);
                 self.feed(Event::HandOver);
             }
+            // It is for the thread.
+            Command::End => {}
         }
     }
 
     fn use_links(&mut self, selection: Selection) {
         let links = &selection.links;
         self.names = links.iter().map(|link| (link.index, link.name.clone())).collect();
+        self.tally.forget_names();
         let before = std::mem::replace(&mut self.selection, selection.clone());
         self.feed(Event::Links(selection));
         log_differences(&before, &self.selection);
     }
 
-    fn on_frame(&mut self, received: Received, bytes: &[u8]) {
+    pub(super) fn on_frame(&mut self, received: Received, bytes: &[u8]) {
         let Received {
             ifindex, packet_type, ..
         } = received;
@@ -139,10 +108,13 @@ impl Announcer {
         });
     }
 
-    fn feed(&mut self, event: Event<'_>) {
-        for action in self.core.handle(Instant::now(), event) {
+    pub(super) fn feed(&mut self, event: Event<'_>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.handle_into(Instant::now(), event, &mut actions);
+        for action in actions.drain(..) {
             self.perform(action);
         }
+        self.actions = actions;
         if self.core.is_handed_over()
             && let Some(done) = self.handing_over.take()
         {
@@ -164,37 +136,39 @@ impl Announcer {
                 Purpose::Probe => self.ask(ifindex, ip, &frame),
             },
             Action::Filter { protocol, program } => self.sockets.set_filter(protocol, &program),
-            Action::Join { ifindex, group } => self.sockets.join(ifindex, group),
-            Action::Leave { ifindex, group } => self.sockets.leave(ifindex, group),
+            // Nobody holds memberships, or listens, in a shell that ends.
+            Action::Join { ifindex, group } => drop(self.ears.groups.send(Membership::Join(ifindex, group))),
+            Action::Leave { ifindex, group } => drop(self.ears.groups.send(Membership::Leave(ifindex, group))),
             Action::Conflict(conflict) => self.tell(conflict),
-            Action::Found(ip) => {
-                // Nobody listening is fine.
-                let _ = self.found.send(ip);
-            }
+            Action::Found(ip) => drop(self.ears.found.send(ip)),
             Action::ClaimsEnded(ip) => {
-                // Nobody listening is fine.
-                let _ = self.claims_ended.send(ip);
+                tracing::debug!(%ip, "no other host claims the address any more");
+                drop(self.ears.claims_ended.send(ip));
             }
-            Action::Count(Count::Claims {
+            Action::Count(count) => self.count(count),
+        }
+    }
+
+    fn count(&mut self, count: Count) {
+        match count {
+            Count::Claims {
                 ip,
                 frames,
                 peer: false,
-            }) => {
-                self.counters.count(ip, |counters| counters.conflicts += frames);
-            }
-            Action::Count(Count::Claims { ip, frames, peer: true }) => {
-                self.counters.count(ip, |counters| counters.peer_conflicts += frames);
-            }
-            Action::Count(Count::Dropped { reason, ifindex }) => {
-                let (reason, iface) = (reason.as_str(), self.name(ifindex));
-                tracing::trace!(reason, iface, "frame ignored");
-                self.counters.dropped(reason, iface);
+            } => self.tally.count(ip, |address| &address.conflicts, frames),
+            Count::Claims { ip, frames, peer: true } => self.tally.count(ip, |address| &address.peer_conflicts, frames),
+            Count::Dropped { reason, ifindex } => {
+                tracing::trace!(reason = reason.as_str(), iface = self.name(ifindex), "frame ignored");
+                self.tally.dropped(reason, ifindex, || name(&self.names, ifindex));
             }
         }
     }
 
-    fn answer(&self, ifindex: u32, ip: IpAddr, to: EthernetAddress, frame: &[u8]) {
-        let (iface, protocol) = (self.name(ifindex), Protocol::of(ip));
+    /// The answer leaves first; what is told of it comes after.
+    fn answer(&mut self, ifindex: u32, ip: IpAddr, to: EthernetAddress, frame: &[u8]) {
+        let protocol = Protocol::of(ip);
+        let sent = self.sockets.send(protocol, ifindex, frame);
+        let iface = self.name(ifindex);
         match protocol {
             Protocol::Arp => {
                 tracing::debug!(%ip, iface, sender_mac = %to, "got ARP request for service IP, sending response");
@@ -203,16 +177,18 @@ impl Announcer {
                 tracing::debug!(%ip, iface, sender_mac = %to, "got NDP request for service IP, sending response");
             }
         }
-        self.counters.count(ip, |counters| counters.requests_received += 1);
-        match self.sockets.send(protocol, ifindex, frame) {
-            Ok(()) => self.counters.count(ip, |counters| counters.responses_sent += 1),
-            Err(error) => tracing::warn!(%ip, iface, %error, "sending a response"),
+        if let Err(error) = &sent {
+            tracing::warn!(%ip, iface, %error, "sending a response");
+        }
+        self.tally.count(ip, |address| &address.requests_received, 1);
+        if sent.is_ok() {
+            self.tally.count(ip, |address| &address.responses_sent, 1);
         }
     }
 
-    fn announce(&self, ifindex: u32, ip: IpAddr, frame: &[u8]) {
+    fn announce(&mut self, ifindex: u32, ip: IpAddr, frame: &[u8]) {
         match self.sockets.send(Protocol::of(ip), ifindex, frame) {
-            Ok(()) => self.counters.count(ip, |counters| counters.gratuitous_sent += 1),
+            Ok(()) => self.tally.count(ip, |address| &address.gratuitous_sent, 1),
             Err(error) => tracing::debug!(%ip, iface = self.name(ifindex), %error, "sending a gratuitous frame"),
         }
     }
@@ -236,28 +212,22 @@ impl Announcer {
         } else {
             tracing::debug!(%ip, interface, %mac, ?report, "another host claims an address");
         }
-        // Nobody listening is fine.
-        let _ = self.conflicts.send(super::Conflict {
+        drop(self.ears.conflicts.send(super::Conflict {
             ip,
             interface,
             mac,
             report,
-        });
+        }));
     }
 
-    /// Interfaces that do not announce are all called the same, so that labels stay few.
     fn name(&self, ifindex: u32) -> &str {
-        self.names.get(&ifindex).map_or("other", String::as_str)
+        name(&self.names, ifindex)
     }
 }
 
-/// Does not ask the timer for what is due already: it is exact to a millisecond only.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) if deadline <= Instant::now() => {}
-        Some(deadline) => time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
+/// Interfaces that do not announce are all called the same, so that labels stay few.
+fn name(names: &BTreeMap<u32, String>, ifindex: u32) -> &str {
+    names.get(&ifindex).map_or("other", String::as_str)
 }
 
 /// Different on every node and start, so that refreshes of several nodes do not fall together.

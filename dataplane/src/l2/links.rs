@@ -10,6 +10,8 @@ use metallb_l2::{EthernetAddress, Link, LinkFacts, Selection, Unusable, select};
 use metallb_net::LinkMonitor;
 use tokio::{sync::watch, time};
 
+use super::{Command, mailbox::Mailbox};
+
 /// Safety net for changes of which no message came.
 const RESCAN: Duration = Duration::from_secs(10);
 /// Changes come in flocks; one listing serves those of so long a time.
@@ -18,7 +20,7 @@ const SETTLE: Duration = Duration::from_millis(10);
 /// Lists, selects and publishes.
 pub(super) struct Task {
     pub(super) exclude: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    pub(super) selection: watch::Sender<Selection>,
+    pub(super) announcer: Mailbox,
     pub(super) known: watch::Sender<BTreeSet<String>>,
     pub(super) usable: watch::Sender<BTreeSet<String>>,
     pub(super) macs: watch::Sender<BTreeMap<String, EthernetAddress>>,
@@ -26,10 +28,11 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) async fn run(self, monitor: LinkMonitor) {
+        let mut told = Selection::default();
         let mut monitor = Some(monitor);
         loop {
             if let Some(working) = monitor.take() {
-                monitor = self.watch(working).await;
+                monitor = self.watch(working, &mut told).await;
             } else {
                 monitor = LinkMonitor::open()
                     .inspect_err(|error| tracing::error!(%error, "cannot watch links"))
@@ -42,9 +45,9 @@ impl Task {
     }
 
     /// Lists once and waits for the next reason to list again; returns the monitor if it still works.
-    async fn watch(&self, mut monitor: LinkMonitor) -> Option<LinkMonitor> {
+    async fn watch(&self, mut monitor: LinkMonitor, told: &mut Selection) -> Option<LinkMonitor> {
         match monitor.list().await {
-            Ok(links) => self.publish(&links),
+            Ok(links) => self.publish(&links, told),
             // What was known stays in force: announcing on a link that may be gone beats announcing nowhere.
             Err(error) => {
                 tracing::error!(%error, "interfaces unknown, keeping the last known ones");
@@ -62,7 +65,7 @@ impl Task {
         }
     }
 
-    fn publish(&self, links: &[LinkFacts]) {
+    fn publish(&self, links: &[LinkFacts], told: &mut Selection) {
         let selection = select(links, &*self.exclude);
         let links = selection.links.iter();
         replace(&self.macs, links.map(|link| (link.name.clone(), link.mac)).collect());
@@ -72,7 +75,10 @@ impl Task {
             selection.links.iter().map(|link| link.name.clone()).collect(),
         );
         replace(&self.known, selection.known.clone());
-        replace(&self.selection, selection);
+        if selection != *told {
+            told.clone_from(&selection);
+            self.announcer.send(Command::Links(selection));
+        }
     }
 }
 

@@ -233,7 +233,7 @@ impl Lane {
         for (rank, ip) in self.queue.pop(now, pace, *limit) {
             *limit -= 1;
             let frame = match (ip, self.link.link_local) {
-                (IpAddr::V4(v4), _) => arp::gratuitous(rank.form(), self.link.mac, v4),
+                (IpAddr::V4(v4), _) => arp::announcement(rank.form(), self.link.mac, v4),
                 (IpAddr::V6(v6), Some(from)) => ndp::unsolicited(self.link.mac, from, v6),
                 // Lost since; the sweep that follows forgets the address.
                 (IpAddr::V6(_), None) => continue,

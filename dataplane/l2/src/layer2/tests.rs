@@ -147,7 +147,7 @@ impl Bench {
             .handle(self.now, frame)
             .into_iter()
             .find_map(|action| match action {
-                Action::Send { frame, .. } => Some(frame),
+                Action::Send { frame, .. } => Some(frame.to_vec()),
                 _ => None,
             })
     }
@@ -386,7 +386,7 @@ fn a_probe_by_another_host_is_answered_to_all_nodes_and_is_a_conflict() {
 }
 
 fn advertisement_of_a_successor() -> Vec<u8> {
-    ndp::unsolicited(SUCCESSOR, OURS, vip6(0))
+    ndp::unsolicited(SUCCESSOR, OURS, vip6(0)).to_vec()
 }
 
 #[test]

@@ -43,7 +43,17 @@ fn table() -> Table {
 }
 
 fn hear(ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Heard {
-    judge(&table(), ifindex, packet_type, frame)
+    hear_with(&table(), ifindex, packet_type, frame)
+}
+
+fn hear_with(table: &Table, ifindex: u32, packet_type: PacketType, frame: &[u8]) -> Heard {
+    match read(table, ifindex, packet_type, frame) {
+        Ok((link, message)) => judge(table, link, &message),
+        Err(reason) => Heard {
+            answer: Err(reason),
+            claim: None,
+        },
+    }
 }
 
 /// A request by the client for the VIP, to be bent by the tests.
@@ -87,7 +97,7 @@ fn ask(request: &Request) -> Result<Answer, DropReason> {
 }
 
 fn reply_to(request: &Request) -> Vec<u8> {
-    ask(request).unwrap().frame
+    ask(request).unwrap().frame.to_vec()
 }
 
 // L2-37
@@ -140,7 +150,12 @@ fn a_probe_without_sender_address_is_answered() {
 #[case::multicast_sender(Request { sender: EthernetAddress([1, 0, 0, 0, 0, 9]), ..Request::default() }, DropReason::SenderAddress)]
 #[case::zero_sender(Request { sender: EthernetAddress([0; 6]), ..Request::default() }, DropReason::SenderAddress)]
 #[case::announcement(Request { sender_ip: VIP, ..Request::default() }, DropReason::Announcement)]
+#[case::broadcast_sender(Request { sender: EthernetAddress::BROADCAST, ..Request::default() }, DropReason::SenderAddress)]
 #[case::own(Request { sender: MAC, ..Request::default() }, DropReason::Own)]
+#[case::looped(Request { source: MAC, sender: MAC, ..Request::default() }, DropReason::Own)]
+#[case::own_source(Request { source: MAC, ..Request::default() }, DropReason::Own)]
+#[case::multicast_source(Request { source: EthernetAddress([1, 0, 0, 0, 0, 9]), ..Request::default() }, DropReason::SenderAddress)]
+#[case::zero_source(Request { source: EthernetAddress([0; 6]), ..Request::default() }, DropReason::SenderAddress)]
 fn a_frame_that_asks_us_nothing_is_ignored_with_its_reason(#[case] request: Request, #[case] reason: DropReason) {
     assert_eq!(ask(&request), Err(reason));
 }
@@ -165,6 +180,7 @@ fn a_frame_of_an_interface_that_does_not_announce_is_ignored() {
 #[case::hardware_length(18, 8)]
 #[case::protocol_length(19, 16)]
 #[case::huge_hardware_length(18, 255)]
+#[case::other_hardware_length(18, 5)]
 #[case::ether_type(13, 0)]
 fn a_malformed_frame_is_ignored(#[case] at: usize, #[case] value: u8) {
     let mut frame = Request::default().frame();
@@ -180,7 +196,56 @@ fn a_frame_of_42_bytes_is_answered_and_a_shorter_one_is_not() {
     let verdict = |length: usize| hear(ETH0, PacketType::Broadcast, &frame[..length]).answer;
     assert!(verdict(42).is_ok());
     for length in 0..42 {
-        assert_eq!(verdict(length), Err(DropReason::Malformed), "{length} bytes");
+        assert_eq!(verdict(length), Err(DropReason::Truncated), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_padded_frame_is_answered_and_an_oversize_one_is_not() {
+    let mut frame = Request::default().frame();
+    frame.resize(128, 0xff);
+    assert!(hear(ETH0, PacketType::Broadcast, &frame).answer.is_ok());
+    for length in [129, 1514, 9000] {
+        frame.resize(length, 0);
+        let answer = hear(ETH0, PacketType::Broadcast, &frame).answer;
+        assert_eq!(answer, Err(DropReason::Oversize), "{length} bytes");
+    }
+}
+
+#[rstest]
+#[case::customer([0x81, 0x00])]
+#[case::service([0x88, 0xa8])]
+fn a_frame_with_a_vlan_tag_is_ignored(#[case] tag: [u8; 2]) {
+    let mut frame = Request::default().frame();
+    frame.splice(12..12, [tag[0], tag[1], 0, 100]);
+    let heard = hear(ETH0, PacketType::Broadcast, &frame);
+    assert_eq!(heard.answer, Err(DropReason::VlanTag));
+}
+
+#[test]
+fn a_silent_address_is_not_answered_and_claims_of_it_are_heard() {
+    let mut table = table();
+    table.set_silent(VIP.into(), true);
+    let request = Request::default();
+    let heard = hear_with(&table, ETH0, PacketType::Broadcast, &request.frame());
+    assert_eq!(heard.answer, Err(DropReason::Silent));
+    let claim = Request {
+        sender_ip: VIP,
+        ..request
+    };
+    assert!(
+        hear_with(&table, ETH0, PacketType::Broadcast, &claim.frame())
+            .claim
+            .is_some()
+    );
+}
+
+#[test]
+fn every_reason_has_its_number_and_its_name() {
+    let names: BTreeSet<&str> = DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(names.len(), DropReason::ALL.len());
+    for (number, reason) in DropReason::ALL.iter().enumerate() {
+        assert_eq!(*reason as usize, number);
     }
 }
 
@@ -190,7 +255,7 @@ fn replies_follow_a_changed_hardware_address() {
     let mut table = table();
     let new = EthernetAddress([2, 0, 0, 0, 0, 0x77]);
     table.set_links(vec![link(ETH0, "eth0", new)], BTreeSet::from([new]));
-    let heard = judge(&table, ETH0, PacketType::Broadcast, &Request::default().frame());
+    let heard = hear_with(&table, ETH0, PacketType::Broadcast, &Request::default().frame());
     let reply = heard.answer.unwrap();
     assert_eq!(reply.frame[6..12], *new.as_bytes());
 }
@@ -201,6 +266,9 @@ fn replies_follow_a_changed_hardware_address() {
 #[case::another_interface_of_ours(Request { sender_ip: VIP, sender: OTHER_OWN_MAC, ..Request::default() }, false)]
 #[case::announced_elsewhere(Request { sender_ip: VIP_ETH1, ..Request::default() }, false)]
 #[case::ordinary_request(Request::default(), false)]
+#[case::zero_sender(Request { sender_ip: VIP, sender: EthernetAddress([0; 6]), ..Request::default() }, false)]
+#[case::multicast_sender(Request { sender_ip: VIP, sender: EthernetAddress([0x33, 0x33, 0, 0, 0, 1]), ..Request::default() }, false)]
+#[case::looped(Request { sender_ip: VIP, source: MAC, ..Request::default() }, false)]
 fn a_foreign_claim_of_an_announced_address_is_noticed(#[case] request: Request, #[case] claim: bool) {
     let heard = hear(ETH0, PacketType::Broadcast, &request.frame());
     let expected = Claim {
