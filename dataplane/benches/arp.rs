@@ -1,5 +1,5 @@
 //! How soon an ARP request for an announced address is answered, beside the kernel's own answer for an address of the
-//! node on the same pair of interfaces, in turns; as the client sees it. Prints figures, asserts none.
+//! node on the same pair of interfaces, in turns, as a client sees it that sleeps until an answer comes. Prints figures, asserts none.
 //!
 //! `cargo bench -p metallb-dataplane --bench arp`
 
@@ -11,9 +11,14 @@ mod segment;
 
 use std::{
     env, fs,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
+    os::fd::AsFd,
+    path::PathBuf,
     process::{Command, ExitCode},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +26,7 @@ use std::{
 use metallb_dataplane::l2::{self, Interfaces};
 use metallb_l2::Instruction;
 use metallb_net::{ETHERTYPE_ARP, FrameSocket};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use tokio_util::sync::CancellationToken;
 
 use segment::Segment;
@@ -30,9 +35,14 @@ const INSIDE: &str = "METALLB_BENCH_IN_NAMESPACE";
 const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 /// Senders by whose addresses an answer is matched with its request.
-const SENDERS: u32 = 64;
+const SENDERS: u32 = 120;
 const SENDER: u32 = 0xc000_0280;
-const LOST: Duration = Duration::from_millis(100);
+const SECONDS: u32 = 10;
+const MANY: u32 = 10_000;
+/// The burst of a gain is over by then.
+const BURST: Duration = Duration::from_secs(5);
+/// Answers that come later are lost.
+const LATE: Duration = Duration::from_millis(200);
 /// Takes everything.
 const ACCEPT: Instruction = Instruction {
     code: 0x06,
@@ -74,72 +84,120 @@ async fn bench() {
     let running = tokio::spawn(running);
     l2.change(vec![(VIP.into(), Some(Interfaces::All))]);
     segment.client_resolves(&VIP.to_string(), segment::NODE_MAC).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    for (addresses, rate) in [(1, 1_000), (1, 10_000), (10_000, 1_000), (10_000, 10_000)] {
-        if addresses > 1 && rate == 1_000 {
-            let before = resident();
-            l2.change(many(addresses));
-            tokio::time::sleep(Duration::from_secs(30)).await;
-            println!("{addresses} addresses: {} KiB more", resident() - before);
-        }
-        let cpu = cpu_time();
-        let (kernel, ours) = segment.on_client(move || measure(rate));
-        println!(
-            "{addresses} addresses, {rate} requests/s, {:?} of CPU time",
-            cpu_time() - cpu
-        );
-        let (kernel, ours) = (report("kernel", kernel), report("ours  ", ours));
-        let ratio = |at: usize| ours[at].as_secs_f64() / kernel[at].as_secs_f64();
-        println!(
-            "  ratio   median {:.2}, p90 {:.2}, p99 {:.2}",
-            ratio(0),
-            ratio(1),
-            ratio(2)
-        );
+    tokio::time::sleep(BURST).await;
+    for rate in [1_000, 10_000] {
+        compare(&segment, "1 address", rate);
+    }
+    println!("while {MANY} addresses are announced and told:");
+    let before = resident();
+    l2.change(many());
+    compare(&segment, "changing", 1_000);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    println!("{MANY} addresses: {} KiB more", resident() - before);
+    for rate in [1_000, 10_000] {
+        compare(&segment, "10000 addresses", rate);
     }
     stop.cancel();
     running.await.unwrap().unwrap();
 }
 
-fn many(count: u32) -> Vec<(std::net::IpAddr, Option<Interfaces>)> {
+fn many() -> Vec<(IpAddr, Option<Interfaces>)> {
     let address = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n).into();
-    (0..count).map(|n| (address(n), Some(Interfaces::All))).collect()
+    (0..MANY).map(|n| (address(n), Some(Interfaces::All))).collect()
 }
 
-/// Asks both in turns, at so many requests a second; returns the times of each until the answer, `None` = lost.
-fn measure(rate: u32) -> (Vec<Option<Duration>>, Vec<Option<Duration>>) {
+fn compare(segment: &Segment, what: &str, rate: u32) {
+    let cpu = cpu_time("l2-answers");
+    let [kernel, ours] = segment.on_client(move || measure(rate));
+    println!(
+        "{what}, {rate} requests/s; the thread that answers took {:?}",
+        cpu_time("l2-answers") - cpu
+    );
+    let (kernel, ours) = (report("kernel", kernel), report("ours  ", ours));
+    let ratio = |at: usize| ours[at].as_secs_f64() / kernel[at].as_secs_f64();
+    println!(
+        "  ratio   median {:.2}, p90 {:.2}, p99 {:.2}",
+        ratio(0),
+        ratio(1),
+        ratio(2)
+    );
+}
+
+/// Times until the answer, and how many never came.
+#[derive(Default)]
+struct Times {
+    took: Vec<Duration>,
+    lost: u32,
+}
+
+/// When each request was sent that is not answered yet, in nanoseconds since the start; 0 = none.
+type Sent = [[AtomicU64; SENDERS as usize]; 2];
+
+/// Asks both in turns, at so many requests a second whether they are answered or not.
+fn measure(rate: u32) -> [Times; 2] {
+    let start = Instant::now();
+    let sent = Arc::new(Sent::from(std::array::from_fn(|_| {
+        std::array::from_fn(|_| AtomicU64::new(0))
+    })));
+    let done = Arc::new(AtomicBool::new(false));
     let socket = FrameSocket::open(ETHERTYPE_ARP).unwrap();
-    socket.set_filter(&[ACCEPT]).unwrap();
+    let hearing = {
+        let (sent, done) = (Arc::clone(&sent), Arc::clone(&done));
+        thread::spawn(move || hear(start, &sent, &done))
+    };
     let index = fs::read_to_string("/proc/thread-self/net/dev_mcast").unwrap();
     let index = index.lines().find_map(segment::index_of_client0).unwrap();
-    let (mut kernel, mut ours) = (Vec::new(), Vec::new());
-    let (count, gap) = (rate.min(2_000) * 20, Duration::from_secs(1) / rate);
-    let mut due = Instant::now();
-    for n in 0..count {
-        due = (due + gap).max(Instant::now());
-        wait_until(due);
-        let (target, times) = if n % 2 == 0 {
-            (NODE, &mut kernel)
-        } else {
-            (VIP, &mut ours)
-        };
-        let sender = Ipv4Addr::from_bits(SENDER + n % SENDERS);
-        times.push(ask(&socket, index, sender, target));
+    let _ = nix::sys::prctl::set_timerslack(1);
+    let mut lost = [0; 2];
+    let gap = Duration::from_secs(1) / rate;
+    for n in 1..=rate * SECONDS {
+        thread::sleep((start + gap * n).saturating_duration_since(Instant::now()));
+        let (which, slot) = ((n % 2) as usize, n % SENDERS);
+        let request = request(Ipv4Addr::from_bits(SENDER + slot), [NODE, VIP][which]);
+        let now = u64::try_from(start.elapsed().as_nanos()).unwrap();
+        lost[which] += u32::from(sent[which][slot as usize].swap(now, Relaxed) != 0);
+        socket.send(index, &request).unwrap();
     }
-    (kernel, ours)
+    thread::sleep(LATE);
+    done.store(true, Relaxed);
+    let took = hearing.join().unwrap();
+    let left = sent
+        .each_ref()
+        .map(|slots| slots.iter().filter(|slot| slot.load(Relaxed) != 0).count());
+    let [kernel, ours] = took;
+    let times = |which: usize, took| Times {
+        took,
+        lost: lost[which] + u32::try_from(left[which]).unwrap(),
+    };
+    [times(0, kernel), times(1, ours)]
 }
 
-fn wait_until(due: Instant) {
-    let left = due.saturating_duration_since(Instant::now());
-    if left > Duration::from_micros(200) {
-        thread::sleep(left - Duration::from_micros(100));
+fn hear(start: Instant, sent: &Sent, done: &AtomicBool) -> [Vec<Duration>; 2] {
+    let socket = FrameSocket::open(ETHERTYPE_ARP).unwrap();
+    socket.set_filter(&[ACCEPT]).unwrap();
+    let mut took = [Vec::new(), Vec::new()];
+    let mut frame = [0; 128];
+    while !done.load(Relaxed) {
+        poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], 50_u8).unwrap();
+        while socket.receive(&mut frame).is_ok() {
+            let now = u64::try_from(start.elapsed().as_nanos()).unwrap();
+            let Some(which) = [NODE, VIP].iter().position(|ip| frame[28..32] == ip.octets()) else {
+                continue;
+            };
+            let target = u32::from_be_bytes(*frame[38..].first_chunk().unwrap());
+            let Some(slot) = sent[which].get(target.wrapping_sub(SENDER) as usize) else {
+                continue;
+            };
+            match slot.swap(0, Relaxed) {
+                0 => {}
+                sent => took[which].push(Duration::from_nanos(now.saturating_sub(sent))),
+            }
+        }
     }
-    while Instant::now() < due {
-        std::hint::spin_loop();
-    }
+    took
 }
 
-fn ask(socket: &FrameSocket, index: u32, sender: Ipv4Addr, target: Ipv4Addr) -> Option<Duration> {
+fn request(sender: Ipv4Addr, target: Ipv4Addr) -> [u8; 60] {
     let mut request = [0; 60];
     request[..6].fill(0xff);
     request[6..12].copy_from_slice(&segment::CLIENT_MAC);
@@ -147,35 +205,15 @@ fn ask(socket: &FrameSocket, index: u32, sender: Ipv4Addr, target: Ipv4Addr) -> 
     request[22..28].copy_from_slice(&segment::CLIENT_MAC);
     request[28..32].copy_from_slice(&sender.octets());
     request[38..42].copy_from_slice(&target.octets());
-    let began = Instant::now();
-    socket.send(index, &request).unwrap();
-    let mut buffer = [0; 128];
-    loop {
-        match socket.receive(&mut buffer) {
-            Ok(_) if buffer[28..32] == target.octets() && buffer[38..42] == sender.octets() => {
-                return Some(began.elapsed());
-            }
-            Ok(_) => {}
-            Err(_) if began.elapsed() > LOST => return None,
-            Err(_) => {
-                let timeout = PollTimeout::try_from(LOST).unwrap();
-                poll(
-                    &mut [PollFd::new(std::os::fd::AsFd::as_fd(socket), PollFlags::POLLIN)],
-                    timeout,
-                )
-                .unwrap();
-            }
-        }
-    }
+    request
 }
 
 /// Prints how the times are spread; returns median, p90 and p99.
-fn report(what: &str, times: Vec<Option<Duration>>) -> [Duration; 3] {
-    let (asked, mut took): (usize, Vec<Duration>) = (times.len(), times.into_iter().flatten().collect());
+fn report(what: &str, Times { mut took, lost }: Times) -> [Duration; 3] {
     took.sort_unstable();
     let at = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)];
     let [median, p90, p99, worst] = [50, 90, 99, 100].map(at);
-    let lost = asked - took.len();
+    let asked = took.len() + lost as usize;
     println!("  {what}  median {median:?}, p90 {p90:?}, p99 {p99:?}, worst {worst:?}, {lost} of {asked} lost");
     [median, p90, p99]
 }
@@ -187,10 +225,14 @@ fn resident() -> i64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// CPU time of this process, the client included.
-fn cpu_time() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
+/// CPU time of the thread called `name`, if there is one.
+fn cpu_time(name: &str) -> Duration {
+    let of = |path: PathBuf| {
+        let named = fs::read_to_string(path.join("comm")).ok()?.trim() == name;
+        let ran = fs::read_to_string(path.join("schedstat")).ok()?;
+        let nanos: u64 = ran.split_whitespace().next()?.parse().ok()?;
+        named.then(|| Duration::from_nanos(nanos))
+    };
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    tasks.filter_map(|task| of(task.path())).sum()
 }

@@ -1,10 +1,10 @@
 //! Neighbour discovery against Linux.
 
-use metallb_l2::EthernetAddress;
+use metallb_l2::{EthernetAddress, Report};
 use metallb_test_runner::{in_namespace, skip};
 
 use crate::{
-    Node,
+    Node, next,
     segment::{CLIENT_MAC, NODE_MAC, Segment, eventually},
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn a_client_resolves_an_ipv6_address_and_keeps_it() {
         let node = Node::start();
         node.announce(&[VIP]);
         eventually("the whole burst", || node.counters(VIP).gratuitous_sent == 5).await;
-        assert!(segment.node("ip maddr show dev node0").contains(GROUP));
+        eventually("the group", || segment.node("ip maddr show dev node0").contains(GROUP)).await;
         segment.client_resolves(VIP, NODE_MAC).await;
         let asked = node.counters(VIP).requests_received;
         assert!(asked >= 1);
@@ -56,8 +56,10 @@ pub(crate) fn a_withdrawn_ipv6_address_is_not_answered_and_its_group_is_left() {
         segment.client_resolves(VIP, NODE_MAC).await;
         node.withdraw(VIP);
         segment.client_resolves(OTHER_VIP, NODE_MAC).await;
-        let groups = segment.node("ip maddr show dev node0");
-        assert!(!groups.contains(&format!("{GROUP}\n")), "{groups}");
+        eventually("that the group is left", || {
+            !segment.node("ip maddr show dev node0").contains(&format!("{GROUP}\n"))
+        })
+        .await;
         segment.client("ip neigh flush all");
         segment.client_fails_to_resolve(VIP).await;
     });
@@ -85,14 +87,18 @@ pub(crate) fn a_host_that_takes_an_announced_ipv6_address_fails_and_is_reported(
         let node = Node::start();
         let mut conflicts = node.l2.conflicts();
         node.announce(&[VIP]);
-        segment.client_resolves(VIP, NODE_MAC).await;
+        // A round of the burst would tell the client before it asks.
+        eventually("the whole burst", || node.counters(VIP).gratuitous_sent == 5).await;
         segment.client(&format!("ip addr add {VIP}/64 dev client0"));
         eventually("failed duplicate address detection", || {
             segment.client("ip addr show dev client0").contains("dadfailed")
         })
         .await;
-        let conflict = conflicts.recv().await.unwrap();
-        assert_eq!(conflict.mac, EthernetAddress(CLIENT_MAC));
+        let first = next(&mut conflicts).await;
+        assert_eq!((first.mac, first.report), (EthernetAddress(CLIENT_MAC), Report::First));
+        assert_eq!(next(&mut conflicts).await.report, Report::Confirmed);
+        // Who only asks has had its answer.
+        assert_eq!(node.counters(VIP).gratuitous_sent, 5);
     });
 }
 
@@ -107,7 +113,9 @@ pub(crate) fn ten_thousand_ipv6_addresses_are_answered_too() {
         node.announce(&[VIP]);
         segment.client_resolves(VIP, NODE_MAC).await;
         segment.client_resolves(many[9_999], NODE_MAC).await;
-        let groups = segment.node("ip maddr show dev node0").matches("ff02::1:ff").count();
-        assert!(groups > 10_000, "member of {groups} groups");
+        eventually("all groups", || {
+            segment.node("ip maddr show dev node0").matches("ff02::1:ff").count() > 10_000
+        })
+        .await;
     });
 }
