@@ -79,6 +79,7 @@ async fn bench() {
     let config = l2::Config {
         exclude: Arc::new(|name| name == "lo"),
         garp_interval: None,
+        check_before_announcing: false,
     };
     let (l2, running) = l2::start(config, stop.clone()).unwrap();
     let running = tokio::spawn(running);

@@ -59,12 +59,16 @@ pub struct Config {
     pub exclude: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// How often announced addresses are repeated unasked (`--gratuitous-arp-interval`); `None` = never.
     pub garp_interval: Option<Duration>,
+    /// Whether it is asked who has an address before it is announced for the first time (`--l2-check-addresses`); see
+    /// [`metallb_l2::Core::check_before_announcing`].
+    pub check_before_announcing: bool,
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("garp_interval", &self.garp_interval)
+            .field("check_before_announcing", &self.check_before_announcing)
             .finish_non_exhaustive()
     }
 }

@@ -84,9 +84,13 @@ impl Conflicts {
         self.peers = peers;
     }
 
+    pub(crate) fn is_peer(&self, mac: EthernetAddress) -> bool {
+        self.peers.contains(&mac)
+    }
+
     /// Takes in a claim of an address that is announced here, or yielded.
     pub(crate) fn hear(&mut self, now: Instant, ifindex: u32, claim: Claim, outcomes: &mut Vec<Outcome>) {
-        let peer = self.peers.contains(&claim.mac);
+        let peer = self.is_peer(claim.mac);
         self.change(now, claim.ip, |dispute| {
             dispute.hear(now, ifindex, claim, peer, outcomes);
         });

@@ -10,6 +10,7 @@ use std::{
 use smoltcp::wire::EthernetAddress;
 
 use crate::{
+    checks::{Checks, Step},
     conflicts::{Conflict, Conflicts, Outcome},
     cover::Cover,
     filter::{self, Instruction},
@@ -17,7 +18,7 @@ use crate::{
     gratuitous::Gratuitous,
     interfaces::{Interfaces, Selection},
     probes::{self, Probes},
-    responder::{self, DropReason, PacketType, Stage},
+    responder::{self, Claim, DropReason, PacketType, Stage},
     table::Table,
 };
 
@@ -172,6 +173,7 @@ pub struct Core {
     gratuitous: Gratuitous,
     conflicts: Conflicts,
     probes: Probes,
+    checks: Checks,
     arp: Cover,
     ndp: Cover,
     handing_over: bool,
@@ -190,11 +192,21 @@ impl Core {
             gratuitous: Gratuitous::new(refresh, seed),
             conflicts: Conflicts::default(),
             probes: Probes::default(),
+            checks: Checks::default(),
             arp: Cover::default(),
             ndp: Cover::default(),
             handing_over: false,
             unfinished: None,
         }
+    }
+
+    /// Has new addresses announced only once nobody answers for them (see [`Event::Changed`]). An address that another
+    /// host has is silent and is asked about again every ten seconds; the host is told of as [`Action::Conflict`]. One
+    /// that another speaker has is taken over at once, and one that no interface can announce is not asked about.
+    #[must_use]
+    pub fn check_before_announcing(mut self, on: bool) -> Self {
+        self.checks.on = on;
+        self
     }
 
     /// Feeds one event; returns what the shell must do, in order.
@@ -235,6 +247,7 @@ impl Core {
             self.gratuitous.next_deadline(),
             self.conflicts.next_deadline(),
             self.probes.next_deadline(),
+            self.checks.next_deadline(),
             self.arp.next_deadline(),
             self.ndp.next_deadline(),
         ];
@@ -275,6 +288,9 @@ impl Core {
             (false, _) => {
                 // What is to be announced now is due at once.
                 let mut outcomes = Vec::new();
+                if claim.stage == Stage::Uses {
+                    self.on_check_answered(now, claim, actions);
+                }
                 self.conflicts.hear(now, ifindex, claim, &mut outcomes);
                 self.settle(outcomes, actions);
             }
@@ -311,16 +327,28 @@ impl Core {
         actions.extend(probes::questions(&self.table, ip));
     }
 
+    fn on_check_answered(&mut self, now: Instant, claim: Claim, actions: &mut Vec<Action>) {
+        if !self.checks.contains(claim.ip) {
+            return;
+        }
+        if self.conflicts.is_peer(claim.mac) {
+            self.on_resume(now, claim.ip, actions);
+        } else {
+            self.checks.answered(now, claim.ip);
+        }
+    }
+
     fn on_yield(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
         if self.handing_over {
             self.withdraw(now, ip, actions);
-        } else if self.table.set_silent(ip, true) {
+        } else if self.table.set_silent(ip, true) | self.checks.end(ip) {
             self.gratuitous.changed(now, ip, &self.table, actions);
             self.conflicts.yielded(now, ip);
         }
     }
 
     fn on_resume(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.checks.end(ip);
         if self.table.set_silent(ip, false) {
             self.conflicts.resumed(now, ip);
             self.gratuitous.changed(now, ip, &self.table, actions);
@@ -370,6 +398,13 @@ impl Core {
                 None => break,
             }
         }
+        for _ in 0..SLICE {
+            match self.checks.step(now) {
+                Some(Step::Ask(ip)) => self.check(now, ip, actions),
+                Some(Step::Announce(ip)) => self.on_resume(now, ip, actions),
+                None => break,
+            }
+        }
         for ip in self.probes.end(now) {
             self.cover(ip).withdraw(now);
         }
@@ -380,6 +415,16 @@ impl Core {
         self.gratuitous.work(now, &self.table, SLICE, actions);
         let behind = !self.backlog.is_empty() || self.gratuitous.is_behind(now);
         self.unfinished = behind.then_some(now);
+    }
+
+    /// The kernel shows answers before anybody is asked. Where nobody can be asked nobody can be disturbed.
+    fn check(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.refilter(now, actions);
+        let before = actions.len();
+        actions.extend(probes::questions_where_silent(&self.table, ip));
+        if actions.len() == before {
+            self.on_resume(now, ip, actions);
+        }
     }
 
     fn refilter(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -406,6 +451,10 @@ impl Core {
             Some(interfaces) => {
                 if self.table.announce(ip, interfaces) {
                     self.cover(ip).announce(ip);
+                    if self.checks.on {
+                        self.table.set_silent(ip, true);
+                        self.checks.begin(now, ip);
+                    }
                 }
                 self.gratuitous.changed(now, ip, &self.table, actions);
             }
@@ -416,6 +465,7 @@ impl Core {
         if self.table.withdraw(ip) {
             self.cover(ip).withdraw(now);
             self.conflicts.withdrawn(ip);
+            self.checks.end(ip);
             self.gratuitous.changed(now, ip, &self.table, actions);
         }
     }

@@ -15,6 +15,7 @@
 #![deny(missing_docs)]
 
 mod arp;
+mod checks;
 mod conflicts;
 mod cover;
 mod filter;

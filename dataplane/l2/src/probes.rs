@@ -14,7 +14,7 @@ use crate::{
     interfaces::Link,
     layer2::{Action, Purpose},
     ndp::{self, Kind},
-    table::Table,
+    table::{Place, Table},
 };
 
 /// How long an answer is listened for.
@@ -61,6 +61,15 @@ impl Probes {
 /// One question on each interface that can ask it.
 pub(crate) fn questions(table: &Table, ip: IpAddr) -> impl Iterator<Item = Action> {
     table.links().filter_map(move |link| question(link, ip, None))
+}
+
+/// One question on each interface where `ip` is silent, to everybody there.
+pub(crate) fn questions_where_silent(table: &Table, ip: IpAddr) -> impl Iterator<Item = Action> {
+    let silent = move |link: &&Link| table.place(ip, link) == Place::Silent;
+    table
+        .links()
+        .filter(silent)
+        .filter_map(move |link| question(link, ip, None))
 }
 
 /// The question to one host on one interface, so that the segment hears nothing of it; without one to everybody.

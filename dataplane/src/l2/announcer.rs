@@ -50,7 +50,7 @@ impl Announcer {
     pub(super) fn new(sockets: Sockets, config: &Config, ears: Ears) -> Self {
         Self {
             sockets,
-            core: Core::new(config.garp_interval, seed()),
+            core: Core::new(config.garp_interval, seed()).check_before_announcing(config.check_before_announcing),
             actions: Vec::new(),
             selection: Selection::default(),
             names: BTreeMap::new(),

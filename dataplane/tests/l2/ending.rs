@@ -80,6 +80,7 @@ pub(crate) fn a_missing_capability_is_named() {
         let config = l2::Config {
             exclude: Arc::new(|_| false),
             garp_interval: None,
+            check_before_announcing: false,
         };
         let error = l2::start(config, CancellationToken::new()).err().unwrap().to_string();
         assert!(error.contains("needs capability NET_RAW"), "{error}");

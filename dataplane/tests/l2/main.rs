@@ -84,6 +84,7 @@ impl Node {
         let config = l2::Config {
             exclude: Arc::new(exclude),
             garp_interval: None,
+            check_before_announcing: false,
         };
         let (l2, running) = l2::start(config, stop.clone()).unwrap();
         Self {
