@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metallb_dataplane::l2::{self, Interfaces};
+use metallb_dataplane::l2::{self, Interfaces, L2Handle};
 use metallb_l2::Instruction;
 use metallb_net::{ETHERTYPE_ARP, FrameSocket};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -87,16 +87,16 @@ async fn bench() {
     segment.client_resolves(&VIP.to_string(), segment::NODE_MAC).await;
     tokio::time::sleep(BURST).await;
     for rate in [1_000, 10_000] {
-        compare(&segment, "1 address", rate);
+        compare(&segment, &l2, "1 address", rate);
     }
     println!("while {MANY} addresses are announced and told:");
     let before = resident();
     l2.change(many());
-    compare(&segment, "changing", 1_000);
+    compare(&segment, &l2, "changing", 1_000);
     tokio::time::sleep(Duration::from_secs(20)).await;
     println!("{MANY} addresses: {} KiB more", resident() - before);
     for rate in [1_000, 10_000] {
-        compare(&segment, "10000 addresses", rate);
+        compare(&segment, &l2, "10000 addresses", rate);
     }
     stop.cancel();
     running.await.unwrap().unwrap();
@@ -107,13 +107,21 @@ fn many() -> Vec<(IpAddr, Option<Interfaces>)> {
     (0..MANY).map(|n| (address(n), Some(Interfaces::All))).collect()
 }
 
-fn compare(segment: &Segment, what: &str, rate: u32) {
+fn compare(segment: &Segment, l2: &L2Handle, what: &str, rate: u32) {
+    let answered = || {
+        l2.counters()
+            .get(&IpAddr::from(VIP))
+            .map_or(0, |counters| counters.responses_sent)
+    };
+    let before = answered();
     let cpu = cpu_time("l2-answers");
     let [kernel, ours] = segment.on_client(move || measure(rate));
     println!(
         "{what}, {rate} requests/s; the thread that answers took {:?}",
         cpu_time("l2-answers") - cpu
     );
+    let asked = rate * SECONDS / 2;
+    println!("  answered by the node: {} of {asked}", answered() - before);
     let (kernel, ours) = (report("kernel", kernel), report("ours  ", ours));
     let ratio = |at: usize| ours[at].as_secs_f64() / kernel[at].as_secs_f64();
     println!(
@@ -124,7 +132,7 @@ fn compare(segment: &Segment, what: &str, rate: u32) {
     );
 }
 
-/// Times until the answer, and how many never came.
+/// Times until the answer, and how many did not come before the next request of the same name.
 #[derive(Default)]
 struct Times {
     took: Vec<Duration>,
@@ -215,7 +223,9 @@ fn report(what: &str, Times { mut took, lost }: Times) -> [Duration; 3] {
     let at = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)];
     let [median, p90, p99, worst] = [50, 90, 99, 100].map(at);
     let asked = took.len() + lost as usize;
-    println!("  {what}  median {median:?}, p90 {p90:?}, p99 {p99:?}, worst {worst:?}, {lost} of {asked} lost");
+    println!(
+        "  {what}  median {median:?}, p90 {p90:?}, p99 {p99:?}, worst {worst:?}, {lost} of {asked} too late for the client"
+    );
     [median, p90, p99]
 }
 

@@ -94,6 +94,17 @@ pub struct Args {
         default_value_t = true
     )]
     pub l2_fast_failover: bool,
+    /// Ask the segment who has an address before it is announced for the first time
+    #[arg(
+        long,
+        env = "METALLB_L2_CHECK_ADDRESSES",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value_t = false
+    )]
+    pub l2_check_addresses: bool,
     /// Milliseconds; of the FRR back-end only [default: 3000]
     #[arg(
         long,
@@ -353,6 +364,13 @@ mod tests {
             let flags = ["--ml-bindaddr=192.0.2.1", "--ml-labels=app=metallb", flag];
             let membership = args(&flags).unwrap().membership().unwrap().unwrap();
             assert_eq!(membership.fast, expected);
+        }
+    }
+
+    #[test]
+    fn addresses_are_checked_only_on_request() {
+        for (flags, expected) in [(&[][..], false), (&["--l2-check-addresses"], true)] {
+            assert_eq!(args(flags).unwrap().l2_check_addresses, expected);
         }
     }
 

@@ -217,6 +217,7 @@ impl DataPlane {
         let config = l2::Config {
             exclude: Arc::new(move |name| excluded.is_match(name)),
             garp_interval: args.garp_interval()?,
+            check_before_announcing: args.l2_check_addresses,
         };
         let (l2, work) = l2::start(config, l2_stop.clone())?;
         tasks.spawn("layer 2", async { Ok(work.await?) });

@@ -15,6 +15,9 @@ pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// EtherType of IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
+/// Room for frames that come in while nobody reads, in bytes.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
 /// Takes nothing.
 const DROP_ALL: Instruction = Instruction {
     code: 0x06,
@@ -64,6 +67,8 @@ impl FrameSocket {
         // Protocol 0 receives nothing, so that no frame can come in before the filter and the binding are there.
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None).map_err(permission)?;
         attach(&socket, &[DROP_ALL])?;
+        // The kernel takes what its limit allows, which is twice as much as it gives unasked.
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.bind(&address(0, ethertype, [0; 6]))?;
         Ok(Self { socket, ethertype })
     }

@@ -135,8 +135,10 @@ const DROPPED: (&str, &str) = (
 );
 const CONFLICTS: (&str, &str) = (
     "metallb_layer2_conflicts_total",
-    "Number of claims of owned IPs by other hosts",
+    "Number of claims of owned IPs by other hosts: speakers (peer) and others (foreign)",
 );
+/// Who claims.
+const CLAIMANTS: [(&str, AddressCounter); 2] = [("foreign", |c| c.conflicts), ("peer", |c| c.peer_conflicts)];
 
 /// Reads the layer-2 counters.
 pub(super) struct Layer2 {
@@ -155,7 +157,7 @@ impl Layer2 {
                 .map(|(name, help, _)| desc(name, help, &["ip"]))
                 .collect::<Result<_, _>>()?,
             dropped: desc(DROPPED.0, DROPPED.1, &["reason", "interface"])?,
-            conflicts: desc(CONFLICTS.0, CONFLICTS.1, &["ip"])?,
+            conflicts: desc(CONFLICTS.0, CONFLICTS.1, &["ip", "kind"])?,
         })
     }
 }
@@ -167,15 +169,21 @@ impl Collector for Layer2 {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let counters = self.handle.counters();
+        let present = |count: AddressCounter| {
+            let values = counters.iter().map(move |(ip, c)| (ip, count(c)));
+            values.filter(|(_, value)| *value > 0)
+        };
         let by_ip = |desc: &Desc, count: &AddressCounter| {
-            let present = counters
-                .iter()
-                .map(|(ip, c)| (ip, count(c)))
-                .filter(|(_, value)| *value > 0);
-            let metrics = present.map(|(ip, n)| metric(vec![label("ip", &ip.to_string())], MetricType::COUNTER, n));
+            let metrics =
+                present(*count).map(|(ip, n)| metric(vec![label("ip", &ip.to_string())], MetricType::COUNTER, n));
             family(desc, MetricType::COUNTER, metrics.collect())
         };
-        let conflicts: AddressCounter = |c| c.conflicts;
+        let conflicts = CLAIMANTS.iter().flat_map(|(kind, count)| {
+            present(*count).map(|(ip, n)| {
+                let labels = vec![label("ip", &ip.to_string()), label("kind", kind)];
+                metric(labels, MetricType::COUNTER, n)
+            })
+        });
         let counted = LAYER2.iter().map(|(_, _, count)| count);
         let mut families: Vec<_> = self
             .addresses
@@ -183,7 +191,7 @@ impl Collector for Layer2 {
             .zip(counted)
             .map(|(desc, count)| by_ip(desc, count))
             .collect();
-        families.push(by_ip(&self.conflicts, &conflicts));
+        families.push(family(&self.conflicts, MetricType::COUNTER, conflicts.collect()));
         let dropped = self.handle.drops().into_iter().map(|((reason, interface), count)| {
             metric(
                 vec![label("interface", &interface), label("reason", reason)],

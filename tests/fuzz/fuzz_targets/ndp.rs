@@ -1,0 +1,4 @@
+//! Neighbour discovery frames.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| metallb_l2::fuzz::ndp(bytes));
