@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{layer2::Action, table::Table};
+use crate::{event::Action, table::Table};
 use lane::Lane;
 use pacing::Pace;
 

@@ -15,9 +15,11 @@
 #![deny(missing_docs)]
 
 mod arp;
+mod backlog;
 mod checks;
 mod conflicts;
 mod cover;
+mod event;
 mod filter;
 mod frame;
 pub mod fuzz;
@@ -31,9 +33,10 @@ mod table;
 
 pub use arp::{Form, gratuitous};
 pub use conflicts::{Conflict, Report};
+pub use event::{Action, Count, Event, Protocol, Purpose};
 pub use filter::{Instruction, TAKE_ALL};
 pub use frame::Frame;
 pub use interfaces::{Interfaces, Link, LinkFacts, Selection, Unusable, select};
-pub use layer2::{Action, Core, Count, Event, Protocol, Purpose};
+pub use layer2::Core;
 pub use responder::{DropReason, PacketType};
 pub use smoltcp::wire::EthernetAddress;

@@ -10,9 +10,9 @@ use smoltcp::wire::{ArpOperation, EthernetAddress};
 
 use crate::{
     arp,
+    event::{Action, Purpose},
     frame::Message,
     interfaces::Link,
-    layer2::{Action, Purpose},
     ndp::{self, Kind},
     table::{Place, Table},
 };

@@ -2,8 +2,9 @@ use std::{net::Ipv4Addr, sync::LazyLock};
 
 use super::*;
 use crate::{
-    Action, Core, Event, Form, Interfaces, Link, PacketType, Purpose, Selection, gratuitous,
-    layer2::Count,
+    Action, Core, Event, Form, Interfaces, Link, PacketType, Purpose, Selection,
+    event::Count,
+    gratuitous,
     ndp::{
         self,
         tests::{CLIENT_IP, Message},

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     arp,
+    event::{Action, Purpose},
     interfaces::Link,
-    layer2::{Action, Purpose},
     ndp,
     table::Table,
 };

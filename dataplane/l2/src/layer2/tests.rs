@@ -5,10 +5,11 @@ use std::{
 };
 
 use proptest::{collection::vec, prelude::*};
+use smoltcp::wire::EthernetAddress;
 
 use super::*;
 use crate::{
-    Form, Link, Report,
+    Conflict, Form, Instruction, Link, Report,
     arp::gratuitous,
     filter::tests::run,
     ndp::{
