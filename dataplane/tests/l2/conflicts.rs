@@ -222,6 +222,38 @@ pub(crate) fn two_nodes_settle_an_ipv6_address_likewise() {
     });
 }
 
+// L2-78
+pub(crate) fn an_address_of_another_host_is_not_announced_if_it_is_asked_about() {
+    in_namespace(async {
+        let _segment = ipv6::segment();
+        let node = Node::checking();
+        node.usable(&["node0"]).await;
+        for ip in ["192.0.2.50", "2001:db8::50"] {
+            let mut conflicts = node.l2.conflicts();
+            node.announce(&[ip]);
+            for report in [Report::First, Report::Confirmed] {
+                let told = next(&mut conflicts).await;
+                let expected = (ip.parse().unwrap(), EthernetAddress(CLIENT_MAC), report);
+                assert_eq!((told.ip, told.mac, told.report), expected);
+            }
+            assert_eq!(node.counters(ip).gratuitous_sent, 0);
+        }
+    });
+}
+
+// L2-78
+pub(crate) fn an_address_that_nobody_has_is_announced_although_it_is_asked_about() {
+    const VIP6: &str = "2001:db8::100";
+    in_namespace(async {
+        let segment = ipv6::segment();
+        let node = Node::checking();
+        node.usable(&["node0"]).await;
+        node.announce(&[VIP, VIP6]);
+        segment.client_resolves(VIP, NODE_MAC).await;
+        segment.client_resolves(VIP6, NODE_MAC).await;
+    });
+}
+
 /// A hardware address as text has it.
 struct Mac(EthernetAddress);
 

@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         conflicts::an_address_is_resumed_when_the_other_node_has_gone,
         conflicts::a_node_that_still_answers_has_not_gone,
         conflicts::two_nodes_settle_an_ipv6_address_likewise,
+        conflicts::an_address_of_another_host_is_not_announced_if_it_is_asked_about,
+        conflicts::an_address_that_nobody_has_is_announced_although_it_is_asked_about,
         ten_thousand_addresses_are_answered_too,
         ending::the_shell_ends_when_it_is_stopped,
         ending::the_shell_ends_with_an_error_when_one_of_its_tasks_panics,
@@ -80,12 +82,24 @@ impl Node {
     }
 
     fn excluding(exclude: fn(&str) -> bool) -> Self {
-        let stop = CancellationToken::new();
-        let config = l2::Config {
+        Self::with(l2::Config {
             exclude: Arc::new(exclude),
             garp_interval: None,
             check_before_announcing: false,
-        };
+        })
+    }
+
+    /// One that asks before it announces.
+    fn checking() -> Self {
+        Self::with(l2::Config {
+            exclude: Arc::new(|name| name == "lo"),
+            garp_interval: None,
+            check_before_announcing: true,
+        })
+    }
+
+    fn with(config: l2::Config) -> Self {
+        let stop = CancellationToken::new();
         let (l2, running) = l2::start(config, stop.clone()).unwrap();
         Self {
             l2,
