@@ -388,6 +388,7 @@ mod tests {
         assert_eq!(membership.timing, Timing::lan());
     }
 
+    // L2-98
     #[rstest]
     #[case("--ml-bindport=x")]
     #[case("--bgp-debounce-timeout=0")]

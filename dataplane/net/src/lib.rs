@@ -10,9 +10,12 @@ mod md5;
 mod packet_socket;
 #[allow(unsafe_code, reason = "no crate we have wraps SO_ATTACH_REUSEPORT_CBPF")]
 mod split;
+#[allow(unsafe_code, reason = "no crate we have wraps sched_setattr")]
+mod turns;
 
 pub use links::{LinkMonitor, ListError};
 pub use md5::{MD5_KEY_MAX, set_tcp_md5};
 pub use metallb_l2::{Instruction, LinkFacts, PacketType};
 pub use packet_socket::{ETHERTYPE_ARP, ETHERTYPE_IPV6, FrameSocket, OpenError, PacketSocket, Received};
 pub use split::split_datagrams;
+pub use turns::shorten_turns;
