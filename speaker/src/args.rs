@@ -461,6 +461,7 @@ mod tests {
         assert_eq!(membership.timing, Timing::lan());
     }
 
+    // L2-98
     #[rstest]
     #[case("--ml-bindport=x")]
     #[case("--bgp-debounce-timeout=0")]

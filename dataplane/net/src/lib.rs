@@ -14,6 +14,8 @@ mod packet_socket;
 mod priority;
 #[allow(unsafe_code, reason = "no crate we have wraps SO_ATTACH_REUSEPORT_CBPF")]
 mod split;
+#[allow(unsafe_code, reason = "no crate we have wraps sched_setattr")]
+mod turns;
 
 pub use link_socket::{LinkAddress, LinkReceived, LinkSocket};
 pub use links::{LinkMonitor, ListError};
@@ -24,3 +26,4 @@ pub use packet_socket::{
 };
 pub use priority::{Priority, prefer_this_thread};
 pub use split::split_datagrams;
+pub use turns::shorten_turns;

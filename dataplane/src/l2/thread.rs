@@ -25,6 +25,8 @@ const FRAMES_AT_A_TIME: usize = 64;
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// One byte more than any frame that is understood has, so that a longer one is known as such.
 const BUFFER_LEN: usize = 1515;
+/// Far more than an answer takes, and a fraction of what busy threads have.
+const TURN: Duration = Duration::from_micros(100);
 /// Shown by `top -H`.
 const NAME: &str = "l2-answers";
 
@@ -46,6 +48,9 @@ impl Thread {
             // Dropped when the thread ends, however it does.
             let _ending: oneshot::Sender<()> = ending;
             let _span = tracing::info_span!("l2").entered();
+            if let Err(error) = metallb_net::shorten_turns(TURN) {
+                tracing::debug!(%error, "on a busy node answers wait longer");
+            }
             body();
         })?;
         Ok(Self { ended, handle })

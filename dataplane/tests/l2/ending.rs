@@ -75,6 +75,7 @@ pub(crate) fn handing_over_ends_at_its_limit_and_the_address_is_still_answered()
     });
 }
 
+// L2-100
 pub(crate) fn a_missing_capability_is_named() {
     without_capabilities(async {
         let config = l2::Config {

@@ -11,7 +11,7 @@ mod ipv6;
 mod probe;
 mod segment;
 
-use std::{collections::BTreeSet, net::IpAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::Write, net::IpAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use metallb_dataplane::l2::{self, Interfaces, L2Handle};
 use metallb_l2::{EthernetAddress, Form, gratuitous};
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         a_changed_hardware_address_is_announced_and_used,
         only_the_allowed_interface_answers,
         an_interface_that_appears_later_announces,
+        links_that_come_and_go_leave_the_others_alone_and_nothing_behind,
         a_lost_carrier_stops_the_announcement_until_it_returns,
         a_request_in_a_vlan_is_answered_once,
         the_bridge_answers_once_and_its_port_does_not,
@@ -346,6 +347,37 @@ fn an_interface_that_appears_later_announces() {
         node.usable(&["node0", "node1"]).await;
         eventually("node1 to be known", || node.l2.interfaces().borrow().contains("node1")).await;
         segment.client_resolves("198.51.100.100", "02:00:00:00:01:01").await;
+    });
+}
+
+// L2-92
+fn links_that_come_and_go_leave_the_others_alone_and_nothing_behind() {
+    const LINKS: u32 = 200;
+    in_namespace(async {
+        let segment = Segment::new();
+        let node = Node::start();
+        node.announce(&[VIP]);
+        node.burst_is_over(VIP, 1).await;
+        let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = files();
+        let pairs = (0..LINKS).map(|n| {
+            let add = format!("link add come{n} up type veth peer name go{n}\n");
+            format!("{add}link del come{n}\n")
+        });
+        let mut batch = tempfile::NamedTempFile::new().unwrap();
+        batch.write_all(pairs.collect::<String>().as_bytes()).unwrap();
+        segment.node(&format!("ip -batch {}", batch.path().display()));
+        drop(batch);
+        node.usable(&["node0"]).await;
+        segment.client("ip neigh flush all");
+        segment.client_resolves(VIP, NODE_MAC).await;
+        assert_eq!(files(), before);
+        assert!(
+            node.l2
+                .drops()
+                .keys()
+                .all(|(_, interface)| interface == "node0" || interface == "other")
+        );
     });
 }
 

@@ -306,6 +306,19 @@ fn the_refresh_repeats_a_request_every_interval() {
     }
 }
 
+// L2-99
+#[test]
+fn each_refresh_goes_out_once_on_every_interface() {
+    let mut bench = Bench::new(Some(LONG));
+    bench.links(vec![link(ETH0, "eth0", 1), link(ETH1, "eth1", 2)]);
+    bench.announce([vip(1)]);
+    bench.run_until(Duration::from_secs(3600));
+    for ifindex in [ETH0, ETH1] {
+        let sent = bench.seen.iter().filter(|seen| seen.ifindex == ifindex).count();
+        assert!((64..=76).contains(&sent), "{sent} frames on interface {ifindex}");
+    }
+}
+
 // L2-51
 #[test]
 fn an_interval_of_zero_means_never() {
