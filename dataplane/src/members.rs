@@ -10,6 +10,7 @@
 mod fast;
 mod handle;
 mod limits;
+mod losses;
 mod sockets;
 mod streams;
 
@@ -38,6 +39,8 @@ use tracing::Instrument;
 use fast::Fast;
 pub use handle::MembersHandle;
 use handle::{Keys, Peers, Refusals};
+use losses::Losses;
+pub use losses::{How, Loss};
 use sockets::Sockets;
 use streams::{Conversations, Outcome};
 
@@ -124,7 +127,8 @@ pub fn start(
         tracing::warn!("membership without a secret: anybody who can reach {local} can pretend to be a speaker");
     }
     let tcp_timeout = config.timing.tcp_timeout;
-    let (fast, fast_ended) = start_fast(&config, &sockets).unzip();
+    let losses = Losses::default();
+    let (fast, fast_ended) = start_fast(&config, &sockets, &losses).unzip();
     let members = members(config, address, fast.is_some());
     let (peers, peers_reader) = watch::channel(None);
     let (keys, keys_reader) = watch::channel(Keys::default());
@@ -144,6 +148,7 @@ pub fn start(
         refusals: Arc::clone(&refusals),
         warned: None,
         fast: fast.clone(),
+        losses: losses.clone(),
     };
     let handle = MembersHandle {
         peers,
@@ -155,6 +160,7 @@ pub fn start(
         refusals,
         local,
         fast,
+        losses,
     };
     let running = task.run(peers_reader, keys_reader, stop).map(Ok);
     let running = async {
@@ -167,13 +173,13 @@ pub fn start(
 }
 
 /// Starts the fast path, if it is wanted and the kernel can divide the port; memberlist goes without.
-fn start_fast(config: &Config, sockets: &Sockets) -> Option<(Fast, oneshot::Receiver<()>)> {
+fn start_fast(config: &Config, sockets: &Sockets, losses: &Losses) -> Option<(Fast, oneshot::Receiver<()>)> {
     if !config.fast {
         return None;
     }
     let keys = Keys(config.key.iter().cloned().collect()).fast();
     let started = metallb_net::split_datagrams(&sockets.datagrams, FIRST_BYTE)
-        .and_then(|socket| Fast::start(&config.node, socket, keys));
+        .and_then(|socket| Fast::start(&config.node, socket, keys, losses.clone()));
     started
         .inspect_err(
             |error| tracing::warn!(%error, "fast failover is off in the whole cluster: this node cannot take part"),
@@ -217,6 +223,7 @@ struct Task {
     /// When a key that differs was warned of.
     warned: Option<Instant>,
     fast: Option<Fast>,
+    losses: Losses,
 }
 
 impl Task {
@@ -340,13 +347,29 @@ impl Task {
                 timeout,
             } => self.conversations.exchange(id, self.own.ip(), to, request, timeout),
             Action::Answer { id, bytes } => self.conversations.answer(id, bytes),
-            Action::Up(node) => tracing::info!(event = "memberJoined", node, "speaker is alive"),
+            Action::Up(node) => {
+                self.losses.remove(&node);
+                tracing::info!(event = "memberJoined", node, "speaker is alive");
+            }
             Action::Updated(node) => tracing::debug!(event = "memberUpdated", node, "speaker has changed"),
             Action::Returned(node) => tracing::info!(event = "memberReturned", node, "speaker was cut off"),
             Action::Down(node, cause) => {
+                self.losses.add(&node, self.loss(&node, cause));
                 tracing::info!(event = "memberLeft", node, reason = reason(cause), "speaker is gone");
             }
             Action::Refused { from, reason } => self.refused(from, reason),
+        }
+    }
+
+    fn loss(&self, node: &str, cause: Cause) -> Loss {
+        let (how, heard) = match cause {
+            Cause::Silent => (How::Died, self.members.last_heard(node)),
+            Cause::Left => (How::Left, None),
+        };
+        Loss {
+            how,
+            heard,
+            noticed: Instant::now(),
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::{
     time,
 };
 
-use super::sleep_until;
+use super::{losses::Losses, sleep_until};
 
 /// So many datagrams are heard before what else there is to do.
 const HEARD_AT_A_TIME: u32 = 64;
@@ -45,7 +45,12 @@ pub(super) struct Fast {
 
 impl Fast {
     /// Starts the thread; the receiver learns when it has ended.
-    pub(super) fn start(node: &str, socket: StdSocket, keys: Keys) -> io::Result<(Self, oneshot::Receiver<()>)> {
+    pub(super) fn start(
+        node: &str,
+        socket: StdSocket,
+        keys: Keys,
+        losses: Losses,
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (events, inbox) = mpsc::unbounded_channel();
         let (suspects_writer, suspects) = watch::channel(BTreeSet::new());
         let (questions, _) = broadcast::channel(QUESTIONS_KEPT);
@@ -55,6 +60,7 @@ impl Fast {
             detector: detector(node, keys),
             suspects: suspects_writer,
             questions: questions.clone(),
+            losses,
         };
         thread::Builder::new().name("members-fast".to_owned()).spawn(move || {
             // Dropped when the thread ends, however it does.
@@ -97,6 +103,7 @@ struct Task {
     detector: Detector,
     suspects: watch::Sender<BTreeSet<String>>,
     questions: broadcast::Sender<Question>,
+    losses: Losses,
 }
 
 impl Task {
@@ -176,6 +183,8 @@ impl Task {
                     ?suspects,
                     "speakers that others stand in for"
                 );
+                let heard = |node: &str| self.detector.last_heard(node);
+                self.losses.suspected(&suspects, Instant::now(), heard);
                 self.suspects.send_replace(suspects);
             }
         }
