@@ -19,7 +19,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use metallb_l2::{EthernetAddress, Selection};
@@ -89,11 +89,22 @@ pub struct Conflict {
     pub mac: EthernetAddress,
 }
 
+/// The segment was told of an address for the first time since that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstFrame {
+    /// The address.
+    pub ip: IpAddr,
+    /// When the frame was handed to the kernel.
+    pub at: Instant,
+}
+
 /// What the announcer task is told.
 #[derive(Debug)]
 enum Command {
     Change(Vec<(IpAddr, Option<Interfaces>)>),
     Reannounce,
+    /// To be told of the first frame that makes each of these known.
+    TellFirst(Vec<IpAddr>, mpsc::UnboundedSender<FirstFrame>),
     Probe(IpAddr),
     /// To be answered when nothing is left to hand over.
     HandOver(oneshot::Sender<()>),
@@ -187,6 +198,12 @@ impl L2Handle {
     /// announced only on interfaces with a link-local address, from which neighbours are told.
     pub fn change(&self, changes: Vec<(IpAddr, Option<Interfaces>)>) {
         self.tell(Command::Change(changes));
+    }
+
+    /// Tells `to` of the next gratuitous frame for each address, once, unless it is withdrawn before: to be called before the
+    /// [`Self::change`] that announces it.
+    pub fn tell_first_frames(&self, ips: Vec<IpAddr>, to: mpsc::UnboundedSender<FirstFrame>) {
+        self.tell(Command::TellFirst(ips, to));
     }
 
     /// Tells the segment about every announced address once more, as after a partition, when clients may have learnt

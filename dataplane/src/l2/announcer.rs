@@ -1,7 +1,7 @@
 //! The task between the sockets and the layer-2 core.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Command,
+    Command, FirstFrame,
     counters::Counters,
     links::log_differences,
     sockets::{Buffers, Sockets},
@@ -36,6 +36,8 @@ pub(super) struct Announcer {
     conflicts: broadcast::Sender<super::Conflict>,
     found: broadcast::Sender<IpAddr>,
     handing_over: Option<oneshot::Sender<()>>,
+    /// Addresses of which somebody waits for the first gratuitous frame.
+    awaited: HashMap<IpAddr, mpsc::UnboundedSender<FirstFrame>>,
 }
 
 impl Announcer {
@@ -55,6 +57,7 @@ impl Announcer {
             conflicts,
             found,
             handing_over: None,
+            awaited: HashMap::new(),
         }
     }
 
@@ -98,7 +101,15 @@ impl Announcer {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Change(changes) => self.feed(Event::Changed(changes)),
+            Command::Change(changes) => {
+                if !self.awaited.is_empty() {
+                    for (ip, _) in changes.iter().filter(|(_, interfaces)| interfaces.is_none()) {
+                        self.awaited.remove(ip);
+                    }
+                }
+                self.feed(Event::Changed(changes));
+            }
+            Command::TellFirst(ips, to) => self.awaited.extend(ips.into_iter().map(|ip| (ip, to.clone()))),
             Command::Reannounce => self.feed(Event::Reannounce),
             Command::Probe(ip) => self.feed(Event::Probe(ip)),
             Command::HandOver(done) => {
@@ -187,9 +198,15 @@ impl Announcer {
         }
     }
 
-    fn announce(&self, ifindex: u32, ip: IpAddr, frame: &[u8]) {
+    fn announce(&mut self, ifindex: u32, ip: IpAddr, frame: &[u8]) {
         match self.sockets.send(Protocol::of(ip), ifindex, frame) {
-            Ok(()) => self.counters.count(ip, |counters| counters.gratuitous_sent += 1),
+            Ok(()) => {
+                self.counters.count(ip, |counters| counters.gratuitous_sent += 1);
+                if let Some(to) = self.awaited.remove(&ip) {
+                    // Whoever asked may be gone.
+                    let _ = to.send(FirstFrame { ip, at: Instant::now() });
+                }
+            }
             Err(error) => tracing::debug!(%ip, iface = self.name(ifindex), %error, "sending a gratuitous frame"),
         }
     }
