@@ -11,6 +11,7 @@
 pub mod args;
 mod backend;
 mod exclude;
+mod failovers;
 mod fast;
 mod gateway;
 mod inputs;

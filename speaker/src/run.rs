@@ -27,6 +27,7 @@ use tracing::{info, warn};
 use crate::args::{Args, Membership};
 use crate::backend::{self, Bgp};
 use crate::exclude;
+use crate::failovers::{self, Failovers};
 use crate::fast::{self, FastPath};
 use crate::inputs::{Inputs, KINDS, News, Speakers};
 use crate::key;
@@ -292,6 +293,7 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
     let (mut known, mut usable) = (data_plane.l2.interfaces(), data_plane.l2.usable_interfaces());
     let mut conflicts = data_plane.l2.conflicts();
     let mut sessions = data_plane.bgp.sessions();
+    let mut failovers = Failovers::new(data_plane.l2.clone(), data_plane.members.clone());
     let mut fast = FastPath::new(data_plane.members.clone(), data_plane.l2);
     let mut members = Alive::new(data_plane.members);
     loop {
@@ -317,6 +319,10 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
                     continue;
                 }
             },
+            frame = failovers.next() => {
+                failovers.end(frame, &shell.metrics);
+                continue;
+            }
             Ok(()) = known.changed() => links(&mut known, &mut usable),
             Ok(()) = usable.changed() => links(&mut known, &mut usable),
             // One that was missed is told again as long as it lasts.
@@ -330,8 +336,11 @@ async fn decide(mut engine: Engine, mut inputs: Inputs, shell: Shell, data_plane
         if let [Event::Interfaces(links)] = &events[..] {
             fast.has_links(links);
         }
+        let (cause, noticed) = (failovers::cause(&events), std::time::Instant::now());
         shell.metrics.updated(events.len());
-        shell.perform(engine.handle_all(events));
+        let effects = engine.handle_all(events);
+        failovers.begin(&effects, cause, noticed);
+        shell.perform(effects);
         fast.watch(&mut engine);
         if returned {
             // What is another's again has been given up by now.
