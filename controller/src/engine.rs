@@ -3,6 +3,7 @@
 //! The shell hands over one event at a time and carries out the actions that come back, in order.
 //! What can fail (the write) is reported back as another event.
 
+mod announced;
 mod announcing;
 mod rivalry;
 
@@ -18,10 +19,12 @@ use metallb_api::names::{announcement_reason, event_reason};
 use metallb_config::Pool;
 use metallb_ipam::{Action as Decision, Assigner, Counters, EventKind, Key, Level, PoolName, Standing};
 
-use crate::view;
+use crate::view::{self, Wanted};
+use announced::{Announced, Saying};
 use announcing::{Announcing, Finding};
 use rivalry::Rivalries;
 
+pub use announced::Announcers;
 pub(crate) use announcing::NOT_ANNOUNCEABLE;
 pub use announcing::Reaches;
 
@@ -39,8 +42,8 @@ pub enum Event {
     Pools(Arc<Accepted>),
     /// How pools may be announced has changed, or become known; none if it is not known any more.
     Reaches(Option<Arc<Reaches>>),
-    /// A key came out of the queue; no Service means that it is gone.
-    Look(Key, Option<Arc<Service>>),
+    /// A key came out of the queue; no Service means that it is gone, no announcers that they are not known yet.
+    Look(Key, Option<Arc<Service>>, Option<Announcers>),
     /// The write of a Service succeeded that was made from the given version.
     Written {
         /// The Service.
@@ -117,6 +120,7 @@ pub struct Engine {
     sent: HashMap<Key, Sent>,
     rivalries: Rivalries,
     announcing: Announcing,
+    announced: Announced,
     touched: BTreeSet<PoolName>,
 }
 
@@ -125,8 +129,7 @@ pub struct Engine {
 struct Written {
     /// The version that it was made from; a read of that version is out of date.
     from: String,
-    /// See [`view::digest`].
-    digest: u64,
+    digest: view::Digest,
 }
 
 /// Writes that were sent from one version of a Service, of which one at most can be made.
@@ -137,7 +140,7 @@ struct Sent {
     all: Vec<IpAddr>,
     /// The addresses of the last one.
     last: Vec<IpAddr>,
-    digest: u64,
+    digest: view::Digest,
 }
 
 impl Engine {
@@ -163,9 +166,9 @@ impl Engine {
             Event::Start { pools, services } => self.start(&pools, services),
             Event::Pools(pools) => self.set_pools(&pools),
             Event::Reaches(reaches) => self.announcing.set(reaches),
-            Event::Look(key, service) => {
+            Event::Look(key, service, by) => {
                 if self.started {
-                    self.look(now, &key, service.as_deref(), &mut actions);
+                    self.look(now, &key, service.as_deref(), by.as_ref(), &mut actions);
                 }
                 BTreeSet::new()
             }
@@ -241,12 +244,20 @@ impl Engine {
         due
     }
 
-    fn look(&mut self, now: Timestamp, key: &Key, service: Option<&Service>, actions: &mut Vec<Action>) {
+    fn look(
+        &mut self,
+        now: Timestamp,
+        key: &Key,
+        service: Option<&Service>,
+        by: Option<&Announcers>,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(service) = service else {
             self.written.remove(key);
             self.sent.remove(key);
             self.rivalries.forget(key);
             self.announcing.forget(key);
+            self.announced.forget(key);
             self.stuck.remove(key);
             if self.assigner.forget(key) {
                 actions.push(log(key, Level::Info, "serviceDeleted", ""));
@@ -265,6 +276,7 @@ impl Engine {
         seen.sent = self.sent.get(key).map(|sent| sent.all.clone()).unwrap_or_default();
         if !self.concerns(service, &seen) {
             self.announcing.forget(key);
+            self.announced.forget(key);
             return;
         }
         let outcome = self.assigner.converge(&seen);
@@ -272,13 +284,24 @@ impl Engine {
             actions.push(Action::Failed);
         }
         let finding = self.announceable(key, service, outcome.standing.as_ref());
-        actions.extend(finding.later.map(|delay| Action::Later(key.clone(), delay)));
+        let saying = self.announced(key, service, outcome.standing.as_ref(), by, &finding);
+        let later = finding.later.into_iter().chain(saying.later);
+        actions.extend(later.map(|delay| Action::Later(key.clone(), delay)));
         let standing = outcome.standing.filter(|_| self.conditions);
         let mut decided = outcome.actions;
+        if decided.iter().any(assigns) {
+            self.announced.assigning(self.elapsed);
+        }
         decided.extend(finding.news.into_iter().flatten());
-        if let Some(written) = view::written(service, &decided, standing.as_ref(), &finding.condition, now) {
+        let conditions = saying.beside(&finding.condition);
+        if let Some(written) = view::written(service, &decided, standing.as_ref(), &conditions, now) {
             let digest = view::digest(&written);
-            if self.written.get(key).is_some_and(|last| last.digest == digest) {
+            let assigns = decided.iter().any(assigns);
+            if self
+                .written
+                .get(key)
+                .is_some_and(|last| last.digest.is_undone_by(assigns, digest))
+            {
                 // Somebody else has undone what we wrote. It is news to nobody that it is written again.
                 decided.retain(|decision| !tells_of_a_write(decision));
                 let rivalry = self.rivalries.restore(key, self.elapsed);
@@ -307,7 +330,24 @@ impl Engine {
             .judge(self.elapsed, key, service, pool.as_ref(), self.conditions)
     }
 
-    fn send(&mut self, key: &Key, from: String, service: Service, digest: u64, actions: &mut Vec<Action>) {
+    /// What the Service is to say of those who announce it; nothing without an address.
+    fn announced(
+        &mut self,
+        key: &Key,
+        service: &Service,
+        standing: Option<&Standing>,
+        by: Option<&Announcers>,
+        finding: &Finding,
+    ) -> Saying {
+        if !self.conditions || !standing.is_some_and(|standing| standing.allocated) {
+            self.announced.forget(key);
+            return Saying::now(Wanted::Absent);
+        }
+        let barred = matches!(finding.condition, Wanted::Says { .. });
+        self.announced.judge(self.elapsed, key, service, by, barred)
+    }
+
+    fn send(&mut self, key: &Key, from: String, service: Service, digest: view::Digest, actions: &mut Vec<Action>) {
         let last = view::addresses(&service);
         let sent = self.sent.entry(key.clone()).or_insert_with(|| Sent {
             from,
@@ -374,6 +414,11 @@ impl Engine {
     fn is_ours(&self, seen: &metallb_ipam::Service) -> bool {
         self.assigner.owns(&seen.key) || seen.is_marked()
     }
+}
+
+/// Tells whether this changes the addresses of a Service.
+fn assigns(decision: &Decision) -> bool {
+    matches!(decision, Decision::SetIngress { .. } | Decision::ClearIngress)
 }
 
 /// Tells whether this is said of a write.

@@ -1,5 +1,6 @@
 //! Tasks around the engine: watches feed it, workers carry out what it says.
 
+mod announcers;
 mod behind;
 mod config;
 mod lanes;
@@ -28,6 +29,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
 use crate::pools::Verdict;
+use announcers::Announcers;
 use stores::Stores;
 
 /// What the command line says about assigning.
@@ -47,6 +49,7 @@ struct Shared {
     client: Client,
     settings: Settings,
     stores: Stores,
+    announcers: Arc<Announcers>,
     metrics: Metrics,
     queue: Queue<Key>,
     /// Whether changed Services are of interest: a standby would only collect the names of what is long gone.
@@ -89,12 +92,15 @@ pub(crate) fn spawn(
         &spawner,
     );
     let (stores, changes) = Stores::watch(&client, &settings.namespace, &spawner);
+    let announcers = Arc::<Announcers>::default();
+    let announced = announcers::watch(&client, &settings.namespace, &announcers, &spawner);
     let recorder = Recorder::new(client.clone(), names::event_source::CONTROLLER, &identity, &spawner);
     let (asked, questions) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         client,
         settings,
         stores,
+        announcers,
         queue: Queue::observed(Backoff::default(), metrics.services.clone()),
         metrics,
         assigning: AtomicBool::new(false),
@@ -117,6 +123,10 @@ pub(crate) fn spawn(
             health.clone(),
             stop.clone(),
         ),
+    );
+    tasks.spawn(
+        "announcers",
+        announcers::follow(announced, Arc::clone(&shared), stop.clone()),
     );
     let work = candidacy.work();
     let assigning = term::serve(shared, candidacy.leading(), stop.clone());

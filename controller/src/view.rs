@@ -7,8 +7,13 @@ use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Object
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
-use metallb_api::names::{self, CONDITION_ALLOCATED as ALLOCATED, CONDITION_ANNOUNCEABLE as ANNOUNCEABLE};
+use metallb_api::names::{
+    self, CONDITION_ALLOCATED as ALLOCATED, CONDITION_ANNOUNCEABLE as ANNOUNCEABLE, CONDITION_ANNOUNCED as ANNOUNCED,
+};
 use metallb_ipam::{Action, Family, FamilyPolicy, Ingress, Key, Port, Protocol, Standing};
+
+/// The conditions that we write.
+const OURS: [&str; 3] = [ALLOCATED, ANNOUNCEABLE, ANNOUNCED];
 
 /// Names a Service.
 pub(crate) fn key(service: &Service) -> Key {
@@ -106,7 +111,7 @@ pub(crate) fn written(
     service: &Service,
     actions: &[Action],
     standing: Option<&Standing>,
-    announceable: &Wanted,
+    conditions: &Conditions<'_>,
     now: Timestamp,
 ) -> Option<Service> {
     let allocated = Wanted::of(standing);
@@ -115,7 +120,7 @@ pub(crate) fn written(
         Action::ClearIngress => Some(None),
         _ => None,
     });
-    if target.is_none() && tells(service, &allocated) && announceable.is_met(condition(service, ANNOUNCEABLE)) {
+    if target.is_none() && tells(service, &allocated) && conditions.are_met(service) {
         return None;
     }
     let mut service = service.clone();
@@ -133,7 +138,8 @@ pub(crate) fn written(
         service.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus { ingress: entries });
     }
     set_condition(&mut service, ALLOCATED, &allocated, now);
-    set_condition(&mut service, ANNOUNCEABLE, announceable, now);
+    set_condition(&mut service, ANNOUNCEABLE, conditions.announceable, now);
+    set_condition(&mut service, ANNOUNCED, conditions.announced, now);
     Some(service)
 }
 
@@ -145,18 +151,38 @@ pub(crate) fn addresses(service: &Service) -> Vec<IpAddr> {
         .collect()
 }
 
-/// A number for what a written Service says of its addresses: equal for writes that say the same.
-pub(crate) fn digest(service: &Service) -> u64 {
+/// Stands for what a written Service says: equal for writes that say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest {
+    /// Addresses and pool.
+    assigned: u64,
+    /// And conditions.
+    all: u64,
+}
+
+impl Digest {
+    /// Tells whether somebody else has undone this write, as another one is to follow that `assigns` addresses or does not.
+    pub(crate) fn is_undone_by(self, assigns: bool, next: Self) -> bool {
+        self == next || (assigns && self.assigned == next.assigned)
+    }
+}
+
+/// Says what a Service says.
+pub(crate) fn digest(service: &Service) -> Digest {
     let mut hasher = DefaultHasher::new();
     // One that was made anew under its name is another one.
     (service.uid(), addresses(service)).hash(&mut hasher);
     let mark = service.annotations().get(names::ANNOTATION_IP_ALLOCATED_FROM_POOL);
-    for kind in [ALLOCATED, ANNOUNCEABLE] {
+    mark.hash(&mut hasher);
+    let assigned = hasher.finish();
+    for kind in OURS {
         let said = condition(service, kind).map(|own| (&own.status, &own.reason, &own.message));
         said.hash(&mut hasher);
     }
-    mark.hash(&mut hasher);
-    hasher.finish()
+    Digest {
+        assigned,
+        all: hasher.finish(),
+    }
 }
 
 /// A condition as it should be.
@@ -197,16 +223,34 @@ impl Wanted {
     }
 }
 
+/// What a Service should say of those who may announce it, and of those who do.
+pub(crate) struct Conditions<'a> {
+    pub(crate) announceable: &'a Wanted,
+    pub(crate) announced: &'a Wanted,
+    /// Otherwise it is said only if something else is.
+    pub(crate) announced_is_due: bool,
+}
+
+impl Conditions<'_> {
+    fn are_met(&self, service: &Service) -> bool {
+        let announced = !self.announced_is_due || self.announced.is_met(announced(service));
+        announced && self.announceable.is_met(announceable(service))
+    }
+}
+
 /// Tells whether the Service carries a condition of ours.
 pub(crate) fn has_condition(service: &Service) -> bool {
-    [ALLOCATED, ANNOUNCEABLE]
-        .into_iter()
-        .any(|kind| condition(service, kind).is_some())
+    OURS.into_iter().any(|kind| condition(service, kind).is_some())
 }
 
 /// What the Service says of nodes that may announce it.
 pub(crate) fn announceable(service: &Service) -> Option<&Condition> {
     condition(service, ANNOUNCEABLE)
+}
+
+/// What the Service says of those who announce it.
+pub(crate) fn announced(service: &Service) -> Option<&Condition> {
+    condition(service, ANNOUNCED)
 }
 
 fn condition<'a>(service: &'a Service, kind: &str) -> Option<&'a Condition> {

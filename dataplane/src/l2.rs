@@ -23,7 +23,7 @@ use std::{
     net::IpAddr,
     pin::pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use metallb_l2::Selection;
@@ -109,6 +109,15 @@ pub struct Conflict {
     pub report: Report,
 }
 
+/// The segment was told of an address for the first time since that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstFrame {
+    /// The address.
+    pub ip: IpAddr,
+    /// When the frame was handed to the kernel.
+    pub at: Instant,
+}
+
 /// What the thread that answers is told.
 #[derive(Debug)]
 enum Command {
@@ -116,6 +125,8 @@ enum Command {
     Change(Vec<(IpAddr, Option<Interfaces>)>),
     Release(Vec<IpAddr>),
     Reannounce,
+    /// To be told of the first frame that makes each of these known.
+    TellFirst(Vec<IpAddr>, mpsc::UnboundedSender<FirstFrame>),
     Probe(IpAddr),
     Yield(IpAddr),
     Resume(IpAddr),
@@ -253,6 +264,12 @@ impl L2Handle {
     /// was heard.
     pub fn release(&self, addresses: Vec<IpAddr>) {
         self.tell(Command::Release(addresses));
+    }
+
+    /// Tells `to` of the next gratuitous frame for each address, once, unless it is withdrawn before: to be called before the
+    /// [`Self::change`] that announces it.
+    pub fn tell_first_frames(&self, ips: Vec<IpAddr>, to: mpsc::UnboundedSender<FirstFrame>) {
+        self.tell(Command::TellFirst(ips, to));
     }
 
     /// Tells the segment about every announced address once more, as after a partition, when clients may have learnt

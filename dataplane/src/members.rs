@@ -10,6 +10,7 @@
 mod fast;
 mod handle;
 mod limits;
+mod losses;
 mod pulse;
 mod sockets;
 mod streams;
@@ -43,6 +44,8 @@ use tracing::Instrument;
 use fast::Fast;
 pub use handle::MembersHandle;
 use handle::{Keys, Peers, Refusals};
+use losses::Losses;
+pub use losses::{How, Loss};
 pub use pulse::Pulse;
 use sockets::Sockets;
 use streams::{Conversations, Outcome};
@@ -134,7 +137,8 @@ pub fn start(
     }
     let tcp_timeout = config.timing.tcp_timeout;
     let returned = Arc::<Notify>::default();
-    let (fast, fast_ended) = start_fast(&config, &sockets, &returned).unzip();
+    let losses = Losses::default();
+    let (fast, fast_ended) = start_fast(&config, &sockets, &returned, &losses).unzip();
     let (metadata, metadata_reader) = watch::channel(config.metadata.clone());
     let members = members(config, address, fast.is_some());
     let (said_writer, said) = watch::channel(members.metadata());
@@ -157,6 +161,7 @@ pub fn start(
         refusals: Arc::clone(&refusals),
         warned: None,
         fast: fast.clone(),
+        losses: losses.clone(),
     };
     let handle = MembersHandle {
         peers,
@@ -170,6 +175,7 @@ pub fn start(
         refusals,
         local,
         fast,
+        losses,
     };
     let inputs = Inputs {
         peers: peers_reader,
@@ -187,13 +193,18 @@ pub fn start(
 }
 
 /// Starts the fast path, if it is wanted and the kernel can divide the port; memberlist goes without.
-fn start_fast(config: &Config, sockets: &Sockets, returned: &Arc<Notify>) -> Option<(Fast, oneshot::Receiver<()>)> {
+fn start_fast(
+    config: &Config,
+    sockets: &Sockets,
+    returned: &Arc<Notify>,
+    losses: &Losses,
+) -> Option<(Fast, oneshot::Receiver<()>)> {
     if !config.fast {
         return None;
     }
     let keys = Keys(config.key.iter().cloned().collect()).fast();
     let started = metallb_net::split_datagrams(&sockets.datagrams, FIRST_BYTE)
-        .and_then(|socket| Fast::start(&config.node, socket, keys, Arc::clone(returned)));
+        .and_then(|socket| Fast::start(&config.node, socket, keys, Arc::clone(returned), losses.clone()));
     started
         .inspect_err(
             |error| tracing::warn!(%error, "fast failover is off in the whole cluster: this node cannot take part"),
@@ -245,6 +256,7 @@ struct Task {
     /// When a key that differs was warned of.
     warned: Option<Instant>,
     fast: Option<Fast>,
+    losses: Losses,
 }
 
 impl Task {
@@ -373,13 +385,29 @@ impl Task {
                 timeout,
             } => self.conversations.exchange(id, self.own.ip(), to, request, timeout),
             Action::Answer { id, bytes } => self.conversations.answer(id, bytes),
-            Action::Up(node) => tracing::info!(event = "memberJoined", node, "speaker is alive"),
+            Action::Up(node) => {
+                self.losses.remove(&node);
+                tracing::info!(event = "memberJoined", node, "speaker is alive");
+            }
             Action::Updated(node) => tracing::debug!(event = "memberUpdated", node, "speaker has changed"),
             Action::Returned(node) => tracing::info!(event = "memberReturned", node, "speaker was cut off"),
             Action::Down(node, cause) => {
+                self.losses.add(&node, self.loss(&node, cause));
                 tracing::info!(event = "memberLeft", node, reason = reason(cause), "speaker is gone");
             }
             Action::Refused { from, reason } => self.refused(from, reason),
+        }
+    }
+
+    fn loss(&self, node: &str, cause: Cause) -> Loss {
+        let (how, heard) = match cause {
+            Cause::Silent => (How::Died, self.members.last_heard(node)),
+            Cause::Left => (How::Left, None),
+        };
+        Loss {
+            how,
+            heard,
+            noticed: Instant::now(),
         }
     }
 

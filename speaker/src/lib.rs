@@ -12,6 +12,7 @@ pub mod args;
 mod backend;
 mod bfd;
 mod exclude;
+mod failovers;
 mod fast;
 mod gateway;
 mod inputs;

@@ -13,7 +13,7 @@ use anyhow::Result;
 use metallb_dataplane::l2::L2Handle;
 use metallb_dataplane::members::MembersHandle;
 use metallb_engine::{Protocol, ServiceKey};
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntGauge, Registry};
 
 use crate::backend::Bgp;
 
@@ -26,7 +26,13 @@ pub(crate) struct Metrics {
     update_errors: IntCounter,
     loaded: IntGauge,
     stale: IntGauge,
+    failovers: HistogramVec,
 }
+
+/// In seconds, from a planned move to a failover that was held up.
+const FAILOVER_BUCKETS: [f64; 18] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 2.0, 5.0, 10.0, 30.0,
+];
 
 impl Metrics {
     /// Creates and registers all metrics.
@@ -53,7 +59,17 @@ impl Metrics {
                 "metallb_k8s_client_config_stale_bool",
                 "1 if running on a stale configuration, because the latest config failed to load.",
             )?,
+            failovers: HistogramVec::new(
+                HistogramOpts::new(
+                    "metallb_layer2_failover_seconds",
+                    "Time from the last sign of life of the previous owner of a service's addresses, or from what else made \
+                     them move, to the first frame that tells of this node.",
+                )
+                .buckets(FAILOVER_BUCKETS.into()),
+                &["cause"],
+            )?,
         };
+        metrics.registry.register(Box::new(metrics.failovers.clone()))?;
         metrics.registry.register(Box::new(metrics.announced.clone()))?;
         for counter in [&metrics.updates, &metrics.update_errors] {
             metrics.registry.register(Box::new(counter.clone()))?;
@@ -95,6 +111,11 @@ impl Metrics {
         self.updates.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
+    /// This node has taken over a Service in so many seconds.
+    pub(crate) fn failed_over(&self, cause: &str, seconds: f64) {
+        self.failovers.with_label_values(&[cause]).observe(seconds);
+    }
+
     /// Counts something that failed.
     pub(crate) fn failed(&self) {
         self.update_errors.inc();
@@ -109,6 +130,14 @@ impl Metrics {
     /// Replaces the series of one Service and protocol.
     pub(crate) fn announced(&self, service: Arc<ServiceKey>, protocol: Protocol, ips: Vec<IpAddr>) {
         self.announced.set(service, protocol, ips);
+    }
+}
+
+#[cfg(test)]
+impl Metrics {
+    /// What is served.
+    pub(crate) fn text(&self) -> String {
+        tests::text(&self.registry)
     }
 }
 

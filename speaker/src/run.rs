@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use crate::args::{Args, Membership};
 use crate::backend::{self, Bgp};
 use crate::exclude;
+use crate::failovers::{self, Failovers};
 use crate::fast::{self, FastPath};
 use crate::inputs::{Inputs, KINDS, News, Speakers};
 use crate::key;
@@ -318,6 +319,7 @@ async fn decide(
     let (mut known, mut usable) = (data_plane.l2.interfaces(), data_plane.l2.usable_interfaces());
     let (mut conflicts, mut claims_ended) = (data_plane.l2.conflicts(), data_plane.l2.claims_ended());
     let mut sessions = data_plane.bgp.sessions();
+    let mut failovers = Failovers::new(data_plane.l2.clone(), data_plane.members.clone());
     let mut fast = FastPath::new(data_plane.members, data_plane.l2);
     loop {
         let mut returned = false;
@@ -342,6 +344,10 @@ async fn decide(
                     continue;
                 }
             },
+            frame = failovers.next() => {
+                failovers.end(frame, &shell.metrics);
+                continue;
+            }
             Ok(()) = known.changed() => links(&mut known, &mut usable, &mut members),
             Ok(()) = usable.changed() => links(&mut known, &mut usable, &mut members),
             // One that was missed is told again as long as it lasts.
@@ -357,9 +363,12 @@ async fn decide(
         if let Some(Event::Interfaces(links)) = events.first() {
             fast.has_links(links);
         }
+        let (cause, noticed) = (failovers::cause(&events), std::time::Instant::now());
         shell.metrics.updated(events.len());
-        shell.perform(engine.handle_all(events));
-        shell.perform(engine.handle_all(members.review(engine.may_own())));
+        let mut effects = engine.handle_all(events);
+        effects.extend(engine.handle_all(members.review(engine.may_own())));
+        failovers.begin(&effects, cause, noticed);
+        shell.perform(effects);
         fast.watch(&mut engine);
         if returned {
             // What is another's again has been given up by now.

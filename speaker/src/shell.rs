@@ -76,6 +76,8 @@ impl Shell {
                     Protocol::Layer2 => self.health.ready(FIRST_DECISIONS),
                 }
             }
+            // Only how long it takes is of interest.
+            Effect::Moved { .. } => {}
             Effect::Announced(service, protocol, ips) => self.metrics.announced(service, protocol, ips),
             Effect::Status(service, protocol, content) => self.statuses(protocol).set(service, content),
             Effect::Event {

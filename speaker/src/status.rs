@@ -34,6 +34,11 @@ use metallb_engine::{ServiceKey, StatusContent};
 const WRITERS: usize = 4;
 /// How long an object that we made may be missing in the watch.
 const WATCH_LAG: Duration = Duration::from_secs(10);
+/// Somebody else deletes our object again and again, such as a speaker that believes to announce the same: so long it is
+/// waited before the next one is made, twice as long each time.
+const CONTESTED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// After so long without that, it is made at once again.
+const PEACE: Duration = Duration::from_secs(300);
 /// Longest value of a label.
 const LABEL_LIMIT: usize = 63;
 
@@ -124,6 +129,7 @@ pub(crate) async fn write<K: StatusKind>(client: Client, owner: Owner, desired: 
         index: Mutex::default(),
         listed: watch_channel::channel(false).0,
         made: Mutex::default(),
+        taken: Mutex::default(),
     };
     let work = futures::future::join_all((0..WRITERS).map(|_| writer.work()));
     let listen = async {
@@ -149,6 +155,13 @@ struct Writer<K: StatusKind> {
     /// Whether the index holds all objects of the first list.
     listed: watch_channel::Sender<bool>,
     made: Mutex<HashMap<Arc<ServiceKey>, Made>>,
+    taken: Mutex<HashMap<Arc<ServiceKey>, Taken>>,
+}
+
+/// How often an object was deleted that is wanted, and when last.
+struct Taken {
+    times: u32,
+    at: Instant,
 }
 
 /// An object that we made and may not see in the watch yet.
@@ -195,6 +208,9 @@ impl<K: StatusKind> Writer<K> {
         for service in [&is, &was].into_iter().flatten() {
             self.forget_shown(service, &key.name, now.as_deref());
         }
+        if now.is_none() && before.as_ref().is_some_and(|before| before.ours) {
+            was.iter().for_each(|service| self.note_taken(service));
+        }
         self.index().change(&key.name, before.as_deref(), now);
         for service in [is, was].into_iter().flatten() {
             self.desired.shared.queue.add(service);
@@ -208,6 +224,29 @@ impl<K: StatusKind> Writer<K> {
         if known.is_some_and(|made| now.is_none_or(|now| now.says == made.says)) {
             made.remove(service);
         }
+    }
+
+    /// An object is gone that may still be wanted.
+    fn note_taken(&self, service: &Arc<ServiceKey>) {
+        if !self.desired.state().contents.contains_key(service) {
+            return;
+        }
+        let (mut taken, now) = (self.taken(), Instant::now());
+        let known = taken.entry(Arc::clone(service)).or_insert(Taken { times: 0, at: now });
+        if now - known.at >= PEACE {
+            known.times = 0;
+        }
+        (known.times, known.at) = (known.times + 1, now);
+    }
+
+    /// How long to wait before an object is made.
+    fn contested(&self, service: &ServiceKey) -> Option<Duration> {
+        let (taken, (first, longest)) = (self.taken(), CONTESTED);
+        let known = taken.get(service)?;
+        let doublings = known.times.checked_sub(2)?;
+        let wait = first.saturating_mul(2_u32.saturating_pow(doublings)).min(longest);
+        let left = wait.checked_sub(known.at.elapsed())?;
+        (!left.is_zero()).then_some(left)
     }
 
     /// Looks again at what was spared before the first decisions.
@@ -229,6 +268,7 @@ impl<K: StatusKind> Writer<K> {
             if opened {
                 self.delete(found.iter().map(|object| object.name.as_str())).await?;
                 self.made().remove(key);
+                self.taken().remove(key);
             }
             return Ok(());
         };
@@ -241,7 +281,14 @@ impl<K: StatusKind> Writer<K> {
         self.delete(surplus.map(|object| object.name.as_str())).await?;
         let name = match keep {
             Some(name) => name,
-            None => self.create(key).await?,
+            None => {
+                if let Some(wait) = self.contested(key) {
+                    debug!(event = "statusContested", kind = %K::kind(&()), service = %key);
+                    self.desired.shared.queue.add_after(Arc::clone(key), wait);
+                    return Ok(());
+                }
+                self.create(key).await?
+            }
         };
         let says = Fingerprint::of(&wanted);
         if found.iter().any(|object| object.name == name && object.says == says) {
@@ -359,6 +406,10 @@ impl<K: StatusKind> Writer<K> {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<Arc<ServiceKey>, Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<Arc<ServiceKey>, Made>> {

@@ -121,7 +121,7 @@ fn look(engine: &mut Engine, service: &Arc<Service>) -> Vec<Action> {
         metadata.namespace.as_deref().unwrap(),
         metadata.name.as_deref().unwrap(),
     );
-    engine.handle(now(), Event::Look(key, Some(Arc::clone(service))))
+    engine.handle(now(), Event::Look(key, Some(Arc::clone(service)), None))
 }
 
 /// The Service as the API server has it after the write.

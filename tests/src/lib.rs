@@ -4,12 +4,14 @@
 
 pub mod ask;
 pub mod faults;
+pub mod metrics;
 pub mod namespace;
 pub mod path;
 pub mod rule_examples;
 pub mod schemas;
 pub mod table;
 pub mod tls;
+pub mod visible;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -3,6 +3,7 @@
 mod component;
 mod frr;
 mod interval;
+mod layer2;
 mod metrics;
 mod network;
 mod overrides;
@@ -25,6 +26,7 @@ use crate::{
 
 pub use component::{ComponentConfig, DnsPolicy, ProbeTimes, SidecarConfig, UpdateStrategy, UpdateType};
 pub use frr::{FrrConfig, FrrK8sConfig};
+pub use layer2::{Failback, SpeakerLayer2};
 pub use metrics::{Alerts, Metrics, MonitorKind};
 pub use network::{ExcludeInterfaces, Memberlist, NetworkPolicies, Tls, TlsVersion};
 pub use overrides::{OverriddenKind, Override};
@@ -157,6 +159,10 @@ pub struct MetalLBSpec {
         skip_serializing_if = "Option::is_none"
     )]
     pub speaker_gratuitous_arp_interval: Option<GoDuration>,
+
+    /// Who announces in layer 2, and how it moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker_layer2: Option<SpeakerLayer2>,
 
     /// Milliseconds that the FRR back-ends wait for more changes before they apply them; 3000 when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]

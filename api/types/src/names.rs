@@ -140,6 +140,8 @@ pub const CONTROLLER_STATE: &str = "controller";
 pub const CONDITION_ALLOCATED: &str = "metallb.io/Allocated";
 /// The condition of a Service that no node may announce; others do not carry it.
 pub const CONDITION_ANNOUNCEABLE: &str = "metallb.io/Announceable";
+/// The condition of a Service that has addresses: whether, and from where, speakers announce it.
+pub const CONDITION_ANNOUNCED: &str = "metallb.io/Announced";
 /// The condition of the controller's ConfigurationState.
 pub const CONDITION_POOL_RECONCILER: &str = "poolReconcilerValid";
 /// The condition of a speaker's ConfigurationState.
@@ -242,6 +244,14 @@ pub mod announcement_reason {
         NODES_UNAVAILABLE,
         NODES_EXCLUDED,
     ];
+}
+
+/// Reasons of the condition [`CONDITION_ANNOUNCED`], stable for scripts and alerts.
+pub mod announced_reason {
+    /// At least one speaker announces the Service.
+    pub const ANNOUNCED: &str = "Announced";
+    /// No speaker says that it does.
+    pub const NOT_ANNOUNCED: &str = "NotAnnounced";
 }
 
 /// Reasons of events on Services; scripts and alerts match them.

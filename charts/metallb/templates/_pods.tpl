@@ -9,6 +9,13 @@
 {{- end }}
 {{- end -}}
 
+{{/* A flag that false and 0 do not leave out: (dict "flag" … "value" …). */}}
+{{- define "metallb.setFlag" -}}
+{{- if not (kindIs "invalid" .value) }}
+- {{ printf "--%s=%v" .flag .value | quote }}
+{{- end }}
+{{- end -}}
+
 {{- define "metallb.tlsFlags" -}}
 {{- /* TLS 1.3 leaves no choice of suites; our programs refuse to start with one. */}}
 {{- if eq .minVersion "VersionTLS12" }}

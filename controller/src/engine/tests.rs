@@ -94,7 +94,10 @@ fn start(class: &str, pools: Arc<Accepted>, services: &[Service]) -> Engine {
 }
 
 fn look(engine: &mut Engine, service: &Service) -> Vec<Action> {
-    engine.handle(at(0), Event::Look(view::key(service), Some(Arc::new(service.clone()))))
+    engine.handle(
+        at(0),
+        Event::Look(view::key(service), Some(Arc::new(service.clone())), None),
+    )
 }
 
 fn write(actions: &[Action]) -> Option<&Service> {
@@ -129,7 +132,7 @@ fn nothing_is_touched_before_the_start() {
     assert!(look(&mut engine, &with_ip(service("a"), "9.9.9.9", "p")).is_empty());
     assert!(
         engine
-            .handle(at(0), Event::Look(Key::new("default", "a"), None))
+            .handle(at(0), Event::Look(Key::new("default", "a"), None, None))
             .is_empty()
     );
 }
@@ -271,10 +274,10 @@ fn a_deletion_wakes_exactly_who_waits_for_it() {
     look(&mut engine, &service("c"));
     assert!(
         engine
-            .handle(at(0), Event::Look(Key::new("default", "nobody"), None))
+            .handle(at(0), Event::Look(Key::new("default", "nobody"), None, None))
             .is_empty()
     );
-    let actions = engine.handle(at(0), Event::Look(Key::new("default", "a"), None));
+    let actions = engine.handle(at(0), Event::Look(Key::new("default", "a"), None, None));
     let due: Vec<_> = actions
         .iter()
         .filter(|action| matches!(action, Action::Enqueue(_)))
@@ -340,7 +343,7 @@ fn the_condition_comes_with_the_address_in_one_write() {
     let mut engine = started(&[]);
     let actions = engine.handle(
         at(7),
-        Event::Look(Key::new("default", "a"), Some(Arc::new(service("a")))),
+        Event::Look(Key::new("default", "a"), Some(Arc::new(service("a"))), None),
     );
     let written = write(&actions).unwrap();
     let condition = own_condition(written).unwrap();
@@ -385,17 +388,17 @@ fn the_time_of_transition_moves_with_the_status_only() {
     let mut engine = start("", accepted(&[("p", "1.2.3.0/32")]), &[]);
     look(&mut engine, &service("first"));
     let key = Key::new("default", "second");
-    let actions = engine.handle(at(5), Event::Look(key.clone(), Some(Arc::new(service("second")))));
+    let actions = engine.handle(at(5), Event::Look(key.clone(), Some(Arc::new(service("second"))), None));
     let refused = write(&actions).unwrap().clone();
     let other = wanting(refused.clone(), "9.9.9.9");
-    let actions = engine.handle(at(9), Event::Look(key.clone(), Some(Arc::new(other))));
+    let actions = engine.handle(at(9), Event::Look(key.clone(), Some(Arc::new(other)), None));
     let condition = own_condition(write(&actions).unwrap()).unwrap().clone();
     assert_eq!(
         (condition.reason.as_str(), condition.last_transition_time.0),
         ("AddressNotInPool", at(5))
     );
-    engine.handle(at(10), Event::Look(Key::new("default", "first"), None));
-    let actions = engine.handle(at(11), Event::Look(key, Some(Arc::new(refused))));
+    engine.handle(at(10), Event::Look(Key::new("default", "first"), None, None));
+    let actions = engine.handle(at(11), Event::Look(key, Some(Arc::new(refused)), None));
     let condition = own_condition(write(&actions).unwrap()).unwrap();
     assert_eq!(
         (condition.status.as_str(), condition.last_transition_time.0),

@@ -211,7 +211,8 @@ impl Term {
         if service.is_none() {
             self.lanes.forget(key);
         }
-        let mut actions = self.handle(Event::Look(key.clone(), service));
+        let by = self.shared.announcers.of(key);
+        let mut actions = self.handle(Event::Look(key.clone(), service, by));
         let mut remove = |wanted: fn(&Action) -> bool| {
             let place = actions.iter().position(wanted)?;
             Some(actions.remove(place))

@@ -464,7 +464,7 @@ impl Cluster {
         };
         leader.queue.remove(&key);
         let seen = leader.cache.get(key.name()).cloned();
-        let mut actions = leader.handle(Event::Look(key.clone(), seen));
+        let mut actions = leader.handle(Event::Look(key.clone(), seen, None));
         let write = actions.iter().position(|action| matches!(action, Action::Write(_)));
         match write.map(|at| actions.remove(at)) {
             Some(Action::Write(service)) => leader.writes.push(Write { key, service, actions }),

@@ -200,6 +200,12 @@ impl Members {
         capable.map(|(name, _)| name.clone()).collect()
     }
 
+    /// When a node gave its last sign of life, if it is known.
+    #[must_use]
+    pub fn last_heard(&self, name: &str) -> Option<Instant> {
+        self.nodes.get(name).map(|node| node.heard)
+    }
+
     /// The other nodes that are alive or suspect, and where they listen.
     #[must_use]
     pub fn others(&self) -> BTreeMap<String, SocketAddr> {

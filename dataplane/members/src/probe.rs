@@ -211,8 +211,8 @@ impl Members {
     }
 
     pub(crate) fn on_ack(&mut self, sequence: u32) {
-        if self.probe.as_ref().is_some_and(|probe| probe.sequence == sequence) {
-            self.probe = None;
+        if let Some(probe) = self.probe.take_if(|probe| probe.sequence == sequence) {
+            self.hear(&probe.accusation.node);
             self.slower(-1);
         } else if let Some(relay) = self.relays.remove(&sequence) {
             self.send(relay.to, &Message::Ack(relay.sequence));
@@ -236,8 +236,16 @@ impl Members {
         if !self.is_meant(&ping.node) {
             return Err(Refusal::Misdirected);
         }
+        self.hear(&ping.source.node);
         self.send(ping.source.address.unwrap_or(from), &Message::Ack(ping.sequence));
         Ok(())
+    }
+
+    /// A node has given a sign of life. It proves nothing: who is suspected has to refute that.
+    fn hear(&mut self, name: &str) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.heard = self.now;
+        }
     }
 
     /// An empty name means whoever listens.

@@ -28,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) alive: Alive,
     pub(crate) state: State,
     pub(crate) changed: Instant,
+    /// When it last gave a sign of life to this node, or to another that passed it on.
+    pub(crate) heard: Instant,
     pub(crate) suspicion: Option<Suspicion>,
 }
 
@@ -37,6 +39,7 @@ impl Node {
             alive,
             state: State::Alive,
             changed: now,
+            heard: now,
             suspicion: None,
         }
     }
@@ -83,6 +86,7 @@ impl Members {
         }
         let (was_present, updated) = (node.is_present(), node.alive.meta != alive.meta);
         node.suspicion = None;
+        node.heard = self.now;
         node.alive = alive.clone();
         node.enter(State::Alive, self.now);
         if !was_present {

@@ -6,7 +6,7 @@
 //! [`super::L2Handle::resume_address`] ends the silence.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -17,7 +17,7 @@ use metallb_net::Received;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
-    Command, Config,
+    Command, Config, FirstFrame,
     counters::{Counters, Tally},
     groups::Membership,
     links::log_differences,
@@ -44,6 +44,8 @@ pub(super) struct Announcer {
     tally: Tally,
     ears: Ears,
     handing_over: Option<oneshot::Sender<()>>,
+    /// Addresses of which somebody waits for the first gratuitous frame.
+    awaited: HashMap<IpAddr, mpsc::UnboundedSender<FirstFrame>>,
 }
 
 impl Announcer {
@@ -57,6 +59,7 @@ impl Announcer {
             tally: Tally::new(Arc::clone(&ears.counters)),
             ears,
             handing_over: None,
+            awaited: HashMap::new(),
         }
     }
 
@@ -72,8 +75,16 @@ impl Announcer {
     pub(super) fn obey(&mut self, command: Command) {
         match command {
             Command::Links(selection) => self.use_links(selection),
-            Command::Change(changes) => self.feed(Event::Changed(changes)),
+            Command::Change(changes) => {
+                if !self.awaited.is_empty() {
+                    for (ip, _) in changes.iter().filter(|(_, interfaces)| interfaces.is_none()) {
+                        self.awaited.remove(ip);
+                    }
+                }
+                self.feed(Event::Changed(changes));
+            }
             Command::Release(addresses) => self.feed(Event::Release(addresses)),
+            Command::TellFirst(ips, to) => self.awaited.extend(ips.into_iter().map(|ip| (ip, to.clone()))),
             Command::Reannounce => self.feed(Event::Reannounce),
             Command::Probe(ip) => self.feed(Event::Probe(ip)),
             Command::Yield(ip) => self.feed(Event::Yield(ip)),
@@ -195,7 +206,13 @@ impl Announcer {
 
     fn announce(&mut self, ifindex: u32, ip: IpAddr, frame: &[u8]) {
         match self.sockets.send(Protocol::of(ip), ifindex, frame) {
-            Ok(()) => self.tally.count(ip, |address| &address.gratuitous_sent, 1),
+            Ok(()) => {
+                self.tally.count(ip, |address| &address.gratuitous_sent, 1);
+                if let Some(to) = self.awaited.remove(&ip) {
+                    // Whoever asked may be gone.
+                    let _ = to.send(FirstFrame { ip, at: Instant::now() });
+                }
+            }
             Err(error) => tracing::debug!(%ip, iface = self.name(ifindex), %error, "sending a gratuitous frame"),
         }
     }

@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::{
+    losses::Losses,
     pulse::{self, Pulse, Pulses, Watched},
     sleep_until,
 };
@@ -63,6 +64,7 @@ impl Fast {
         socket: StdSocket,
         keys: Keys,
         returned: Arc<Notify>,
+        losses: Losses,
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (sender, inbox) = mpsc::unbounded_channel();
         let (suspects_writer, suspects) = watch::channel(BTreeSet::new());
@@ -77,6 +79,7 @@ impl Fast {
             pulses: Pulses::default(),
             stuck: Vec::new(),
             fit: true,
+            losses,
         };
         thread::Builder::new().name("members-fast".to_owned()).spawn(move || {
             // Dropped when the thread ends, however it does.
@@ -131,6 +134,7 @@ struct Task {
     stuck: Vec<&'static str>,
     /// Whether the speaker says that it can announce.
     fit: bool,
+    losses: Losses,
 }
 
 impl Task {
@@ -250,6 +254,8 @@ impl Task {
                     ?suspects,
                     "speakers that others stand in for"
                 );
+                let heard = |node: &str| self.detector.last_heard(node);
+                self.losses.suspected(&suspects, Instant::now(), heard);
                 self.suspects.send_replace(suspects);
             }
         }

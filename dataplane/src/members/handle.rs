@@ -14,7 +14,11 @@ use metallb_members::{
 };
 use tokio::sync::{Notify, broadcast, watch};
 
-use super::{fast::Fast, pulse::Pulse};
+use super::{
+    fast::Fast,
+    losses::{Loss, Losses},
+    pulse::Pulse,
+};
 
 /// Secrets: the first encrypts, all decrypt.
 #[derive(Clone, Default)]
@@ -55,6 +59,7 @@ pub struct MembersHandle {
     pub(super) refusals: Refusals,
     pub(super) local: SocketAddr,
     pub(super) fast: Option<Fast>,
+    pub(super) losses: Losses,
 }
 
 impl MembersHandle {
@@ -109,6 +114,13 @@ impl MembersHandle {
     #[must_use]
     pub fn suspects(&self) -> Option<watch::Receiver<BTreeSet<String>>> {
         self.fast.as_ref().map(|fast| fast.suspects.clone())
+    }
+
+    /// How and when a member was lost that is suspected, dead or gone; known before it is told of by [`Self::suspects`] or
+    /// missing among [`Self::alive`].
+    #[must_use]
+    pub fn loss(&self, node: &str) -> Option<Loss> {
+        self.losses.of(node)
     }
 
     /// What should be asked on the segment, at once; to be told by [`Self::answered`] if there is an answer.

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         a_withdrawn_address_is_not_answered,
         gaining_an_address_corrects_a_fresh_entry_of_the_client,
         a_gain_sends_ten_frames_and_a_repeated_announcement_none,
+        the_first_frame_of_a_gain_is_told_once_to_whoever_asked,
         bad_frames_do_not_stop_the_answers,
         the_kernel_shows_only_what_the_filter_takes,
         a_changed_hardware_address_is_announced_and_used,
@@ -220,6 +221,25 @@ fn a_gain_sends_ten_frames_and_a_repeated_announcement_none() {
 }
 
 // L2-43
+fn the_first_frame_of_a_gain_is_told_once_to_whoever_asked() {
+    in_namespace(async {
+        let _segment = Segment::new();
+        let node = Node::start();
+        let (to, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let ip: IpAddr = VIP.parse().unwrap();
+        node.l2.tell_first_frames(vec![ip], to.clone());
+        // One that is withdrawn before it could be announced is nobody's gain.
+        node.l2.tell_first_frames(vec![OTHER_VIP.parse().unwrap()], to);
+        node.withdraw(OTHER_VIP);
+        node.announce(&[VIP, OTHER_VIP]);
+        let first = told.recv().await.unwrap();
+        assert_eq!(first.ip, ip);
+        node.burst_is_over(VIP, 1).await;
+        node.burst_is_over(OTHER_VIP, 1).await;
+        assert!(told.recv().await.is_none(), "both were answered or dropped");
+    });
+}
+
 fn bad_frames_do_not_stop_the_answers() {
     in_namespace(async {
         let segment = Segment::new();

@@ -10,6 +10,7 @@ mod group;
 
 use std::process::ExitCode;
 
+use metallb_dataplane::members::How;
 use metallb_test_runner::{main as run, tests};
 
 use group::{Group, Kind, names};
@@ -50,15 +51,23 @@ async fn members_come_and_go(secret: Option<&'static [u8]>) {
     group.agree("after the start").await;
     group.leave("our-2").await;
     group.agree("when one of ours has left").await;
+    let loss = |group: &Group, name: &str| group.ours("our-1").loss(name);
+    assert_eq!(loss(&group, "our-2").unwrap().how, How::Left);
     group.leave("go-2").await;
     group.agree("when one of Go's has left").await;
     group.start("our-2", Kind::Ours);
     group.start("go-2", Kind::Go);
     group.agree("when both are back").await;
+    assert_eq!(loss(&group, "our-2"), None);
     group.kill("go-3");
     group.agree("when one of Go's has crashed").await;
     group.kill("our-3");
     group.agree("when one of ours has crashed").await;
+    for name in ["go-3", "our-3"] {
+        let loss = loss(&group, name).unwrap();
+        assert_eq!(loss.how, How::Died);
+        assert!(loss.heard.unwrap() < loss.noticed, "{loss:?}");
+    }
     group.start("go-3", Kind::Go);
     group.start("our-3", Kind::Ours);
     group.agree("when all are back").await;

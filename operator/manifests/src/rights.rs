@@ -160,8 +160,8 @@ fn controller_rules(memberlist: &str) -> Vec<PolicyRule> {
         // The owner of the membership Secret.
         named("apps", "deployments", &[names::CONTROLLER], &["get"]),
         rule(names::GROUP, &["configurationstates"], OWN),
-        // Whoever deletes a BGPPeer is told which Services are announced to it.
-        rule(names::GROUP, &["servicebgpstatuses"], &["list"]),
+        // Who announces a Service is told on the Service; whoever deletes a BGPPeer is told which are announced to it.
+        rule(names::GROUP, &["servicel2statuses", "servicebgpstatuses"], FOLLOW),
         rule(
             names::GROUP,
             &["configurationstates/status", "ipaddresspools/status"],

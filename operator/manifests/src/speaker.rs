@@ -4,7 +4,7 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, DaemonSetSpec},
     core::v1::{Container, ContainerPort, EnvVar, PodSpec, PodTemplateSpec, Toleration, Volume, VolumeMount},
 };
-use metallb_api::{BgpBackend, names};
+use metallb_api::{BgpBackend, SpeakerLayer2, names};
 
 use crate::{
     architecture,
@@ -26,8 +26,9 @@ const COMMAND: &str = "/speaker";
 /// Where the key of the membership protocol is mounted.
 const KEY_PATH: &str = "/etc/ml_secret_key";
 
-/// Time to withdraw the announcements. Upstream: 0 in the operator, 2 in the plain manifests.
-const GRACE_SECONDS: i64 = 2;
+/// Time to withdraw the announcements, with some to spare on a busy node: within two seconds the speaker has ended.
+/// Upstream: 0 in the operator, 2 in the plain manifests.
+const GRACE_SECONDS: i64 = 5;
 
 /// Readable by the owner only.
 const PRIVATE: i32 = 0o400;
@@ -137,11 +138,23 @@ fn args(context: &Context<'_>) -> Vec<String> {
     if let Ok(Some(seconds)) = spec.gratuitous_arp_seconds() {
         args.push(format!("--gratuitous-arp-interval={seconds}"));
     }
+    args.extend(spec.speaker_layer2.iter().flat_map(layer2_args));
     if context.backend == BgpBackend::FrrK8sExternal {
         args.extend(external_frr_k8s(context));
     }
     args.extend(tls_args(context));
     args
+}
+
+/// What is unset is left to the speaker.
+fn layer2_args(layer2: &SpeakerLayer2) -> Vec<String> {
+    let fast = layer2.fast_failover.map(|on| format!("--l2-fast-failover={on}"));
+    let failback = layer2.failback.map(|when| format!("--l2-failback={}", when.name()));
+    // What cannot be read was refused before.
+    let delay = layer2.failback_seconds().ok().flatten();
+    let delay = delay.map(|seconds| format!("--l2-failback-delay={seconds}"));
+    let check = layer2.check_addresses.map(|on| format!("--l2-check-addresses={on}"));
+    [check, failback, delay, fast].into_iter().flatten().collect()
 }
 
 fn external_frr_k8s(context: &Context<'_>) -> Vec<String> {

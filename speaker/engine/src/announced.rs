@@ -201,7 +201,17 @@ impl Announced {
     ) {
         let layer2 = self.reachable(context, decision.layer2);
         let bgp = decision.bgp.map_err(Obstacle::Decided);
-        self.ranking = decision.ranking;
+        let ranking = std::mem::replace(&mut self.ranking, decision.ranking);
+        if self.layer2.is_none()
+            && let Ok(layer2) = &layer2
+            && let Some(from) = owner(ranking.as_ref()).filter(|from| **from != *context.node)
+        {
+            effects.push(Effect::Moved {
+                service: Arc::clone(context.service),
+                from,
+                addresses: layer2.addresses.clone(),
+            });
+        }
         let failed_before = self.on_layer2.obstacle == Some(Obstacle::NoInterface);
         if layer2 == Err(Obstacle::NoInterface) && !failed_before {
             failed(context, effects);
@@ -222,7 +232,9 @@ impl Announced {
         self.update_status(context, all, effects);
         if let Some(obstacle) = dropped.into_iter().flatten().last().filter(|_| !self.is_announcing()) {
             let (service, reason) = (context.service, obstacle.as_str());
-            info!(event = "serviceWithdrawn", %service, reason, "withdrawing service announcement");
+            let owner = owner(self.ranking.as_ref()).filter(|owner| **owner != *context.node);
+            let owner = owner.as_deref();
+            info!(event = "serviceWithdrawn", %service, reason, owner, "withdrawing service announcement");
         }
     }
 
@@ -331,6 +343,11 @@ impl Announced {
             }
         }
     }
+}
+
+/// Who is to answer.
+fn owner(ranking: Option<&Ranking>) -> Option<Arc<str>> {
+    ranking.and_then(|ranking| ranking.nodes().first()).cloned()
 }
 
 fn event(context: &Context<'_>, kind: EventKind, note: String) -> Effect {

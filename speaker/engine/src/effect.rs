@@ -135,6 +135,15 @@ pub enum Effect {
     Opened(Protocol),
     /// These are the addresses now announced for the Service; none = withdrawn.
     Announced(Arc<ServiceKey>, Protocol, Vec<IpAddr>),
+    /// This node answers for the Service in layer 2 from now on, instead of another one.
+    Moved {
+        /// The Service.
+        service: Arc<ServiceKey>,
+        /// The node that was to answer before.
+        from: Arc<str>,
+        /// What is answered for.
+        addresses: Vec<IpAddr>,
+    },
     /// What the status object should say; `None` = there should be none.
     Status(Arc<ServiceKey>, Protocol, Option<StatusContent>),
     /// Tell the users of the Service.

@@ -200,6 +200,8 @@ fn an_owned_service_is_announced_and_told_once() {
     let (_, effects) = running(resources());
     assert_eq!(layer2(&effects), Some(vec!["192.0.2.1".into()]));
     assert_eq!(notes(&effects), [ANNOUNCING]);
+    let moved = |effect: &Effect| matches!(effect, Effect::Moved { .. });
+    assert!(!effects.iter().any(moved), "nobody had it before");
     assert_eq!(
         statuses(&effects),
         [(Protocol::Layer2, Some(StatusContent::Interfaces(vec![].into())))]
@@ -209,6 +211,24 @@ fn an_owned_service_is_announced_and_told_once() {
         Protocol::Layer2,
         vec!["192.0.2.1".parse().unwrap()]
     )));
+}
+
+// L2-85
+#[test]
+fn what_is_seen_again_is_told_to_nobody() {
+    let (mut engine, _) = running(with_bgp(resources()));
+    let again = [
+        service("web", &["192.0.2.1"]),
+        slice("web", NODE),
+        Event::Resources(Box::new(with_bgp(resources()))),
+        Event::Members(names(&[NODE])),
+        interfaces(&["eth0"]),
+    ];
+    for event in again {
+        let effects = engine.handle(event);
+        let told = |effect: &Effect| !matches!(effect, Effect::Configuration(_) | Effect::Peers(_));
+        assert!(!effects.iter().any(told), "{effects:?}");
+    }
 }
 
 #[test]
@@ -532,10 +552,17 @@ fn who_stands_in_announces_when_the_owner_is_suspected_and_withdraws_when_it_is_
     assert_eq!(engine.address_of("node-b"), Some("192.0.2.2".parse().unwrap()));
     let effects = engine.handle(Event::Suspects(names(&["node-b"])));
     assert_eq!(layer2(&effects), list(&["192.0.2.2"]));
+    let moved = Effect::Moved {
+        service: key("web").into(),
+        from: "node-b".into(),
+        addresses: vec!["192.0.2.2".parse().unwrap()],
+    };
+    assert!(effects.contains(&moved), "{effects:?}");
     assert_eq!(engine.changed_partners(), None, "node-b stands in for this one now");
     assert_eq!(engine.address_of("node-b"), None);
     let effects = engine.handle(Event::Suspects(names(&[])));
     assert_eq!(layer2(&effects), list(&["~192.0.2.2"]));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Moved { .. })));
 }
 
 #[test]

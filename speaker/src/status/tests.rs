@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod rivals;
+
 /// Holds ServiceL2Status objects; its watches stay silent, so that everything rests on lists and own knowledge.
 #[derive(Clone, Default)]
 struct Server {
@@ -225,6 +227,7 @@ async fn what_the_watch_shows_is_remembered_in_one_place() {
         index: Mutex::default(),
         listed: watch_channel::channel(true).0,
         made: Mutex::default(),
+        taken: Mutex::default(),
     };
     let seen = |says: &str| Seen {
         service: Some(key()),

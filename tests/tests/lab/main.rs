@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use metallb_test_support::ClusterKind;
 use metallb_test_support::harness::{Test, main as run};
-use metallb_tests::{faults, namespace, path};
+use metallb_tests::{faults, namespace, path, visible};
 
 fn main() -> ExitCode {
     run(&[
@@ -15,6 +15,12 @@ fn main() -> ExitCode {
             on: ClusterKind::EMBEDDED,
             skip: || None,
             body: path::with_builtin,
+        },
+        Test {
+            name: "users_see_who_announces_from_first_to_last",
+            on: ClusterKind::EMBEDDED,
+            skip: || None,
+            body: visible::from_first_to_last,
         },
         Test {
             name: "restarts_move_no_address",

@@ -8,7 +8,7 @@ mod upstream;
 
 use std::fmt;
 
-use metallb_api::{BgpBackend, GoDuration, MetalLBSpec};
+use metallb_api::{BgpBackend, GoDuration, MetalLBSpec, SpeakerLayer2};
 
 use crate::Rule;
 
@@ -59,6 +59,9 @@ pub fn check(spec: &MetalLBSpec, external_namespace: Option<&str>) -> Vec<Fault>
     }
     if let Err(reason) = spec.gratuitous_arp_seconds() {
         faults.push(Fault::new(Rule::K12, "spec.speakerGratuitousARPInterval", reason));
+    }
+    if let Some(Err(reason)) = spec.speaker_layer2.as_ref().map(SpeakerLayer2::failback_seconds) {
+        faults.push(Fault::new(Rule::K12, "spec.speakerLayer2.failbackDelay", reason));
     }
     faults
 }

@@ -74,7 +74,7 @@ impl World {
     }
 
     fn look(&mut self) {
-        let event = Event::Look(view::key(&self.stored), Some(Arc::new(self.stored.clone())));
+        let event = Event::Look(view::key(&self.stored), Some(Arc::new(self.stored.clone())), None);
         self.handle(event);
     }
 
@@ -218,7 +218,7 @@ fn a_change_concerns_the_services_of_its_pool_alone() {
     assert_eq!(engine.handle(at(0), reaches(OPEN)), [key("a"), key("b")]);
     assert_eq!(engine.handle(at(0), reaches(OPEN)), []);
     assert_eq!(engine.handle(at(0), reaches([false, true])), [key("b")]);
-    engine.handle(at(0), Event::Look(Key::new("default", "b"), None));
+    engine.handle(at(0), Event::Look(Key::new("default", "b"), None, None));
     assert_eq!(engine.handle(at(0), reaches(OPEN)), []);
 }
 

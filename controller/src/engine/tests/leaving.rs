@@ -7,7 +7,7 @@ fn work_off(engine: &mut Engine, actions: &[Action], stored: &[Service]) {
     for action in actions {
         if let Action::Enqueue(key) = action {
             let found = stored.iter().find(|service| view::key(service) == *key);
-            engine.handle(at(0), Event::Look(key.clone(), found.cloned().map(Arc::new)));
+            engine.handle(at(0), Event::Look(key.clone(), found.cloned().map(Arc::new), None));
         }
     }
 }
@@ -42,7 +42,7 @@ fn an_edit_of_pools_frees_nothing_that_a_status_still_shows() {
             ips(write(&look(&mut engine, &b)).unwrap()).is_empty(),
             "a still shows it"
         );
-        engine.handle(at(0), Event::Look(Key::new("default", "b"), None));
+        engine.handle(at(0), Event::Look(Key::new("default", "b"), None, None));
     }
 }
 

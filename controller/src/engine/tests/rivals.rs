@@ -38,7 +38,7 @@ impl War {
     }
 
     fn look(&mut self) {
-        let event = Event::Look(view::key(&self.stored), Some(Arc::new(self.stored.clone())));
+        let event = Event::Look(view::key(&self.stored), Some(Arc::new(self.stored.clone())), None);
         self.engine.tick(Duration::from_millis(self.now.unsigned_abs()));
         for action in self.engine.handle(at(0), event) {
             match action {

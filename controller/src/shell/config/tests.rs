@@ -66,6 +66,7 @@ fn shared(stores: Stores, client: Client) -> (Arc<Shared>, UnboundedReceiver<one
             pod: Pod::default(),
         },
         stores,
+        announcers: Arc::default(),
         queue: Queue::observed(Backoff::default(), metrics.services.clone()),
         metrics,
         assigning: AtomicBool::new(false),

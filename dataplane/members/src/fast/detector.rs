@@ -100,6 +100,13 @@ impl Detector {
         Ok(std::mem::take(&mut self.actions))
     }
 
+    /// When a member gave its last sign of life, if it is watched.
+    #[must_use]
+    pub fn last_heard(&self, name: &str) -> Option<Instant> {
+        let peer = self.peers.get(name).filter(|_| self.watched.contains(name));
+        peer.map(|peer| peer.heard)
+    }
+
     /// When `handle` wants `Event::Tick` next, if at all.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {

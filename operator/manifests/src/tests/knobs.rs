@@ -24,6 +24,11 @@ fn speaker_args(spec: Value) -> Vec<String> {
 #[case(json!({ "speakerGratuitousARPInterval": "1m30s" }), &["--gratuitous-arp-interval=90"])]
 #[case(json!({ "speakerGratuitousARPInterval": "2147483647s" }), &["--gratuitous-arp-interval=2147483647"])]
 #[case(json!({ "speakerGratuitousARPInterval": "0s" }), &[])]
+#[case(json!({ "speakerLayer2": {} }), &[])]
+#[case(json!({ "speakerLayer2": { "fastFailover": false, "checkAddresses": true } }),
+    &["--l2-check-addresses=true", "--l2-fast-failover=false"])]
+#[case(json!({ "speakerLayer2": { "failback": "delayed", "failbackDelay": "1m30s" } }),
+    &["--l2-failback=delayed", "--l2-failback-delay=90"])]
 #[case(json!({ "memberlist": { "wan": true } }), &["--ml-wan-config"])]
 #[case(json!({ "tls": { "minVersion": "VersionTLS12", "curvePreferences": [29, 23] } }),
     &["--tls-curve-preferences=29,23", "--tls-min-version=VersionTLS12"])]

@@ -165,10 +165,12 @@ pub(crate) fn the_same_intent_makes_the_same_objects() {
         ),
         (
             r#"{"memberlist": {"enabled": false}, "excludeInterfaces": {"enabled": false}, "ignoreExcludeLB": true,
-        "bgpDebounceTimeout": 1000, "speakerGratuitousARPInterval": "1m30s", "imagePullSecrets": [{"name": "pull"}], "imagePullPolicy": "Always",
+        "bgpDebounceTimeout": 1000, "speakerGratuitousARPInterval": "1m30s",
+        "speakerLayer2": {"fastFailover": false, "failback": "delayed", "failbackDelay": "1m30s", "checkAddresses": true}, "imagePullSecrets": [{"name": "pull"}], "imagePullPolicy": "Always",
         "tls": {"minVersion": "VersionTLS12", "cipherSuites": ["A", "B"], "curvePreferences": [29]}}"#,
             "speaker.memberlist.enabled=false,speaker.excludeInterfaces.enabled=false,speaker.ignoreExcludeLB=true,\
-     speaker.bgpDebounceTimeout=1000,speaker.gratuitousARPInterval=90,imagePullSecrets[0].name=pull,controller.image.pullPolicy=Always,\
+     speaker.bgpDebounceTimeout=1000,speaker.gratuitousARPInterval=90,speaker.layer2.fastFailover=false,speaker.layer2.failback=delayed,\
+     speaker.layer2.failbackDelay=90,speaker.layer2.checkAddresses=true,imagePullSecrets[0].name=pull,controller.image.pullPolicy=Always,\
      speaker.image.pullPolicy=Always,tls.minVersion=VersionTLS12,tls.cipherSuites=A\\,B,tls.curvePreferences=29",
         ),
         (

@@ -107,7 +107,7 @@ pub(crate) fn an_unknown_value_is_refused_with_those_that_exist() {
 
 // OP-67
 pub(crate) fn a_value_of_the_wrong_kind_is_refused_by_its_name() {
-    let cases: [(&str, &str); 19] = [
+    let cases: [(&str, &str); 22] = [
         (r#"speaker.logLevel="trace""#, "/speaker/logLevel"),
         (r#"controller.image.pullPolicy="Often""#, "/controller/image/pullPolicy"),
         (
@@ -117,6 +117,9 @@ pub(crate) fn a_value_of_the_wrong_kind_is_refused_by_its_name() {
         ("speaker.bgpDebounceTimeout=0", "/speaker/bgpDebounceTimeout"),
         (r#"speaker.bgpDebounceTimeout="3s""#, "/speaker/bgpDebounceTimeout"),
         ("speaker.gratuitousARPInterval=-1", "/speaker/gratuitousARPInterval"),
+        (r#"speaker.layer2.failback="sometimes""#, "/speaker/layer2/failback"),
+        (r#"speaker.layer2.failbackDelay="90s""#, "/speaker/layer2/failbackDelay"),
+        (r#"speaker.layer2.fastFailover="often""#, "/speaker/layer2/fastFailover"),
         (
             r#"speaker.gratuitousARPInterval="90s""#,
             "/speaker/gratuitousARPInterval",

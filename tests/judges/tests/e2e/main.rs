@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use metallb_test_support::harness::{Test, main_proving_rights as run};
 use metallb_test_support::{ClusterKind, RouterKind};
-use metallb_tests::{faults, path};
+use metallb_tests::{faults, path, visible};
 
 fn main() -> ExitCode {
     run(&[
@@ -38,6 +38,12 @@ fn main() -> ExitCode {
             on: ClusterKind::NODES,
             skip: || None,
             body: path::withdrawals,
+        },
+        Test {
+            name: "users_see_who_announces_from_first_to_last",
+            on: ClusterKind::OLDEST,
+            skip: || None,
+            body: visible::from_first_to_last,
         },
         Test {
             name: "restarts_move_no_address",
