@@ -340,8 +340,8 @@ pub(crate) fn frr_returns_our_echoes_and_their_loss_is_noticed() {
         .await;
         assert_eq!(state.counters.downs(), 0);
         frr.neighbour.run("sysctl -q -w net.ipv4.ip_forward=0");
-        let state = down(&handle, &key).await;
-        assert_eq!(state.status.diagnostic, Diagnostic::EchoFailed);
+        // Control packets go on, and may bring the session up again before anybody looks.
+        session(&handle, &key, |session| session.failures > 0).await;
     });
 }
 

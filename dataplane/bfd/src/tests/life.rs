@@ -100,7 +100,7 @@ fn a_session_that_is_removed_is_no_failure_to_the_peer_even_if_packets_are_lost(
         assert_eq!(lab.sent(0)[0].1.state, State::AdminDown);
         assert_eq!(lab.sent(0)[0].1.diagnostic, Diagnostic::AdminDown);
     }
-    // With one packet it were thirty.
+    // With a single packet it would be thirty.
     assert!(failures < 10, "{failures} of 100");
 }
 
