@@ -67,6 +67,11 @@ impl Task {
 
     fn publish(&self, links: &[LinkFacts], told: &mut Selection) {
         let selection = select(links, &*self.exclude);
+        // Whoever learns of an interface and announces on it finds that the thread knows it, too.
+        if selection != *told {
+            told.clone_from(&selection);
+            self.announcer.send(Command::Links(selection.clone()));
+        }
         let links = selection.links.iter();
         replace(&self.macs, links.map(|link| (link.name.clone(), link.mac)).collect());
         // Whoever learns that interfaces exist finds out at once which of them can be used.
@@ -74,11 +79,7 @@ impl Task {
             &self.usable,
             selection.links.iter().map(|link| link.name.clone()).collect(),
         );
-        replace(&self.known, selection.known.clone());
-        if selection != *told {
-            told.clone_from(&selection);
-            self.announcer.send(Command::Links(selection));
-        }
+        replace(&self.known, selection.known);
     }
 }
 

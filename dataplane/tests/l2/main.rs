@@ -365,7 +365,8 @@ fn an_interface_that_appears_later_announces() {
         node.usable(&["node0"]).await;
         segment.add_link("node1", "client1", "02:00:00:00:01:01", "198.51.100.50/24");
         node.usable(&["node0", "node1"]).await;
-        eventually("node1 to be known", || node.l2.interfaces().borrow().contains("node1")).await;
+        let known = |names: &BTreeSet<String>| names.contains("node1");
+        node.l2.interfaces().wait_for(known).await.unwrap();
         segment.client_resolves("198.51.100.100", "02:00:00:00:01:01").await;
     });
 }

@@ -104,6 +104,8 @@ pub(crate) struct Host {
     pub(crate) backlog: Vec<Happening>,
     /// The addresses for which it answers, while it runs and has a carrier.
     pub(crate) answers: BTreeSet<usize>,
+    /// Those of them that another node takes over: answered until that one is heard.
+    pub(crate) released: BTreeSet<usize>,
 }
 
 /// Where the membership of a node listens.
@@ -140,6 +142,7 @@ impl Host {
             process: None,
             backlog: Vec::new(),
             answers: BTreeSet::new(),
+            released: BTreeSet::new(),
         }
     }
 

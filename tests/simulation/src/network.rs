@@ -131,7 +131,9 @@ impl World {
     /// Tells the segment that a node answers for an address from now on. Only who leaves cares.
     pub(crate) fn claim(&mut self, by: usize, address: usize) {
         for to in 0..self.hosts.len() {
-            if to != by && self.hosts[to].state == State::Leaving && self.hears(by, to) {
+            let host = &self.hosts[to];
+            let gives_way = host.state == State::Leaving || host.released.contains(&address);
+            if to != by && gives_way && self.hears(by, to) {
                 let (way, run) = (Duration::from_micros(self.rng.u64(50..FRAME)), self.hosts[to].run);
                 self.after(way, Happening::Claimed { to, run, address });
             }

@@ -24,6 +24,8 @@ const TURN: u64 = 1_000;
 const API: u64 = 200_000;
 /// How long one that leaves waits to hear the next owner.
 const HAND_OVER: Duration = Duration::from_millis(1500);
+/// How long an address is answered that another node takes over.
+const RELEASE: Duration = Duration::from_secs(1);
 /// Gratuitous frames are repeated so often, in microseconds.
 const AGAIN: u64 = 1_100_000;
 
@@ -286,7 +288,12 @@ impl World {
             match effect {
                 Effect::Addresses(changes) => {
                     for (ip, interfaces) in changes {
-                        self.change(node, ip, interfaces);
+                        self.change(node, ip, interfaces.as_ref());
+                    }
+                }
+                Effect::HandOver(ips) => {
+                    for ip in ips {
+                        self.release(node, ip);
                     }
                 }
                 Effect::Opened(Protocol::Layer2) => {
@@ -300,19 +307,36 @@ impl World {
         }
     }
 
-    fn change(&mut self, node: usize, ip: std::net::IpAddr, interfaces: Option<Interfaces>) {
+    fn change(&mut self, node: usize, ip: std::net::IpAddr, interfaces: Option<&Interfaces>) {
         let Some(address) = (0..self.plan.candidates.len()).find(|address| service_ip(*address) == ip) else {
             return;
         };
         if interfaces.is_some() {
             self.note(|| format!("{} answers for {ip}", plan::name(node)));
             self.hosts[node].answers.insert(address);
+            self.hosts[node].released.remove(&address);
             self.claim(node, address);
         } else if self.sabotage != Some(Sabotage::NeverWithdraw) {
             self.note(|| format!("{} no longer answers for {ip}", plan::name(node)));
             self.hosts[node].answers.remove(&address);
         }
         self.judge.look = true;
+    }
+
+    /// Another node takes an address over: it is answered until that one is heard, for a while at most.
+    fn release(&mut self, node: usize, ip: std::net::IpAddr) {
+        let Some(address) = (0..self.plan.candidates.len()).find(|address| service_ip(*address) == ip) else {
+            return;
+        };
+        self.note(|| format!("{} releases {ip}", plan::name(node)));
+        self.hosts[node].released.insert(address);
+        let rival = |other: usize| other != node && self.hosts[other].is_answering(address) && self.hears(other, node);
+        if (0..self.hosts.len()).any(rival) {
+            self.hand_over(node, address);
+        } else {
+            let run = self.hosts[node].run;
+            self.after(RELEASE, Happening::Claimed { to: node, run, address });
+        }
     }
 
     /// Asks on the segment. A member that owns nothing cannot be asked.
@@ -376,13 +400,17 @@ impl World {
         }
     }
 
-    /// Another claims the address: one that leaves stops answering.
+    /// Another claims the address: one that leaves, or has released it, stops answering.
     pub(crate) fn hand_over(&mut self, node: usize, address: usize) {
+        if self.sabotage == Some(Sabotage::NeverWithdraw) {
+            return;
+        }
         let host = &mut self.hosts[node];
-        if host.state == State::Leaving && host.answers.remove(&address) {
+        let leaves = host.state == State::Leaving;
+        if (host.released.remove(&address) || leaves) && host.answers.remove(&address) {
             self.note(|| format!("{} hands over {}", plan::name(node), service_ip(address)));
             self.judge.look = true;
-            if self.hosts[node].answers.is_empty() {
+            if leaves && self.hosts[node].answers.is_empty() {
                 self.end(node);
             }
         }
@@ -402,6 +430,7 @@ impl World {
         host.process = None;
         host.backlog.clear();
         host.answers.clear();
+        host.released.clear();
         self.judge.look = true;
     }
 }
