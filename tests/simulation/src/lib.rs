@@ -67,6 +67,9 @@ impl Sabotage {
     ];
 }
 
+/// So many things may happen for each pair of nodes.
+const EVENTS: u64 = 100_000;
+
 /// What a seed amounted to.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -143,6 +146,7 @@ fn drive(world: &mut World) -> Result<(), String> {
     world.after(STARTED, Happening::Check);
     let mut left = world.plan.faults.len();
     let (mut last, mut agreed) = (Duration::ZERO, None);
+    let limit = EVENTS * (world.plan.nodes * world.plan.nodes) as u64;
     loop {
         match world.step() {
             Some(Happening::Fault(number)) => {
@@ -170,6 +174,9 @@ fn drive(world: &mut World) -> Result<(), String> {
                 }
             }
             _ => {}
+        }
+        if world.events > limit {
+            return Err(format!("more than {limit} things have happened: a storm of packets"));
         }
         world.observe()?;
     }

@@ -8,6 +8,8 @@ use std::{
 
 /// How many pings may be on their way; older ones prove little.
 const OUTSTANDING: usize = 16;
+/// Between two pings because of packets of a run that is not known.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Asking everybody about a member.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ pub(super) struct Peer {
     pub(super) heard: Instant,
     pub(super) ping_at: Instant,
     pings: VecDeque<u64>,
+    pinged_at: Option<Instant>,
     pub(super) doubt: Option<Doubt>,
     /// Nothing follows from its silence until it is heard again.
     pub(super) given_up: bool,
@@ -61,12 +64,20 @@ impl Peer {
             heard: now,
             ping_at: now,
             pings: VecDeque::new(),
+            pinged_at: None,
             doubt: None,
             given_up: false,
         }
     }
 
-    pub(super) fn pinged(&mut self, sequence: u64) {
+    /// Says whether it may be pinged for a packet of a run that is not known. Not for each: its answers are such packets, too,
+    /// and its pings may be answers to ours, so that two nodes would ping each other as fast as they can.
+    pub(super) fn may_be_asked(&self, now: Instant) -> bool {
+        self.pinged_at.is_none_or(|at| at + ASK_AGAIN <= now)
+    }
+
+    pub(super) fn pinged(&mut self, sequence: u64, now: Instant) {
+        self.pinged_at = Some(now);
         if self.pings.len() >= OUTSTANDING {
             self.pings.pop_front();
         }

@@ -39,6 +39,31 @@ fn a_crash_is_known_within_a_third_of_a_second_by_all() {
     }
 }
 
+// Found by tests/simulation, seed 102.
+#[test]
+fn a_flood_of_an_unknown_run_is_not_answered_by_a_flood() {
+    let mut lab = Lab::of(2, 1);
+    let keys = Keys::default();
+    let packet = |boot, sequence| {
+        let (sender, accused) = ("n001".to_owned(), BTreeMap::new());
+        let (stamp, kind) = (packet::Stamp { boot, sequence }, packet::Kind::News);
+        let packet = packet::Packet {
+            stamp,
+            sender,
+            kind,
+            accused,
+        };
+        Event::Datagram(packet.encode(&keys))
+    };
+    let before = lab.on_their_way();
+    (1..=100).for_each(|sequence| lab.feed("n000", packet(7, sequence)));
+    assert!(
+        lab.on_their_way() <= before + 1,
+        "{} pings",
+        lab.on_their_way() - before
+    );
+}
+
 #[test]
 fn nobody_is_accused_in_an_hour_in_which_a_tenth_is_lost() {
     let mut lab = Lab::of(3, 1);

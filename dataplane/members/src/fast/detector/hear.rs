@@ -47,7 +47,7 @@ impl Detector {
         };
         if !peer.is_new(stamp.boot, stamp.sequence) {
             // Perhaps of a run that is not known yet, perhaps a recorded one: its answer will tell.
-            if peer.boot != Some(stamp.boot) && self.active {
+            if peer.boot != Some(stamp.boot) && self.active && peer.may_be_asked(self.now) {
                 self.ping(&sender);
             }
             return;

@@ -50,7 +50,7 @@ impl Detector {
         let part = self.random.part_of(self.config.pace.interval / 4);
         let sequence = self.send(name, Kind::Ping)?;
         let peer = self.peers.get_mut(name)?;
-        peer.pinged(sequence);
+        peer.pinged(sequence, self.now);
         peer.ping_at = self.now + self.config.pace.interval - part;
         Some(sequence)
     }

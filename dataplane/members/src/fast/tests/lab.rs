@@ -209,6 +209,11 @@ impl Lab {
         }
     }
 
+    /// How many packets have not arrived yet.
+    pub(super) fn on_their_way(&self) -> usize {
+        self.flights.len()
+    }
+
     fn fly(&mut self, latency: Duration, flight: Flight) {
         self.last_flight += 1;
         self.flights.insert((self.now + latency, self.last_flight), flight);
