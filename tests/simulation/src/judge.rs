@@ -393,6 +393,7 @@ impl World {
     /// Why nobody has answered since then, and for how long that may be; `None` is without limit.
     fn cause(&self, since: Duration) -> (Cause, Option<Duration>) {
         let from = since.saturating_sub(LATELY);
+        let mixed = self.hosts.iter().any(|host| host.plain && host.is_on());
         let (mut failures, mut moves, mut left, mut slow) = (0, 0, false, false);
         for d in &self.judge.disturbances {
             let tail = match d.kind {
@@ -404,8 +405,8 @@ impl World {
             }
             match d.kind {
                 Kind::Boot => return (Cause::Slow, None),
-                // Those that do not hear it said by the one that has none cannot know.
-                Kind::Carrier if !d.fast => return (Cause::Slow, None),
+                // Those that do not hear it said by the one that has none cannot know, and in a mixed cluster none goes by it.
+                Kind::Carrier if !d.fast || mixed => return (Cause::Slow, None),
                 Kind::Part { .. } | Kind::Loss => slow = true,
                 Kind::Carrier if d.at < from => {}
                 // Memberlist may not have noticed yet.
