@@ -67,14 +67,14 @@ pub enum DownReason {
 impl DownReason {
     /// Tells whether the peer does not want us for now, so that dialling at once would only be refused.
     ///
-    /// A reset (6/4), a change of its configuration (6/6) and a lost collision (6/7) ask for another session; the expiry of
-    /// its hold timer (4/0) says that it did not hear us.
+    /// A reset (6/4), a change of its configuration (6/6) and a lost collision (6/7) ask for another session; BFD that is down
+    /// (6/10) and the expiry of its hold timer (4/0) say that it did not hear us.
     pub(crate) fn is_refusal(&self) -> bool {
         let Self::Received(notification) = self else {
             return false;
         };
         match notification.code {
-            Code::Cease => !matches!(notification.subcode, 4 | 6 | 7),
+            Code::Cease => !matches!(notification.subcode, 4 | 6 | 7 | 10),
             Code::HoldTimerExpired => false,
             _ => true,
         }

@@ -125,6 +125,7 @@ fn router_that_refuses_is_dialled_ever_more_rarely(#[case] refusal: Refusal, #[v
 #[case::hard_reset(cease(9), false)]
 #[case::reset(cease(4), true)]
 #[case::config_change(cease(6), true)]
+#[case::bfd_down(cease(10), true)]
 fn router_that_ends_a_lasting_session_says_whether_to_come_back(
     #[case] notification: Notification,
     #[case] at_once: bool,
