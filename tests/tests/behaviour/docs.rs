@@ -96,9 +96,11 @@ fn every_reason_in_a_table_is_given_and_every_degraded_one_is_in_the_table() {
 #[test]
 fn every_metric_exists() {
     let sources = sources();
-    // Those of BGP have one prefix in native mode and another one in FRR's: the source has the rest of the name.
+    // The prefix of those of BGP depends on the back-end, all of BFD have the same: the source has the rest of the name.
     let exists = |word: &str| {
-        let rest = word.strip_prefix("metallb_bgp_");
+        let rest = ["metallb_bgp_", "metallb_bfd_"]
+            .iter()
+            .find_map(|prefix| word.strip_prefix(prefix));
         sources.contains(word) || rest.is_some_and(|rest| sources.contains(&format!("\"{rest}\"")))
     };
     for document in documents() {
