@@ -13,7 +13,7 @@ use metallb_net::{ETHERTYPE_ARP, PacketSocket};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use super::network::{Network, Number, SERVICE, WATCHER, node_of};
+use super::network::{Network, Number, SERVICE, WATCHER, node_of, patient};
 
 /// Between two requests.
 pub(super) const PACE: Duration = Duration::from_millis(1);
@@ -69,7 +69,7 @@ impl Client {
     pub(super) fn start(network: &Network) -> Result<Self> {
         let notes = Arc::<Mutex<Notes>>::default();
         let socket = network.client.run(|| {
-            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            let socket = patient(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?)?;
             socket.connect(SERVICE)?;
             anyhow::Ok(socket)
         })??;

@@ -9,7 +9,7 @@
 //! a speaker says where it is, and whichever node gets a request answers it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +17,7 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use metallb_test_support::Netns;
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// Where the API server listens.
 pub(super) const HUB: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -28,6 +29,9 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// Hardware addresses end with the number of the network and that of the node.
 const SEGMENT: u8 = 1;
 const MANAGEMENT: u8 = 2;
+
+/// Some thousand datagrams, for each of which the kernel counts its own overhead.
+const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// A node by its number, from 1.
 pub(super) type Number = u8;
@@ -175,11 +179,18 @@ fn build_node(dir: &Path, node: Number) -> Result<Netns> {
         for (setting, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
             fs::write(format!("/proc/sys/net/ipv4/conf/all/{setting}"), value)?;
         }
-        UdpSocket::bind(SERVICE)
+        patient(UdpSocket::bind(SERVICE)?)
     });
     let socket = settings?.with_context(|| format!("cannot set node {node} up"))?;
     thread::spawn(move || answer(&socket, node));
     Ok(netns)
+}
+
+/// Gives a socket room for the datagrams of seconds: on a busy machine its reader may come late, and what it has no room for
+/// would count as lost.
+pub(super) fn patient(socket: UdpSocket) -> io::Result<UdpSocket> {
+    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
+    Ok(socket)
 }
 
 /// Answers every request with what it says and the node's number.

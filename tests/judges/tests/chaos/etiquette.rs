@@ -88,8 +88,13 @@ async fn per_service(world: &World) -> Result<()> {
     tokio::time::sleep(SETTLE).await;
     let created = Tally::of(&world.faults.requests());
     println!("etiquette: {SERVICES} layer-2 Services created\n{created}");
-    let assigned = created.count(|who, verb, what| who == "controller" && verb.writes() && what == "services/status");
-    ensure!(assigned == SERVICES, "{assigned} status writes for {SERVICES} Services");
+    let written = created.count(|who, verb, what| who == "controller" && verb.writes() && what == "services/status");
+    // The address, and once it is announced, that it is.
+    let polite = SERVICES..=2 * SERVICES;
+    ensure!(
+        polite.contains(&written),
+        "{written} status writes for {SERVICES} Services"
+    );
     let lists = created.count(|who, verb, _| who == "controller" && verb == Verb::List);
     ensure!(
         lists == 0,
