@@ -13,7 +13,6 @@ mod announcer;
 mod counters;
 mod groups;
 mod links;
-mod mailbox;
 mod sockets;
 mod thread;
 
@@ -39,9 +38,9 @@ use tracing::Instrument;
 pub use counters::{AddressCounters, DropCounters};
 pub use metallb_l2::{EthernetAddress, Interfaces, Report};
 
-use announcer::{Announcer, Ears};
+use crate::mailbox::{Mailbox, mailbox};
+use announcer::{Announcer, Outputs};
 use counters::Counters;
-use mailbox::{Mailbox, mailbox};
 use sockets::Sockets;
 use thread::Thread;
 
@@ -146,7 +145,7 @@ enum Command {
 /// Controls the running layer-2 shell; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct L2Handle {
-    commands: Mailbox,
+    commands: Mailbox<Command>,
     known: watch::Receiver<BTreeSet<String>>,
     usable: watch::Receiver<BTreeSet<String>>,
     macs: watch::Receiver<BTreeMap<String, EthernetAddress>>,
@@ -184,7 +183,7 @@ pub fn start(
     let (usable_writer, usable) = watch::channel(BTreeSet::new());
     let (macs_writer, macs) = watch::channel(BTreeMap::new());
     let (groups, memberships) = mpsc::unbounded_channel();
-    let ears = Ears {
+    let outputs = Outputs {
         counters: Arc::default(),
         conflicts: broadcast::channel(CONFLICTS_KEPT).0,
         claims_ended: broadcast::channel(ENDED_KEPT).0,
@@ -196,12 +195,12 @@ pub fn start(
         known,
         usable,
         macs,
-        conflicts: ears.conflicts.clone(),
-        found: ears.found.clone(),
-        claims_ended: ears.claims_ended.clone(),
-        counters: Arc::clone(&ears.counters),
+        conflicts: outputs.conflicts.clone(),
+        found: outputs.found.clone(),
+        claims_ended: outputs.claims_ended.clone(),
+        counters: Arc::clone(&outputs.counters),
     };
-    let announcer = Announcer::new(sockets, &config, ears);
+    let announcer = Announcer::new(sockets, &config, outputs);
     let links = links::Task {
         exclude: config.exclude,
         announcer: commands.clone(),
@@ -228,7 +227,7 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 }
 
 /// Ends the thread, also when it goes because nobody polls the shell's future any more.
-struct End(Mailbox);
+struct End(Mailbox<Command>);
 
 impl Drop for End {
     fn drop(&mut self) {
@@ -327,7 +326,7 @@ impl L2Handle {
         self.tell(Command::Peers(macs));
     }
 
-    /// Is answered at once, unless whoever answers ARP and NDP is stuck.
+    /// A question to the thread that answers ARP and NDP, which it answers at once unless it is stuck.
     #[must_use]
     pub fn echo(&self) -> oneshot::Receiver<()> {
         let (answer, answered) = oneshot::channel();

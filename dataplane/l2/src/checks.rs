@@ -2,10 +2,12 @@
 //! it costs the time of the questions.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::IpAddr,
     time::{Duration, Instant},
 };
+
+use crate::deadlines::Deadlines;
 
 /// So often it is asked before silence is believed. RFC 5227 asks as often and takes seconds for it.
 const QUESTIONS: u8 = 3;
@@ -22,66 +24,57 @@ pub(crate) enum Step {
     Announce(IpAddr),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Check {
-    asked: u8,
-    due: Instant,
-}
-
 /// The addresses that are asked about, or were found to be another's.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     pub(crate) on: bool,
-    pending: BTreeMap<IpAddr, Check>,
-    timers: BTreeSet<(Instant, IpAddr)>,
+    /// How often each was asked about since the last answer.
+    asked: BTreeMap<IpAddr, u8>,
+    timers: Deadlines,
 }
 
 impl Checks {
     /// Has `ip` asked about from now on.
     pub(crate) fn begin(&mut self, now: Instant, ip: IpAddr) {
-        self.set(ip, Check { asked: 0, due: now });
+        self.set(ip, 0, now);
     }
 
     /// Ends the check of `ip`; says whether there was one.
     pub(crate) fn end(&mut self, ip: IpAddr) -> bool {
-        let check = self.pending.remove(&ip);
-        check.is_some_and(|check| self.timers.remove(&(check.due, ip)))
+        self.asked.remove(&ip);
+        self.timers.remove(ip)
     }
 
     /// Another host has `ip`: it is asked again later.
     pub(crate) fn answered(&mut self, now: Instant, ip: IpAddr) {
-        if self.pending.contains_key(&ip) {
-            let due = now + RETRY;
-            self.set(ip, Check { asked: 0, due });
+        if self.contains(ip) {
+            self.set(ip, 0, now + RETRY);
         }
     }
 
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
-        self.pending.contains_key(&ip)
+        self.timers.contains(ip)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.timers.first().map(|(due, _)| *due)
+        self.timers.next()
     }
 
     /// The next step that is due.
     pub(crate) fn step(&mut self, now: Instant) -> Option<Step> {
-        let &(_, ip) = self.timers.first().filter(|(due, _)| *due <= now)?;
-        let asked = self.pending.get(&ip).map_or(QUESTIONS, |check| check.asked);
+        let ip = self.timers.due(now)?;
+        let asked = self.asked.get(&ip).copied().unwrap_or(QUESTIONS);
         if asked == QUESTIONS {
             self.end(ip);
             return Some(Step::Announce(ip));
         }
-        let (asked, due) = (asked + 1, now + PATIENCE);
-        self.set(ip, Check { asked, due });
+        self.set(ip, asked + 1, now + PATIENCE);
         Some(Step::Ask(ip))
     }
 
-    fn set(&mut self, ip: IpAddr, check: Check) {
-        if let Some(old) = self.pending.insert(ip, check) {
-            self.timers.remove(&(old.due, ip));
-        }
-        self.timers.insert((check.due, ip));
+    fn set(&mut self, ip: IpAddr, asked: u8, due: Instant) {
+        self.asked.insert(ip, asked);
+        self.timers.set(ip, due);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use smoltcp::wire::EthernetAddress;
 
-use crate::responder::Claim;
+use crate::{deadlines::Deadlines, responder::Claim};
 use dispute::Dispute;
 
 /// So many conflicts are confirmed in [`dispute::DEFEND_INTERVAL`] at most: enough for any honest segment, and a forger of
@@ -75,7 +75,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Conflicts {
     peers: BTreeSet<EthernetAddress>,
     disputes: BTreeMap<IpAddr, Dispute>,
-    timers: BTreeSet<(Instant, IpAddr)>,
+    timers: Deadlines,
     confirmed: Confirmed,
 }
 
@@ -119,26 +119,23 @@ impl Conflicts {
 
     /// The address is another's now: what was suspected about it was its move.
     pub(crate) fn withdrawn(&mut self, ip: IpAddr) {
-        if let Some(dispute) = self.disputes.remove(&ip) {
-            self.timers.remove(&(dispute.due(), ip));
-        }
+        self.disputes.remove(&ip);
+        self.timers.remove(ip);
     }
 
     pub(crate) fn clear(&mut self) {
         self.disputes.clear();
-        self.timers.clear();
+        self.timers = Deadlines::default();
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.timers.first().map(|(due, _)| *due)
+        self.timers.next()
     }
 
     /// Does what is due, for at most `budget` addresses.
     pub(crate) fn work(&mut self, now: Instant, budget: usize, outcomes: &mut Vec<Outcome>) {
         for _ in 0..budget {
-            let Some(&(_, ip)) = self.timers.first().filter(|(due, _)| *due <= now) else {
-                return;
-            };
+            let Some(ip) = self.timers.due(now) else { return };
             let mut confirmed = std::mem::take(&mut self.confirmed);
             self.change(now, ip, |dispute| dispute.work(now, &mut confirmed, outcomes));
             self.confirmed = confirmed;
@@ -148,17 +145,11 @@ impl Conflicts {
     /// Keeps the timers in step with the dispute about `ip`.
     fn change(&mut self, now: Instant, ip: IpAddr, change: impl FnOnce(&mut Dispute)) {
         let dispute = self.disputes.entry(ip).or_insert_with(|| Dispute::new(now, ip));
-        let before = dispute.due();
         change(dispute);
-        let (due, over) = (dispute.due(), dispute.is_over());
-        if over {
-            self.disputes.remove(&ip);
-        }
-        if over || due != before {
-            self.timers.remove(&(before, ip));
-        }
-        if !over {
-            self.timers.insert((due, ip));
+        if dispute.is_over() {
+            self.withdrawn(ip);
+        } else {
+            self.timers.set(ip, dispute.due());
         }
     }
 }

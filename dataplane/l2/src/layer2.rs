@@ -10,18 +10,20 @@ use crate::{
     checks::{Checks, Step},
     conflicts::{Conflicts, Outcome},
     cover::Cover,
+    deadlines::Deadlines,
     event::{Action, Count, Event, Protocol, Purpose},
     filter,
     gratuitous::Gratuitous,
     interfaces::{Interfaces, Selection},
     probes::{self, Probes},
-    releases::Releases,
     responder::{self, Claim, PacketType, Stage},
     table::Table,
 };
 
 /// So many changes are worked through at a time; frames are answered in between.
 const SLICE: usize = 64;
+/// How long a released address is answered: a node that takes over has announced by then, or does not take over at all.
+const HAND_OVER: Duration = Duration::from_secs(1);
 
 /// Layer 2 of one node.
 ///
@@ -34,7 +36,8 @@ pub struct Core {
     gratuitous: Gratuitous,
     conflicts: Conflicts,
     probes: Probes,
-    releases: Releases,
+    /// Addresses that another node takes over, by when their answers end if that node is not heard.
+    releases: Deadlines,
     checks: Checks,
     arp: Cover,
     ndp: Cover,
@@ -54,7 +57,7 @@ impl Core {
             gratuitous: Gratuitous::new(refresh, seed),
             conflicts: Conflicts::default(),
             probes: Probes::default(),
-            releases: Releases::default(),
+            releases: Deadlines::default(),
             checks: Checks::default(),
             arp: Cover::default(),
             ndp: Cover::default(),
@@ -111,7 +114,7 @@ impl Core {
             self.gratuitous.next_deadline(),
             self.conflicts.next_deadline(),
             self.probes.next_deadline(),
-            self.releases.next_deadline(),
+            self.releases.next(),
             self.checks.next_deadline(),
             self.arp.next_deadline(),
             self.ndp.next_deadline(),
@@ -321,7 +324,7 @@ impl Core {
             None => self.withdraw(now, ip, actions),
             Some(_) if self.handing_over => {}
             Some(interfaces) => {
-                self.releases.end(ip);
+                self.releases.remove(ip);
                 if self.table.announce(ip, interfaces) {
                     self.cover(ip).announce(ip);
                     if self.checks.on {
@@ -342,12 +345,12 @@ impl Core {
             self.table.set_leaving(ip);
             self.gratuitous.changed(now, ip, &self.table, actions);
             self.conflicts.withdrawn(ip);
-            self.releases.begin(now, ip);
+            self.releases.set(ip, now + HAND_OVER);
         }
     }
 
     fn withdraw(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
-        self.releases.end(ip);
+        self.releases.remove(ip);
         if self.table.withdraw(ip) {
             self.cover(ip).withdraw(now);
             self.conflicts.withdrawn(ip);

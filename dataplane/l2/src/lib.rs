@@ -19,6 +19,7 @@ mod backlog;
 mod checks;
 mod conflicts;
 mod cover;
+mod deadlines;
 mod event;
 mod filter;
 mod frame;
@@ -28,7 +29,6 @@ mod interfaces;
 mod layer2;
 mod ndp;
 mod probes;
-mod releases;
 mod responder;
 mod table;
 

@@ -3,7 +3,6 @@
 //! Wraps what the kernel offers and decides nothing: which frames are answered and which interfaces are used is the
 //! business of the pure crates.
 
-#[allow(unsafe_code, reason = "AF_PACKET addresses have no safe interface in std or socket2")]
 mod link_socket;
 mod links;
 #[allow(unsafe_code, reason = "no crate wraps TCP_MD5SIG")]

@@ -71,7 +71,7 @@ impl FrameSocket {
         attach(&socket, &[DROP_ALL])?;
         // The kernel takes what its limit allows, which is twice as much as it gives unasked.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        socket.bind(&address(0, ethertype, [0; 6]))?;
+        socket.bind(&address(0, ethertype, &[0; 6]))?;
         Ok(Self { socket, ethertype })
     }
 
@@ -88,7 +88,12 @@ impl FrameSocket {
     /// # Errors
     /// `WouldBlock` if there is none; else those of `recvfrom`.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        receive(&self.socket, buffer)
+        let (len, from) = receive(&self.socket, buffer)?;
+        Ok(Received {
+            len,
+            ifindex: from.sll_ifindex.cast_unsigned(),
+            packet_type: packet_type(from.sll_pkttype),
+        })
     }
 
     /// Sends an Ethernet frame on an interface.
@@ -97,7 +102,7 @@ impl FrameSocket {
     /// `WouldBlock` if the send buffer is full; else those of `sendto`.
     pub fn send(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
         let destination = frame.first_chunk::<6>().ok_or(io::ErrorKind::InvalidInput)?;
-        let address = address(ifindex, self.ethertype, *destination);
+        let address = address(ifindex, self.ethertype, destination);
         if self.socket.send_to(frame, &address)? == frame.len() {
             Ok(())
         } else {
@@ -180,7 +185,8 @@ pub(crate) fn attach(socket: &Socket, program: &[Instruction]) -> io::Result<()>
     socket.attach_filter(&program)
 }
 
-fn address(ifindex: u32, ethertype: u16, destination: [u8; 6]) -> SockAddr {
+/// The address of a neighbour on an interface, whose hardware address has at most 8 bytes.
+pub(crate) fn address(ifindex: u32, ethertype: u16, neighbour: &[u8]) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: the storage is zeroed, at least as large and as aligned as every socket address, and for
     // `sockaddr_ll`, made of integers only, any content is valid.
@@ -188,18 +194,20 @@ fn address(ifindex: u32, ethertype: u16, destination: [u8; 6]) -> SockAddr {
     link.sll_family = family();
     link.sll_protocol = ethertype.to_be();
     link.sll_ifindex = ifindex.cast_signed();
-    link.sll_halen = 6;
-    link.sll_addr[..6].copy_from_slice(&destination);
+    let len = neighbour.len().min(link.sll_addr.len());
+    link.sll_halen = u8::try_from(len).unwrap_or_default();
+    link.sll_addr[..len].copy_from_slice(&neighbour[..len]);
     let length = libc::socklen_t::try_from(mem::size_of::<sockaddr_ll>()).expect("a socket address is small");
     // SAFETY: the storage holds an initialised `sockaddr_ll`, as its family says, and `length` is its size.
     unsafe { SockAddr::new(storage, length) }
 }
 
-pub(crate) fn family() -> libc::sa_family_t {
+fn family() -> libc::sa_family_t {
     libc::sa_family_t::try_from(AF_PACKET).expect("address families fit their type")
 }
 
-fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
+/// Copies what has come in to `buffer`, cut to its length; how long it was, and where it came from.
+pub(crate) fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, sockaddr_ll)> {
     // SAFETY: `sockaddr_ll` consists of integers, for which all zeros is a valid value.
     let mut from: sockaddr_ll = unsafe { mem::zeroed() };
     let mut from_len = libc::socklen_t::try_from(mem::size_of::<sockaddr_ll>()).expect("a socket address is small");
@@ -216,11 +224,7 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
         )
     };
     let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
-    Ok(Received {
-        len,
-        ifindex: from.sll_ifindex.cast_unsigned(),
-        packet_type: packet_type(from.sll_pkttype),
-    })
+    Ok((len, from))
 }
 
 pub(crate) fn packet_type(kernel: u8) -> PacketType {
@@ -244,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_socket_address_carries_interface_protocol_and_destination() {
-        let address = address(7, ETHERTYPE_ARP, [2, 0, 0, 0, 0, 9]);
+        let address = address(7, ETHERTYPE_ARP, &[2, 0, 0, 0, 0, 9]);
         assert_eq!(address.family(), family());
         assert_eq!(address.len() as usize, mem::size_of::<sockaddr_ll>());
     }

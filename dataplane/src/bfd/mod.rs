@@ -10,7 +10,6 @@
 mod counters;
 mod echo;
 mod guard;
-mod mailbox;
 mod outlet;
 mod ports;
 mod states;
@@ -34,11 +33,19 @@ pub use states::{SessionState, Sessions};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    mailbox::{Mailbox, Request},
-    states::Refusals,
-    thread::Thread,
-};
+use self::{states::Refusals, thread::Thread};
+use crate::mailbox::{Mailbox, mailbox};
+
+/// What the thread is asked.
+#[derive(Debug)]
+enum Request {
+    /// Have these sessions and no others.
+    Sessions(BTreeMap<SessionKey, SessionConfig>),
+    /// Tell the peers, and end.
+    Stop,
+    /// End.
+    Abandon,
+}
 
 /// Whether an address is in a network of this node, so that no router is in between.
 #[must_use]
@@ -74,7 +81,7 @@ pub enum Error {
 /// Controls the running BFD shell; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BfdHandle {
-    mailbox: Arc<Mailbox>,
+    mailbox: Mailbox<Request>,
     sessions: watch::Receiver<Sessions>,
     refusals: Refusals,
 }
@@ -87,7 +94,7 @@ pub struct BfdHandle {
 pub fn start(
     stop: CancellationToken,
 ) -> io::Result<(BfdHandle, impl Future<Output = Result<(), Error>> + Send + 'static)> {
-    let (mailbox, inbox) = mailbox::new()?;
+    let (mailbox, inbox) = mailbox()?;
     let (states, sessions) = states::new();
     let refusals = Refusals::default();
     let (ending, ended) = oneshot::channel();
@@ -98,7 +105,7 @@ pub fn start(
         let _ = ending.send(outcome);
     })?;
     let handle = BfdHandle {
-        mailbox: Arc::clone(&mailbox),
+        mailbox: mailbox.clone(),
         sessions,
         refusals,
     };
@@ -119,7 +126,7 @@ pub fn start(
 }
 
 /// Ends the thread when nobody waits for it any more.
-struct Abandon(Arc<Mailbox>);
+struct Abandon(Mailbox<Request>);
 
 impl Drop for Abandon {
     fn drop(&mut self) {

@@ -20,14 +20,14 @@ use nix::{
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
-    Error,
+    Error, Request,
     counters::count,
     echo::{self, Echoes, Path},
-    mailbox::{Inbox, Request},
     outlet::Outlet,
     ports::{Buffers, Port, Ports},
     states::{Refusals, States},
 };
+use crate::mailbox::Inbox;
 
 /// So many packets of one socket are heard before what else there is to do: a flood must not stop the timers.
 const HEARD_AT_A_TIME: usize = 1024;
@@ -53,7 +53,7 @@ struct Line {
 
 /// Owns the core, the sockets and the table of states.
 pub(super) struct Thread {
-    inbox: Inbox,
+    inbox: Inbox<Request>,
     states: States,
     refusals: Refusals,
     bfd: Bfd,
@@ -64,12 +64,12 @@ pub(super) struct Thread {
     names: Names,
     /// When to try again to open ports.
     retry_at: Option<Instant>,
-    /// When to end, whoever is left.
+    /// When to end, even if sessions are left.
     end_at: Option<Instant>,
 }
 
 impl Thread {
-    pub(super) fn new(inbox: Inbox, states: States, refusals: Refusals) -> Self {
+    pub(super) fn new(inbox: Inbox<Request>, states: States, refusals: Refusals) -> Self {
         let random = SystemRandom::new();
         Self {
             inbox,
@@ -96,7 +96,8 @@ impl Thread {
             self.wait().map_err(Error::Wait)?;
             thread::sleep(TURN.saturating_sub(turn.elapsed()));
             turn = Instant::now();
-            for request in self.inbox.take() {
+            self.inbox.acknowledge();
+            while let Some(request) = self.inbox.take() {
                 match request {
                     Request::Sessions(_) if self.end_at.is_some() => {}
                     Request::Sessions(sessions) => self.on_sessions(sessions),

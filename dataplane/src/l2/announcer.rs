@@ -1,9 +1,8 @@
 //! What stands between the sockets and the layer-2 core; a thread drives it.
 //!
-//! What others do about an address that two nodes announce: [`super::L2Handle::conflicts`] tells of the claimant within
-//! milliseconds; whoever knows the ranks answers with [`super::L2Handle::yield_address`] (silent at once) or
-//! [`super::L2Handle::defend`]; [`super::L2Handle::claims_ended`] says that the other is gone, and
-//! [`super::L2Handle::resume_address`] ends the silence.
+//! When two nodes announce one address, [`super::L2Handle::conflicts`] tells of the claimant within milliseconds. The caller,
+//! which knows the ranks, answers with [`super::L2Handle::yield_address`] (silent at once) or [`super::L2Handle::defend`].
+//! [`super::L2Handle::claims_ended`] tells that the other is gone, and [`super::L2Handle::resume_address`] ends the silence.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,8 +23,8 @@ use super::{
     sockets::Sockets,
 };
 
-/// Whom the announcer tells what it hears.
-pub(super) struct Ears {
+/// Where the announcer tells what it hears.
+pub(super) struct Outputs {
     pub(super) counters: Arc<Counters>,
     pub(super) conflicts: broadcast::Sender<super::Conflict>,
     pub(super) claims_ended: broadcast::Sender<IpAddr>,
@@ -42,22 +41,22 @@ pub(super) struct Announcer {
     selection: Selection,
     names: BTreeMap<u32, String>,
     tally: Tally,
-    ears: Ears,
+    outputs: Outputs,
     handing_over: Option<oneshot::Sender<()>>,
     /// Addresses of which somebody waits for the first gratuitous frame.
     awaited: HashMap<IpAddr, mpsc::UnboundedSender<FirstFrame>>,
 }
 
 impl Announcer {
-    pub(super) fn new(sockets: Sockets, config: &Config, ears: Ears) -> Self {
+    pub(super) fn new(sockets: Sockets, config: &Config, outputs: Outputs) -> Self {
         Self {
             sockets,
             core: Core::new(config.garp_interval, seed()).check_before_announcing(config.check_before_announcing),
             actions: Vec::new(),
             selection: Selection::default(),
             names: BTreeMap::new(),
-            tally: Tally::new(Arc::clone(&ears.counters)),
-            ears,
+            tally: Tally::new(Arc::clone(&outputs.counters)),
+            outputs,
             handing_over: None,
             awaited: HashMap::new(),
         }
@@ -76,14 +75,14 @@ impl Announcer {
         match command {
             Command::Links(selection) => self.use_links(selection),
             Command::Change(changes) => {
-                if !self.awaited.is_empty() {
-                    for (ip, _) in changes.iter().filter(|(_, interfaces)| interfaces.is_none()) {
-                        self.awaited.remove(ip);
-                    }
-                }
+                let withdrawn = changes.iter().filter(|(_, interfaces)| interfaces.is_none());
+                self.await_no_longer(withdrawn.map(|(ip, _)| ip));
                 self.feed(Event::Changed(changes));
             }
-            Command::Release(addresses) => self.feed(Event::Release(addresses)),
+            Command::Release(addresses) => {
+                self.await_no_longer(&addresses);
+                self.feed(Event::Release(addresses));
+            }
             Command::TellFirst(ips, to) => self.awaited.extend(ips.into_iter().map(|ip| (ip, to.clone()))),
             Command::Reannounce => self.feed(Event::Reannounce),
             Command::Probe(ip) => self.feed(Event::Probe(ip)),
@@ -103,6 +102,12 @@ impl Announcer {
             }
             // It is for the thread.
             Command::End => {}
+        }
+    }
+
+    fn await_no_longer<'a>(&mut self, addresses: impl IntoIterator<Item = &'a IpAddr>) {
+        if !self.awaited.is_empty() {
+            addresses.into_iter().for_each(|ip| drop(self.awaited.remove(ip)));
         }
     }
 
@@ -155,13 +160,13 @@ impl Announcer {
             },
             Action::Filter { protocol, program } => self.sockets.set_filter(protocol, &program),
             // Nobody holds memberships, or listens, in a shell that ends.
-            Action::Join { ifindex, group } => drop(self.ears.groups.send(Membership::Join(ifindex, group))),
-            Action::Leave { ifindex, group } => drop(self.ears.groups.send(Membership::Leave(ifindex, group))),
+            Action::Join { ifindex, group } => drop(self.outputs.groups.send(Membership::Join(ifindex, group))),
+            Action::Leave { ifindex, group } => drop(self.outputs.groups.send(Membership::Leave(ifindex, group))),
             Action::Conflict(conflict) => self.tell(conflict),
-            Action::Found(ip) => drop(self.ears.found.send(ip)),
+            Action::Found(ip) => drop(self.outputs.found.send(ip)),
             Action::ClaimsEnded(ip) => {
                 tracing::debug!(%ip, "no other host claims the address any more");
-                drop(self.ears.claims_ended.send(ip));
+                drop(self.outputs.claims_ended.send(ip));
             }
             Action::Count(count) => self.count(count),
         }
@@ -236,7 +241,7 @@ impl Announcer {
         } else {
             tracing::debug!(%ip, interface, %mac, ?report, "another host claims an address");
         }
-        drop(self.ears.conflicts.send(super::Conflict {
+        drop(self.outputs.conflicts.send(super::Conflict {
             ip,
             interface,
             mac,

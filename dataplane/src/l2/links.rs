@@ -10,7 +10,8 @@ use metallb_l2::{EthernetAddress, Link, LinkFacts, Selection, Unusable, select};
 use metallb_net::LinkMonitor;
 use tokio::{sync::watch, time};
 
-use super::{Command, mailbox::Mailbox};
+use super::Command;
+use crate::mailbox::Mailbox;
 
 /// Safety net for changes of which no message came.
 const RESCAN: Duration = Duration::from_secs(10);
@@ -20,7 +21,7 @@ const SETTLE: Duration = Duration::from_millis(10);
 /// Lists, selects and publishes.
 pub(super) struct Task {
     pub(super) exclude: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    pub(super) announcer: Mailbox,
+    pub(super) announcer: Mailbox<Command>,
     pub(super) known: watch::Sender<BTreeSet<String>>,
     pub(super) usable: watch::Sender<BTreeSet<String>>,
     pub(super) macs: watch::Sender<BTreeMap<String, EthernetAddress>>,

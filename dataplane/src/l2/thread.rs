@@ -1,4 +1,4 @@
-//! The thread that answers. It blocks on its sockets, its bell and its next deadline, and on nothing else: no runtime and
+//! The thread that answers. It blocks on its sockets, its mailbox and its next deadline, and on nothing else: no runtime and
 //! no lock is between a request and its answer.
 
 use std::{
@@ -17,7 +17,8 @@ use nix::{
 };
 use tokio::sync::oneshot;
 
-use super::{Command, Error, announcer::Announcer, mailbox::Inbox};
+use super::{Command, Error, announcer::Announcer};
+use crate::mailbox::Inbox;
 
 /// So many frames are judged before what else there is to do; a flood of them must delay neither a withdrawal nor a burst.
 const FRAMES_AT_A_TIME: usize = 64;
@@ -38,7 +39,7 @@ pub(super) struct Thread {
 
 impl Thread {
     /// Runs `announcer` until it is told [`Command::End`].
-    pub(super) fn start(announcer: Announcer, inbox: Inbox) -> io::Result<Self> {
+    pub(super) fn start(announcer: Announcer, inbox: Inbox<Command>) -> io::Result<Self> {
         Self::run(move || run(announcer, &inbox))
     }
 
@@ -73,7 +74,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_owned())
 }
 
-fn run(mut announcer: Announcer, inbox: &Inbox) {
+fn run(mut announcer: Announcer, inbox: &Inbox<Command>) {
     let mut buffer = [0; BUFFER_LEN];
     let mut commands = false;
     loop {
@@ -88,8 +89,8 @@ fn run(mut announcer: Announcer, inbox: &Inbox) {
                 receive(&mut announcer, protocol, &mut buffer);
             }
         }
-        if ready.bell {
-            inbox.hear();
+        if ready.told {
+            inbox.acknowledge();
             commands = true;
         }
         if commands {
@@ -112,15 +113,15 @@ fn left(deadline: Option<Instant>) -> Option<Duration> {
 struct Ready {
     arp: bool,
     ndp: bool,
-    bell: bool,
+    told: bool,
 }
 
 /// Waits for so long at the most, for ever without a limit.
-fn wait_for(announcer: &Announcer, inbox: &Inbox, limit: Option<Duration>) -> Ready {
+fn wait_for(announcer: &Announcer, inbox: &Inbox<Command>, limit: Option<Duration>) -> Ready {
     let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
     let sockets = announcer.sockets();
-    let ndp = sockets.ndp.as_ref().map_or_else(|| inbox.bell(), AsFd::as_fd);
-    let mut fds = [fd(sockets.arp.as_fd()), fd(inbox.bell()), fd(ndp)];
+    let ndp = sockets.ndp.as_ref().map_or_else(|| inbox.as_fd(), AsFd::as_fd);
+    let mut fds = [fd(sockets.arp.as_fd()), fd(inbox.as_fd()), fd(ndp)];
     let polled = if sockets.ndp.is_some() {
         &mut fds[..]
     } else {
@@ -134,11 +135,11 @@ fn wait_for(announcer: &Announcer, inbox: &Inbox, limit: Option<Duration>) -> Re
         }
     }
     // An error of a socket is told by the next call that reads from it.
-    let [arp, bell, ndp] = fds.map(|fd| fd.any().unwrap_or_default());
+    let [arp, told, ndp] = fds.map(|fd| fd.any().unwrap_or_default());
     Ready {
         arp,
         ndp: ndp && announcer.sockets().ndp.is_some(),
-        bell,
+        told,
     }
 }
 
