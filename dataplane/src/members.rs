@@ -9,9 +9,9 @@
 
 mod fast;
 mod handle;
+mod heartbeat;
 mod limits;
 mod losses;
-mod pulse;
 mod sockets;
 mod streams;
 
@@ -44,9 +44,9 @@ use tracing::Instrument;
 use fast::Fast;
 pub use handle::MembersHandle;
 use handle::{Keys, Peers, Refusals};
+pub use heartbeat::Heartbeat;
 use losses::Losses;
 pub use losses::{How, Loss};
-pub use pulse::Pulse;
 use sockets::Sockets;
 use streams::{Conversations, Outcome};
 
@@ -145,7 +145,6 @@ pub fn start(
     let (peers, peers_reader) = watch::channel(None);
     let (keys, keys_reader) = watch::channel(Keys::default());
     let (alive_writer, alive) = watch::channel(members.alive());
-    let (capable_writer, capable) = watch::channel(members.capable());
     let (settled_writer, settled) = watch::channel(false);
     let refusals = Refusals::default();
     let task = Task {
@@ -154,7 +153,6 @@ pub fn start(
         members,
         own: address,
         alive: alive_writer,
-        capable: capable_writer,
         said: said_writer,
         settled: settled_writer,
         returned: Arc::clone(&returned),
@@ -168,7 +166,6 @@ pub fn start(
         keys,
         metadata,
         alive,
-        capable,
         said,
         settled,
         returned,
@@ -248,7 +245,6 @@ struct Task {
     members: Members,
     own: SocketAddr,
     alive: watch::Sender<BTreeSet<String>>,
-    capable: watch::Sender<BTreeSet<String>>,
     said: watch::Sender<BTreeMap<String, Option<Metadata>>>,
     settled: watch::Sender<bool>,
     returned: Arc<Notify>,
@@ -356,7 +352,6 @@ impl Task {
         if changed {
             self.said.send_replace(self.members.metadata());
             self.alive.send_replace(self.members.alive());
-            self.capable.send_replace(self.members.capable());
             self.tell_fast(FastEvent::Members {
                 peers: self.members.others(),
                 active: self.members.all_say(fast_path::CAPABILITY),

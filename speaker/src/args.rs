@@ -167,9 +167,9 @@ const FAILBACK_LIMIT: u64 = 86_400;
 /// Who has an address when the node returns that would own it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailbackOptions {
-    /// That.
+    /// Whether that node takes the address back.
     pub failback: Failback,
-    /// How long a node has to be back, if the answer is [`Failback::Delayed`].
+    /// How long a node has to be back before it does, with [`Failback::Delayed`].
     pub delay: Duration,
 }
 

@@ -165,9 +165,9 @@ fn cause_of_loss(how: How) -> &'static str {
 /// What made the engine look, as the label `cause` says it.
 pub(crate) fn cause(events: &[Event]) -> &'static str {
     match events.first() {
+        // What members say of themselves comes with who they are.
         Some(Event::Members(_) | Event::Suspects(_) | Event::Owners(..) | Event::OwnersListed) => "failback",
-        // What members say of themselves changes with their interfaces.
-        Some(Event::Interfaces(_) | Event::Said(_)) => "links",
+        Some(Event::Interfaces(_)) => "links",
         Some(Event::Slice(..)) => "endpoints",
         Some(Event::Node(..)) => "node",
         _ => "config",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use metallb_dataplane::l2::L2Handle;
-use metallb_dataplane::members::{MembersHandle, Pulse, Question};
+use metallb_dataplane::members::{Heartbeat, MembersHandle, Question};
 use metallb_engine::{Engine, Links};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -36,34 +36,34 @@ pub(crate) struct FastPath {
     found: broadcast::Receiver<IpAddr>,
     /// By which address each question was asked last.
     asked: Vec<(IpAddr, Question)>,
-    vitals: Option<Vitals>,
+    signs: Option<SignsOfLife>,
 }
 
 /// Signs of life, so that nobody takes a speaker for well of which only the fast path is.
 #[derive(Debug)]
-struct Vitals {
+struct SignsOfLife {
     /// Of whoever waits for what is next here, which is the one that decides.
-    engine: Pulse,
+    engine: Heartbeat,
     /// Of whoever answers ARP and NDP, as often as it answers an echo.
-    layer2: Pulse,
+    layer2: Heartbeat,
     beat: Interval,
     echo: Option<oneshot::Receiver<()>>,
 }
 
-impl Vitals {
+impl SignsOfLife {
     fn new(members: &MembersHandle) -> Option<Self> {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Some(Self {
-            engine: members.pulse("engine")?,
-            layer2: members.pulse("layer 2")?,
+            engine: members.heartbeat("engine")?,
+            layer2: members.heartbeat("layer 2")?,
             beat,
             echo: None,
         })
     }
 
     /// Gives signs of life for ever. Cancel-safe: an echo is awaited again.
-    async fn show(&mut self, l2: &L2Handle) {
+    async fn give(&mut self, l2: &L2Handle) {
         loop {
             let answered = async {
                 match &mut self.echo {
@@ -93,7 +93,7 @@ impl FastPath {
             suspects: members.as_ref().and_then(MembersHandle::suspects),
             questions: members.as_ref().and_then(MembersHandle::questions),
             found: l2.found(),
-            vitals: members.as_ref().and_then(Vitals::new),
+            signs: members.as_ref().and_then(SignsOfLife::new),
             members,
             l2,
             asked: Vec::new(),
@@ -102,14 +102,13 @@ impl FastPath {
 
     /// Waits for something to react to. Cancel-safe. What is lost by a slow reader is asked again.
     pub(crate) async fn next(&mut self) -> News {
-        let (Some(suspects), Some(questions), Some(vitals)) =
-            (&mut self.suspects, &mut self.questions, &mut self.vitals)
+        let (Some(suspects), Some(questions), Some(signs)) = (&mut self.suspects, &mut self.questions, &mut self.signs)
         else {
             return std::future::pending().await;
         };
         loop {
             tokio::select! {
-                () = vitals.show(&self.l2) => {}
+                () = signs.give(&self.l2) => {}
                 Ok(()) = suspects.changed() => return News::Suspects(suspects.borrow_and_update().clone()),
                 question = questions.recv() => match question {
                     Ok(question) => return News::Question(question),

@@ -154,11 +154,8 @@ impl Membership {
 
     /// Members and what they say come together: a member that says nothing is one of upstream's.
     fn events(&mut self) -> Vec<Event> {
-        let Some(said) = self
-            .said
-            .as_mut()
-            .filter(|_| self.settled.as_ref().is_some_and(|settled| *settled.borrow()))
-        else {
+        let settled = self.is_settled();
+        let Some(said) = self.said.as_mut().filter(|_| settled) else {
             return Vec::new();
         };
         let said = said.borrow_and_update().clone();

@@ -66,7 +66,11 @@ impl Reader {
     }
 }
 
-async fn ask(address: SocketAddr, token: Option<&str>) -> Result<String> {
+/// The whole answer to a request for the metrics, as it comes over the wire.
+///
+/// # Errors
+/// When there is no answer.
+pub async fn ask(address: SocketAddr, token: Option<&str>) -> Result<String> {
     let mut stream = tls::connect(address)
         .await
         .with_context(|| format!("no TLS with {address}"))?;

@@ -136,7 +136,7 @@ pub struct Bfd {
 }
 
 impl Bfd {
-    /// Creates it without sessions. `random` fills buffers; whoever can guess what with may speak for a peer.
+    /// Creates it without sessions. `random` fills buffers and must not be guessable: discriminators are drawn from it.
     #[must_use]
     pub fn new(random: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! UDP in IPv4 or IPv6, as far as echoes need it: they go past the routing table of this node, so nobody else writes or
-//! reads their headers.
+//! UDP in IPv4 or IPv6, as far as echoes need it. They bypass this node's routing table, so that the kernel neither writes
+//! nor reads their headers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

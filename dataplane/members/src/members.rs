@@ -192,14 +192,6 @@ impl Members {
             .collect()
     }
 
-    /// Names of those among them that say that they are of our kind, see [`CAPABILITY`].
-    #[must_use]
-    pub fn capable(&self) -> BTreeSet<String> {
-        let ours = |node: &Node| node.is_present() && node.alive.meta.starts_with(CAPABILITY);
-        let capable = self.nodes.iter().filter(|(_, node)| ours(node));
-        capable.map(|(name, _)| name.clone()).collect()
-    }
-
     /// When a node gave its last sign of life, if it is known.
     #[must_use]
     pub fn last_heard(&self, name: &str) -> Option<Instant> {

@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::{
+    heartbeat::{self, Heartbeat, Heartbeats, Watched},
     losses::Losses,
-    pulse::{self, Pulse, Pulses, Watched},
     sleep_until,
 };
 
@@ -76,7 +76,7 @@ impl Fast {
             suspects: suspects_writer,
             questions: questions.clone(),
             returned,
-            pulses: Pulses::default(),
+            heartbeats: Heartbeats::default(),
             stuck: Vec::new(),
             fit: true,
             losses,
@@ -101,10 +101,10 @@ impl Fast {
         let _ = self.inbox.send(Told::Event(event));
     }
 
-    pub(super) fn watch(&self, part: &'static str) -> Pulse {
-        let (pulse, watched) = Watched::new(part);
+    pub(super) fn watch(&self, part: &'static str) -> Heartbeat {
+        let (heartbeat, watched) = Watched::new(part);
         let _ = self.inbox.send(Told::Watch(watched));
-        pulse
+        heartbeat
     }
 }
 
@@ -129,7 +129,7 @@ struct Task {
     suspects: watch::Sender<BTreeSet<String>>,
     questions: broadcast::Sender<Question>,
     returned: Arc<Notify>,
-    pulses: Pulses,
+    heartbeats: Heartbeats,
     /// The parts of the speaker that are stuck.
     stuck: Vec<&'static str>,
     /// Whether the speaker says that it can announce.
@@ -143,7 +143,7 @@ impl Task {
         let socket = UdpSocket::from_std(socket)?;
         let mut buffer = [0; MAX_LEN];
         let mut heard = 0;
-        let mut looks = time::interval(pulse::LOOK);
+        let mut looks = time::interval(heartbeat::LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let deadline = self.detector.next_deadline();
@@ -166,7 +166,7 @@ impl Task {
                         self.tell_fitness(&socket).await;
                     }
                     Some(Told::Event(event)) => self.feed(&socket, event).await,
-                    Some(Told::Watch(watched)) => self.pulses.add(watched),
+                    Some(Told::Watch(watched)) => self.heartbeats.add(watched),
                     None => return Ok(()),
                 },
                 _ = looks.tick() => self.look(&socket).await,
@@ -182,7 +182,7 @@ impl Task {
 
     /// Looks whether the speaker is stuck, and can answer for nothing although this thread answers the others.
     async fn look(&mut self, socket: &UdpSocket) {
-        let stuck = self.pulses.look(Instant::now());
+        let stuck = self.heartbeats.look(Instant::now());
         if stuck == self.stuck {
             return;
         }

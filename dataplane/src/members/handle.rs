@@ -16,8 +16,8 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use super::{
     fast::Fast,
+    heartbeat::Heartbeat,
     losses::{Loss, Losses},
-    pulse::Pulse,
 };
 
 /// Secrets: the first encrypts, all decrypt.
@@ -52,7 +52,6 @@ pub struct MembersHandle {
     pub(super) keys: watch::Sender<Keys>,
     pub(super) metadata: watch::Sender<Metadata>,
     pub(super) alive: watch::Receiver<BTreeSet<String>>,
-    pub(super) capable: watch::Receiver<BTreeSet<String>>,
     pub(super) said: watch::Receiver<BTreeMap<String, Option<Metadata>>>,
     pub(super) settled: watch::Receiver<bool>,
     pub(super) returned: Arc<Notify>,
@@ -85,12 +84,6 @@ impl MembersHandle {
     #[must_use]
     pub fn alive(&self) -> watch::Receiver<BTreeSet<String>> {
         self.alive.clone()
-    }
-
-    /// Those among them that are of our kind, and thus know more than upstream's.
-    #[must_use]
-    pub fn capable(&self) -> watch::Receiver<BTreeSet<String>> {
-        self.capable.clone()
     }
 
     /// Changes what this node says of itself. All others are told at once.
@@ -147,7 +140,7 @@ impl MembersHandle {
     /// Has a part of the speaker watched without which it can answer for nothing: while one of them shows no sign of life
     /// for two seconds, others are asked to stand in. `None` where fast failover is off.
     #[must_use]
-    pub fn pulse(&self, part: &'static str) -> Option<Pulse> {
+    pub fn heartbeat(&self, part: &'static str) -> Option<Heartbeat> {
         self.fast.as_ref().map(|fast| fast.watch(part))
     }
 

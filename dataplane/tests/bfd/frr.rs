@@ -354,7 +354,6 @@ pub(crate) fn frr_gets_its_echoes_back() {
         // Its own echoes come to it with its own address.
         let accept = "net.ipv4.conf.peer0.accept_local=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.peer0.rp_filter=0";
         frr.neighbour.run(&format!("sysctl -q -w {accept}"));
-        frr.configure(peer, &["echo-mode"]);
         let (handle, key) = (speaker([]), key("10.0.0.2"));
         let returning = SessionConfig {
             echo_receive: Some(Duration::from_millis(50)),
@@ -362,6 +361,8 @@ pub(crate) fn frr_gets_its_echoes_back() {
         };
         set(&handle, [key.clone()], &returning);
         up(&handle, &key).await;
+        // Only now: whether FRR sends echoes if it is told before depends on which of its packets is first.
+        frr.configure(peer, &["echo-mode"]);
         eventually("echoes of FRR", || {
             let answer = frr.vtysh(&["show bfd peers counters"]);
             let echoes = answer

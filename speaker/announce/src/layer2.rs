@@ -25,6 +25,19 @@ pub(crate) fn decide(
     }
 }
 
+/// The advertisements of the service's addresses, whatever their nodes.
+fn advertisements<'a>(pool: &'a Pool, service: &ServiceView) -> Vec<&'a L2Advertisement> {
+    pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect()
+}
+
+/// The nodes that have a speaker as far as is known: the members, or without a membership all.
+fn known<'a>(inputs: &Inputs<'a>) -> Box<dyn Iterator<Item = &'a Arc<str>> + 'a> {
+    match inputs.members {
+        Some(members) => Box::new(members.iter()),
+        None => Box::new(inputs.nodes.keys()),
+    }
+}
+
 fn ranking<'a>(
     inputs: &Inputs<'_>,
     pool: &'a Pool,
@@ -35,7 +48,7 @@ fn ranking<'a>(
     if !endpoints.any {
         return Err(Reason::NotOwner);
     }
-    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
+    let ads = advertisements(pool, service);
     if service.shared && ads.iter().any(|ad| !ad.services.is_empty()) {
         return Err(Reason::SharedIpWithServiceSelector);
     }
@@ -44,16 +57,9 @@ fn ranking<'a>(
     }
     // The first address decides for the whole service, so that both families stay on one node.
     let first = *addresses.first().ok_or(Reason::NoIpAllocated)?;
-    let candidate = |name: &&Arc<str>| is_candidate(inputs, &ads, service, endpoints, name);
-    let known: Vec<&Arc<str>> = match inputs.members {
-        Some(members) => members.iter().filter(candidate).collect(),
-        None => inputs.nodes.keys().filter(candidate).collect(),
-    };
+    let candidates = known(inputs).filter(|name| is_candidate(inputs, &ads, service, endpoints, name));
     let election = Election::new(first);
-    let ranked = known
-        .into_iter()
-        .map(|name| (Arc::clone(name), stand(inputs, &election, &ads, name)));
-    let ranking = Ranking::new(ranked);
+    let ranking = Ranking::new(candidates.map(|name| (Arc::clone(name), stand(inputs, &election, &ads, name))));
     Ok((ads, ranking))
 }
 
@@ -101,7 +107,7 @@ pub(crate) fn place(
         None => inputs.nodes.contains_key(node),
     };
     let first = (*service.ingress.first()?)?;
-    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
+    let ads = advertisements(pool, service);
     let stands = known && is_candidate(inputs, &ads, service, endpoints, node);
     stands.then(|| stand(inputs, &Election::new(first), &ads, node))
 }
@@ -117,20 +123,16 @@ pub(crate) fn outranks(
     let Some(first) = service.ingress.first().copied().flatten() else {
         return false;
     };
-    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
+    let ads = advertisements(pool, service);
     let election = Election::new(first);
     let place = |node| election.place(node, score(&ads, node));
     is_candidate(inputs, &ads, service, endpoints, peer) && place(peer) < place(inputs.node)
 }
 
 pub(crate) fn has_candidate(inputs: &Inputs<'_>, pool: &Pool, service: &ServiceView, endpoints: &Endpoints) -> bool {
-    let ads: Vec<&L2Advertisement> = pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect();
+    let ads = advertisements(pool, service);
     let answers = |name: &Arc<str>| **name != *inputs.node && is_candidate(inputs, &ads, service, endpoints, name);
-    endpoints.any
-        && match inputs.members {
-            Some(members) => members.iter().any(answers),
-            None => inputs.nodes.keys().any(answers),
-        }
+    endpoints.any && known(inputs).any(answers)
 }
 
 /// A member whose Node object is not known passes: membership saw it alive.

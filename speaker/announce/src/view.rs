@@ -88,20 +88,6 @@ pub struct NodeView {
 }
 
 impl NodeView {
-    /// Returns why the node announces nothing at all, if so.
-    #[must_use]
-    pub fn excluded_by(self, ignore_label: bool) -> Option<Reason> {
-        if self.network_unavailable {
-            Some(Reason::NodeNetworkUnavailable)
-        } else if self.excluded && !ignore_label {
-            Some(Reason::NodeLabeledExcludeBalancers)
-        } else {
-            None
-        }
-    }
-}
-
-impl NodeView {
     /// Reads the labels of a Node, and its conditions as pairs of type and status.
     #[must_use]
     pub fn new<'a>(
@@ -111,6 +97,18 @@ impl NodeView {
         Self {
             network_unavailable: conditions.any(|condition| condition == ("NetworkUnavailable", "True")),
             excluded: labels.contains_key(EXCLUDE_LABEL),
+        }
+    }
+
+    /// Returns why the node announces nothing at all, if so.
+    #[must_use]
+    pub fn excluded_by(self, ignore_label: bool) -> Option<Reason> {
+        if self.network_unavailable {
+            Some(Reason::NodeNetworkUnavailable)
+        } else if self.excluded && !ignore_label {
+            Some(Reason::NodeLabeledExcludeBalancers)
+        } else {
+            None
         }
     }
 }

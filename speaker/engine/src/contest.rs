@@ -1,8 +1,8 @@
 //! Two nodes that announce one address on one segment.
 //!
-//! While the other is a member the usual order decides: whoever is not first withdraws as soon as it knows, and the first
-//! one insists if that takes long. Where the two do not hear of each other but on the segment, the one with the worse place by upstream's
-//! order is silent until the other is.
+//! While the other is a member the usual order decides: the one that is not first withdraws as soon as it knows, and the
+//! first one insists if that takes long. Where they hear each other on the segment only, the one with the worse place by
+//! upstream's order is silent until the other is.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::{Claim, Conflict, Effect, Engine, EventKind, ServiceKey};
 
 impl Engine {
     pub(crate) fn take_conflict(&mut self, conflict: &Conflict, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
-        let peer = self.nodes.sayings.owner_of(conflict.mac).cloned();
+        let peer = self.nodes.statements.owner_of(conflict.mac).cloned();
         match peer {
             Some(peer) => self.contest(conflict, &peer, dirty, effects),
             None if conflict.claim == Claim::Confirmed => self.tell_conflict(conflict, effects),
@@ -42,7 +42,9 @@ impl Engine {
         if is_member && conflict.claim == Claim::First {
             return;
         }
-        info!(event = "peerConflict", %ip, interface, node = %peer, "insisting on an address that another node announces, too");
+        if self.insisted.insert(ip) {
+            info!(event = "peerConflict", %ip, interface, node = %peer, "insisting on an address that another node announces, too");
+        }
         effects.push(Effect::Defend(ip));
     }
 
@@ -68,7 +70,12 @@ impl Engine {
     }
 
     /// The other has been silent.
-    pub(crate) fn end_yield(&mut self, ip: IpAddr, dirty: &mut Dirty) {
+    pub(crate) fn end_claims(&mut self, ip: IpAddr, dirty: &mut Dirty) {
+        self.insisted.remove(&ip);
+        self.end_yield(ip, dirty);
+    }
+
+    fn end_yield(&mut self, ip: IpAddr, dirty: &mut Dirty) {
         if self.yielded.remove(&ip).is_some() {
             dirty.resumed.insert(ip);
             dirty
@@ -89,6 +96,7 @@ impl Engine {
     pub(crate) fn resume(&mut self, dirty: &Dirty, effects: &mut Vec<Effect>) {
         let announcements = &self.announcements;
         self.yielded.retain(|ip, _| announcements.announces(*ip));
+        self.insisted.retain(|ip| announcements.announces(*ip));
         let still = dirty.resumed.iter().filter(|ip| announcements.announces(**ip));
         effects.extend(still.map(|ip| Effect::Resume(*ip)));
     }

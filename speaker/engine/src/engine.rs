@@ -90,6 +90,8 @@ pub struct Engine {
     pub(crate) owners: Owners,
     /// Announced, but left to another node for now.
     pub(crate) yielded: BTreeMap<IpAddr, Arc<str>>,
+    /// Announced although another node claims them, which was logged.
+    pub(crate) insisted: BTreeSet<IpAddr>,
     /// Pools that Services have addresses of although they are gone; until the address changes.
     pub(crate) kept: BTreeMap<Arc<ServiceKey>, Arc<Pool>>,
     pub(crate) announcements: Announcements,
@@ -120,6 +122,7 @@ impl Engine {
             owners_listed: false,
             owners: Owners::default(),
             yielded: BTreeMap::new(),
+            insisted: BTreeSet::new(),
             kept: BTreeMap::new(),
             announcements: Announcements::default(),
             partners: Partners::default(),
@@ -164,7 +167,7 @@ impl Engine {
         let rule = |engine: &Self| {
             engine
                 .nodes
-                .sayings
+                .statements
                 .agreement
                 .as_ref()
                 .map(|agreement| agreement.failback)
@@ -215,7 +218,7 @@ impl Engine {
                 }
             }
             Event::Conflict(conflict) => self.take_conflict(&conflict, dirty, effects),
-            Event::ClaimsEnded(ip) => self.end_yield(ip, dirty),
+            Event::ClaimsEnded(ip) => self.end_claims(ip, dirty),
             Event::Uncarried(families) => self.take_uncarried(families, dirty, effects),
         }
     }
@@ -244,9 +247,9 @@ impl Engine {
     }
 
     fn take_said(&mut self, said: BTreeMap<String, Option<Member>>, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
-        let Nodes { sayings, views, .. } = &mut self.nodes;
-        if sayings.set(&self.settings.node, said, |node| views.contains_key(node)) {
-            effects.push(Effect::Speakers(sayings.macs()));
+        let Nodes { statements, views, .. } = &mut self.nodes;
+        if statements.set(&self.settings.node, said, |node| views.contains_key(node)) {
+            effects.push(Effect::Speakers(statements.macs()));
         }
         dirty.members = true;
     }

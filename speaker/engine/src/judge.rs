@@ -96,7 +96,7 @@ impl Engine {
     }
 
     pub(crate) fn inputs(&self, key: &Arc<ServiceKey>, view: &ServiceView) -> Inputs<'_> {
-        let agreement = self.nodes.sayings.agreement.as_ref();
+        let agreement = self.nodes.statements.agreement.as_ref();
         Inputs {
             node: &self.settings.node,
             nodes: &self.nodes.views,

@@ -68,7 +68,7 @@ pub(crate) struct Agreement {
 
 /// What the members say of themselves, each on its own and all together.
 #[derive(Debug, Default)]
-pub(crate) struct Sayings {
+pub(crate) struct Statements {
     said: BTreeMap<Arc<str>, Option<Member>>,
     pub(crate) agreement: Option<Agreement>,
     /// Hardware addresses of other members, also of such as are none any more: they may still announce.
@@ -77,7 +77,7 @@ pub(crate) struct Sayings {
     differ: bool,
 }
 
-impl Sayings {
+impl Statements {
     /// Takes in what is said now; tells whether hardware addresses have changed.
     pub(crate) fn set(
         &mut self,

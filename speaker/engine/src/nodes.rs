@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use metallb_announce::NodeView;
 
-use crate::member::Sayings;
+use crate::member::Statements;
 
 /// Nodes that take part in elections differently than before.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(crate) struct Nodes {
     pub(crate) members: Option<BTreeSet<Arc<str>>>,
     /// Nodes that may be gone.
     pub(crate) suspects: BTreeSet<Arc<str>>,
-    pub(crate) sayings: Sayings,
+    pub(crate) statements: Statements,
 }
 
 impl Nodes {
@@ -85,7 +85,7 @@ impl Nodes {
     /// Takes in that members have changed, or what they say.
     pub(crate) fn agree(&mut self, movement: &mut Movement) {
         let members = self.members.as_ref().filter(|_| self.membership);
-        for node in self.sayings.agree(members) {
+        for node in self.statements.agree(members) {
             movement.gone.insert(Arc::clone(&node));
             movement.came.insert(node);
         }

@@ -1,25 +1,40 @@
 //! A bench in namespaces of its own, which end with it, and with all that it started.
 
-use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use metallb_test_support::{Extent, Kubernetes};
 
+use crate::speaker::Speaker;
+
 /// Names the folder of Kubernetes' programs to the process in the namespaces.
 const PROGRAMS: &str = "METALLB_BENCH_PROGRAMS";
 
-/// Where the programs of Kubernetes are, in the process that [`enter`] has started.
+/// What a bench of speakers returns from its `main`: `inside` runs in namespaces of their own, with the folder of
+/// Kubernetes' programs.
 #[must_use]
-pub fn programs() -> Option<OsString> {
-    std::env::var_os(PROGRAMS)
+pub fn bench<T>(
+    options: Result<T>,
+    speakers: impl Fn(&T) -> &[Speaker],
+    inside: impl Fn(&T, &Path) -> Result<ExitCode>,
+) -> ExitCode {
+    let ran = options.and_then(|options| match std::env::var_os(PROGRAMS) {
+        _ if speakers(&options).is_empty() => {
+            println!("no speaker to measure: name one or more by -- --speaker LABEL=PATH");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(programs) => inside(&options, Path::new(&programs)),
+        None => enter(),
+    });
+    ran.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs this program once more, with the same arguments, in namespaces of its own.
-///
-/// # Errors
-/// When it cannot be started, or the programs of Kubernetes cannot be had.
-pub fn enter() -> Result<ExitCode> {
+fn enter() -> Result<ExitCode> {
     let programs = metallb_test_support::prepare(Some(Kubernetes::V1_36), Extent::ControlPlane)?;
     let root = nix::unistd::geteuid().is_root();
     let user: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    time::Instant,
 };
 
 use super::lab::{Dice, Entry, Lab, address, fast};
@@ -41,7 +40,7 @@ fn bfd(keys: impl IntoIterator<Item = SessionKey>) -> Bfd {
     let mut dice = Dice::new(1);
     let mut bfd = Bfd::new(move |buffer| dice.fill(buffer));
     let sessions = keys.into_iter().map(|key| (key, fast())).collect();
-    bfd.handle(Instant::now(), Event::Sessions(sessions));
+    bfd.handle(super::some_time(), Event::Sessions(sessions));
     bfd
 }
 
@@ -52,7 +51,7 @@ fn key(peer: IpAddr) -> SessionKey {
 /// The session that took the packet, or why none did.
 fn outcome(bfd: &mut Bfd, arrival: Arrival<'_>, packet: Control) -> Result<SessionKey, Refusal> {
     let bytes = packet.encode();
-    let actions = bfd.handle(Instant::now(), Event::Control { arrival, bytes: &bytes });
+    let actions = bfd.handle(super::some_time(), Event::Control { arrival, bytes: &bytes });
     let of = |id| {
         let mut sessions = bfd.sessions();
         sessions
@@ -187,7 +186,7 @@ fn ttls_are_checked() {
         (patient.clone(), fast()),
         (strict.clone(), minimum),
     ];
-    bfd.handle(Instant::now(), Event::Sessions(BTreeMap::from(sessions)));
+    bfd.handle(super::some_time(), Event::Sessions(BTreeMap::from(sessions)));
     let mut at = |hops, peer, ttl| {
         let arrival = Arrival {
             hops,
@@ -228,7 +227,10 @@ fn discriminators_are_unique_and_not_zero() {
         buffer.fill(0);
         buffer[..2].copy_from_slice(&((drawn / 3) as u16).to_ne_bytes());
     });
-    bfd.handle(Instant::now(), Event::Sessions(keys.map(|key| (key, fast())).collect()));
+    bfd.handle(
+        super::some_time(),
+        Event::Sessions(keys.map(|key| (key, fast())).collect()),
+    );
     let discriminators: BTreeSet<_> = bfd.sessions().map(|(_, status)| status.local_discriminator).collect();
     assert_eq!(discriminators.len(), 2000);
     assert!(!discriminators.contains(&0));

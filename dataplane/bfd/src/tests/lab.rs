@@ -109,7 +109,7 @@ impl Lab {
                 stopped: false,
             }
         };
-        let start = Instant::now();
+        let start = super::some_time();
         Self {
             start,
             now: start,

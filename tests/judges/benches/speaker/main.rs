@@ -117,18 +117,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let ran = options().and_then(|options| match namespaces::programs() {
-        _ if options.speakers.is_empty() => {
-            println!("no speaker to measure: name one or more by -- --speaker LABEL=PATH");
-            Ok(ExitCode::SUCCESS)
-        }
-        Some(programs) => inside(&options, Path::new(&programs)),
-        None => namespaces::enter(),
-    });
-    ran.unwrap_or_else(|error| {
-        eprintln!("{error:#}");
-        ExitCode::FAILURE
-    })
+    namespaces::bench(options(), |options| &options.speakers, inside)
 }
 
 fn options() -> Result<Options> {

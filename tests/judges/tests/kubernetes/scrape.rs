@@ -10,9 +10,8 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use metallb_test_support::{Inside, Lab, Options, Steps, wait_for};
-use metallb_tests::tls;
+use metallb_tests::metrics;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use metallb_tests::Outcome;
 use metallb_tests::schemas::one_node;
@@ -90,19 +89,7 @@ async fn endpoint(client: &Client, component: &str) -> Result<SocketAddr> {
 
 /// The status of the answer to a request for the metrics.
 async fn status(address: SocketAddr, token: Option<&str>) -> Result<u16> {
-    let mut stream = tls::connect(address)
-        .await
-        .with_context(|| format!("no TLS with {address}"))?;
-    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
-    let request = format!(
-        "GET /metrics HTTP/1.1\r\nHost: metrics\r\nConnection: close\r\n{}\r\n",
-        authorization.unwrap_or_default()
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    // Whoever does not say goodbye has said all the same.
-    let _ = stream.read_to_end(&mut answer).await;
-    let text = String::from_utf8_lossy(&answer);
+    let text = metrics::ask(address, token).await?;
     let status = text.split(' ').nth(1).context("an answer without a status")?;
     ensure!(
         status != "200" || text.contains("metallb_"),

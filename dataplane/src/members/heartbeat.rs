@@ -15,9 +15,9 @@ const STUCK: Duration = Duration::from_secs(2);
 
 /// Signs of life of one part of the speaker. Once there is one, they are expected twice a second, until it is dropped.
 #[derive(Debug)]
-pub struct Pulse(Arc<AtomicU64>);
+pub struct Heartbeat(Arc<AtomicU64>);
 
-impl Pulse {
+impl Heartbeat {
     /// Gives a sign of life.
     pub fn beat(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -34,7 +34,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(part: &'static str) -> (Pulse, Self) {
+    pub(super) fn new(part: &'static str) -> (Heartbeat, Self) {
         let beats = Arc::<AtomicU64>::default();
         let watched = Self {
             part,
@@ -42,7 +42,7 @@ impl Watched {
             seen: 0,
             since: None,
         };
-        (Pulse(beats), watched)
+        (Heartbeat(beats), watched)
     }
 
     /// Says whether its owner is gone: that is noticed elsewhere.
@@ -53,12 +53,12 @@ impl Watched {
 
 /// All that are watched.
 #[derive(Debug, Default)]
-pub(super) struct Pulses {
+pub(super) struct Heartbeats {
     watched: Vec<Watched>,
     looked: Option<Instant>,
 }
 
-impl Pulses {
+impl Heartbeats {
     pub(super) fn add(&mut self, watched: Watched) {
         self.watched.push(watched);
     }
@@ -86,18 +86,18 @@ impl Pulses {
 mod tests {
     use super::*;
 
-    fn pulses() -> (Pulses, Pulse, Instant) {
-        let (pulse, watched) = Watched::new("part");
-        let mut pulses = Pulses::default();
-        pulses.add(watched);
-        (pulses, pulse, Instant::now())
+    fn heartbeats() -> (Heartbeats, Heartbeat, Instant) {
+        let (heartbeat, watched) = Watched::new("part");
+        let mut heartbeats = Heartbeats::default();
+        heartbeats.add(watched);
+        (heartbeats, heartbeat, Instant::now())
     }
 
     /// Looks as often as is due, for `time`; which are stuck then.
-    fn look_for(pulses: &mut Pulses, now: &mut Instant, time: Duration) -> Vec<&'static str> {
+    fn look_for(heartbeats: &mut Heartbeats, now: &mut Instant, time: Duration) -> Vec<&'static str> {
         let end = *now + time;
         loop {
-            let stuck = pulses.look(*now);
+            let stuck = heartbeats.look(*now);
             if *now >= end {
                 return stuck;
             }
@@ -107,34 +107,34 @@ mod tests {
 
     #[test]
     fn who_falls_silent_is_stuck_until_it_beats_again() {
-        let (mut pulses, pulse, mut now) = pulses();
+        let (mut heartbeats, heartbeat, mut now) = heartbeats();
         assert!(
-            look_for(&mut pulses, &mut now, 10 * STUCK).is_empty(),
+            look_for(&mut heartbeats, &mut now, 10 * STUCK).is_empty(),
             "it has not begun"
         );
-        pulse.beat();
-        assert!(look_for(&mut pulses, &mut now, STUCK - LOOK).is_empty());
-        assert_eq!(look_for(&mut pulses, &mut now, LOOK), ["part"]);
-        pulse.beat();
-        assert!(look_for(&mut pulses, &mut now, LOOK).is_empty());
+        heartbeat.beat();
+        assert!(look_for(&mut heartbeats, &mut now, STUCK - LOOK).is_empty());
+        assert_eq!(look_for(&mut heartbeats, &mut now, LOOK), ["part"]);
+        heartbeat.beat();
+        assert!(look_for(&mut heartbeats, &mut now, LOOK).is_empty());
     }
 
     #[test]
     fn a_pause_of_the_whole_process_makes_nobody_stuck() {
-        let (mut pulses, pulse, mut now) = pulses();
-        pulse.beat();
-        assert!(look_for(&mut pulses, &mut now, LOOK).is_empty());
+        let (mut heartbeats, heartbeat, mut now) = heartbeats();
+        heartbeat.beat();
+        assert!(look_for(&mut heartbeats, &mut now, LOOK).is_empty());
         now += 10 * STUCK;
-        assert!(look_for(&mut pulses, &mut now, STUCK - LOOK).is_empty());
-        assert_eq!(look_for(&mut pulses, &mut now, LOOK), ["part"]);
+        assert!(look_for(&mut heartbeats, &mut now, STUCK - LOOK).is_empty());
+        assert_eq!(look_for(&mut heartbeats, &mut now, LOOK), ["part"]);
     }
 
     #[test]
     fn what_has_ended_is_not_stuck() {
-        let (mut pulses, pulse, mut now) = pulses();
-        pulse.beat();
-        assert!(look_for(&mut pulses, &mut now, LOOK).is_empty());
-        drop(pulse);
-        assert!(look_for(&mut pulses, &mut now, 2 * STUCK).is_empty());
+        let (mut heartbeats, heartbeat, mut now) = heartbeats();
+        heartbeat.beat();
+        assert!(look_for(&mut heartbeats, &mut now, LOOK).is_empty());
+        drop(heartbeat);
+        assert!(look_for(&mut heartbeats, &mut now, 2 * STUCK).is_empty());
     }
 }
