@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::wire::Family;
+use crate::{GracefulRestart, wire::Family};
 
 /// Describes one BGP peer: where it is, who we are towards it, and how the session behaves.
 ///
@@ -51,6 +51,8 @@ pub struct PeerConfig {
     pub passive: bool,
     /// Lists the optional capabilities to offer.
     pub offer: Offer,
+    /// Has the peer keep our routes while we restart (RFC 4724); the routes go with the session when absent.
+    pub graceful_restart: Option<GracefulRestart>,
 }
 
 impl PeerConfig {
@@ -81,6 +83,7 @@ impl PeerConfig {
             dual_stack: false,
             passive: false,
             offer: Offer::default(),
+            graceful_restart: None,
         }
     }
 

@@ -23,6 +23,7 @@
 
 mod config;
 mod reason;
+mod restart;
 mod rib_out;
 mod route;
 mod session;
@@ -31,6 +32,7 @@ pub mod wire;
 
 pub use config::{Offer, Password, PeerConfig, RemoteAs};
 pub use reason::{DownReason, StopReason};
+pub use restart::{Agreed, GracefulRestart};
 pub use rib_out::{Egress, Flush, RibOut};
 pub use route::{Attributes, LargeCommunity, Path, RouteChange};
 pub use session::{

@@ -1,6 +1,6 @@
 //! Why a session is stopped, and why it is down.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::wire::{Notification, notification::Code};
 
@@ -9,12 +9,16 @@ use crate::wire::{Notification, notification::Code};
 pub enum StopReason {
     /// The speaker exits: 6/2.
     Shutdown,
+    /// The speaker exits and comes back: nothing is said to a peer that keeps routes meanwhile (RFC 4724), else 6/2.
+    Restart,
     /// The peer was removed from the configuration: 6/3.
     Deconfigured,
     /// Someone asked for a fresh session: 6/4.
     Reset,
     /// The configuration of the peer changed: 6/6.
     ConfigChange,
+    /// The peer is to be reached elsewhere, or otherwise: 6/6, and the session there is another one.
+    Moved,
     /// Another connection to the same peer won: 6/7.
     Collision,
     /// The path to the peer does not work any more: 6/10 (RFC 9384).
@@ -25,14 +29,28 @@ impl StopReason {
     /// Returns the NOTIFICATION that tells the peer.
     pub fn notification(self) -> Notification {
         let subcode = match self {
-            Self::Shutdown => 2,
+            Self::Shutdown | Self::Restart => 2,
             Self::Deconfigured => 3,
             Self::Reset => 4,
-            Self::ConfigChange => 6,
+            Self::ConfigChange | Self::Moved => 6,
             Self::Collision => 7,
             Self::BfdDown => 10,
         };
         Notification::new(Code::Cease, subcode)
+    }
+
+    /// Tells whether the routes must go with the session, since it does not come back, or leads nowhere (RFC 5882 §4.3).
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self, Self::Shutdown | Self::Deconfigured | Self::Moved | Self::BfdDown)
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restart => f.write_str("the speaker restarts"),
+            reason => reason.notification().fmt(f),
+        }
     }
 }
 
@@ -60,7 +78,7 @@ pub enum DownReason {
         text: String,
     },
     /// The owner ended the session.
-    #[error("stopped: {}", .0.notification())]
+    #[error("stopped: {0}")]
     Stopped(StopReason),
 }
 
@@ -73,6 +91,8 @@ impl DownReason {
         let Self::Received(notification) = self else {
             return false;
         };
+        let enclosed = notification.enclosed();
+        let notification = enclosed.as_ref().unwrap_or(notification);
         match notification.code {
             Code::Cease => !matches!(notification.subcode, 4 | 6 | 7 | 10),
             Code::HoldTimerExpired => false,

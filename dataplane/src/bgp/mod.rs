@@ -15,6 +15,7 @@
 mod command;
 mod connection;
 mod counters;
+mod farewell;
 mod pace;
 mod peer;
 mod report;
@@ -27,15 +28,17 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 pub use command::{Command, Inspection};
 pub use counters::Counters;
+pub use farewell::Farewell;
 pub use metallb_bgp::{
-    Attributes, LargeCommunity, Negotiated, Offer, Password, Path, PeerConfig, RemoteAs, RouteChange, State,
-    StopReason,
+    Attributes, GracefulRestart, LargeCommunity, Negotiated, Offer, Password, Path, PeerConfig, RemoteAs, RouteChange,
+    State, StopReason,
     wire::{Family, MessageType},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    farewell::Decided,
     routes::Routes,
     supervisor::{Request, Supervisor},
 };
@@ -77,6 +80,7 @@ pub struct BgpHandle {
     requests: mpsc::UnboundedSender<Request>,
     routes: Routes,
     sessions: watch::Sender<Sessions>,
+    farewell: Decided,
     stop: CancellationToken,
     ended: CancellationToken,
 }
@@ -93,10 +97,11 @@ pub fn start(stop: CancellationToken) -> (BgpHandle, impl Future<Output = Result
         requests,
         routes: Routes::new(),
         sessions: watch::Sender::new(Sessions::new()),
+        farewell: Decided::default(),
         stop: stop.child_token(),
         ended: CancellationToken::new(),
     };
-    let supervisor = Supervisor::new(handle.routes.clone(), handle.sessions.clone());
+    let supervisor = Supervisor::new(handle.routes.clone(), handle.sessions.clone(), handle.farewell.clone());
     let (stop, ended) = (handle.stop.clone(), handle.ended.clone().drop_guard());
     let run = async move {
         let _ended = ended;
@@ -109,7 +114,7 @@ impl BgpHandle {
     /// Replaces the whole set of peers, keyed by name (of two with one name the later counts).
     ///
     /// An unchanged peer is not touched; a changed one is ended with Cease 6/6 and started anew; a missing one is ended
-    /// with Cease 6/3. A peer at the address, port and device of one that ends is dialled when that connection is closed.
+    /// with Cease 6/3. The first peers of all are told that this speaker has restarted (RFC 4724). A peer at the address, port and device of one that ends is dialled when that connection is closed.
     pub fn set_peers(&self, peers: Vec<PeerConfig>) {
         self.ask(Request::Peers(peers));
     }
@@ -141,6 +146,13 @@ impl BgpHandle {
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.ended.cancelled().await;
+    }
+
+    /// Ends all sessions as `farewell` says, and waits as [`BgpHandle::shutdown`] does. A peer that agreed on graceful
+    /// restart is told nothing when the speaker comes back, so that it keeps the routes.
+    pub async fn leave(&self, farewell: Farewell) {
+        self.farewell.decide(farewell);
+        self.shutdown().await;
     }
 
     fn ask(&self, request: Request) {

@@ -3,6 +3,7 @@
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io,
+    sync::Arc,
     time::Instant,
 };
 
@@ -14,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    Farewell,
     command::{Command, Inspection},
     connection::{Connection, DialError, Ready, dial},
     pace::Pace,
@@ -25,6 +27,7 @@ use super::{
 #[derive(Debug)]
 pub(super) enum Order {
     Stop(StopReason),
+    Leave(Arc<Farewell>),
     Command(Command),
 }
 
@@ -71,6 +74,11 @@ impl Peer {
         self.handle(Instant::now(), Event::Drain);
     }
 
+    /// Has the session say that this speaker has restarted.
+    pub(super) fn set_restarted(&mut self) {
+        self.session.set_restarted();
+    }
+
     /// Runs until told to stop, or until nobody is left who could.
     pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Order>) {
         let mut buffer = vec![0; 64 * 1024];
@@ -82,6 +90,9 @@ impl Peer {
             let now = Instant::now();
             match wake {
                 Wake::Order(Order::Stop(reason)) => return self.handle(now, Event::Stop(reason)),
+                Wake::Order(Order::Leave(farewell)) => {
+                    return self.handle(now, Event::Leave(farewell.reason, &farewell.text));
+                }
                 Wake::Order(Order::Command(command)) => self.on_command(now, command),
                 Wake::Dialled(result) => self.on_dialled(now, result),
                 Wake::Ready(ready) => {

@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Counters, Error, SessionState, Sessions,
     command::Command,
+    farewell::Decided,
     peer::{Order, Orders, Peer},
     report::Report,
     routes::Routes,
@@ -39,6 +40,9 @@ pub(super) struct Supervisor {
     running: HashMap<Id, Running>,
     routes: Routes,
     sessions: watch::Sender<Sessions>,
+    farewell: Decided,
+    /// Names the first peers that were configured, until they are greeted: to them this speaker has restarted.
+    left_behind: Option<BTreeSet<String>>,
 }
 
 /// A configured peer.
@@ -78,14 +82,22 @@ impl Target {
     }
 }
 
+/// Tells whether the router would not know the next session for a successor of this one, and keep routes for nobody.
+fn leads_elsewhere(before: &PeerConfig, after: &PeerConfig) -> bool {
+    let seen = |config: &PeerConfig| (Target::of(config), config.source, config.asn());
+    seen(before) != seen(after)
+}
+
 impl Supervisor {
-    pub(super) fn new(routes: Routes, sessions: watch::Sender<Sessions>) -> Self {
+    pub(super) fn new(routes: Routes, sessions: watch::Sender<Sessions>, farewell: Decided) -> Self {
         Self {
             peers: BTreeMap::new(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
             routes,
             sessions,
+            farewell,
+            left_behind: None,
         }
     }
 
@@ -111,7 +123,7 @@ impl Supervisor {
             self.start_due();
         };
         for slot in std::mem::take(&mut self.peers).into_values() {
-            self.end(slot, StopReason::Shutdown);
+            self.leave(slot);
         }
         while let Some(ended) = self.tasks.join_next_with_id().await {
             self.on_ended(ended);
@@ -122,6 +134,9 @@ impl Supervisor {
 
     fn apply(&mut self, wanted: Vec<PeerConfig>) {
         let wanted: BTreeMap<_, _> = wanted.into_iter().map(|peer| (peer.name.clone(), peer)).collect();
+        if !wanted.is_empty() && self.left_behind.is_none() {
+            self.left_behind = Some(wanted.keys().cloned().collect());
+        }
         let gone: Vec<_> = self
             .peers
             .extract_if(.., |name, _| !wanted.contains_key(name))
@@ -143,7 +158,12 @@ impl Supervisor {
         let predecessor = self.peers.remove(&name);
         let drained = predecessor.as_ref().is_some_and(|slot| slot.drained);
         if let Some(slot) = predecessor {
-            self.end(slot, StopReason::ConfigChange);
+            let reason = if leads_elsewhere(&slot.config, &config) {
+                StopReason::Moved
+            } else {
+                StopReason::ConfigChange
+            };
+            self.end(slot, reason);
         }
         let counters = Arc::<Counters>::default();
         let state = SessionState::new(&config, Arc::clone(&counters));
@@ -161,9 +181,18 @@ impl Supervisor {
 
     /// Asks the task of a peer to end; what it holds is watched until it has.
     fn end(&mut self, slot: Slot, reason: StopReason) {
+        self.order_end(slot, Order::Stop(reason));
+    }
+
+    /// Has a peer end as the farewell to all says.
+    fn leave(&mut self, slot: Slot) {
+        self.order_end(slot, Order::Leave(self.farewell.get()));
+    }
+
+    fn order_end(&mut self, slot: Slot, order: Order) {
         let Some((id, orders)) = slot.task else { return };
         // A task that is gone already needs no asking.
-        let _ = orders.send(Order::Stop(reason));
+        let _ = orders.send(order);
         if let Some(running) = self.running.get_mut(&id) {
             running.ending = true;
         }
@@ -206,6 +235,9 @@ impl Supervisor {
             let mut peer = Peer::new(slot.config.clone(), self.routes.reader(), report);
             if slot.drained {
                 peer.drain();
+            }
+            if self.left_behind.as_mut().is_some_and(|names| names.remove(name)) {
+                peer.set_restarted();
             }
             let id = self.tasks.spawn(peer.run(inbox)).id();
             slot.task = Some((id, orders));

@@ -15,14 +15,14 @@ use crate::{
 
 const BIRD: &str = "/usr/sbin/bird";
 
-struct Bird {
+pub(crate) struct Bird {
     _neighbour: Neighbour,
     folder: TempDir,
 }
 
 impl Bird {
     /// Starts a router at 10.0.0.2 and fd00::2 with this text in its BGP protocol; skips the test if BIRD is not there.
-    fn start(text: &str) -> Self {
+    pub(crate) fn start(text: &str) -> Self {
         if !Path::new(BIRD).exists() {
             skip("BIRD is not installed");
         }
@@ -53,7 +53,7 @@ impl Bird {
         }
     }
 
-    fn birdc(&self, command: &str) -> String {
+    pub(crate) fn birdc(&self, command: &str) -> String {
         let control = self.folder.path().join("control");
         let output = Command::new("birdc")
             .arg("-s")
@@ -64,7 +64,7 @@ impl Bird {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    async fn shows(&self, command: &str, wanted: &[&str]) {
+    pub(crate) async fn shows(&self, command: &str, wanted: &[&str]) {
         let what = format!("{wanted:?} in {command}");
         eventually(&what, || {
             let answer = self.birdc(command);
@@ -75,9 +75,9 @@ impl Bird {
     }
 }
 
-const IPV4: &str = "local 10.0.0.2 as 64501; neighbor 10.0.0.1 as 64500;";
+pub(crate) const IPV4: &str = "local 10.0.0.2 as 64501; neighbor 10.0.0.1 as 64500;";
 
-fn peer() -> PeerConfig {
+pub(crate) fn peer() -> PeerConfig {
     PeerConfig::new("bird", 64500, RemoteAs::External, "10.0.0.2".parse().unwrap())
 }
 

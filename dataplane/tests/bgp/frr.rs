@@ -20,7 +20,7 @@ use crate::{
 const BGPD: &str = "/usr/lib/frr/bgpd";
 const ZEBRA: &str = "/usr/lib/frr/zebra";
 
-struct Frr {
+pub(crate) struct Frr {
     _neighbour: Neighbour,
     folder: TempDir,
     pid: u32,
@@ -28,7 +28,7 @@ struct Frr {
 
 impl Frr {
     /// Starts a router at 10.0.0.2 and fd00::2 with these lines under `router bgp`; skips the test if FRR is not there.
-    async fn start(lines: &[&str]) -> Self {
+    pub(crate) async fn start(lines: &[&str]) -> Self {
         if !Path::new(BGPD).exists() {
             skip("FRR is not installed");
         }
@@ -66,7 +66,7 @@ impl Frr {
         }
     }
 
-    fn vtysh(&self, command: &str) -> String {
+    pub(crate) fn vtysh(&self, command: &str) -> String {
         let folder = self.folder.path().to_str().unwrap();
         let output = Command::new("vtysh")
             .args(["--vty_socket", folder, "-c", command])
@@ -75,7 +75,7 @@ impl Frr {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    async fn shows(&self, command: &str, wanted: &[&str]) {
+    pub(crate) async fn shows(&self, command: &str, wanted: &[&str]) {
         let what = format!("{wanted:?} in {command}");
         eventually(&what, || {
             let answer = self.vtysh(command);
@@ -123,17 +123,17 @@ async fn zebra(neighbour: &mut Neighbour, sockets: &str, zserv: &str) -> bool {
     .await
 }
 
-fn peer() -> PeerConfig {
+pub(crate) fn peer() -> PeerConfig {
     PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap())
 }
 
-const NEIGHBOR: &[&str] = &["neighbor 10.0.0.1 remote-as 64500", "neighbor 10.0.0.1 passive"];
+pub(crate) const NEIGHBOR: &[&str] = &["neighbor 10.0.0.1 remote-as 64500", "neighbor 10.0.0.1 passive"];
 
 fn with<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     [NEIGHBOR, lines].concat()
 }
 
-async fn up(handle: &BgpHandle) {
+pub(crate) async fn up(handle: &BgpHandle) {
     session(handle, "frr", |state| state.up).await;
 }
 

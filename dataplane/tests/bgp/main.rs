@@ -6,6 +6,8 @@ mod bird;
 mod commands;
 mod frr;
 mod neighbour;
+mod restart;
+mod restart_routers;
 mod router;
 mod shell;
 
@@ -50,6 +52,17 @@ fn main() -> ExitCode {
         frr::frr_with_a_password_wants_the_same_one,
         frr::frr_may_ask_for_everything_again,
         frr::frr_takes_fifteen_hundred_prefixes_in_two_updates_each_way,
+        restart::only_the_first_peers_are_told_of_a_restart_and_only_once,
+        restart::end_of_rib_waits_until_the_routes_are_known,
+        restart::who_comes_back_says_nothing_and_who_leaves_says_so_hard,
+        restart::peer_that_is_changed_keeps_the_routes_unless_it_leads_elsewhere,
+        restart_routers::frr_keeps_the_routes_of_a_killed_speaker_until_it_is_back,
+        restart_routers::frr_keeps_both_families_over_a_restart_and_forgets_what_is_gone,
+        restart_routers::frr_without_graceful_restart_withdraws_when_the_connection_closes,
+        restart_routers::frr_forgets_a_node_that_leaves_at_once,
+        restart_routers::frr_keeps_the_routes_when_the_hold_time_passes_or_the_peer_changes,
+        restart_routers::bird_keeps_the_routes_of_a_killed_speaker_until_it_is_back,
+        restart_routers::bird_without_graceful_restart_withdraws_when_the_connection_closes,
         bird::bird_learns_both_families_with_their_communities,
         bird::bird_takes_an_ipv6_session,
         bird::bird_without_four_octet_numbers_understands_the_path,

@@ -97,17 +97,24 @@ impl Line {
 
     /// Takes the connection to Established, offering these families only.
     pub(crate) async fn establish_with(&mut self, families: &[Family]) {
+        self.establish_offering(families, &[]).await;
+    }
+
+    /// Takes the connection to Established, offering these families and capabilities; returns the speaker's OPEN.
+    pub(crate) async fn establish_offering(&mut self, families: &[Family], more: &[Capability]) -> Open {
         let Some(Message::Open(theirs)) = self.next().await else {
             panic!("no OPEN")
         };
         let families = families.iter().map(|family| Capability::Multiprotocol(*family));
-        let capabilities: Vec<_> = families.chain([Capability::FourOctetAsn(ROUTER_ASN)]).collect();
+        let mut capabilities: Vec<_> = families.chain([Capability::FourOctetAsn(ROUTER_ASN)]).collect();
+        capabilities.extend_from_slice(more);
         let codec = Codec::negotiate(&capabilities, &theirs.capabilities);
         let open = Open::new(ROUTER_ASN, 90, Ipv4Addr::new(10, 0, 0, 2), capabilities);
         self.send(&Message::Open(open)).await;
         self.send(&Message::Keepalive).await;
         assert_eq!(self.next().await, Some(Message::Keepalive));
         self.codec = codec;
+        theirs
     }
 
     pub(crate) async fn send(&mut self, message: &Message) {

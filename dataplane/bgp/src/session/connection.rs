@@ -18,6 +18,8 @@ pub(super) struct Connection {
     pub(super) unwritten: usize,
     pub(super) negotiated: Option<Box<Negotiated>>,
     pub(super) established: Option<Instant>,
+    /// Tells whether the peer knows that it has the whole table (RFC 4724 §2).
+    pub(super) rib_ended: bool,
 }
 
 impl Connection {

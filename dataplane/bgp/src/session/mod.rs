@@ -16,6 +16,7 @@
 //! above: two sessions, of which the loser gets [`StopReason::Collision`].
 
 mod connection;
+mod goodbye;
 mod next_hop;
 mod open;
 mod receive;
@@ -65,6 +66,8 @@ pub struct Session {
     rib: RibOut,
     /// Tells whether `rib` is complete: "nothing to announce" and "not known yet" differ.
     routes_known: bool,
+    /// Tells whether the speaker has restarted and the peer does not know yet.
+    restarted: bool,
     /// Set for one attempt after the peer refused a capability.
     withheld: Option<Withheld>,
 }
@@ -84,8 +87,14 @@ impl Session {
             connection: None,
             rib: RibOut::default(),
             routes_known: false,
+            restarted: false,
             withheld: None,
         }
+    }
+
+    /// Has the first OPEN say that the speaker has restarted (RFC 4724 §4.1); to be called before the start.
+    pub fn set_restarted(&mut self) {
+        self.restarted = true;
     }
 
     /// Returns the configuration given at the start.
@@ -163,7 +172,8 @@ impl Session {
         let mut out = Vec::new();
         match event {
             Event::Start => self.on_start(now, &mut out),
-            Event::Stop(reason) => self.on_stop(now, reason, &mut out),
+            Event::Stop(reason) => self.on_stop(now, reason, "", &mut out),
+            Event::Leave(reason, text) => self.on_stop(now, reason, text, &mut out),
             Event::Reset(reason) => self.on_reset(now, reason, &mut out),
             Event::Drain => self.on_drain(now, true, &mut out),
             Event::Resume => self.on_drain(now, false, &mut out),
@@ -208,9 +218,9 @@ impl Session {
         }
     }
 
-    fn on_stop(&mut self, now: Instant, reason: StopReason, out: &mut Vec<Action>) {
+    fn on_stop(&mut self, now: Instant, reason: StopReason, text: &str, out: &mut Vec<Action>) {
         let was_running = self.is_running();
-        self.say_goodbye(reason, out);
+        self.say_goodbye(reason, text, out);
         self.enter(now, State::Idle);
         if was_running {
             out.push(Action::Down(DownReason::Stopped(reason)));
@@ -223,19 +233,11 @@ impl Session {
             return;
         }
         let was_connected = self.connection.is_some();
-        self.say_goodbye(reason, out);
+        self.say_goodbye(reason, "", out);
         if was_connected {
             out.push(Action::Down(DownReason::Stopped(reason)));
         }
         self.begin(now, out);
-    }
-
-    fn say_goodbye(&mut self, reason: StopReason, out: &mut Vec<Action>) {
-        if self.connection.is_some() {
-            self.send(&Message::Notification(reason.notification()), out);
-        }
-        self.disconnect(out);
-        self.retry.reset();
     }
 
     fn on_drain(&mut self, now: Instant, drained: bool, out: &mut Vec<Action>) {
@@ -250,7 +252,8 @@ impl Session {
         if !self.dials(id) {
             return out.push(Action::Close(id));
         }
-        let open = open::offer(&self.config, &link, self.withheld.as_ref());
+        let open = open::offer(&self.config, &link, self.withheld.as_ref(), self.restarted);
+        self.restarted = false;
         self.timers.clear();
         self.timers.set(Timer::Hold, Some(now + OPEN_HOLD));
         self.connection = Some(Connection {
@@ -260,6 +263,7 @@ impl Session {
             unwritten: 0,
             negotiated: None,
             established: None,
+            rib_ended: false,
         });
         self.enter(now, State::OpenSent);
         self.send(&Message::Open(open), out);

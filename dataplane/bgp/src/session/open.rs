@@ -7,7 +7,7 @@ use std::{
 
 use super::{LinkAddresses, NextHops};
 use crate::{
-    Egress, PeerConfig,
+    Agreed, Egress, PeerConfig,
     wire::{Capability, Codec, ExtendedNextHop, Family, Notification, Open, OpenError, notification::Code},
 };
 
@@ -26,6 +26,8 @@ pub struct Negotiated {
     pub hold_time: Option<Duration>,
     /// The interval of KEEPALIVEs; absent when liveness is off.
     pub keepalive_time: Option<Duration>,
+    /// What the peer does while we restart; absent if it does not keep our routes.
+    pub graceful_restart: Option<Agreed>,
     /// Everything that the encoding of routes needs.
     pub egress: Egress,
 }
@@ -68,7 +70,7 @@ fn named_codes(mut data: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Makes our OPEN: upstream's three capabilities, then what the configuration adds.
-pub(super) fn offer(config: &PeerConfig, link: &LinkAddresses, withheld: Option<&Withheld>) -> Open {
+pub(super) fn offer(config: &PeerConfig, link: &LinkAddresses, withheld: Option<&Withheld>, restarted: bool) -> Open {
     let asn = config.asn();
     let mut capabilities = vec![
         Capability::Multiprotocol(Family::IPV4_UNICAST),
@@ -84,6 +86,11 @@ pub(super) fn offer(config: &PeerConfig, link: &LinkAddresses, withheld: Option<
     if config.offer.extended_message {
         capabilities.push(Capability::ExtendedMessage);
     }
+    capabilities.extend(
+        config
+            .graceful_restart
+            .map(|restart| restart.capability(config, restarted)),
+    );
     capabilities.retain(|capability| !withheld.is_some_and(|withheld| withheld.contains(capability.code())));
     Open::new(asn, config.proposed_hold(), router_id(config, link), capabilities)
 }
@@ -122,6 +129,7 @@ pub(super) fn negotiate(
         remote_router_id: theirs.router_id,
         hold_time,
         keepalive_time: hold_time.map(|hold| keepalive(config, hold)),
+        graceful_restart: Agreed::negotiate(ours, theirs, &codec),
         egress: Egress {
             codec,
             asn,

@@ -47,6 +47,8 @@ pub enum Event<'a> {
     Start,
     /// The session shall end for good.
     Stop(StopReason),
+    /// The session shall end for good, and the peer's administrators read this (RFC 9003); an empty text says nothing.
+    Leave(StopReason, &'a str),
     /// The session shall end for this reason, and another one begin at once.
     Reset(StopReason),
     /// The session shall stay up, but everything be withdrawn.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Action, Session, State, Timer, connection::Connection};
 use crate::{
     DownReason,
-    wire::{Message, Notification},
+    wire::{Message, Notification, Update},
 };
 
 /// RFC 9687 §3.3.
@@ -58,14 +58,33 @@ impl Session {
         if !flush.oversized.is_empty() {
             out.push(Action::Oversized(flush.oversized));
         }
-        if flush.messages.is_empty() {
-            return;
-        }
+        let before = out.len();
         for message in flush.messages {
             self.queue(message, out);
         }
-        self.watch_writing(now);
-        self.restart_keepalive(now);
+        self.end_rib(out);
+        if out.len() > before {
+            self.watch_writing(now);
+            self.restart_keepalive(now);
+        }
+    }
+
+    /// Says that the peer has the whole table, once it has, so that it forgets what it kept of the session before. Not
+    /// before all routes are known: it would lose those that are still to come (RFC 4724 §4.1).
+    fn end_rib(&mut self, out: &mut Vec<Action>) {
+        let Some(connection) = &mut self.connection else { return };
+        let Some(agreed) = connection
+            .negotiated
+            .as_ref()
+            .and_then(|all| all.graceful_restart.clone())
+        else {
+            return;
+        };
+        if self.routes_known && !std::mem::replace(&mut connection.rib_ended, true) {
+            for family in agreed.families {
+                self.send(&Message::Update(Update::end_of_rib(family)), out);
+            }
+        }
     }
 
     /// Arms the send hold timer while bytes wait and it does not run yet.

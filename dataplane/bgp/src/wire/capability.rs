@@ -7,7 +7,7 @@
 //! ```
 
 use super::{
-    Family, OpenError,
+    Family, OpenError, RestartCapability,
     reader::{self, Reader},
 };
 
@@ -22,6 +22,8 @@ pub enum Capability {
     ExtendedNextHop(Vec<ExtendedNextHop>),
     /// Accepts messages of 65535 octets (RFC 8654 §3).
     ExtendedMessage,
+    /// Comes back after a restart, or helps those who do (RFC 4724 §3).
+    GracefulRestart(RestartCapability),
     /// Knows 4-octet AS numbers, and is in this one (RFC 6793 §3).
     FourOctetAsn(u32),
     /// Not known here, or has a length that its code does not allow: ignored.
@@ -58,6 +60,7 @@ impl Capability {
             Self::RouteRefresh => 2,
             Self::ExtendedNextHop(_) => 5,
             Self::ExtendedMessage => 6,
+            Self::GracefulRestart(_) => 64,
             Self::FourOctetAsn(_) => 65,
             Self::Unknown { code, .. } => *code,
         }
@@ -66,6 +69,14 @@ impl Capability {
     pub(super) fn family(&self) -> Option<Family> {
         match self {
             Self::Multiprotocol(family) => Some(*family),
+            _ => None,
+        }
+    }
+
+    /// Returns what the speaker says of its restarts, if it is about that.
+    pub fn restart(&self) -> Option<&RestartCapability> {
+        match self {
+            Self::GracefulRestart(restart) => Some(restart),
             _ => None,
         }
     }
@@ -86,6 +97,7 @@ impl Capability {
             Self::Multiprotocol(Family { afi, safi }) => [&afi.to_be_bytes()[..], &[0, *safi]].concat(),
             Self::RouteRefresh | Self::ExtendedMessage => Vec::new(),
             Self::ExtendedNextHop(triples) => triples.iter().flat_map(ExtendedNextHop::octets).collect(),
+            Self::GracefulRestart(restart) => restart.octets(),
             Self::FourOctetAsn(asn) => asn.to_be_bytes().to_vec(),
             Self::Unknown { value, .. } => value.clone(),
         }
@@ -109,6 +121,7 @@ impl Capability {
             (2, 0) => Some(Self::RouteRefresh),
             (5, _) => reader::all(value, ExtendedNextHop::read).map(Self::ExtendedNextHop),
             (6, 0) => Some(Self::ExtendedMessage),
+            (64, _) => RestartCapability::read(value).map(Self::GracefulRestart),
             (65, 4) => Reader::new(value).u32().map(Self::FourOctetAsn),
             _ => None,
         };

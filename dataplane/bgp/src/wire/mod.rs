@@ -13,6 +13,7 @@ pub mod notification;
 mod open;
 mod reader;
 mod refresh;
+mod restart;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -27,6 +28,7 @@ pub(crate) use nlri::encoded_len as encoded_prefix_len;
 pub use notification::Notification;
 pub use open::Open;
 pub use refresh::RouteRefresh;
+pub use restart::{RestartCapability, RestartFamily};
 pub use update::Update;
 
 /// Stands for an AS number above 65535 where only 16 bits fit (RFC 6793 §9).

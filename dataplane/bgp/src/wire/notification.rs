@@ -10,6 +10,9 @@ use std::{borrow::Cow, fmt};
 
 use super::{HeaderError, header, reader::Reader};
 
+/// The subcode of Cease that ends graceful restart as well (RFC 8538 §3.1).
+const HARD_RESET: u8 = 9;
+
 /// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -104,6 +107,37 @@ impl Notification {
             .map(String::from_utf8_lossy)
     }
 
+    /// Adds a text for the people on the other side, where there is room for one: in a shutdown or reset, 255 octets at
+    /// most (RFC 9003 §2). A longer one is cut between two characters.
+    #[must_use]
+    pub fn with_communication(self, text: &str) -> Self {
+        let (Code::Cease, 2 | 4, false) = (self.code, self.subcode, text.is_empty()) else {
+            return self;
+        };
+        let text = &text[..text.floor_char_boundary(u8::MAX.into())];
+        let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+        Self {
+            data: [&[length], text.as_bytes()].concat(),
+            ..self
+        }
+    }
+
+    /// Encloses it in a Hard Reset, after which no routes are kept (RFC 8538 §3.1).
+    #[must_use]
+    pub fn hard(&self) -> Self {
+        let mut data = Vec::new();
+        self.encode(&mut data);
+        Self::with_data(Code::Cease, HARD_RESET, data)
+    }
+
+    /// Returns what a Hard Reset encloses.
+    pub fn enclosed(&self) -> Option<Self> {
+        let (Code::Cease, HARD_RESET) = (self.code, self.subcode) else {
+            return None;
+        };
+        Self::decode(&self.data).ok()
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.code.number(), self.subcode]);
         out.extend_from_slice(&self.data);
@@ -122,6 +156,11 @@ impl Notification {
             subcode,
             data: reader.rest().to_vec(),
         })
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} ({})", self.code.number(), self.subcode, self.name())?;
+        self.communication().map_or(Ok(()), |text| write!(f, " {text:?}"))
     }
 
     fn name(&self) -> &'static str {
@@ -165,7 +204,11 @@ impl Notification {
 
 impl fmt::Display for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} ({})", self.code.number(), self.subcode, self.name())?;
-        self.communication().map_or(Ok(()), |text| write!(f, " {text:?}"))
+        self.describe(f)?;
+        // One level: what a peer encloses in what it encloses is none of our concern, and might have no end.
+        self.enclosed().map_or(Ok(()), |enclosed| {
+            f.write_str(" for ")?;
+            enclosed.describe(f)
+        })
     }
 }

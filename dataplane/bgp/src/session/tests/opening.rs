@@ -146,5 +146,5 @@ fn router_id_is_chosen_in_upstreams_order(
         ipv4,
         ..LinkAddresses::only(local)
     };
-    assert_eq!(open::offer(&config, &link, None).router_id, expected);
+    assert_eq!(open::offer(&config, &link, None, false).router_id, expected);
 }
