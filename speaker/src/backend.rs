@@ -86,10 +86,11 @@ impl Bgp {
         Some(bfd)
     }
 
-    /// Withdraws everything, ends the sessions, and waits until the peers were told or do not listen.
-    pub(crate) async fn shutdown(&self) {
+    /// Ends the sessions as `farewell` says, and waits until the peers were told or do not listen.
+    pub(crate) async fn shutdown(&self, farewell: bgp::Farewell) {
         let Self::Native { handle, bfd, .. } = self;
-        handle.shutdown().await;
+        handle.leave(farewell).await;
+        // Only now: what the sessions agreed on for a restart holds already.
         bfd.shutdown();
     }
 }

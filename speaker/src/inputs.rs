@@ -81,6 +81,8 @@ enum Input {
 pub(crate) struct News {
     /// For the engine.
     pub(crate) events: Vec<Event>,
+    /// Nodes that changed, and whether they are out of service.
+    pub(crate) out_of_service: BTreeMap<String, bool>,
     /// The other speakers, complete, if they may have changed.
     pub(crate) peers: Option<BTreeMap<String, SocketAddr>>,
     /// Kinds that were listed for the first time.
@@ -211,6 +213,8 @@ impl Inputs {
                 // Selectors see the labels only.
                 self.configuration |=
                     before.as_ref().map(|facts| &facts.labels) != now.as_ref().map(|facts| &facts.labels);
+                let out_of_service = now.as_ref().is_none_or(|facts| facts.out_of_service);
+                news.out_of_service.insert(name.clone(), out_of_service);
                 news.events
                     .push(Event::Node(name.clone(), now.as_ref().map(|facts| facts.view)));
                 put(&mut self.stores.nodes, name, now);

@@ -11,6 +11,7 @@
 pub mod args;
 mod backend;
 mod bfd;
+mod departure;
 mod exclude;
 mod failovers;
 mod fast;

@@ -1,7 +1,7 @@
 //! From the engine's vocabulary to that of our own data plane.
 
 use metallb_config::{Community, Endpoint, ExposeSecret, Peer};
-use metallb_dataplane::bgp::{self, Attributes, LargeCommunity, Offer, Password, PeerConfig};
+use metallb_dataplane::bgp::{self, Attributes, GracefulRestart, LargeCommunity, Offer, Password, PeerConfig};
 use metallb_engine::RouteChange;
 
 /// What to advertise.
@@ -64,6 +64,7 @@ pub(crate) fn session(peer: &Peer, node: &str) -> Option<PeerConfig> {
             // IPv4 routes over an IPv6 session have nothing but IPv6 next hops.
             extended_next_hop: peer.dual_stack && address.is_ipv6(),
         },
+        graceful_restart: peer.graceful_restart.then(GracefulRestart::default),
         ..PeerConfig::new(peer.name.clone(), peer.my_asn, peer.remote, address)
     })
 }
@@ -75,6 +76,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn graceful_restart_is_agreed_on_where_it_is_enabled() {
+        for enabled in [true, false] {
+            let peer: BGPPeer = serde_json::from_value(json!({
+                "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": { "name": "tor" },
+                "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1", "enableGracefulRestart": enabled },
+            }))
+            .unwrap();
+            let resources = Resources {
+                peers: vec![peer],
+                ..Resources::default()
+            };
+            let parsed = metallb_config::parse(&resources, &Options::default());
+            let restart = session(&parsed.config.peers["tor"], "node").unwrap().graceful_restart;
+            assert_eq!(restart, enabled.then(GracefulRestart::default));
+        }
+    }
 
     #[test]
     fn what_the_core_can_do_is_offered_where_it_is_of_use() {

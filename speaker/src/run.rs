@@ -27,6 +27,7 @@ use tracing::{info, warn};
 
 use crate::args::{Args, Membership};
 use crate::backend::{self, Bgp};
+use crate::departure::Departure;
 use crate::exclude;
 use crate::failovers::{self, Failovers};
 use crate::fast::{self, FastPath};
@@ -211,6 +212,7 @@ struct DataPlane {
     l2: L2Handle,
     l2_stop: CancellationToken,
     bgp: Bgp,
+    departure: Departure,
     members: Option<MembersHandle>,
     members_stop: CancellationToken,
 }
@@ -270,6 +272,7 @@ impl DataPlane {
             l2,
             l2_stop,
             bgp,
+            departure: Departure::new(&args.node_name),
             members,
             members_stop,
         })
@@ -280,7 +283,7 @@ impl DataPlane {
     async fn goodbye(self, stop: CancellationToken) -> Result<()> {
         stop.cancelled().await;
         let end = Instant::now() + HAND_OVER;
-        let routes = timeout(GOODBYE, self.bgp.shutdown());
+        let routes = timeout(GOODBYE, self.bgp.shutdown(self.departure.farewell()));
         let addresses = async {
             let successors = self
                 .members
@@ -303,7 +306,7 @@ impl DataPlane {
         if tokio::join!(routes, addresses).0.is_err() {
             warn!(event = "shutdownIncomplete", "not every BGP peer could be told");
         }
-        info!(event = "withdrawn", "all announcements are withdrawn");
+        info!(event = "withdrawn", "nothing is announced any more");
         Ok(())
     }
 }
@@ -326,7 +329,10 @@ async fn decide(
         // Every arm is cancel-safe.
         let events = tokio::select! {
             news = inputs.next() => match news {
-                Some(news) => digest(news, &shell, &members),
+                Some(news) => {
+                    data_plane.departure.hear(&news.out_of_service);
+                    digest(news, &shell, &members)
+                }
                 None => return Ok(()),
             },
             news = members.next() => {

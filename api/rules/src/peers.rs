@@ -162,7 +162,7 @@ pub(super) const RULES: &[&Entry] = &[
     ),
     &gone(
         Rule::B22,
-        "has vrf, connectTime, enableGracefulRestart, dualStackAddressFamily, dynamicASN, interface or localASN: the native back-end has them; enableGracefulRestart and interface are without effect so far",
+        "has vrf, connectTime, enableGracefulRestart, dualStackAddressFamily, dynamicASN, interface or localASN: the native back-end has them; interface is without effect so far",
         "{vrf: red, connectTime: 10s, enableGracefulRestart: true, dualStackAddressFamily: true, localASN: 64999}",
     ),
     &gone(

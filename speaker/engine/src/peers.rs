@@ -27,14 +27,6 @@ pub(crate) fn unmet(peer: &Peer, backend: Backend) -> Vec<String> {
             "BGPPeer {name}: spec.interface: unnumbered peering is not supported yet, there is no session"
         ));
     }
-    if backend.is_frr() {
-        return unmet;
-    }
-    if peer.graceful_restart {
-        unmet.push(format!(
-            "BGPPeer {name}: spec.enableGracefulRestart: graceful restart is not supported yet"
-        ));
-    }
     unmet
 }
 

@@ -19,6 +19,8 @@ use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
 use serde::de::{IntoDeserializer, MapAccess};
 
+use crate::departure;
+
 /// Key of the password in a Secret.
 const PASSWORD: &str = "password";
 
@@ -62,7 +64,9 @@ read! {
     Endpoint { addresses: Vec<Something>, conditions: EndpointConditions, node_name: Option<String> }
     EndpointConditions { ready: Option<bool>, serving: Option<bool> }
 
-    NodeWire { metadata: Metadata, status: NodeStatus }
+    NodeWire { metadata: Metadata, spec: NodeSpec, status: NodeStatus }
+    NodeSpec { unschedulable: Option<bool>, taints: Vec<Taint> }
+    Taint { key: Option<String> }
     NodeStatus { conditions: Vec<Condition> }
     Condition {
         #[serde(rename = "type")]
@@ -153,6 +157,8 @@ pub(super) fn slice(mut slice: EndpointSlice) -> Option<Slice> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NodeFacts {
     pub(super) view: NodeView,
+    /// Whether it is being taken out of service.
+    pub(super) out_of_service: bool,
     /// For selectors.
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -160,9 +166,14 @@ pub(super) struct NodeFacts {
 pub(super) fn node(node: NodeWire) -> Option<NodeFacts> {
     let conditions = node.status.conditions.iter();
     let conditions = conditions.filter_map(|own| own.type_.as_deref().zip(own.status.as_deref()));
-    let view = NodeView::new(&node.metadata.labels, conditions);
-    let labels = node.metadata.labels;
-    Some(NodeFacts { view, labels })
+    let view = NodeView::new(&node.metadata.labels, conditions.clone());
+    let taints = node.spec.taints.iter().filter_map(|taint| taint.key.as_deref());
+    let cordoned = node.spec.unschedulable.unwrap_or(false);
+    Some(NodeFacts {
+        view,
+        out_of_service: departure::is_out_of_service(cordoned, taints, conditions),
+        labels: node.metadata.labels,
+    })
 }
 
 impl NodeFacts {

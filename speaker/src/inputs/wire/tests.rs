@@ -83,6 +83,20 @@ fn a_slice_without_label_belongs_to_no_service() {
 }
 
 #[test]
+fn a_cordon_and_a_taint_of_shutdown_take_a_node_out_of_service() {
+    let out = |spec: Value| {
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        let seen = node(read(json!({"metadata": {"name": "n"}, "spec": spec, "status": ready})));
+        seen.unwrap().out_of_service
+    };
+    assert!(!out(json!({})) && !out(json!({"unschedulable": false, "taints": [{"key": "a", "effect": "NoSchedule"}]})));
+    assert!(out(json!({"unschedulable": true})));
+    assert!(out(
+        json!({"taints": [{"key": "node.cloudprovider.kubernetes.io/shutdown", "effect": "NoSchedule"}]})
+    ));
+}
+
+#[test]
 fn a_heartbeat_leaves_the_view_of_a_node_as_it_is() {
     let seen = |labels: Value, unavailable: &str, heartbeat: &str| {
         let conditions = json!([
