@@ -60,6 +60,8 @@ pub(crate) fn session(peer: &Peer, node: &str) -> Option<PeerConfig> {
         dual_stack: peer.dual_stack,
         offer: Offer {
             route_refresh: true,
+            enhanced_refresh: true,
+            host_name: true,
             extended_message: true,
             // IPv4 routes over an IPv6 session have nothing but IPv6 next hops.
             extended_next_hop: peer.dual_stack && address.is_ipv6(),
@@ -114,7 +116,7 @@ mod tests {
             };
             let parsed = metallb_config::parse(&resources, &Options::default());
             let offer = session(&parsed.config.peers["tor"], "node").unwrap().offer;
-            assert!(offer.route_refresh && offer.extended_message);
+            assert!(offer.route_refresh && offer.enhanced_refresh && offer.host_name && offer.extended_message);
             assert_eq!(offer.extended_next_hop, next_hops, "{address} {dual_stack}");
         }
     }

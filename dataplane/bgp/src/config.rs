@@ -135,6 +135,10 @@ impl RemoteAs {
 pub struct Offer {
     /// RFC 2918: the router may ask for everything again.
     pub route_refresh: bool,
+    /// RFC 7313: the answer to that has a begin and an end, so that the router finds what it should not have any more.
+    pub enhanced_refresh: bool,
+    /// The node's name, for people who look at the router.
+    pub host_name: bool,
     /// RFC 8654: messages of up to 65535 octets.
     pub extended_message: bool,
     /// RFC 8950: IPv4 routes with an IPv6 next hop.

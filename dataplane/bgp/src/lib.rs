@@ -1,7 +1,8 @@
 //! BGP wire format, session state machine and Adj-RIB-Out, sans-IO.
 //!
 //! The crate speaks RFC 4271 with 4-octet AS numbers (RFC 6793), multiprotocol routes (RFC 4760), large communities
-//! (RFC 8092), extended messages (RFC 8654) and the send hold timer (RFC 9687). It announces routes; it does *not* keep
+//! (RFC 8092), extended messages (RFC 8654), graceful restart (RFC 4724, RFC 8538), route refresh (RFC 2918, RFC 7313) and
+//! the send hold timer (RFC 9687). It announces routes; it does *not* keep
 //! a table of what it receives, open sockets, read a clock or draw random numbers.
 //!
 //! The shell that owns the socket drives a [`Session`] like this:

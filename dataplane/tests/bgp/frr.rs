@@ -75,6 +75,16 @@ impl Frr {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Changes its configuration.
+    pub(crate) fn configure(&self, lines: &[&str]) {
+        let folder = self.folder.path().to_str().unwrap();
+        let lines = [&["configure terminal"], lines].concat();
+        let commands = lines.iter().flat_map(|line| ["-c", *line]);
+        let mut vtysh = Command::new("vtysh");
+        let output = vtysh.args(["--vty_socket", folder]).args(commands).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
     pub(crate) async fn shows(&self, command: &str, wanted: &[&str]) {
         let what = format!("{wanted:?} in {command}");
         eventually(&what, || {

@@ -10,6 +10,7 @@ mod restart;
 mod restart_routers;
 mod router;
 mod shell;
+mod words;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -60,9 +61,13 @@ fn main() -> ExitCode {
         restart_routers::frr_keeps_both_families_over_a_restart_and_forgets_what_is_gone,
         restart_routers::frr_without_graceful_restart_withdraws_when_the_connection_closes,
         restart_routers::frr_forgets_a_node_that_leaves_at_once,
-        restart_routers::frr_keeps_the_routes_when_the_hold_time_passes_or_the_peer_changes,
+        restart_routers::frr_keeps_the_routes_when_the_peer_changes,
         restart_routers::bird_keeps_the_routes_of_a_killed_speaker_until_it_is_back,
         restart_routers::bird_without_graceful_restart_withdraws_when_the_connection_closes,
+        words::frr_gets_begin_and_end_of_the_table_that_it_asks_for,
+        words::bird_gets_begin_and_end_of_the_table_that_it_asks_for,
+        words::what_people_write_goes_both_ways_with_frr,
+        words::capabilities_are_offered_once_each,
         bird::bird_learns_both_families_with_their_communities,
         bird::bird_takes_an_ipv6_session,
         bird::bird_without_four_octet_numbers_understands_the_path,

@@ -186,7 +186,7 @@ pub(crate) fn frr_forgets_a_node_that_leaves_at_once() {
 }
 
 // BGP-67
-pub(crate) fn frr_keeps_the_routes_when_the_hold_time_passes_or_the_peer_changes() {
+pub(crate) fn frr_keeps_the_routes_when_the_peer_changes() {
     in_namespace(async move {
         let lines = [NEIGHBOR, &["bgp graceful-restart notification"]].concat();
         let frr = Frr::start(&lines).await;

@@ -1,9 +1,12 @@
 //! What a session knows of its TCP connection.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use super::{LinkAddresses, Negotiated};
-use crate::wire::{Codec, Framer, Open};
+use crate::wire::{Codec, Family, Framer, Open};
 
 /// How long a session without hold time must stay up before its loss counts as the first.
 const STABLE: Duration = Duration::from_secs(30);
@@ -20,6 +23,8 @@ pub(super) struct Connection {
     pub(super) established: Option<Instant>,
     /// Tells whether the peer knows that it has the whole table (RFC 4724 §2).
     pub(super) rib_ended: bool,
+    /// Lists the families that the peer has asked for again.
+    pub(super) refreshing: BTreeSet<Family>,
 }
 
 impl Connection {

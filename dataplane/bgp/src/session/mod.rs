@@ -20,13 +20,17 @@ mod goodbye;
 mod next_hop;
 mod open;
 mod receive;
+mod refresh;
 mod state;
 #[cfg(test)]
 mod tests;
 mod timers;
 mod transmit;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use self::{
     connection::Connection,
@@ -264,6 +268,7 @@ impl Session {
             negotiated: None,
             established: None,
             rib_ended: false,
+            refreshing: BTreeSet::new(),
         });
         self.enter(now, State::OpenSent);
         self.send(&Message::Open(open), out);

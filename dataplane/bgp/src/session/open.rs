@@ -80,6 +80,15 @@ pub(super) fn offer(config: &PeerConfig, link: &LinkAddresses, withheld: Option<
     if config.offer.route_refresh {
         capabilities.push(Capability::RouteRefresh);
     }
+    if config.offer.enhanced_refresh {
+        capabilities.push(Capability::EnhancedRouteRefresh);
+    }
+    if config.offer.host_name && !config.node_name.is_empty() {
+        capabilities.push(Capability::HostName {
+            host: config.node_name.clone(),
+            domain: String::new(),
+        });
+    }
     if config.offer.extended_next_hop {
         capabilities.push(Capability::ExtendedNextHop(vec![ExtendedNextHop::IPV4_OVER_IPV6]));
     }

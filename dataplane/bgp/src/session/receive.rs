@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Action, Session, State, Timer, Withheld, open};
 use crate::{
     DownReason,
-    wire::{Message, MessageType, Notification, Open, RouteRefresh, notification::Code},
+    wire::{Message, MessageType, Notification, Open, notification::Code},
 };
 
 impl Session {
@@ -76,13 +76,6 @@ impl Session {
         self.enter(now, State::Established);
         self.restart_hold(now);
         self.flush(now, out);
-    }
-
-    fn on_refresh(&mut self, now: Instant, refresh: RouteRefresh, out: &mut Vec<Action>) {
-        if self.config.offer.route_refresh && refresh.subtype == 0 {
-            self.rib.refresh(refresh.family);
-            self.flush(now, out);
-        }
     }
 
     fn on_unexpected(&mut self, now: Instant, state: State, kind: MessageType, out: &mut Vec<Action>) {

@@ -47,25 +47,34 @@ impl Session {
 
     /// Tells the peer what it does not know yet, unless it is busy with what it was told before.
     pub(super) fn flush(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let Some(connection) = &mut self.connection else { return };
-        let Some(negotiated) = &connection.negotiated else {
-            return;
-        };
-        if self.state != State::Established || connection.unwritten > HIGH_WATER {
+        let unwritten = |session: &Self| session.connection.as_ref().map_or(0, |connection| connection.unwritten);
+        let before = unwritten(self);
+        if self.state != State::Established || before > HIGH_WATER {
             return;
         }
+        self.tell_changes(out);
+        self.end_rib(out);
+        self.repeat_tables(out);
+        if unwritten(self) > before {
+            self.watch_writing(now);
+            self.restart_keepalive(now);
+        }
+    }
+
+    pub(super) fn tell_changes(&mut self, out: &mut Vec<Action>) {
+        let Some(negotiated) = self
+            .connection
+            .as_ref()
+            .and_then(|connection| connection.negotiated.as_ref())
+        else {
+            return;
+        };
         let flush = self.rib.flush(&negotiated.egress);
         if !flush.oversized.is_empty() {
             out.push(Action::Oversized(flush.oversized));
         }
-        let before = out.len();
         for message in flush.messages {
             self.queue(message, out);
-        }
-        self.end_rib(out);
-        if out.len() > before {
-            self.watch_writing(now);
-            self.restart_keepalive(now);
         }
     }
 

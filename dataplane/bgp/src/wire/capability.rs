@@ -26,6 +26,15 @@ pub enum Capability {
     GracefulRestart(RestartCapability),
     /// Knows 4-octet AS numbers, and is in this one (RFC 6793 §3).
     FourOctetAsn(u32),
+    /// Puts a begin and an end around a table that is sent again (RFC 7313 §3.1).
+    EnhancedRouteRefresh,
+    /// Tells the name of the host, and its domain (draft-walton-bgp-hostname-capability §3).
+    HostName {
+        /// At most 64 octets; a longer one is cut between two characters.
+        host: String,
+        /// Likewise; may be empty.
+        domain: String,
+    },
     /// Not known here, or has a length that its code does not allow: ignored.
     Unknown {
         /// The capability code.
@@ -62,6 +71,8 @@ impl Capability {
             Self::ExtendedMessage => 6,
             Self::GracefulRestart(_) => 64,
             Self::FourOctetAsn(_) => 65,
+            Self::EnhancedRouteRefresh => 70,
+            Self::HostName { .. } => 73,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -95,7 +106,8 @@ impl Capability {
     fn value(&self) -> Vec<u8> {
         match self {
             Self::Multiprotocol(Family { afi, safi }) => [&afi.to_be_bytes()[..], &[0, *safi]].concat(),
-            Self::RouteRefresh | Self::ExtendedMessage => Vec::new(),
+            Self::RouteRefresh | Self::ExtendedMessage | Self::EnhancedRouteRefresh => Vec::new(),
+            Self::HostName { host, domain } => [host, domain].into_iter().flat_map(|name| counted(name)).collect(),
             Self::ExtendedNextHop(triples) => triples.iter().flat_map(ExtendedNextHop::octets).collect(),
             Self::GracefulRestart(restart) => restart.octets(),
             Self::FourOctetAsn(asn) => asn.to_be_bytes().to_vec(),
@@ -123,6 +135,8 @@ impl Capability {
             (6, 0) => Some(Self::ExtendedMessage),
             (64, _) => RestartCapability::read(value).map(Self::GracefulRestart),
             (65, 4) => Reader::new(value).u32().map(Self::FourOctetAsn),
+            (70, 0) => Some(Self::EnhancedRouteRefresh),
+            (73, _) => host_name(value),
             _ => None,
         };
         known.unwrap_or_else(|| Self::Unknown {
@@ -148,4 +162,25 @@ impl ExtendedNextHop {
             next_hop_afi,
         })
     }
+}
+
+/// The longest name of the host name capability.
+const MAX_NAME: usize = 64;
+
+fn counted(name: &str) -> Vec<u8> {
+    let name = &name[..name.floor_char_boundary(MAX_NAME)];
+    [&[u8::try_from(name.len()).unwrap_or_default()], name.as_bytes()].concat()
+}
+
+fn host_name(value: &[u8]) -> Option<Capability> {
+    let mut reader = Reader::new(value);
+    let mut name = || {
+        let length = reader.u8()?;
+        let name = reader.take(length.into())?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    };
+    let (host, domain) = (name()?, name()?);
+    // Not what it came as: then it is kept as it is.
+    let whole = Capability::HostName { host, domain };
+    (whole.value() == value).then_some(whole)
 }

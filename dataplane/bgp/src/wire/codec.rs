@@ -50,6 +50,8 @@ pub struct Codec {
     pub ipv6: bool,
     /// IPv4 routes may have an IPv6 next hop (RFC 8950).
     pub extended_next_hop: bool,
+    /// A table that is sent again has a begin and an end (RFC 7313).
+    pub enhanced_refresh: bool,
 }
 
 impl Default for Codec {
@@ -60,6 +62,7 @@ impl Default for Codec {
             ipv4: true,
             ipv6: false,
             extended_next_hop: false,
+            enhanced_refresh: false,
         }
     }
 }
@@ -79,6 +82,7 @@ impl Codec {
             ipv4: carries(ours, Family::IPV4_UNICAST) && carries(theirs, Family::IPV4_UNICAST),
             ipv6: carries(ours, Family::IPV6_UNICAST) && carries(theirs, Family::IPV6_UNICAST),
             extended_next_hop: both(Capability::allows_ipv4_over_ipv6),
+            enhanced_refresh: both(|capability| matches!(capability, Capability::EnhancedRouteRefresh)),
         }
     }
 
@@ -134,7 +138,7 @@ impl Codec {
             MessageType::Update => Message::Update(Update::decode(&frame.body, self)?),
             MessageType::Notification => Message::Notification(Notification::decode(&frame.body)?),
             MessageType::Keepalive => Message::Keepalive,
-            MessageType::RouteRefresh => Message::RouteRefresh(RouteRefresh::decode(&frame.body)?),
+            MessageType::RouteRefresh => Message::RouteRefresh(RouteRefresh::decode(&frame.body, self)?),
         })
     }
 

@@ -1,6 +1,9 @@
 //! What can be wrong with a message; the NOTIFICATION follows from the error's type.
 
-use super::notification::{Code, Notification};
+use super::{
+    RefreshError,
+    notification::{Code, Notification},
+};
 
 /// Says what is wrong with received bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +17,9 @@ pub enum DecodeError {
     /// RFC 4271 §6.3, after RFC 7606 has taken away most of it.
     #[error("UPDATE: {0}")]
     Update(#[from] UpdateError),
+    /// RFC 7313 §5.
+    #[error("ROUTE-REFRESH: {0}")]
+    Refresh(#[from] RefreshError),
 }
 
 impl DecodeError {
@@ -23,6 +29,7 @@ impl DecodeError {
             Self::Header(error) => error.notification(),
             Self::Open(error) => error.notification(),
             Self::Update(error) => error.notification(),
+            Self::Refresh(error) => error.notification(),
         }
     }
 }

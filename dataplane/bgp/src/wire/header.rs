@@ -133,6 +133,13 @@ pub(super) fn start(kind: MessageType) -> Vec<u8> {
     message
 }
 
+/// Puts a received message together again, as far as it fits.
+pub(super) fn whole(kind: MessageType, body: &[u8]) -> Bytes {
+    let mut message = start(kind);
+    message.extend_from_slice(&body[..body.len().min(usize::from(u16::MAX) - LEN)]);
+    finish(message).unwrap_or_default()
+}
+
 /// Writes the length; `None` if it does not fit the field.
 pub(super) fn finish(mut message: Vec<u8>) -> Option<Bytes> {
     let length = u16::try_from(message.len()).ok()?;

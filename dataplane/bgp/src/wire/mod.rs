@@ -27,7 +27,7 @@ pub use nlri::Family;
 pub(crate) use nlri::encoded_len as encoded_prefix_len;
 pub use notification::Notification;
 pub use open::Open;
-pub use refresh::RouteRefresh;
+pub use refresh::{RefreshError, RouteRefresh};
 pub use restart::{RestartCapability, RestartFamily};
 pub use update::Update;
 

@@ -2,6 +2,7 @@
 
 mod opening;
 mod pair;
+mod refresh;
 mod restart;
 mod retry;
 mod routes;

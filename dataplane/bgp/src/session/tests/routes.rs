@@ -66,30 +66,6 @@ fn changes_collapse_while_the_peer_is_busy() {
     assert_eq!(peer.sent().len(), 1, "one withdrawal of nine prefixes");
 }
 
-#[test] // BGP-66
-fn route_refresh_repeats_the_table_if_it_was_offered() {
-    let refresh = Message::RouteRefresh(RouteRefresh {
-        family: Family::IPV4_UNICAST,
-        subtype: 0,
-    });
-    let foreign = Message::RouteRefresh(RouteRefresh {
-        family: Family { afi: 25, safi: 70 },
-        subtype: 0,
-    });
-    for offered in [true, false] {
-        let offer = Offer {
-            route_refresh: offered,
-            ..Offer::default()
-        };
-        let mut peer = Scripted::new(PeerConfig { offer, ..config() });
-        peer.feed(Event::RoutesChanged(&[route("192.168.0.0/32")]))
-            .establish()
-            .take();
-        assert!(peer.receive(&foreign).sent().is_empty());
-        assert_eq!(peer.receive(&refresh).sent().len(), usize::from(offered));
-    }
-}
-
 #[test] // BGP-62, BGP-63
 fn families_and_next_hops_follow_the_session() {
     let v6: IpAddr = "fd00::1".parse().unwrap();
