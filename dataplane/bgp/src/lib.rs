@@ -13,7 +13,7 @@
 //!         Action::Connect(id)  => dial, later feed Connected or ConnectFailed
 //!         Action::Send(bytes)  => queue bytes, feed Written(n) as the kernel takes them
 //!         Action::Close(id)    => flush what is queued, then close
-//!         Action::Up(..) | Action::Down(..) | Action::Received(..) | Action::Unsendable(..) => tell people
+//!         Action::Up(..) | Action::Down(..) | Action::Received(..) | Action::Update(..) | Action::Oversized(..) => tell people
 //!     }
 //! }
 //! sleep until session.next_deadline(), or bytes arrive (Received), or the routes change (RoutesChanged)

@@ -226,6 +226,7 @@ impl Peer {
             Action::Up(negotiated) => self.report.up(&negotiated),
             Action::Down(reason) => self.report.down(&reason),
             Action::Received(message) => self.report.counters.count_received(message.kind()),
+            Action::Update(frame) => self.report.counters.count_received(frame.kind),
             Action::Oversized(prefixes) => self.report.oversized(&prefixes),
         }
     }

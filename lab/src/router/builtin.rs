@@ -88,7 +88,12 @@ async fn converse(mut stream: TcpStream, from: Ipv4Addr, learned: &mpsc::Sender<
                     actions.extend(session.handle(Instant::now(), Event::Written(id, bytes.len())));
                 }
                 Action::Close(_) => return Ok(()),
-                Action::Received(message) => tell(message, from, learned).await,
+                Action::Update(frame) => {
+                    let codec = session.negotiated().map(|agreed| agreed.egress.codec);
+                    if let Ok(message) = codec.unwrap_or_default().decode(&frame) {
+                        tell(message, from, learned).await;
+                    }
+                }
                 _ => {}
             }
         }

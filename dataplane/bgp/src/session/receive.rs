@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Action, Session, State, Timer, Withheld, open};
 use crate::{
     DownReason,
-    wire::{Message, MessageType, Notification, Open, notification::Code},
+    wire::{DecodeError, Frame, Message, MessageType, Notification, Open, Update, notification::Code},
 };
 
 impl Session {
@@ -17,6 +17,10 @@ impl Session {
             let codec = connection.codec();
             let message = match connection.framer.next(codec.extended_message) {
                 Ok(None) => return,
+                Ok(Some(frame)) if frame.kind == MessageType::Update => {
+                    self.on_update(now, frame, out);
+                    continue;
+                }
                 Ok(Some(frame)) => codec.decode(&frame),
                 Err(error) => Err(error.into()),
             };
@@ -32,12 +36,26 @@ impl Session {
         }
     }
 
+    /// Whatever routes it is about, it shows that the peer lives.
+    fn on_update(&mut self, now: Instant, frame: Frame, out: &mut Vec<Action>) {
+        let fault = Update::check(&frame.body).err();
+        out.push(Action::Update(frame));
+        match fault {
+            _ if self.state != State::Established => self.on_unexpected(now, self.state, MessageType::Update, out),
+            None => self.restart_hold(now),
+            Some(fault) => {
+                let error = DecodeError::from(fault);
+                self.fail(now, error.notification(), error.to_string(), out);
+            }
+        }
+    }
+
     fn on_message(&mut self, now: Instant, message: &Message, out: &mut Vec<Action>) {
         match (self.state, message) {
             (_, Message::Notification(notification)) => self.on_notification(now, notification, out),
             (State::OpenSent, Message::Open(open)) => self.on_open(now, open, out),
             (State::OpenConfirm, Message::Keepalive) => self.on_established(now, out),
-            (State::Established, Message::Keepalive | Message::Update(_)) => self.restart_hold(now),
+            (State::Established, Message::Keepalive) => self.restart_hold(now),
             (State::Established, Message::RouteRefresh(refresh)) => self.on_refresh(now, *refresh, out),
             (state, message) => self.on_unexpected(now, state, message.kind(), out),
         }

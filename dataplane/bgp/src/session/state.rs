@@ -9,7 +9,10 @@ use bytes::Bytes;
 use ipnet::IpNet;
 
 use super::Negotiated;
-use crate::{DownReason, PeerRoute, StopReason, wire::Message};
+use crate::{
+    DownReason, PeerRoute, StopReason,
+    wire::{Frame, Message},
+};
 
 /// Where a session stands (RFC 4271 §8.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,8 +89,11 @@ pub enum Action {
     Up(Box<Negotiated>),
     /// A session, or an attempt at one, has ended.
     Down(DownReason),
-    /// The peer sent this; routes are not kept anywhere, so the shell may count them or drop them.
+    /// The peer sent this, which is no UPDATE.
     Received(Message),
+    /// The peer sent an UPDATE. Nobody here keeps routes, so that only its lengths were looked at; with the negotiated
+    /// codec it can be decoded.
+    Update(Frame),
     /// These prefixes cannot be announced on this session: their attributes are too long for one message.
     Oversized(Vec<IpNet>),
 }

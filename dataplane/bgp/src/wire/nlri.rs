@@ -72,6 +72,17 @@ pub(super) fn decode_ipv4(bytes: &[u8]) -> Option<Vec<Ipv4Net>> {
     })
 }
 
+/// Tells whether these are prefixes as [`decode_ipv4`] reads them, without keeping any.
+pub(super) fn check_ipv4(bytes: &[u8]) -> bool {
+    let mut reader = Reader::new(bytes);
+    while !reader.is_empty() {
+        if prefix::<4>(&mut reader).is_none_or(|(_, length)| length > 32) {
+            return false;
+        }
+    }
+    true
+}
+
 pub(super) fn decode_ipv6(bytes: &[u8]) -> Option<Vec<Ipv6Net>> {
     reader::all(bytes, |reader| {
         let (octets, length) = prefix::<16>(reader)?;

@@ -105,7 +105,42 @@ impl Update {
             .for_each(|prefix| nlri::encode(out, &(*prefix).into()));
     }
 
+    /// Checks that the parts of a received message fit into each other, which is all that has to be right in routes that
+    /// nobody keeps: a malformed attribute would only withdraw them (RFC 7606 §2, §5.3). Takes no memory.
+    ///
+    /// # Errors
+    /// When the parts cannot be told apart, as [`Codec::decode`] has it.
+    pub fn check(body: &[u8]) -> Result<(), UpdateError> {
+        let Parts {
+            withdrawn, announced, ..
+        } = Parts::split(body)?;
+        let well_formed = nlri::check_ipv4(withdrawn) && nlri::check_ipv4(announced);
+        well_formed.then_some(()).ok_or(UpdateError::Network)
+    }
+
     pub(super) fn decode(body: &[u8], codec: &Codec) -> Result<Self, UpdateError> {
+        let Parts {
+            withdrawn,
+            attributes,
+            announced,
+        } = Parts::split(body)?;
+        Ok(Self {
+            withdrawn: nlri::decode_ipv4(withdrawn).ok_or(UpdateError::Network)?,
+            attributes: Attribute::decode_all(attributes, codec),
+            announced: nlri::decode_ipv4(announced).ok_or(UpdateError::Network)?,
+        })
+    }
+}
+
+/// The parts of a message, as they came.
+struct Parts<'a> {
+    withdrawn: &'a [u8],
+    attributes: &'a [u8],
+    announced: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn split(body: &'a [u8]) -> Result<Self, UpdateError> {
         let mut reader = Reader::new(body);
         let mut part = || {
             let length = reader.u16()?;
@@ -115,9 +150,9 @@ impl Update {
             return Err(UpdateError::Lengths);
         };
         Ok(Self {
-            withdrawn: nlri::decode_ipv4(withdrawn).ok_or(UpdateError::Network)?,
-            attributes: Attribute::decode_all(attributes, codec),
-            announced: nlri::decode_ipv4(reader.rest()).ok_or(UpdateError::Network)?,
+            withdrawn,
+            attributes,
+            announced: reader.rest(),
         })
     }
 }

@@ -6,6 +6,7 @@ mod refresh;
 mod restart;
 mod retry;
 mod routes;
+mod tolerance;
 
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -90,6 +90,10 @@ impl Pair {
                 }
                 Action::Close(_) if !self.cut => self.wire.push_back((1 - side, InFlight::Closed)),
                 Action::Received(message) => self.received[side].push(message),
+                Action::Update(frame) => {
+                    let codec = self.sessions[side].negotiated().map(|agreed| agreed.egress.codec);
+                    self.received[side].push(codec.unwrap_or_default().decode(&frame).unwrap());
+                }
                 _ => {}
             }
         }
