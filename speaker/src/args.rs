@@ -12,6 +12,8 @@ use metallb_dataplane::members::Timing;
 use metallb_engine::Failback;
 use metallb_runtime::{listen, tls};
 
+use crate::bgp_flags::BgpFlags;
+
 /// Announces the addresses of LoadBalancer Services from this node.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -125,6 +127,9 @@ pub struct Args {
         hide_default_value = true
     )]
     pub bgp_debounce_timeout: String,
+    /// Those of BGP that upstream does not have.
+    #[command(flatten)]
+    pub bgp: BgpFlags,
     /// Namespace of frr-k8s
     #[arg(long, env = "FRRK8S_NAMESPACE", default_value = "", hide_default_value = true)]
     pub frrk8s_namespace: String,
@@ -221,6 +226,8 @@ impl Args {
         self.tls().check()?;
         self.garp_interval()?;
         self.failback()?;
+        self.bgp.restart()?;
+        self.bgp.drain()?;
         self.membership().map(drop)
     }
 
@@ -471,6 +478,9 @@ mod tests {
     #[case("--l2-failback=sometimes")]
     #[case("--l2-failback-delay=1m")]
     #[case("--l2-failback-delay=86401")]
+    #[case("--bgp-restart-time=4096")]
+    #[case("--bgp-drain=reboot")]
+    #[case("--bgp-drain-wait=1m")]
     #[case("--frrk8s-secret-passthrough")]
     #[case("--tls-min-version=VersionTLS10")]
     fn a_value_that_cannot_work_is_refused_at_the_start(#[case] flag: &str) {

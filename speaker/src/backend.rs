@@ -5,7 +5,7 @@ use std::future::Future;
 
 use anyhow::{Result, bail};
 use metallb_config::Backend;
-use metallb_dataplane::bgp::{self, BgpHandle, Sessions};
+use metallb_dataplane::bgp::{self, BgpHandle, GracefulRestart, Posture, Sessions};
 use metallb_engine::{Families, Peers, RouteChange};
 use metallb_runtime::CancellationToken;
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ pub(crate) enum Change {
     Routes(Vec<RouteChange>),
     /// What was told so far is everything that is to be announced.
     Known,
+    /// Routers see the routes in this way from now on.
+    Show(Posture),
 }
 
 /// The running back-end; clones share it.
@@ -35,6 +37,8 @@ pub(crate) enum Bgp {
         bfd: Bfd,
         /// Name of this node.
         node: String,
+        /// How routers treat us that have graceful restart.
+        restart: GracefulRestart,
     },
 }
 
@@ -46,6 +50,7 @@ impl Bgp {
     pub(crate) fn start(
         backend: Backend,
         node: &str,
+        restart: GracefulRestart,
     ) -> Result<(Self, impl Future<Output = Result<()>> + Send + 'static + use<>)> {
         match backend {
             Backend::Native => {
@@ -53,7 +58,13 @@ impl Bgp {
                 let (bfd, bfd_work) = Bfd::start(handle.clone())?;
                 let node = node.to_owned();
                 let work = async { tokio::try_join!(async { Ok(work.await?) }, bfd_work).map(|_| ()) };
-                Ok((Self::Native { handle, bfd, node }, work))
+                let native = Self::Native {
+                    handle,
+                    bfd,
+                    node,
+                    restart,
+                };
+                Ok((native, work))
             }
             Backend::Frr => bail!("METALLB_BGP_TYPE=frr is not supported yet: only native is"),
             Backend::FrrK8s => bail!("METALLB_BGP_TYPE=frr-k8s is not supported yet: only native is"),
@@ -62,15 +73,24 @@ impl Bgp {
 
     /// Takes in what is desired; never waits.
     pub(crate) fn apply(&self, change: Change) {
-        let Self::Native { handle, bfd, node } = self;
+        let Self::Native {
+            handle,
+            bfd,
+            node,
+            restart,
+        } = self;
         match change {
             Change::Peers(all) => {
-                let sessions = all.peers.iter().filter_map(|peer| native::session(peer, node));
+                let sessions = all
+                    .peers
+                    .iter()
+                    .filter_map(|peer| native::session(peer, node, *restart));
                 handle.set_peers(sessions.collect());
                 bfd.apply(&all);
             }
             Change::Routes(changes) => handle.change_routes(native::routes(&changes)),
             Change::Known => handle.routes_known(),
+            Change::Show(posture) => handle.show(posture),
         }
     }
 

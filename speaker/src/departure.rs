@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use metallb_api::names;
 use metallb_dataplane::bgp::{Farewell, StopReason};
 
 /// Taints of a node that is being shut down or removed.
@@ -18,14 +19,50 @@ const TAINTS: [&str; 4] = [
     "karpenter.sh/disrupted",
 ];
 
-/// Tells whether a Node is being taken out of service: it is cordoned, its kubelet says that it is not ready, which a
-/// kubelet that can still stop Pods says of a node that shuts down, or somebody has announced to remove it.
-pub(crate) fn is_out_of_service<'a>(
-    cordoned: bool,
-    mut taints: impl Iterator<Item = &'a str>,
-    mut conditions: impl Iterator<Item = (&'a str, &'a str)>,
-) -> bool {
-    cordoned || taints.any(|key| TAINTS.contains(&key)) || conditions.any(|own| own == ("Ready", "False"))
+/// How a Node stands, as far as its traffic depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// No Pods are scheduled there any more.
+    pub(crate) cordoned: bool,
+    /// Its kubelet says that it is not ready, which one that can still stop Pods says of a node that shuts down; or somebody
+    /// has announced to shut it down or remove it; or there is no Node of that name.
+    pub(crate) shutting_down: bool,
+    /// It has the label that drains it.
+    pub(crate) marked: bool,
+}
+
+impl Standing {
+    /// It serves.
+    #[cfg(test)]
+    pub(crate) const SERVING: Self = Self {
+        cordoned: false,
+        shutting_down: false,
+        marked: false,
+    };
+    /// There is no such Node.
+    pub(crate) const GONE: Self = Self {
+        cordoned: false,
+        shutting_down: true,
+        marked: false,
+    };
+
+    /// Reads a Node: its taints' keys, and its conditions as pairs of type and status.
+    pub(crate) fn new<'a>(
+        cordoned: bool,
+        labels: &BTreeMap<String, String>,
+        mut taints: impl Iterator<Item = &'a str>,
+        mut conditions: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        Self {
+            cordoned,
+            shutting_down: taints.any(|key| TAINTS.contains(&key)) || conditions.any(|own| own == ("Ready", "False")),
+            marked: labels.get(names::LABEL_DRAIN).is_some_and(|value| value != "false"),
+        }
+    }
+
+    fn is_out_of_service(self) -> bool {
+        self.cordoned || self.shutting_down || self.marked
+    }
 }
 
 /// What is known of this node; clones share it.
@@ -44,11 +81,11 @@ impl Departure {
         }
     }
 
-    /// Takes in which Nodes are out of service, among those that changed.
-    pub(crate) fn hear(&self, nodes: &BTreeMap<String, bool>) {
-        if let Some(out_of_service) = nodes.get(&*self.node) {
-            self.out_of_service.store(*out_of_service, Relaxed);
-        }
+    /// Takes in how Nodes stand that have changed; returns how this one does, if it is among them.
+    pub(crate) fn hear(&self, nodes: &BTreeMap<String, Standing>) -> Option<Standing> {
+        let standing = *nodes.get(&*self.node)?;
+        self.out_of_service.store(standing.is_out_of_service(), Relaxed);
+        Some(standing)
     }
 
     /// What the BGP peers are told now.
@@ -72,34 +109,40 @@ impl Departure {
 mod tests {
     use super::*;
 
-    #[test]
-    fn cordon_shutdown_and_removal_take_a_node_out_of_service() {
-        let ready = [("Ready", "True"), ("MemoryPressure", "False")];
-        let stopped = [("Ready", "False")];
-        let none = || [].into_iter();
-        assert!(!is_out_of_service(false, none(), ready.into_iter()));
-        assert!(is_out_of_service(true, none(), ready.into_iter()));
-        assert!(is_out_of_service(false, none(), stopped.into_iter()));
-        for taint in TAINTS {
-            assert!(is_out_of_service(false, [taint].into_iter(), ready.into_iter()));
-        }
-        // A kubelet that is not heard is no kubelet that stops Pods; and other taints say other things.
-        let unknown = [("Ready", "Unknown")];
-        let other = ["node.kubernetes.io/memory-pressure"];
-        assert!(!is_out_of_service(false, other.into_iter(), unknown.into_iter()));
+    fn standing<'a>(cordoned: bool, label: Option<&str>, taints: &[&'a str], ready: &'a str) -> Standing {
+        let labels = label.map(|value| (names::LABEL_DRAIN.to_owned(), value.to_owned()));
+        let conditions = [("MemoryPressure", "False"), ("Ready", ready)];
+        let labels = labels.into_iter().collect();
+        Standing::new(cordoned, &labels, taints.iter().copied(), conditions.into_iter())
     }
 
     #[test]
+    fn cordon_shutdown_removal_and_label_take_a_node_out_of_service() {
+        assert_eq!(standing(false, None, &[], "True"), Standing::SERVING);
+        assert!(standing(true, None, &[], "True").is_out_of_service());
+        assert!(standing(false, None, &[], "False").is_out_of_service());
+        assert!(standing(false, Some(""), &[], "True").is_out_of_service());
+        assert!(Standing::GONE.is_out_of_service());
+        for taint in TAINTS {
+            assert!(standing(false, None, &[taint], "True").shutting_down);
+        }
+        // A kubelet that is not heard is no kubelet that stops Pods; and other taints say other things.
+        let other = standing(false, Some("false"), &["node.kubernetes.io/memory-pressure"], "Unknown");
+        assert_eq!(other, Standing::SERVING);
+    }
+
+    // BGP-69
+    #[test]
     fn only_the_own_node_counts_and_it_may_come_back() {
         let departure = Departure::new("a");
-        let hear = |node: &str, out| departure.hear(&BTreeMap::from([(node.to_owned(), out)]));
+        let hear = |node: &str, standing| departure.hear(&BTreeMap::from([(node.to_owned(), standing)]));
         assert_eq!(departure.farewell().reason, StopReason::Restart);
-        hear("b", true);
+        assert_eq!(hear("b", Standing::GONE), None);
         assert_eq!(departure.farewell().reason, StopReason::Restart);
-        hear("a", true);
+        assert_eq!(hear("a", Standing::GONE), Some(Standing::GONE));
         assert_eq!(departure.farewell().reason, StopReason::Shutdown);
         assert_eq!(departure.farewell().text, "node a is taken out of service");
-        hear("a", false);
+        hear("a", Standing::SERVING);
         assert_eq!(departure.farewell().reason, StopReason::Restart);
     }
 }

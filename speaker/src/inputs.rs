@@ -19,6 +19,7 @@ use metallb_runtime::tasks::Spawner;
 use metallb_runtime::watch::{Change, Config, Key, ViewChange, Views, Watched, watch, watch_optional, watch_view};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::departure::Standing;
 use metallb_engine::{Event, ServiceFacts, ServiceKey, Slice};
 use owners::{OWNERS, Owners};
 use wire::{NodeFacts, Owner, Password, Speaker};
@@ -81,8 +82,8 @@ enum Input {
 pub(crate) struct News {
     /// For the engine.
     pub(crate) events: Vec<Event>,
-    /// Nodes that changed, and whether they are out of service.
-    pub(crate) out_of_service: BTreeMap<String, bool>,
+    /// How Nodes stand that changed.
+    pub(crate) standings: BTreeMap<String, Standing>,
     /// The other speakers, complete, if they may have changed.
     pub(crate) peers: Option<BTreeMap<String, SocketAddr>>,
     /// Kinds that were listed for the first time.
@@ -213,8 +214,8 @@ impl Inputs {
                 // Selectors see the labels only.
                 self.configuration |=
                     before.as_ref().map(|facts| &facts.labels) != now.as_ref().map(|facts| &facts.labels);
-                let out_of_service = now.as_ref().is_none_or(|facts| facts.out_of_service);
-                news.out_of_service.insert(name.clone(), out_of_service);
+                let standing = now.as_ref().map_or(Standing::GONE, |facts| facts.standing);
+                news.standings.insert(name.clone(), standing);
                 news.events
                     .push(Event::Node(name.clone(), now.as_ref().map(|facts| facts.view)));
                 put(&mut self.stores.nodes, name, now);

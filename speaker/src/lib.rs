@@ -11,7 +11,9 @@
 pub mod args;
 mod backend;
 mod bfd;
+mod bgp_flags;
 mod departure;
+mod drain;
 mod exclude;
 mod failovers;
 mod fast;

@@ -38,7 +38,7 @@ fn attributes(path: &metallb_announce::Path) -> Attributes {
 }
 
 /// Describes the session with `peer` from `node`; `None` for a peer without an address, which the engine has reported.
-pub(crate) fn session(peer: &Peer, node: &str) -> Option<PeerConfig> {
+pub(crate) fn session(peer: &Peer, node: &str, restart: GracefulRestart) -> Option<PeerConfig> {
     let Endpoint::Address(address) = peer.endpoint else {
         return None;
     };
@@ -66,13 +66,15 @@ pub(crate) fn session(peer: &Peer, node: &str) -> Option<PeerConfig> {
             // IPv4 routes over an IPv6 session have nothing but IPv6 next hops.
             extended_next_hop: peer.dual_stack && address.is_ipv6(),
         },
-        graceful_restart: peer.graceful_restart.then(GracefulRestart::default),
+        graceful_restart: peer.graceful_restart.then_some(restart),
         ..PeerConfig::new(peer.name.clone(), peer.my_asn, peer.remote, address)
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use metallb_api::BGPPeer;
     use metallb_config::{Options, Resources};
     use serde_json::json;
@@ -92,8 +94,11 @@ mod tests {
                 ..Resources::default()
             };
             let parsed = metallb_config::parse(&resources, &Options::default());
-            let restart = session(&parsed.config.peers["tor"], "node").unwrap().graceful_restart;
-            assert_eq!(restart, enabled.then(GracefulRestart::default));
+            let restart = GracefulRestart {
+                restart_time: Duration::from_secs(7),
+            };
+            let session = session(&parsed.config.peers["tor"], "node", restart).unwrap();
+            assert_eq!(session.graceful_restart, enabled.then_some(restart));
         }
     }
 
@@ -115,7 +120,8 @@ mod tests {
                 ..Resources::default()
             };
             let parsed = metallb_config::parse(&resources, &Options::default());
-            let offer = session(&parsed.config.peers["tor"], "node").unwrap().offer;
+            let peer = &parsed.config.peers["tor"];
+            let offer = session(peer, "node", GracefulRestart::default()).unwrap().offer;
             assert!(offer.route_refresh && offer.enhanced_refresh && offer.host_name && offer.extended_message);
             assert_eq!(offer.extended_next_hop, next_hops, "{address} {dual_stack}");
         }

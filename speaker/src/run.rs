@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use crate::args::{Args, Membership};
 use crate::backend::{self, Bgp};
 use crate::departure::Departure;
+use crate::drain::Drain;
 use crate::exclude;
 use crate::failovers::{self, Failovers};
 use crate::fast::{self, FastPath};
@@ -121,6 +122,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     }
     let (reports, report_reader) = watch::channel(None);
     let shell = Shell {
+        node: args.node_name.clone(),
         l2: data_plane.l2.clone(),
         bgp: data_plane.bgp.clone(),
         recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name, &tasks.spawner()),
@@ -142,7 +144,11 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     }
     let engine = Engine::new(settings(&args, backend, data_plane.members.is_some(), tenure.failback));
     let members = Members::new(&args.node_name, tenure, data_plane.members.clone(), &data_plane.l2);
-    tasks.spawn("engine", decide(engine, inputs, members, shell, data_plane.clone()));
+    let drain = Drain::new(args.bgp.drain()?);
+    tasks.spawn(
+        "engine",
+        decide(engine, inputs, members, drain, shell, data_plane.clone()),
+    );
     tasks.spawn("goodbye", data_plane.goodbye(stop));
     tasks.join(GRACE).await?;
     info!(event = "stopped");
@@ -228,7 +234,7 @@ impl DataPlane {
         tasks: &mut Tasks,
     ) -> Result<Self> {
         let (l2_stop, members_stop) = (CancellationToken::new(), CancellationToken::new());
-        let (bgp, work) = Bgp::start(backend, &args.node_name)?;
+        let (bgp, work) = Bgp::start(backend, &args.node_name, args.bgp.restart()?)?;
         tasks.spawn("BGP", work);
         let config = l2::Config {
             exclude: Arc::new(move |name| excluded.is_match(name)),
@@ -316,6 +322,7 @@ async fn decide(
     mut engine: Engine,
     mut inputs: Inputs,
     mut members: Members,
+    mut drain: Drain,
     shell: Shell,
     data_plane: DataPlane,
 ) -> Result<()> {
@@ -330,7 +337,10 @@ async fn decide(
         let events = tokio::select! {
             news = inputs.next() => match news {
                 Some(news) => {
-                    data_plane.departure.hear(&news.out_of_service);
+                    // Before sessions hear of peers and routes: a node that is drained already announces nothing.
+                    if let Some(standing) = data_plane.departure.hear(&news.standings) {
+                        shell.show(drain.hear(std::time::Instant::now(), standing));
+                    }
                     digest(news, &shell, &members)
                 }
                 None => return Ok(()),
@@ -350,6 +360,10 @@ async fn decide(
                     continue;
                 }
             },
+            () = until(drain.deadline()) => {
+                shell.show(drain.tick(std::time::Instant::now()));
+                continue;
+            }
             frame = failovers.next() => {
                 failovers.end(frame, &shell.metrics);
                 continue;
@@ -380,6 +394,14 @@ async fn decide(
             // What is another's again has been given up by now.
             shell.l2.reannounce();
         }
+    }
+}
+
+/// Waits until then; for ever if there is nothing to wait for. Cancel-safe.
+async fn until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

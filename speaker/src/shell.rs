@@ -4,12 +4,14 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use metallb_api::BGPPeer;
 use metallb_api::names::event_reason;
+use metallb_dataplane::bgp::Posture;
 use metallb_dataplane::l2::{EthernetAddress, L2Handle};
 use metallb_engine::{ConfigReport, Effect, EventKind, Protocol, ServiceKey};
 use metallb_runtime::admin::Health;
 use metallb_runtime::events::{EventType, Recorder};
 use std::sync::Arc;
 use tokio::sync::watch;
+use tracing::info;
 
 use crate::backend::{Bgp, Change};
 use crate::metrics::Metrics;
@@ -22,6 +24,10 @@ pub(crate) const FIRST_DECISIONS: &str = "first decisions";
 const CONFLICTING: &str = "conflictingAdvertisements";
 /// Reason of the event on Services of which another host claims an address; not upstream's.
 const ADDRESS_CONFLICT: &str = "addressConflict";
+/// Reasons of events on the Node; not upstream's.
+const DRAIN_STARTED: &str = "bgpDrainStarted";
+const DRAINED: &str = "bgpDrained";
+const DRAIN_ENDED: &str = "bgpDrainEnded";
 /// The action that events on Services are about.
 const ACTION: &str = "Announce";
 /// The action that events on the configuration are about.
@@ -30,6 +36,8 @@ const READ: &str = "ReadConfiguration";
 /// All hands of the engine.
 #[derive(Debug)]
 pub(crate) struct Shell {
+    /// Name of this node.
+    pub(crate) node: String,
     /// ARP and NDP.
     pub(crate) l2: L2Handle,
     /// BGP.
@@ -54,6 +62,33 @@ impl Shell {
         for effect in effects {
             self.perform_one(effect);
         }
+    }
+
+    /// Shows the routes in another way, and tells whoever looks at the Node.
+    pub(crate) fn show(&self, posture: Option<Posture>) {
+        let Some(posture) = posture else { return };
+        let (reason, note) = match posture {
+            Posture::Announce => (
+                DRAIN_ENDED,
+                "the node is not drained any more: BGP routes are announced as they are",
+            ),
+            Posture::Shun => (
+                DRAIN_STARTED,
+                "the node is drained: BGP routes ask for other paths (GRACEFUL_SHUTDOWN) until they are withdrawn",
+            ),
+            Posture::Withdraw => (DRAINED, "the node is drained: BGP routes are withdrawn"),
+        };
+        info!(event = reason, note);
+        self.bgp.apply(Change::Show(posture));
+        let node = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(self.node.clone()),
+            // As the kubelet has it, so that `kubectl describe node` finds it.
+            uid: Some(self.node.clone()),
+            ..ObjectReference::default()
+        };
+        self.recorder.emit(&node, EventType::Normal, reason, ACTION, note);
     }
 
     fn perform_one(&self, effect: Effect) {

@@ -37,6 +37,8 @@ pub const LABEL_COMPONENT_TYPE: &str = "metallb.io/component-type";
 pub const LABEL_NODE_NAME: &str = "metallb.io/node-name";
 /// On a Node: not for load balancers.
 pub const LABEL_EXCLUDE_LB: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+/// On a Node, with any value but `false`: drain it of BGP traffic, and announce nothing from there until the label is gone.
+pub const LABEL_DRAIN: &str = "metallb.io/drain";
 /// On an EndpointSlice: its Service.
 pub const LABEL_SLICE_SERVICE: &str = "kubernetes.io/service-name";
 /// On a Node: its host name.

@@ -50,6 +50,18 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// The community of routes that are about to go (RFC 8326 §5).
+    pub const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
+
+    /// Returns what a route that is about to go looks like: the least preferred in our AS, and marked as such to others
+    /// (RFC 8326 §4).
+    pub(crate) fn shunned(&self) -> Self {
+        let mut shunned = self.clone();
+        shunned.local_pref = 0;
+        shunned.communities.insert(Self::GRACEFUL_SHUTDOWN);
+        shunned
+    }
+
     /// Adds another announcement of the same prefix.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.local_pref = self.local_pref.max(other.local_pref);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use ipnet::IpNet;
-use metallb_bgp::{Attributes, Negotiated, Session, State, StopReason};
+use metallb_bgp::{Attributes, Negotiated, Posture, Session, State, StopReason};
 use tokio::sync::oneshot;
 
 /// What a running session can be asked.
@@ -44,7 +44,7 @@ impl Inspection {
             state: session.state(),
             since: session.since(),
             negotiated: session.negotiated().cloned(),
-            drained: session.rib().is_drained(),
+            drained: session.rib().posture() == Posture::Withdraw,
             routes: known
                 .map(|(prefix, attributes)| (prefix, Arc::clone(attributes)))
                 .collect(),

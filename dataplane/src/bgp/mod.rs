@@ -30,8 +30,8 @@ pub use command::{Command, Inspection};
 pub use counters::Counters;
 pub use farewell::Farewell;
 pub use metallb_bgp::{
-    Attributes, GracefulRestart, LargeCommunity, Negotiated, Offer, Password, Path, PeerConfig, RemoteAs, RouteChange,
-    State, StopReason,
+    Attributes, GracefulRestart, LargeCommunity, Negotiated, Offer, Password, Path, PeerConfig, Posture, RemoteAs,
+    RouteChange, State, StopReason,
     wire::{Family, MessageType},
 };
 use tokio::sync::{mpsc, watch};
@@ -134,6 +134,12 @@ impl BgpHandle {
     /// Asks something of the session with a peer, after the changes of peers asked for before.
     pub fn command(&self, peer: &str, command: Command) {
         self.ask(Request::Command(peer.to_owned(), command));
+    }
+
+    /// Shows the routes to all peers in this way from now on, those to come included; a peer that was told to
+    /// [`Command::Drain`] stays without.
+    pub fn show(&self, posture: Posture) {
+        self.ask(Request::Show(posture));
     }
 
     /// Follows the sessions; notified when one comes, goes, or changes between up and down.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use metallb_bgp::{Action, ConnectionId, Event, LinkAddresses, PeerConfig, Session, StopReason};
+use metallb_bgp::{Action, ConnectionId, Event, LinkAddresses, PeerConfig, Posture, Session, StopReason};
 use tokio::{
     net::TcpStream,
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
@@ -28,6 +28,7 @@ use super::{
 pub(super) enum Order {
     Stop(StopReason),
     Leave(Arc<Farewell>),
+    Show(Posture),
     Command(Command),
 }
 
@@ -69,9 +70,9 @@ impl Peer {
         }
     }
 
-    /// Has the session begin without routes.
-    pub(super) fn drain(&mut self) {
-        self.handle(Instant::now(), Event::Drain);
+    /// Has the session show its routes in this way from the beginning.
+    pub(super) fn show(&mut self, posture: Posture) {
+        self.handle(Instant::now(), Event::Show(posture));
     }
 
     /// Has the session say that this speaker has restarted.
@@ -93,6 +94,7 @@ impl Peer {
                 Wake::Order(Order::Leave(farewell)) => {
                     return self.handle(now, Event::Leave(farewell.reason, &farewell.text));
                 }
+                Wake::Order(Order::Show(posture)) => self.handle(now, Event::Show(posture)),
                 Wake::Order(Order::Command(command)) => self.on_command(now, command),
                 Wake::Dialled(result) => self.on_dialled(now, result),
                 Wake::Ready(ready) => {
@@ -128,8 +130,8 @@ impl Peer {
     fn on_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Reset(reason) => self.handle(now, Event::Reset(reason)),
-            Command::Drain => self.handle(now, Event::Drain),
-            Command::Resume => self.handle(now, Event::Resume),
+            // The supervisor makes orders of these: what all peers are shown counts as well.
+            Command::Drain | Command::Resume => {}
             // Who asked may have lost patience.
             Command::Inspect(answer) => drop(answer.send(Inspection::of(&self.session))),
             #[cfg(test)]

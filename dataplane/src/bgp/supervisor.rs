@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use metallb_bgp::{PeerConfig, StopReason};
+use metallb_bgp::{PeerConfig, Posture, StopReason};
 use tokio::{
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
@@ -29,6 +29,7 @@ use super::{
 #[derive(Debug)]
 pub(super) enum Request {
     Peers(Vec<PeerConfig>),
+    Show(Posture),
     Command(String, Command),
 }
 
@@ -41,6 +42,8 @@ pub(super) struct Supervisor {
     routes: Routes,
     sessions: watch::Sender<Sessions>,
     farewell: Decided,
+    /// How all peers are shown the routes, except those that are drained.
+    posture: Posture,
     /// Names the first peers that were configured, until they are greeted: to them this speaker has restarted.
     left_behind: Option<BTreeSet<String>>,
 }
@@ -53,6 +56,13 @@ struct Slot {
     task: Option<(Id, Orders)>,
     not_before: Option<Instant>,
     drained: bool,
+}
+
+impl Slot {
+    /// Returns how this peer is shown the routes when all are shown them in that way.
+    fn posture(&self, all: Posture) -> Posture {
+        if self.drained { Posture::Withdraw } else { all }
+    }
 }
 
 /// A task that may hold a connection.
@@ -97,6 +107,7 @@ impl Supervisor {
             routes,
             sessions,
             farewell,
+            posture: Posture::default(),
             left_behind: None,
         }
     }
@@ -114,6 +125,7 @@ impl Supervisor {
                 () = stop.cancelled() => break Ok(()),
                 request = requests.recv() => match request {
                     Some(Request::Peers(peers)) => self.apply(peers),
+                    Some(Request::Show(posture)) => self.show(posture),
                     Some(Request::Command(name, command)) => self.pass_on(&name, command),
                     None => break Err(Error::Abandoned),
                 },
@@ -202,14 +214,25 @@ impl Supervisor {
         let Some(slot) = self.peers.get_mut(name) else {
             return tracing::debug!(peer = name, ?command, "there is no such peer");
         };
-        match command {
-            Command::Drain => slot.drained = true,
-            Command::Resume => slot.drained = false,
-            _ => {}
-        }
+        let order = match command {
+            Command::Drain | Command::Resume => {
+                slot.drained = matches!(command, Command::Drain);
+                Order::Show(slot.posture(self.posture))
+            }
+            command => Order::Command(command),
+        };
         // A peer without a task has nothing to reset or to show; that it is drained it learns when it starts.
         if let Some((_, orders)) = &slot.task {
-            let _ = orders.send(Order::Command(command));
+            let _ = orders.send(order);
+        }
+    }
+
+    fn show(&mut self, posture: Posture) {
+        self.posture = posture;
+        for slot in self.peers.values() {
+            if let Some((_, orders)) = &slot.task {
+                let _ = orders.send(Order::Show(slot.posture(posture)));
+            }
         }
     }
 
@@ -233,9 +256,7 @@ impl Supervisor {
             let (orders, inbox) = mpsc::unbounded_channel();
             let report = Report::new(name.clone(), self.sessions.clone(), Arc::clone(&slot.counters));
             let mut peer = Peer::new(slot.config.clone(), self.routes.reader(), report);
-            if slot.drained {
-                peer.drain();
-            }
+            peer.show(slot.posture(self.posture));
             if self.left_behind.as_mut().is_some_and(|names| names.remove(name)) {
                 peer.set_restarted();
             }

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use metallb_bgp::wire::{Message, Notification, notification::Code};
-use metallb_dataplane::bgp::{BgpHandle, Command, Family, Inspection, MessageType, PeerConfig, State, StopReason};
+use metallb_bgp::wire::{Attribute, Message, Notification, Update, notification::Code};
+use metallb_dataplane::bgp::{
+    Attributes, BgpHandle, Command, Family, Inspection, MessageType, PeerConfig, Posture, State, StopReason,
+};
 use tokio::sync::oneshot;
 
 use crate::{host_routes, route, router::Router, session, shell, shell::announced, speaker};
@@ -16,6 +18,38 @@ async fn inspect(handle: &BgpHandle, peer: &str) -> Inspection {
 
 fn prefixes(inspection: &Inspection) -> Vec<String> {
     inspection.routes.iter().map(|(prefix, _)| prefix.to_string()).collect()
+}
+
+fn communities(update: &Update) -> Vec<u32> {
+    let listed = update.attributes.iter().find_map(|attribute| match attribute {
+        Attribute::Communities(communities) => Some(communities.clone()),
+        _ => None,
+    });
+    listed.unwrap_or_default()
+}
+
+// BGP-72
+pub(crate) async fn routes_are_shunned_before_they_go_with_peers_to_come_as_well() {
+    let (one, two) = (Router::listen().await, Router::listen().await);
+    let handle = speaker(one.peer("one"), vec![route("192.0.2.1/32")]);
+    let mut first = one.establish().await;
+    assert!(communities(&first.update().await).is_empty());
+    handle.show(Posture::Shun);
+    let farewell = [Attributes::GRACEFUL_SHUTDOWN];
+    assert_eq!(communities(&first.update().await), farewell);
+    handle.set_peers(vec![one.peer("one"), two.peer("two")]);
+    let mut second = two.establish().await;
+    assert_eq!(communities(&second.update().await), farewell);
+    // One that was drained stays without whatever becomes of the others.
+    handle.command("two", Command::Drain);
+    assert_eq!(second.update().await.all_withdrawn().count(), 1);
+    handle.show(Posture::Withdraw);
+    assert_eq!(first.update().await.all_withdrawn().count(), 1);
+    handle.show(Posture::Announce);
+    assert!(communities(&first.update().await).is_empty());
+    assert!(inspect(&handle, "two").await.drained);
+    handle.command("two", Command::Resume);
+    assert_eq!(announced(&second.update().await), ["192.0.2.1/32"]);
 }
 
 // BGP-28

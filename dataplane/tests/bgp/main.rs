@@ -66,6 +66,8 @@ fn main() -> ExitCode {
         restart_routers::bird_keeps_the_routes_of_a_killed_speaker_until_it_is_back,
         restart_routers::bird_without_graceful_restart_withdraws_when_the_connection_closes,
         flood::a_million_routes_of_the_router_take_no_memory,
+        commands::routes_are_shunned_before_they_go_with_peers_to_come_as_well,
+        words::frr_prefers_other_paths_to_shunned_ones,
         words::frr_gets_begin_and_end_of_the_table_that_it_asks_for,
         words::bird_gets_begin_and_end_of_the_table_that_it_asks_for,
         words::what_people_write_goes_both_ways_with_frr,

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use metallb_bgp::{Offer, wire::Capability};
-use metallb_dataplane::bgp::{BgpHandle, Farewell, MessageType, PeerConfig, StopReason};
+use metallb_dataplane::bgp::{Attributes, BgpHandle, Farewell, MessageType, PeerConfig, Posture, StopReason};
 
 use crate::{
     bird::{self, Bird, IPV4},
     eventually,
     frr::{self, Frr, NEIGHBOR, up},
     neighbour::in_namespace,
-    route,
+    route, route_with,
     router::Router,
     session, speaker,
 };
@@ -75,6 +75,39 @@ pub(crate) fn bird_gets_begin_and_end_of_the_table_that_it_asks_for() {
         .await;
         bird.shows("show route protocol speaker", &["192.168.0.1/32"]).await;
         assert!(handle.sessions().borrow()["bird"].up);
+    });
+}
+
+// BGP-72
+pub(crate) fn frr_prefers_other_paths_to_shunned_ones() {
+    in_namespace(async move {
+        let frr = Frr::start(NEIGHBOR).await;
+        let coloured = Attributes {
+            communities: [64500 << 16 | 7].into(),
+            ..Attributes::default()
+        };
+        let handle = speaker(frr::peer(), vec![route_with("192.168.0.1/32", coloured)]);
+        up(&handle).await;
+        const ROUTE: &str = "show bgp ipv4 unicast 192.168.0.1/32";
+        frr.shows(ROUTE, &["Community: 64500:7"]).await;
+        handle.show(Posture::Shun);
+        // RFC 8326 §4.2: FRR lowers the preference without being told to.
+        frr.shows(ROUTE, &["Community: 64500:7 graceful-shutdown", "localpref 0"])
+            .await;
+        handle.show(Posture::Announce);
+        eventually("the route as it was", || {
+            let answer = frr.vtysh(ROUTE);
+            let plain = answer.contains("64500:7") && !answer.contains("graceful-shutdown");
+            plain.then_some(()).ok_or(answer)
+        })
+        .await;
+        handle.show(Posture::Withdraw);
+        eventually("an empty table", || {
+            let table = frr.vtysh("show bgp ipv4 unicast");
+            (!table.contains("192.168.0.1")).then_some(()).ok_or(table)
+        })
+        .await;
+        assert!(handle.sessions().borrow()["frr"].up);
     });
 }
 

@@ -71,7 +71,7 @@ async fn only_labels_of_a_node_are_configuration() {
                 network_unavailable,
                 ..Default::default()
             },
-            out_of_service: false,
+            standing: crate::departure::Standing::SERVING,
             labels: [("rack".to_owned(), rack.to_owned())].into(),
         }))
     };

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
 use serde::de::{IntoDeserializer, MapAccess};
 
-use crate::departure;
+use crate::departure::Standing;
 
 /// Key of the password in a Secret.
 const PASSWORD: &str = "password";
@@ -158,7 +158,7 @@ pub(super) fn slice(mut slice: EndpointSlice) -> Option<Slice> {
 pub(super) struct NodeFacts {
     pub(super) view: NodeView,
     /// Whether it is being taken out of service.
-    pub(super) out_of_service: bool,
+    pub(super) standing: Standing,
     /// For selectors.
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -171,7 +171,7 @@ pub(super) fn node(node: NodeWire) -> Option<NodeFacts> {
     let cordoned = node.spec.unschedulable.unwrap_or(false);
     Some(NodeFacts {
         view,
-        out_of_service: departure::is_out_of_service(cordoned, taints, conditions),
+        standing: Standing::new(cordoned, &node.metadata.labels, taints, conditions),
         labels: node.metadata.labels,
     })
 }

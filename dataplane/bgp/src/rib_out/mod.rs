@@ -55,7 +55,19 @@ pub struct RibOut {
     oversized: BTreeSet<IpNet>,
     desired: Count,
     advertised: usize,
-    drained: bool,
+    posture: Posture,
+}
+
+/// How the routes are shown to a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Posture {
+    /// As they are.
+    #[default]
+    Announce,
+    /// As ones that are about to go: with GRACEFUL_SHUTDOWN, so that the peer moves traffic to other paths first (RFC 8326).
+    Shun,
+    /// Not at all.
+    Withdraw,
 }
 
 /// One prefix; never without both.
@@ -101,23 +113,23 @@ impl RibOut {
         }
     }
 
-    /// Withdraws everything while `drained`, and announces it again afterwards.
-    pub fn set_drained(&mut self, drained: bool) {
-        if self.drained != drained {
-            self.drained = drained;
+    /// Shows the routes to the peer in this way from now on.
+    pub fn set_posture(&mut self, posture: Posture) {
+        if self.posture != posture {
+            self.posture = posture;
             self.pending = None;
         }
     }
 
-    /// Tells whether everything is withdrawn on purpose.
-    pub fn is_drained(&self) -> bool {
-        self.drained
+    /// Returns how the routes are shown to the peer.
+    pub fn posture(&self) -> Posture {
+        self.posture
     }
 
     /// Returns how many prefixes of a family the peer should know; whether they can be sent is another matter.
     pub fn desired(&self, family: Family) -> usize {
         match family {
-            _ if self.drained => 0,
+            _ if self.posture == Posture::Withdraw => 0,
             Family::IPV4_UNICAST => self.desired.ipv4,
             Family::IPV6_UNICAST => self.desired.ipv6,
             _ => 0,
@@ -201,9 +213,14 @@ impl RibOut {
             return;
         };
         let family = Family::of(prefix.addr());
-        let carried = matches!(egress.next_hops.of(family), Reach::Via(_)) && !self.drained;
-        let wanted = entry.desired.as_ref().filter(|_| carried);
+        let carried = matches!(egress.next_hops.of(family), Reach::Via(_));
+        let wanted = entry
+            .desired
+            .as_ref()
+            .filter(|_| carried)
+            .and_then(|attributes| difference.shown(self.posture, attributes));
         let fitting = wanted
+            .as_ref()
             .filter(|attributes| pack::fits(family, attributes, egress))
             .cloned();
         if wanted.is_none() || fitting.is_some() {
@@ -247,9 +264,23 @@ struct Difference {
     /// always the same.
     announced: HashMap<(Family, *const Attributes), Group>,
     oversized: Vec<IpNet>,
+    /// What attributes become when the peer should prefer other paths, by where they are kept.
+    shunned: HashMap<*const Attributes, Arc<Attributes>>,
 }
 
 impl Difference {
+    /// Returns what the peer is shown of a route.
+    fn shown(&mut self, posture: Posture, attributes: &Arc<Attributes>) -> Option<Arc<Attributes>> {
+        match posture {
+            Posture::Announce => Some(Arc::clone(attributes)),
+            Posture::Shun => {
+                let shunned = self.shunned.entry(Arc::as_ptr(attributes));
+                Some(Arc::clone(shunned.or_insert_with(|| Arc::new(attributes.shunned()))))
+            }
+            Posture::Withdraw => None,
+        }
+    }
+
     fn announce(&mut self, family: Family, attributes: Arc<Attributes>, prefix: IpNet) {
         let group = self.announced.entry((family, Arc::as_ptr(&attributes)));
         group.or_insert_with(|| (attributes, Vec::new())).1.push(prefix);

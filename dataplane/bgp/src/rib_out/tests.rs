@@ -281,12 +281,12 @@ fn refresh_repeats_one_family() {
 fn drained_rib_withdraws_everything_until_it_is_resumed() {
     let mut rib = wanting((0..3).map(host));
     flushed(&mut rib, &egress());
-    rib.set_drained(true);
+    rib.set_posture(Posture::Withdraw);
     assert_eq!(withdrawn(&flushed(&mut rib, &egress())).len(), 3);
     rib.change(host(7), Some(Arc::default()));
     assert_eq!(flushed(&mut rib, &egress()), []);
     assert_eq!((rib.desired(Family::IPV4_UNICAST), rib.advertised()), (0, 0));
-    rib.set_drained(false);
+    rib.set_posture(Posture::Announce);
     assert_eq!(announced(&flushed(&mut rib, &egress())).len(), 4);
 }
 
@@ -357,7 +357,7 @@ proptest! {
                 }
                 Step::Refresh(v6) => rib.refresh(if v6 { Family::IPV6_UNICAST } else { Family::IPV4_UNICAST }),
                 Step::Drain(on) => {
-                    rib.set_drained(on);
+                    rib.set_posture(if on { Posture::Withdraw } else { Posture::Announce });
                     drained = on;
                 }
                 Step::Flush => {

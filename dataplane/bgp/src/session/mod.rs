@@ -43,7 +43,7 @@ pub use self::{
     state::{Action, ConnectionId, Event, LinkAddresses, Prefixes, State},
 };
 use crate::{
-    DownReason, PeerConfig, PeerRoute, RibOut, StopReason,
+    DownReason, PeerConfig, PeerRoute, Posture, RibOut, StopReason,
     wire::{Family, Framer, Message, Notification, notification::Code},
 };
 
@@ -179,8 +179,7 @@ impl Session {
             Event::Stop(reason) => self.on_stop(now, reason, "", &mut out),
             Event::Leave(reason, text) => self.on_stop(now, reason, text, &mut out),
             Event::Reset(reason) => self.on_reset(now, reason, &mut out),
-            Event::Drain => self.on_drain(now, true, &mut out),
-            Event::Resume => self.on_drain(now, false, &mut out),
+            Event::Show(posture) => self.on_show(now, posture, &mut out),
             Event::RoutesChanged(routes) => self.on_routes_changed(now, routes, &mut out),
             Event::Tick => self.on_tick(now, &mut out),
             Event::Connected(id, link) => self.on_connected(now, id, link, &mut out),
@@ -244,8 +243,8 @@ impl Session {
         self.begin(now, out);
     }
 
-    fn on_drain(&mut self, now: Instant, drained: bool, out: &mut Vec<Action>) {
-        self.rib.set_drained(drained);
+    fn on_show(&mut self, now: Instant, posture: Posture, out: &mut Vec<Action>) {
+        self.rib.set_posture(posture);
         self.flush(now, out);
     }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::Negotiated;
 use crate::{
-    DownReason, PeerRoute, StopReason,
+    DownReason, PeerRoute, Posture, StopReason,
     wire::{Frame, Message},
 };
 
@@ -54,10 +54,8 @@ pub enum Event<'a> {
     Leave(StopReason, &'a str),
     /// The session shall end for this reason, and another one begin at once.
     Reset(StopReason),
-    /// The session shall stay up, but everything be withdrawn.
-    Drain,
-    /// Everything shall be announced again.
-    Resume,
+    /// The session shall stay up, and show its routes in this way from now on.
+    Show(Posture),
     /// TCP is up, dialled or accepted.
     Connected(ConnectionId, LinkAddresses),
     /// TCP did not come up.

@@ -87,13 +87,13 @@ fn a_cordon_and_a_taint_of_shutdown_take_a_node_out_of_service() {
     let out = |spec: Value| {
         let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
         let seen = node(read(json!({"metadata": {"name": "n"}, "spec": spec, "status": ready})));
-        seen.unwrap().out_of_service
+        seen.unwrap().standing
     };
-    assert!(!out(json!({})) && !out(json!({"unschedulable": false, "taints": [{"key": "a", "effect": "NoSchedule"}]})));
-    assert!(out(json!({"unschedulable": true})));
-    assert!(out(
-        json!({"taints": [{"key": "node.cloudprovider.kubernetes.io/shutdown", "effect": "NoSchedule"}]})
-    ));
+    let other = json!({"unschedulable": false, "taints": [{"key": "a", "effect": "NoSchedule"}]});
+    assert_eq!([out(json!({})), out(other)], [Standing::SERVING; 2]);
+    assert!(out(json!({"unschedulable": true})).cordoned);
+    let shutdown = json!({"key": "node.cloudprovider.kubernetes.io/shutdown", "effect": "NoSchedule"});
+    assert!(out(json!({"taints": [shutdown]})).shutting_down);
 }
 
 #[test]

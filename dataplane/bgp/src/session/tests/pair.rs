@@ -186,6 +186,7 @@ enum Step {
     Cut,
     Reset,
     Drain,
+    Shun,
     Resume,
 }
 
@@ -198,6 +199,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Cut),
         1 => Just(Step::Reset),
         1 => Just(Step::Drain),
+        1 => Just(Step::Shun),
         1 => Just(Step::Resume),
     ];
     let last = [Step::Known, Step::Resume, Step::Read];
@@ -226,8 +228,9 @@ fn perform(pair: &mut Pair, table: &mut RouteTable, step: Step) {
             pair.cut = false;
         }
         Step::Reset => pair.drive(0, Event::Reset(StopReason::Reset)),
-        Step::Drain => pair.drive(0, Event::Drain),
-        Step::Resume => pair.drive(0, Event::Resume),
+        Step::Drain => pair.drive(0, Event::Show(Posture::Withdraw)),
+        Step::Shun => pair.drive(0, Event::Show(Posture::Shun)),
+        Step::Resume => pair.drive(0, Event::Show(Posture::Announce)),
     }
 }
 

@@ -107,7 +107,7 @@ fn drained_session_stays_up_without_routes_even_after_a_loss() {
     peer.feed(Event::RoutesChanged(&[route("192.168.0.0/32")]))
         .establish()
         .take();
-    peer.feed(Event::Drain);
+    peer.feed(Event::Show(Posture::Withdraw));
     assert_eq!(peer.sent(), [hex!("001c 02 0005 20c0a80000 0000")]);
     assert_eq!(
         (peer.state(), peer.session.prefixes()),
@@ -115,7 +115,7 @@ fn drained_session_stays_up_without_routes_even_after_a_loss() {
     );
     peer.close().tick();
     assert!(!peer.establish().sent().iter().any(|message| message[2] == 2));
-    peer.feed(Event::Resume);
+    peer.feed(Event::Show(Posture::Announce));
     assert_eq!(peer.sent().len(), 1);
     assert_eq!(peer.session.prefixes().advertised, 1);
 }
@@ -197,4 +197,57 @@ fn families_that_are_wanted_and_not_offered_are_lacking() {
         let next_hops = peer.session.negotiated().unwrap().egress.next_hops;
         assert_eq!((next_hops.carried(), next_hops.lacking()), (carried, lacking));
     }
+}
+
+const FAREWELL: u32 = Attributes::GRACEFUL_SHUTDOWN;
+
+#[rstest] // BGP-72
+#[case::external(RemoteAs::Asn(64501), 64501, &hex!("c008 08 fbf40007 ffff0000"))]
+#[case::internal(RemoteAs::Internal, 64500, &hex!("400504 00000000 c008 08 fbf40007 ffff0000"))]
+fn shunned_routes_keep_their_communities_and_ask_for_other_paths(
+    #[case] remote: RemoteAs,
+    #[case] asn: u32,
+    #[case] bytes: &[u8],
+) {
+    let mut peer = Scripted::new(PeerConfig { remote, ..config() });
+    peer.feed(Event::RoutesChanged(&[attributes(100, [64500 << 16 | 7])]));
+    peer.connect()
+        .receive(&Message::Open(Open::new(
+            asn,
+            90,
+            B,
+            vec![Capability::FourOctetAsn(asn)],
+        )))
+        .receive(&Message::Keepalive);
+    let before = peer.sent().pop().unwrap();
+    peer.feed(Event::Show(Posture::Shun));
+    let sent = peer.sent();
+    assert_eq!(sent.len(), 1);
+    assert!(
+        sent[0].windows(bytes.len()).any(|window| window == bytes),
+        "{sent:02x?}"
+    );
+    // Shunned is not gone, a route that comes meanwhile is no better, and nothing is said twice.
+    assert_eq!(peer.session.prefixes().advertised, 1);
+    peer.feed(Event::RoutesChanged(&[route("192.168.0.9/32")]))
+        .feed(Event::Show(Posture::Shun));
+    let sent = peer.sent();
+    assert_eq!(sent.len(), 1);
+    assert!(sent[0].windows(4).any(|window| window == FAREWELL.to_be_bytes()));
+    peer.feed(Event::Show(Posture::Announce));
+    let sent = peer.sent();
+    assert!(sent.contains(&before), "as before");
+    assert!(!sent.concat().windows(4).any(|window| window == FAREWELL.to_be_bytes()));
+}
+
+#[test] // BGP-72
+fn routes_are_shunned_before_they_are_withdrawn() {
+    let mut peer = Scripted::new(config());
+    peer.feed(Event::RoutesChanged(&[route("192.168.0.0/32")]))
+        .establish()
+        .take();
+    peer.feed(Event::Show(Posture::Shun));
+    assert_eq!(peer.sent().len(), 1);
+    peer.feed(Event::Show(Posture::Withdraw));
+    assert_eq!(peer.sent(), [hex!("001c 02 0005 20c0a80000 0000")]);
 }

@@ -1,0 +1,175 @@
+//! Draining a node of BGP traffic: routers are asked to prefer other nodes first (GRACEFUL_SHUTDOWN, RFC 8326), and only
+//! when they have had the time for it are the routes withdrawn.
+//!
+//! ```text
+//!             wanted                     wait is over
+//!  Announce ─────────► Shun (65535:0) ───────────────► Withdraw
+//!      ▲                    │ not wanted any more          │
+//!      └────────────────────┴──────────────────────────────┘
+//! ```
+
+use std::time::{Duration, Instant};
+
+use metallb_dataplane::bgp::Posture;
+
+use crate::departure::Standing;
+
+/// What drains a node besides its label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Triggers {
+    /// It is cordoned.
+    pub cordon: bool,
+    /// It is tainted for a shutdown or its removal, or not ready.
+    pub taint: bool,
+}
+
+/// When and how a node is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainOptions {
+    /// What drains it besides its label.
+    pub triggers: Triggers,
+    /// How long routers have to prefer other nodes.
+    pub wait: Duration,
+}
+
+impl DrainOptions {
+    fn wants(&self, standing: Standing) -> bool {
+        standing.marked
+            || (self.triggers.cordon && standing.cordoned)
+            || (self.triggers.taint && standing.shutting_down)
+    }
+}
+
+/// The drain of this node.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    options: DrainOptions,
+    posture: Posture,
+    /// When routes are withdrawn that are shunned now.
+    until: Option<Instant>,
+    /// Whether anything is known of the Node yet.
+    heard: bool,
+}
+
+impl Drain {
+    /// Of a node that is not drained, as far as is known.
+    pub(crate) fn new(options: DrainOptions) -> Self {
+        Self {
+            options,
+            posture: Posture::Announce,
+            until: None,
+            heard: false,
+        }
+    }
+
+    /// Takes in how the Node stands; returns how routes are shown from now on, if differently.
+    ///
+    /// A node that is to be drained when the speaker starts has been: nobody is told of its routes first.
+    pub(crate) fn hear(&mut self, now: Instant, standing: Standing) -> Option<Posture> {
+        let first = !std::mem::replace(&mut self.heard, true);
+        match (self.options.wants(standing), self.posture) {
+            (false, _) => self.enter(Posture::Announce, None),
+            (true, Posture::Announce) if first || self.options.wait.is_zero() => self.enter(Posture::Withdraw, None),
+            (true, Posture::Announce) => self.enter(Posture::Shun, Some(now + self.options.wait)),
+            (true, Posture::Shun | Posture::Withdraw) => None,
+        }
+    }
+
+    /// Returns when [`Drain::tick`] is due, if at all.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Ends the wait if it is over.
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<Posture> {
+        let over = self.until.is_some_and(|until| until <= now);
+        over.then(|| self.enter(Posture::Withdraw, None)).flatten()
+    }
+
+    fn enter(&mut self, posture: Posture, until: Option<Instant>) -> Option<Posture> {
+        self.until = until;
+        (std::mem::replace(&mut self.posture, posture) != posture).then_some(posture)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(30);
+    const MARKED: Standing = Standing {
+        marked: true,
+        ..Standing::SERVING
+    };
+
+    fn drain(triggers: Triggers, wait: Duration) -> Drain {
+        Drain::new(DrainOptions { triggers, wait })
+    }
+
+    // BGP-72
+    #[test]
+    fn routers_are_warned_before_the_routes_go_and_told_when_it_is_off() {
+        let (mut drain, start) = (drain(Triggers::default(), WAIT), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(drain.hear(at(0), Standing::SERVING), None);
+        assert_eq!(drain.hear(at(1), MARKED), Some(Posture::Shun));
+        assert_eq!(drain.hear(at(20), MARKED), None, "nor does the wait begin anew");
+        assert_eq!((drain.deadline(), drain.tick(at(30))), (Some(at(31)), None));
+        assert_eq!(drain.tick(at(31)), Some(Posture::Withdraw));
+        assert_eq!((drain.deadline(), drain.tick(at(99))), (None, None));
+        assert_eq!(drain.hear(at(100), Standing::SERVING), Some(Posture::Announce));
+        // Called off before anything was withdrawn.
+        assert_eq!(drain.hear(at(110), MARKED), Some(Posture::Shun));
+        assert_eq!(drain.hear(at(120), Standing::SERVING), Some(Posture::Announce));
+        assert_eq!((drain.deadline(), drain.tick(at(999))), (None, None));
+    }
+
+    #[test]
+    fn drained_node_stays_so_over_a_restart_of_the_speaker() {
+        let mut drain = drain(Triggers::default(), WAIT);
+        assert_eq!(drain.hear(Instant::now(), MARKED), Some(Posture::Withdraw));
+    }
+
+    #[test]
+    fn without_a_wait_nobody_is_warned() {
+        let mut drain = drain(Triggers::default(), Duration::ZERO);
+        drain.hear(Instant::now(), Standing::SERVING);
+        assert_eq!(drain.hear(Instant::now(), MARKED), Some(Posture::Withdraw));
+    }
+
+    // BGP-9
+    #[test]
+    fn cordon_and_taint_drain_only_where_they_are_meant_to() {
+        let cordoned = Standing {
+            cordoned: true,
+            ..Standing::SERVING
+        };
+        let shutting_down = Standing {
+            shutting_down: true,
+            ..Standing::SERVING
+        };
+        for (triggers, expected) in [
+            (Triggers::default(), [false, false]),
+            (
+                Triggers {
+                    cordon: true,
+                    taint: false,
+                },
+                [true, false],
+            ),
+            (
+                Triggers {
+                    cordon: false,
+                    taint: true,
+                },
+                [false, true],
+            ),
+        ] {
+            let options = DrainOptions { triggers, wait: WAIT };
+            assert_eq!(
+                [cordoned, shutting_down].map(|standing| options.wants(standing)),
+                expected
+            );
+        }
+    }
+}
