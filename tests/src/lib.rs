@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod faults;
+pub mod graceful;
 pub mod metrics;
 pub mod namespace;
 pub mod path;

@@ -4,9 +4,9 @@
 
 use std::process::ExitCode;
 
-use metallb_test_support::ClusterKind;
 use metallb_test_support::harness::{Test, main as run};
-use metallb_tests::{faults, namespace, path, visible};
+use metallb_test_support::{ClusterKind, RouterKind};
+use metallb_tests::{faults, graceful, namespace, path, visible};
 
 fn main() -> ExitCode {
     run(&[
@@ -27,6 +27,12 @@ fn main() -> ExitCode {
             on: ClusterKind::EMBEDDED,
             skip: || None,
             body: faults::restarts,
+        },
+        Test {
+            name: "frr_loses_no_route_over_restarts_and_those_of_drained_nodes",
+            on: ClusterKind::EMBEDDED,
+            skip: || RouterKind::Frr.obstacle(),
+            body: graceful::restarts_and_drains,
         },
         Test {
             name: "malformed_objects_stop_no_component",
