@@ -30,7 +30,7 @@ use metallb_members::{
 };
 pub use metallb_members::{
     Refusal, Timing,
-    fast::Question,
+    fast::{Question, Suspects},
     metadata::{Failback, Interface, Metadata},
 };
 use ring::rand::{SecureRandom, SystemRandom};

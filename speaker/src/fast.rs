@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use metallb_dataplane::l2::L2Handle;
-use metallb_dataplane::members::{Heartbeat, MembersHandle, Question};
+use metallb_dataplane::members::{Heartbeat, MembersHandle, Question, Suspects};
 use metallb_engine::{Engine, Links};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -19,7 +19,7 @@ const BEAT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) enum News {
     /// These members may be gone.
-    Suspects(BTreeSet<String>),
+    Suspects(Suspects),
     /// This is to be asked on the segment.
     Question(Question),
     /// Somebody on the segment has this address.
@@ -30,7 +30,7 @@ pub(crate) enum News {
 #[derive(Debug)]
 pub(crate) struct FastPath {
     members: Option<MembersHandle>,
-    suspects: Option<watch::Receiver<BTreeSet<String>>>,
+    suspects: Option<watch::Receiver<Suspects>>,
     questions: Option<broadcast::Receiver<Question>>,
     l2: L2Handle,
     found: broadcast::Receiver<IpAddr>,

@@ -334,7 +334,9 @@ async fn decide(
                 news.events
             }
             news = fast.next() => match news {
-                fast::News::Suspects(suspects) => vec![Event::Suspects(suspects)],
+                fast::News::Suspects(suspects) => {
+                    vec![Event::Suspects(suspects.names), Event::Unaware(suspects.unaware)]
+                }
                 fast::News::Question(question) => {
                     fast.ask(&engine, question);
                     continue;

@@ -9,7 +9,7 @@ use std::{
 
 use metallb_members::{
     Keyring, Refusal,
-    fast::{self as fast_path, Event, Question},
+    fast::{self as fast_path, Event, Question, Suspects},
     metadata::Metadata,
 };
 use tokio::sync::{Notify, broadcast, watch};
@@ -105,7 +105,7 @@ impl MembersHandle {
     /// Those that were silent when everybody was asked about them, or have been until lately, perhaps this node itself:
     /// they own nothing that another could. `None` where fast failover is off.
     #[must_use]
-    pub fn suspects(&self) -> Option<watch::Receiver<BTreeSet<String>>> {
+    pub fn suspects(&self) -> Option<watch::Receiver<Suspects>> {
         self.fast.as_ref().map(|fast| fast.suspects.clone())
     }
 

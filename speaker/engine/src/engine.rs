@@ -212,6 +212,10 @@ impl Engine {
             Event::Owners(key, owners) => self.take_owners(key, owners, dirty),
             Event::OwnersListed => self.owners_listed = true,
             Event::Suspects(suspects) => self.nodes.set_suspects(suspects, &mut dirty.nodes),
+            Event::Unaware(unaware) => {
+                self.nodes.unaware = unaware;
+                self.review_yields(dirty);
+            }
             Event::Interfaces(links) => {
                 if self.links.replace(links) != self.links {
                     dirty.services.extend(self.announcing(Announced::depends_on_links));
