@@ -25,7 +25,7 @@ impl Engine {
 
     fn contest(&mut self, conflict: &Conflict, peer: &Arc<str>, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
         let (ip, interface) = (conflict.ip, &conflict.interface);
-        let concerned = self.announcing(|announced| announced.answers_for(ip));
+        let concerned = self.answering_for(ip);
         if concerned.is_empty() {
             return;
         }
@@ -79,9 +79,7 @@ impl Engine {
     fn end_yield(&mut self, ip: IpAddr, dirty: &mut Dirty) {
         if self.yielded.remove(&ip).is_some() {
             dirty.resumed.insert(ip);
-            dirty
-                .services
-                .extend(self.announcing(|announced| announced.answers_for(ip)));
+            dirty.services.extend(self.answering_for(ip));
         }
     }
 
@@ -111,12 +109,10 @@ impl Engine {
     /// Tells the users of all Services that have the address.
     fn tell_conflict(&self, conflict: &Conflict, effects: &mut Vec<Effect>) {
         let Conflict { ip, interface, mac, .. } = conflict;
-        let concerned = self
-            .services
-            .iter()
-            .filter(|(_, entry)| entry.announced.answers_for(*ip));
-        effects.extend(concerned.map(|(key, entry)| Effect::Event {
-            service: Arc::clone(key),
+        let concerned = self.answering_for(*ip).into_iter();
+        let concerned = concerned.filter_map(|key| Some((self.services.get(&key)?, key)));
+        effects.extend(concerned.map(|(entry, key)| Effect::Event {
+            service: key,
             uid: entry.facts.as_ref().and_then(|facts| facts.uid.clone()),
             kind: EventKind::AddressConflict,
             note: format!(

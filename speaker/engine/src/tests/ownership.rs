@@ -403,10 +403,7 @@ fn to_a_member_that_is_suspected_and_does_not_know_it_the_worse_node_yields_at_o
         (OURS, Effect::Defend(address(OURS))),
     ] {
         let mut engine = pair();
-        let suspected = [
-            Event::Suspects(names(&["node-b"])),
-            Event::Unaware(names(&["node-b"])),
-        ];
+        let suspected = [Event::Suspects(names(&["node-b"])), Event::Unaware(names(&["node-b"]))];
         assert_eq!(layer2(&engine.handle_all(suspected)), list(&[THEIRS]));
         let effects = engine.handle(claim(ip, mac("node-b", "eth0"), Claim::First));
         assert!(effects.contains(&expected), "{effects:?}");
@@ -418,6 +415,22 @@ fn to_a_member_that_is_suspected_and_does_not_know_it_the_worse_node_yields_at_o
         );
         assert!(engine.yielded.is_empty());
     }
+}
+
+#[test]
+fn a_hardware_address_may_be_of_the_node_that_says_so_and_of_one_that_does_not_say_all() {
+    let mut engine = pair();
+    let stranger = Mac([2, 9, 9, 9, 9, 9]);
+    assert!(engine.may_be_of(mac("node-b", "eth1"), "node-b"));
+    assert!(!engine.may_be_of(mac("node-b", "eth1"), "node-c"));
+    assert!(!engine.may_be_of(stranger, "node-b"));
+    assert!(engine.may_be_of(stranger, "node-c"), "nothing is known of it");
+    let more = Member {
+        more: true,
+        ..member("node-b", &["eth0"])
+    };
+    engine.handle(said(&[(NODE, member(NODE, &["eth0"])), ("node-b", more)]));
+    assert!(engine.may_be_of(stranger, "node-b"), "it has more than it could tell");
 }
 
 // L2-78
