@@ -44,6 +44,8 @@ use counters::Counters;
 use sockets::Sockets;
 use thread::Thread;
 
+/// A longer list is told in parts.
+const TOLD_AT_A_TIME: usize = 256;
 /// Conflicts that a slow reader may leave unread before it misses some.
 const CONFLICTS_KEPT: usize = 1024;
 /// Ended claims that a slow reader may leave unread; what it misses of yielded addresses is told again.
@@ -108,6 +110,15 @@ pub struct Conflict {
     pub report: Report,
 }
 
+/// Another host has said that it has an address that was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The address.
+    pub ip: IpAddr,
+    /// Hardware address of the host.
+    pub mac: EthernetAddress,
+}
+
 /// The segment was told of an address for the first time since that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstFrame {
@@ -150,7 +161,7 @@ pub struct L2Handle {
     usable: watch::Receiver<BTreeSet<String>>,
     macs: watch::Receiver<BTreeMap<String, EthernetAddress>>,
     conflicts: broadcast::Sender<Conflict>,
-    found: broadcast::Sender<IpAddr>,
+    found: broadcast::Sender<Found>,
     claims_ended: broadcast::Sender<IpAddr>,
     counters: Arc<Counters>,
 }
@@ -221,6 +232,15 @@ pub fn start(
     Ok((handle, tasks))
 }
 
+/// Tells a long list bit by bit: frames are answered in between.
+fn in_parts<T>(all: Vec<T>, mut tell: impl FnMut(Vec<T>)) {
+    let mut all = all.into_iter();
+    while all.len() > TOLD_AT_A_TIME {
+        tell(all.by_ref().take(TOLD_AT_A_TIME).collect());
+    }
+    tell(all.collect());
+}
+
 async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;
     name
@@ -255,20 +275,20 @@ impl L2Handle {
     /// A new address is answered at once and made known unasked; a withdrawn one is no longer answered. An IPv6 address is
     /// announced only on interfaces with a link-local address, from which neighbours are told.
     pub fn change(&self, changes: Vec<(IpAddr, Option<Interfaces>)>) {
-        self.tell(Command::Change(changes));
+        in_parts(changes, |part| self.tell(Command::Change(part)));
     }
 
     /// Withdraws addresses that another node takes over: each is answered until that one is heard, for a second at most,
     /// and nothing is said of it unasked. Nobody who asks is left without an answer, and nobody gets two once the other
     /// was heard.
     pub fn release(&self, addresses: Vec<IpAddr>) {
-        self.tell(Command::Release(addresses));
+        in_parts(addresses, |part| self.tell(Command::Release(part)));
     }
 
     /// Tells `to` of the next gratuitous frame for each address, once, unless it is withdrawn before: to be called before the
     /// [`Self::change`] that announces it.
     pub fn tell_first_frames(&self, ips: Vec<IpAddr>, to: mpsc::UnboundedSender<FirstFrame>) {
-        self.tell(Command::TellFirst(ips, to));
+        in_parts(ips, |part| self.tell(Command::TellFirst(part, to.clone())));
     }
 
     /// Tells the segment about every announced address once more, as after a partition, when clients may have learnt
@@ -284,7 +304,7 @@ impl L2Handle {
 
     /// Addresses of [`Self::probe`] that another host has said it has.
     #[must_use]
-    pub fn found(&self) -> broadcast::Receiver<IpAddr> {
+    pub fn found(&self) -> broadcast::Receiver<Found> {
         self.found.subscribe()
     }
 
@@ -326,7 +346,9 @@ impl L2Handle {
         self.tell(Command::Peers(macs));
     }
 
-    /// A question to the thread that answers ARP and NDP, which it answers at once unless it is stuck.
+    /// A question to the thread that answers ARP and NDP, which it answers at once unless it is stuck. Whoever asks decides
+    /// about conflicts: if it does not ask for two seconds after it has once, the thread leaves addresses that it hears other
+    /// speakers announce to these.
     #[must_use]
     pub fn echo(&self) -> oneshot::Receiver<()> {
         let (answer, answered) = oneshot::channel();

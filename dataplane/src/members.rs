@@ -18,7 +18,7 @@ mod streams;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
@@ -30,7 +30,7 @@ use metallb_members::{
 };
 pub use metallb_members::{
     Refusal, Timing,
-    fast::Question,
+    fast::{Question, Suspects},
     metadata::{Failback, Interface, Metadata},
 };
 use ring::rand::{SecureRandom, SystemRandom};
@@ -147,6 +147,7 @@ pub fn start(
     let (alive_writer, alive) = watch::channel(members.alive());
     let (settled_writer, settled) = watch::channel(false);
     let refusals = Refusals::default();
+    let (mismatches_writer, mismatches) = watch::channel(None);
     let task = Task {
         conversations: Conversations::new(members.framing(), tcp_timeout),
         sockets,
@@ -158,6 +159,7 @@ pub fn start(
         returned: Arc::clone(&returned),
         refusals: Arc::clone(&refusals),
         warned: None,
+        mismatches: mismatches_writer,
         fast: fast.clone(),
         losses: losses.clone(),
     };
@@ -170,6 +172,7 @@ pub fn start(
         settled,
         returned,
         refusals,
+        mismatches,
         local,
         fast,
         losses,
@@ -251,6 +254,7 @@ struct Task {
     refusals: Refusals,
     /// When a key that differs was warned of.
     warned: Option<Instant>,
+    mismatches: watch::Sender<Option<IpAddr>>,
     fast: Option<Fast>,
     losses: Losses,
 }
@@ -417,6 +421,7 @@ impl Task {
         let now = Instant::now();
         if keys_differ && self.warned.is_none_or(|warned| now - warned >= WARN_PAUSE) {
             self.warned = Some(now);
+            self.mismatches.send_replace(Some(from.ip()));
             tracing::warn!(event = "memberlistKeyMismatch", %from, %reason, "a speaker has another secret than this one");
         } else {
             tracing::debug!(%from, %reason, "membership message refused");

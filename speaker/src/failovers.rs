@@ -166,7 +166,9 @@ fn cause_of_loss(how: How) -> &'static str {
 pub(crate) fn cause(events: &[Event]) -> &'static str {
     match events.first() {
         // What members say of themselves comes with who they are.
-        Some(Event::Members(_) | Event::Suspects(_) | Event::Owners(..) | Event::OwnersListed) => "failback",
+        Some(Event::Members(_) | Event::Suspects(_) | Event::Unaware(_) | Event::Owners(..) | Event::OwnersListed) => {
+            "failback"
+        }
         Some(Event::Interfaces(_)) => "links",
         Some(Event::Slice(..)) => "endpoints",
         Some(Event::Node(..)) => "node",

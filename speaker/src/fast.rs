@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use metallb_dataplane::l2::L2Handle;
-use metallb_dataplane::members::{Heartbeat, MembersHandle, Question};
-use metallb_engine::{Engine, Links};
+use metallb_dataplane::l2::{Found, L2Handle};
+use metallb_dataplane::members::{Heartbeat, MembersHandle, Question, Suspects};
+use metallb_engine::{Engine, Links, Mac};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -19,23 +19,22 @@ const BEAT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) enum News {
     /// These members may be gone.
-    Suspects(BTreeSet<String>),
+    Suspects(Suspects),
     /// This is to be asked on the segment.
     Question(Question),
     /// Somebody on the segment has this address.
-    Found(IpAddr),
+    Found(Found),
 }
 
 /// The fast path; forever silent where it is off.
 #[derive(Debug)]
 pub(crate) struct FastPath {
     members: Option<MembersHandle>,
-    suspects: Option<watch::Receiver<BTreeSet<String>>>,
+    suspects: Option<watch::Receiver<Suspects>>,
     questions: Option<broadcast::Receiver<Question>>,
     l2: L2Handle,
-    found: broadcast::Receiver<IpAddr>,
-    /// By which address each question was asked last.
-    asked: Vec<(IpAddr, Question)>,
+    found: broadcast::Receiver<Found>,
+    asked: Asked,
     signs: Option<SignsOfLife>,
 }
 
@@ -87,6 +86,30 @@ impl SignsOfLife {
     }
 }
 
+/// By which address each question was asked last.
+#[derive(Debug, Default)]
+struct Asked(Vec<(IpAddr, Question)>);
+
+impl Asked {
+    fn ask(&mut self, ip: Option<IpAddr>, question: Question) {
+        self.0.retain(|(_, asked)| *asked != question);
+        self.0.extend(ip.map(|ip| (ip, question)));
+    }
+
+    /// The questions that are answered by a host that has `ip`. That of another host says nothing of the node that should: it
+    /// is asked further.
+    fn answered(&mut self, ip: IpAddr, is_of: impl Fn(&str) -> bool) -> Vec<Question> {
+        let answers = |question: &Question| match question {
+            Question::Member(node) => is_of(node),
+            Question::Witness => true,
+        };
+        let answered = self
+            .0
+            .extract_if(.., |(asked, question)| *asked == ip && answers(question));
+        answered.map(|(_, question)| question).collect()
+    }
+}
+
 impl FastPath {
     pub(crate) fn new(members: Option<MembersHandle>, l2: L2Handle) -> Self {
         Self {
@@ -96,7 +119,7 @@ impl FastPath {
             signs: members.as_ref().and_then(SignsOfLife::new),
             members,
             l2,
-            asked: Vec::new(),
+            asked: Asked::default(),
         }
     }
 
@@ -116,7 +139,7 @@ impl FastPath {
                     // Its end is seen elsewhere.
                     Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
                 },
-                Ok(ip) = self.found.recv() => return News::Found(ip),
+                Ok(found) = self.found.recv() => return News::Found(found),
                 else => return std::future::pending().await,
             }
         }
@@ -135,16 +158,16 @@ impl FastPath {
             Question::Member(node) => engine.address_of(node),
             Question::Witness => gateway::default(),
         };
-        self.asked.retain(|(_, asked)| *asked != question);
         if let Some(ip) = ip {
             self.l2.probe(ip);
-            self.asked.push((ip, question));
         }
+        self.asked.ask(ip, question);
     }
 
     /// Tells the membership of an answer.
-    pub(crate) fn found(&mut self, ip: IpAddr) {
-        for (_, question) in self.asked.extract_if(.., |(asked, _)| *asked == ip) {
+    pub(crate) fn found(&mut self, engine: &Engine, found: Found) {
+        let is_of = |node: &str| engine.may_be_of(Mac(found.mac.0), node);
+        for question in self.asked.answered(found.ip, is_of) {
             if let Some(members) = &self.members {
                 members.answered(question);
             }
@@ -156,5 +179,24 @@ impl FastPath {
         if let (Some(members), Some(partners)) = (&self.members, engine.changed_partners()) {
             members.set_partners(partners);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_of_the_node_itself_answers_for_it() {
+        let [ip, other] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let member = |node: &str| Question::Member(node.to_owned());
+        let mut asked = Asked::default();
+        asked.ask(Some(ip), member("node-b"));
+        asked.ask(Some(ip), Question::Witness);
+        asked.ask(None, member("node-c"));
+        assert_eq!(asked.answered(other, |_| true), []);
+        assert_eq!(asked.answered(ip, |_| false), [Question::Witness], "any host may be it");
+        assert_eq!(asked.answered(ip, |node| node == "node-b"), [member("node-b")]);
+        assert_eq!(asked.answered(ip, |_| true), [], "once");
     }
 }

@@ -5,16 +5,19 @@
 //! minutes only, so whoever has an empty one reads the Secret itself.
 
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::{Api, Client};
 use metallb_api::names;
 use metallb_runtime::admin::Health;
+use metallb_runtime::events::{EventType, Recorder};
 use metallb_runtime::tasks::Spawner;
 use metallb_runtime::watch::{Config, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::info;
 
@@ -27,6 +30,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How long a new key is understood before it is used, and the old one thereafter: until then all kubelets have brought
 /// it to their speakers, which takes each up to two minutes.
 const OVERLAP: Duration = Duration::from_secs(150);
+/// Between two events that tell of another speaker with another key; the log tells more often.
+const TELL_AGAIN: Duration = Duration::from_secs(600);
+/// Reason of that event on the speaker's Pod; not upstream's.
+const KEY_MISMATCH: &str = "memberlistKeyMismatch";
+/// The action that it is about.
+const JOIN: &str = "JoinMembers";
 
 /// Reads the key, if the membership has one; waits until there is one.
 ///
@@ -89,6 +98,28 @@ pub(crate) async fn follow(file: &Path, mut key: Vec<u8>, set_keys: impl Fn(Vec<
         set_keys(vec![new.clone()]);
         key = new;
     }
+}
+
+/// Has users told who has another key, at most every ten minutes. For ever.
+pub(crate) async fn tell_mismatches(mut mismatches: watch::Receiver<Option<IpAddr>>, tell: impl Fn(IpAddr)) {
+    while mismatches.changed().await.is_ok() {
+        let from = *mismatches.borrow_and_update();
+        if let Some(from) = from {
+            tell(from);
+            sleep(TELL_AGAIN).await;
+        }
+    }
+    // The membership has ended, which is seen elsewhere.
+    std::future::pending().await
+}
+
+/// Tells whoever looks at the Pod of this speaker.
+pub(crate) fn emit_mismatch(recorder: &Recorder, pod: &ObjectReference, from: IpAddr) {
+    let note = format!(
+        "what came from {from} is encrypted with another memberlist key than that of this speaker, or not at all: they cannot \
+         see each other, and may both announce the same addresses"
+    );
+    recorder.emit(pod, EventType::Warning, KEY_MISMATCH, JOIN, &note);
 }
 
 /// Reads the file; none while its folder, the volume, is empty.
@@ -273,6 +304,25 @@ mod tests {
         assert_eq!(set.try_recv().unwrap(), ["new"]);
         assert!(timeout(2 * OVERLAP, &mut following).await.is_err());
         assert!(set.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_key_is_told_of_at_once_and_then_every_ten_minutes_at_most() {
+        let (mismatch, mismatches) = watch::channel(None);
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let mut telling = std::pin::pin!(tell_mismatches(mismatches, |from| told.send(from).unwrap()));
+        let minute = Duration::from_secs(60);
+        assert!(timeout(60 * minute, &mut telling).await.is_err());
+        assert!(heard.try_recv().is_err(), "there was none");
+        for last in 1..=9 {
+            mismatch.send_replace(Some(IpAddr::from([192, 0, 2, last])));
+            assert!(timeout(minute, &mut telling).await.is_err());
+        }
+        assert_eq!(heard.try_recv().unwrap(), IpAddr::from([192, 0, 2, 1]));
+        assert!(heard.try_recv().is_err());
+        assert!(timeout(60 * minute, &mut telling).await.is_err());
+        assert_eq!(heard.try_recv().unwrap(), IpAddr::from([192, 0, 2, 9]), "it goes on");
+        assert!(heard.try_recv().is_err(), "and not for ever");
     }
 
     #[tokio::test]

@@ -121,11 +121,22 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
         tasks.spawn("metrics", async move { Ok(server.await?) });
     }
     let (reports, report_reader) = watch::channel(None);
+    let recorder = Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name, &tasks.spawner());
+    if let Some(members) = &data_plane.members {
+        let (members, recorder, pod) = (members.clone(), recorder.clone(), owner.reference());
+        let stop = stop.clone();
+        tasks.spawn("membership key events", async move {
+            let tell = |from| key::emit_mismatch(&recorder, &pod, from);
+            stop.run_until_cancelled(key::tell_mismatches(members.key_mismatches(), tell))
+                .await;
+            Ok(())
+        });
+    }
     let shell = Shell {
         node: args.node_name.clone(),
         l2: data_plane.l2.clone(),
         bgp: data_plane.bgp.clone(),
-        recorder: Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name, &tasks.spawner()),
+        recorder,
         l2_statuses: status::Desired::default(),
         bgp_statuses: status::Desired::default(),
         reports,
@@ -350,13 +361,15 @@ async fn decide(
                 news.events
             }
             news = fast.next() => match news {
-                fast::News::Suspects(suspects) => vec![Event::Suspects(suspects)],
+                fast::News::Suspects(suspects) => {
+                    vec![Event::Suspects(suspects.names), Event::Unaware(suspects.unaware)]
+                }
                 fast::News::Question(question) => {
                     fast.ask(&engine, question);
                     continue;
                 }
-                fast::News::Found(ip) => {
-                    fast.found(ip);
+                fast::News::Found(found) => {
+                    fast.found(&engine, found);
                     continue;
                 }
             },

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
@@ -112,6 +113,27 @@ pub(crate) struct Owner {
     pub(crate) node: String,
     /// The Pod of this speaker; its end is the end of the objects.
     pub(crate) pod: OwnerReference,
+}
+
+impl Owner {
+    /// The Pod, for events.
+    pub(crate) fn reference(&self) -> ObjectReference {
+        let OwnerReference {
+            api_version,
+            kind,
+            name,
+            uid,
+            ..
+        } = self.pod.clone();
+        ObjectReference {
+            api_version: Some(api_version),
+            kind: Some(kind),
+            namespace: Some(self.namespace.clone()),
+            name: Some(name),
+            uid: Some(uid).filter(|uid| !uid.is_empty()),
+            ..ObjectReference::default()
+        }
+    }
 }
 
 /// Brings the objects of kind `K` in line with `desired` until the stop signal.

@@ -123,6 +123,15 @@ impl Conflicts {
         self.timers.remove(ip);
     }
 
+    /// The addresses that other speakers have claimed lately.
+    pub(crate) fn claimed_by_peers(&self, now: Instant) -> Vec<IpAddr> {
+        let claimed = self
+            .disputes
+            .iter()
+            .filter(|(_, dispute)| dispute.is_claimed_by_peer(now));
+        claimed.map(|(ip, _)| *ip).collect()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.disputes.clear();
         self.timers = Deadlines::default();

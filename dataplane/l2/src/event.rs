@@ -50,6 +50,10 @@ pub enum Event<'a> {
     /// One announcement in request form now and one after 1.1 s, then for claims at most every ten seconds while the
     /// conflict lasts. May be told again and again.
     Defend(IpAddr),
+    /// Whoever decides about conflicts is well. Once told, it is to be told again within two seconds. Without it, an address
+    /// that another speaker is heard to announce is left to that one: as with [`Event::Yield`], until the caller says
+    /// otherwise or the other has been silent for three seconds.
+    Attended,
     /// The hardware addresses of the other speakers.
     Peers(BTreeSet<EthernetAddress>),
     /// The deadline has come.
@@ -151,7 +155,12 @@ pub enum Action {
     /// Nobody else has claimed the address for three seconds, nor answered for it if it is yielded.
     ClaimsEnded(IpAddr),
     /// Another host has the address that was asked about.
-    Found(IpAddr),
+    Found {
+        /// The address.
+        ip: IpAddr,
+        /// Hardware address of the host.
+        mac: EthernetAddress,
+    },
     /// Count.
     Count(Count),
 }

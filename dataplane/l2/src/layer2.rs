@@ -1,11 +1,13 @@
 //! The one state machine: everything that happens comes in as an event, everything to do goes out as an action.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
 use crate::{
+    attention::Attention,
     backlog::{Backlog, Batch, Change},
     checks::{Checks, Step},
     conflicts::{Conflicts, Outcome},
@@ -22,6 +24,8 @@ use crate::{
 
 /// So many changes are worked through at a time; frames are answered in between.
 const SLICE: usize = 64;
+/// So many addresses are looked at for one that nobody can hear.
+const LOOKED_AT: usize = 8 * SLICE;
 /// How long a released address is answered: a node that takes over has announced by then, or does not take over at all.
 const HAND_OVER: Duration = Duration::from_secs(1);
 
@@ -41,7 +45,12 @@ pub struct Core {
     checks: Checks,
     arp: Cover,
     ndp: Cover,
+    attention: Attention,
+    /// Addresses that were left to another speaker while nobody decided.
+    left: BTreeSet<IpAddr>,
     handing_over: bool,
+    /// The last address that was looked at for one that nobody can hear, while they are.
+    inaudible: Option<Option<IpAddr>>,
     /// Set while a slice has left something undone.
     unfinished: Option<Instant>,
 }
@@ -61,7 +70,10 @@ impl Core {
             checks: Checks::default(),
             arp: Cover::default(),
             ndp: Cover::default(),
+            attention: Attention::default(),
+            left: BTreeSet::new(),
             handing_over: false,
+            inaudible: None,
             unfinished: None,
         }
     }
@@ -92,10 +104,11 @@ impl Core {
                 bytes,
             } => return self.on_frame(now, ifindex, packet_type, bytes, actions),
             Event::Links(selection) => self.on_links(now, selection, actions),
+            Event::Attended => self.attention.hear(now),
             Event::Changed(changes) => self.backlog.push(Batch::Changes(changes.into_iter())),
             Event::Release(addresses) => self.backlog.push(Batch::Releases(addresses.into_iter())),
             Event::Reannounce => self.gratuitous.reannounce(),
-            Event::HandOver => self.on_hand_over(now, actions),
+            Event::HandOver => self.on_hand_over(now),
             Event::Probe(ip) => self.on_probe(now, ip.to_canonical(), actions),
             Event::Yield(ip) => self.on_yield(now, ip.to_canonical(), actions),
             Event::Resume(ip) => self.on_resume(now, ip.to_canonical(), actions),
@@ -116,6 +129,7 @@ impl Core {
             self.probes.next_deadline(),
             self.releases.next(),
             self.checks.next_deadline(),
+            self.attention.next_deadline(),
             self.arp.next_deadline(),
             self.ndp.next_deadline(),
         ];
@@ -140,7 +154,7 @@ impl Core {
             Ok(read) => read,
             Err(reason) => return actions.push(Action::Count(Count::Dropped { reason, ifindex })),
         };
-        actions.extend(self.probes.answered(&self.table, &message).map(Action::Found));
+        actions.extend(self.probes.answered(&self.table, &message));
         let heard = responder::judge(&self.table, link, &message);
         actions.push(match heard.answer {
             Ok(answer) => Action::Send {
@@ -160,7 +174,10 @@ impl Core {
                     self.on_check_answered(now, claim, actions);
                 }
                 self.conflicts.hear(now, ifindex, claim, &mut outcomes);
-                self.settle(outcomes, actions);
+                self.settle(now, outcomes, actions);
+                if claim.stage == Stage::Uses && self.attention.is_missing(now) && self.conflicts.is_peer(claim.mac) {
+                    self.leave(now, claim.ip, actions);
+                }
             }
             (true, Stage::Uses) => self.withdraw(now, claim.ip, actions),
             (true, Stage::Probes) => {}
@@ -172,15 +189,15 @@ impl Core {
         self.gratuitous.links_changed(now, &self.table, actions);
         if self.handing_over {
             self.gratuitous.fall_silent(now);
-            self.drop_inaudible(now, actions);
+            self.inaudible = Some(None);
         }
     }
 
-    fn on_hand_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
+    fn on_hand_over(&mut self, now: Instant) {
         self.handing_over = true;
         self.gratuitous.fall_silent(now);
         self.conflicts.clear();
-        self.drop_inaudible(now, actions);
+        self.inaudible = Some(None);
     }
 
     /// The kernel shows answers before anybody is asked.
@@ -207,6 +224,7 @@ impl Core {
     }
 
     fn on_yield(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.left.remove(&ip);
         if self.handing_over {
             self.withdraw(now, ip, actions);
         } else if self.table.set_silent(ip, true) | self.checks.end(ip) {
@@ -215,7 +233,16 @@ impl Core {
         }
     }
 
+    /// Nobody decides, and another speaker announces the address: it stands in.
+    fn leave(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        if self.table.has(ip) && !self.table.is_silent(ip) {
+            self.on_yield(now, ip, actions);
+            self.left.insert(ip);
+        }
+    }
+
     fn on_resume(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
+        self.left.remove(&ip);
         self.checks.end(ip);
         if self.table.set_silent(ip, false) {
             self.conflicts.resumed(now, ip);
@@ -230,11 +257,11 @@ impl Core {
         self.on_resume(now, ip, actions);
         let mut outcomes = Vec::new();
         self.conflicts.defend(now, ip, &mut outcomes);
-        self.settle(outcomes, actions);
+        self.settle(now, outcomes, actions);
     }
 
     /// Does what follows from claims.
-    fn settle(&mut self, outcomes: Vec<Outcome>, actions: &mut Vec<Action>) {
+    fn settle(&mut self, now: Instant, outcomes: Vec<Outcome>, actions: &mut Vec<Action>) {
         for outcome in outcomes {
             match outcome {
                 Outcome::Report(conflict) => actions.push(Action::Conflict(conflict)),
@@ -243,17 +270,25 @@ impl Core {
                 }
                 Outcome::Announce(ip) => self.gratuitous.tell_once(ip, &self.table),
                 Outcome::Ask { ip, whom } => actions.extend(probes::questions_to(&self.table, ip, whom)),
-                Outcome::Ended(ip) => actions.push(Action::ClaimsEnded(ip)),
+                Outcome::Ended(ip) => {
+                    if self.left.contains(&ip) {
+                        self.on_resume(now, ip, actions);
+                    }
+                    actions.push(Action::ClaimsEnded(ip));
+                }
             }
         }
     }
 
     /// Who takes over what is announced on no interface cannot be heard, and nobody misses an answer.
     fn drop_inaudible(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let addresses = self.table.addresses();
-        let inaudible: Vec<IpAddr> = addresses.filter(|ip| !self.table.is_audible(*ip)).collect();
-        for ip in inaudible {
-            self.withdraw(now, ip, actions);
+        let Some(last) = self.inaudible else { return };
+        let looked_at: Vec<IpAddr> = self.table.after(last).take(LOOKED_AT).collect();
+        self.inaudible = looked_at.get(LOOKED_AT - 1).map(|last| Some(*last));
+        for ip in looked_at {
+            if !self.table.is_audible(ip) {
+                self.withdraw(now, ip, actions);
+            }
         }
     }
 
@@ -265,6 +300,12 @@ impl Core {
                 Some(Change::Wanted(ip, wanted)) => self.apply(now, ip.to_canonical(), wanted, actions),
                 Some(Change::Released(ip)) => self.release(now, ip.to_canonical(), actions),
                 None => break,
+            }
+        }
+        self.drop_inaudible(now, actions);
+        if self.attention.notice(now) {
+            for ip in self.conflicts.claimed_by_peers(now) {
+                self.leave(now, ip, actions);
             }
         }
         for _ in 0..SLICE {
@@ -286,9 +327,9 @@ impl Core {
         self.refilter(now, actions);
         let mut outcomes = Vec::new();
         self.conflicts.work(now, SLICE, &mut outcomes);
-        self.settle(outcomes, actions);
+        self.settle(now, outcomes, actions);
         self.gratuitous.work(now, &self.table, SLICE, actions);
-        let behind = !self.backlog.is_empty() || self.gratuitous.is_behind(now);
+        let behind = !self.backlog.is_empty() || self.inaudible.is_some() || self.gratuitous.is_behind(now);
         self.unfinished = behind.then_some(now);
     }
 
@@ -355,6 +396,7 @@ impl Core {
             self.cover(ip).withdraw(now);
             self.conflicts.withdrawn(ip);
             self.checks.end(ip);
+            self.left.remove(&ip);
             self.gratuitous.changed(now, ip, &self.table, actions);
         }
     }

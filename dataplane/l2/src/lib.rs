@@ -15,6 +15,7 @@
 #![deny(missing_docs)]
 
 mod arp;
+mod attention;
 mod backlog;
 mod checks;
 mod conflicts;

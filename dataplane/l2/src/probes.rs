@@ -47,14 +47,14 @@ impl Probes {
         self.0.values().min().copied()
     }
 
-    /// The address that another host says it has, if it is asked about.
-    pub(crate) fn answered(&self, table: &Table, message: &Message) -> Option<IpAddr> {
+    /// Another host says that it has an address that is asked about.
+    pub(crate) fn answered(&self, table: &Table, message: &Message) -> Option<Action> {
         let (ip, mac) = match message {
             Message::Arp(arp) if arp.operation == ArpOperation::Reply => (arp.sender_ip.into(), arp.sender),
             Message::Ndp(ndp) if ndp.kind == Kind::Advertisement => (ndp.target.into(), ndp.sender),
             Message::Arp(_) | Message::Ndp(_) => return None,
         };
-        (self.0.contains_key(&ip) && !table.is_own(mac)).then_some(ip)
+        (self.0.contains_key(&ip) && !table.is_own(mac)).then_some(Action::Found { ip, mac })
     }
 }
 
@@ -182,11 +182,12 @@ mod tests {
             assert_eq!(protocol, Protocol::of(ip));
             assert!(run(&program, &answer), "the kernel shows it");
             let found = hear(&mut asker, PacketType::Host, &answer);
-            assert!(found.contains(&Action::Found(ip)), "{found:?}");
+            let mac = EthernetAddress([2, 0, 0, 0, 0, 2]);
+            assert!(found.contains(&Action::Found { ip, mac }), "{found:?}");
             let late = asker.handle(*START + PATIENCE, Event::Tick);
             let (_, program) = filter(&late).unwrap();
             assert!(!run(&program, &answer), "nobody listens for it any more");
-            assert!(!hear(&mut asker, PacketType::Host, &answer).contains(&Action::Found(ip)));
+            assert!(!hear(&mut asker, PacketType::Host, &answer).contains(&Action::Found { ip, mac }));
         }
     }
 

@@ -83,6 +83,11 @@ impl Table {
         entry.is_some_and(|entry| std::mem::replace(&mut entry.silent, silent) != silent)
     }
 
+    /// Says whether `ip` is announced, and silent.
+    pub(crate) fn is_silent(&self, ip: IpAddr) -> bool {
+        self.addresses.get(&ip).is_some_and(|entry| entry.silent)
+    }
+
     /// Has `ip` answered and not told from now on, until it is announced again.
     pub(crate) fn set_leaving(&mut self, ip: IpAddr) {
         if let Some(entry) = self.addresses.get_mut(&ip) {

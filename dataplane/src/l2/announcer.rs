@@ -16,7 +16,7 @@ use metallb_net::Received;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
-    Command, Config, FirstFrame,
+    Command, Config, FirstFrame, Found,
     counters::{Counters, Tally},
     groups::Membership,
     links::log_differences,
@@ -28,7 +28,7 @@ pub(super) struct Outputs {
     pub(super) counters: Arc<Counters>,
     pub(super) conflicts: broadcast::Sender<super::Conflict>,
     pub(super) claims_ended: broadcast::Sender<IpAddr>,
-    pub(super) found: broadcast::Sender<IpAddr>,
+    pub(super) found: broadcast::Sender<Found>,
     pub(super) groups: mpsc::UnboundedSender<Membership>,
 }
 
@@ -91,6 +91,7 @@ impl Announcer {
             Command::Defend(ip) => self.feed(Event::Defend(ip)),
             Command::Peers(macs) => self.feed(Event::Peers(macs)),
             Command::Echo(answer) => {
+                self.feed(Event::Attended);
                 // Whoever asked may be gone.
                 let _ = answer.send(());
             }
@@ -163,7 +164,7 @@ impl Announcer {
             Action::Join { ifindex, group } => drop(self.outputs.groups.send(Membership::Join(ifindex, group))),
             Action::Leave { ifindex, group } => drop(self.outputs.groups.send(Membership::Leave(ifindex, group))),
             Action::Conflict(conflict) => self.tell(conflict),
-            Action::Found(ip) => drop(self.outputs.found.send(ip)),
+            Action::Found { ip, mac } => drop(self.outputs.found.send(Found { ip, mac })),
             Action::ClaimsEnded(ip) => {
                 tracing::debug!(%ip, "no other host claims the address any more");
                 drop(self.outputs.claims_ended.send(ip));

@@ -8,7 +8,6 @@
 //! The thread ends when all senders of the channel are gone; until then it answers the others.
 
 use std::{
-    collections::BTreeSet,
     io,
     net::UdpSocket as StdSocket,
     sync::Arc,
@@ -16,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metallb_members::fast::{Action, Config, Detector, Event, Keys, MAX_LEN, Pace, Question};
+use metallb_members::fast::{Action, Config, Detector, Event, Keys, MAX_LEN, Pace, Question, Suspects};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
     net::UdpSocket,
@@ -53,7 +52,7 @@ enum Told {
 #[derive(Clone, Debug)]
 pub(super) struct Fast {
     inbox: mpsc::UnboundedSender<Told>,
-    pub(super) suspects: watch::Receiver<BTreeSet<String>>,
+    pub(super) suspects: watch::Receiver<Suspects>,
     pub(super) questions: broadcast::Sender<Question>,
 }
 
@@ -67,7 +66,7 @@ impl Fast {
         losses: Losses,
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (sender, inbox) = mpsc::unbounded_channel();
-        let (suspects_writer, suspects) = watch::channel(BTreeSet::new());
+        let (suspects_writer, suspects) = watch::channel(Suspects::default());
         let (questions, _) = broadcast::channel(QUESTIONS_KEPT);
         let (ending, ended) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -126,7 +125,7 @@ fn detector(node: &str, keys: Keys) -> Detector {
 
 struct Task {
     detector: Detector,
-    suspects: watch::Sender<BTreeSet<String>>,
+    suspects: watch::Sender<Suspects>,
     questions: broadcast::Sender<Question>,
     returned: Arc<Notify>,
     heartbeats: Heartbeats,
@@ -249,13 +248,16 @@ impl Task {
                 self.returned.notify_one();
             }
             Action::Suspects(suspects) => {
-                tracing::info!(
-                    event = "membersSuspected",
-                    ?suspects,
-                    "speakers that others stand in for"
-                );
-                let heard = |node: &str| self.detector.last_heard(node);
-                self.losses.suspected(&suspects, Instant::now(), heard);
+                let names = &suspects.names;
+                if *names != self.suspects.borrow().names {
+                    tracing::info!(
+                        event = "membersSuspected",
+                        suspects = ?names,
+                        "speakers that others stand in for"
+                    );
+                    let heard = |node: &str| self.detector.last_heard(node);
+                    self.losses.suspected(names, Instant::now(), heard);
+                }
                 self.suspects.send_replace(suspects);
             }
         }

@@ -3,13 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use metallb_members::{
     Keyring, Refusal,
-    fast::{self as fast_path, Event, Question},
+    fast::{self as fast_path, Event, Question, Suspects},
     metadata::Metadata,
 };
 use tokio::sync::{Notify, broadcast, watch};
@@ -56,6 +56,7 @@ pub struct MembersHandle {
     pub(super) settled: watch::Receiver<bool>,
     pub(super) returned: Arc<Notify>,
     pub(super) refusals: Refusals,
+    pub(super) mismatches: watch::Receiver<Option<IpAddr>>,
     pub(super) local: SocketAddr,
     pub(super) fast: Option<Fast>,
     pub(super) losses: Losses,
@@ -105,7 +106,7 @@ impl MembersHandle {
     /// Those that were silent when everybody was asked about them, or have been until lately, perhaps this node itself:
     /// they own nothing that another could. `None` where fast failover is off.
     #[must_use]
-    pub fn suspects(&self) -> Option<watch::Receiver<BTreeSet<String>>> {
+    pub fn suspects(&self) -> Option<watch::Receiver<Suspects>> {
         self.fast.as_ref().map(|fast| fast.suspects.clone())
     }
 
@@ -154,6 +155,13 @@ impl MembersHandle {
     #[must_use]
     pub fn refusals(&self) -> BTreeMap<Refusal, u64> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From where something came last that was encrypted with none of the secrets, or not although it should have been; told
+    /// once a minute at most.
+    #[must_use]
+    pub fn key_mismatches(&self) -> watch::Receiver<Option<IpAddr>> {
+        self.mismatches.clone()
     }
 
     /// Becomes true once the alive set can be trusted after a start: all other speakers are members, or three

@@ -55,6 +55,16 @@ async fn sees(speaker: &Speaker, names: &[&str]) {
 }
 
 #[tokio::test]
+async fn another_secret_is_told_of() {
+    let (a, b) = (speaker("a", Some(b"secret")), speaker("b", Some(b"another")));
+    let mut mismatches = a.handle.key_mismatches();
+    introduce(&[("a", &a), ("b", &b)]);
+    let told = time::timeout(PATIENCE, mismatches.wait_for(Option::is_some)).await;
+    assert_eq!(*told.unwrap().unwrap(), Some(IpAddr::from([127, 0, 0, 1])));
+    drop((a, b));
+}
+
+#[tokio::test]
 async fn speakers_find_each_other_and_notice_a_goodbye() {
     let (a, b) = (speaker("a", Some(b"secret")), speaker("b", Some(b"secret")));
     introduce(&[("a", &a), ("b", &b)]);

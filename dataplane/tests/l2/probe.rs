@@ -2,10 +2,11 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use metallb_l2::EthernetAddress;
 use metallb_test_runner::in_namespace;
 use tokio::time::timeout;
 
-use crate::{Node, ipv6};
+use crate::{Node, ipv6, segment::CLIENT_MAC};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -27,7 +28,8 @@ pub(crate) fn linux_answers_who_has_its_addresses() {
                     }
                 }
             };
-            assert_eq!(timeout(PATIENCE, answer).await.unwrap(), ip);
+            let answer = timeout(PATIENCE, answer).await.unwrap();
+            assert_eq!((answer.ip, answer.mac), (ip, EthernetAddress(CLIENT_MAC)));
         }
         assert!(
             segment.client("ip neigh show 0.0.0.0").is_empty(),

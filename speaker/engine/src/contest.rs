@@ -1,8 +1,8 @@
 //! Two nodes that announce one address on one segment.
 //!
 //! While the other is a member the usual order decides: the one that is not first withdraws as soon as it knows, and the
-//! first one insists if that takes long. Where they hear each other on the segment only, the one with the worse place by
-//! upstream's order is silent until the other is.
+//! first one insists if that takes long. Where they hear each other on the segment only, be it that the membership does not
+//! know yet, the one with the worse place by upstream's order is silent until the other is.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ impl Engine {
 
     fn contest(&mut self, conflict: &Conflict, peer: &Arc<str>, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
         let (ip, interface) = (conflict.ip, &conflict.interface);
-        let concerned = self.announcing(|announced| announced.answers_for(ip));
+        let concerned = self.answering_for(ip);
         if concerned.is_empty() {
             return;
         }
-        let is_member = self.is_member(peer);
-        if !is_member && concerned.iter().all(|key| self.is_outranked(key, peer)) {
+        let agrees = self.agrees(peer);
+        if !agrees && concerned.iter().all(|key| self.is_outranked(key, peer)) {
             if self.yielded.insert(ip, Arc::clone(peer)).is_none() {
                 info!(event = "peerConflict", %ip, interface, node = %peer, "yielding an address to a node that announces it, too");
                 effects.push(Effect::Yield(ip));
@@ -39,7 +39,7 @@ impl Engine {
             return;
         }
         self.end_yield(ip, dirty);
-        if is_member && conflict.claim == Claim::First {
+        if agrees && conflict.claim == Claim::First {
             return;
         }
         if self.insisted.insert(ip) {
@@ -64,9 +64,10 @@ impl Engine {
         })
     }
 
-    fn is_member(&self, node: &str) -> bool {
+    /// Says whether a node goes by the same as this one, as far as is known: it is a member, and was heard if it is suspected.
+    fn agrees(&self, node: &str) -> bool {
         let members = self.nodes.members.as_ref();
-        members.is_some_and(|members| members.contains(node))
+        members.is_some_and(|members| members.contains(node)) && !self.nodes.unaware.contains(node)
     }
 
     /// The other has been silent.
@@ -78,15 +79,13 @@ impl Engine {
     fn end_yield(&mut self, ip: IpAddr, dirty: &mut Dirty) {
         if self.yielded.remove(&ip).is_some() {
             dirty.resumed.insert(ip);
-            dirty
-                .services
-                .extend(self.announcing(|announced| announced.answers_for(ip)));
+            dirty.services.extend(self.answering_for(ip));
         }
     }
 
-    /// With a member the usual order decides.
+    /// With one that knows the same the usual order decides.
     pub(crate) fn review_yields(&mut self, dirty: &mut Dirty) {
-        let over = self.yielded.iter().filter(|(_, peer)| self.is_member(peer));
+        let over = self.yielded.iter().filter(|(_, peer)| self.agrees(peer));
         for ip in over.map(|(ip, _)| *ip).collect::<Vec<_>>() {
             self.end_yield(ip, dirty);
         }
@@ -110,12 +109,10 @@ impl Engine {
     /// Tells the users of all Services that have the address.
     fn tell_conflict(&self, conflict: &Conflict, effects: &mut Vec<Effect>) {
         let Conflict { ip, interface, mac, .. } = conflict;
-        let concerned = self
-            .services
-            .iter()
-            .filter(|(_, entry)| entry.announced.answers_for(*ip));
-        effects.extend(concerned.map(|(key, entry)| Effect::Event {
-            service: Arc::clone(key),
+        let concerned = self.answering_for(*ip).into_iter();
+        let concerned = concerned.filter_map(|key| Some((self.services.get(&key)?, key)));
+        effects.extend(concerned.map(|(entry, key)| Effect::Event {
+            service: key,
             uid: entry.facts.as_ref().and_then(|facts| facts.uid.clone()),
             kind: EventKind::AddressConflict,
             note: format!(

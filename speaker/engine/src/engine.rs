@@ -10,11 +10,12 @@ use metallb_announce::{Endpoints, Failback};
 use metallb_config::{Options, Peer, Pool, Settled};
 use tracing::info;
 
+use crate::addresses::Addresses;
 use crate::announced::{Announced, Announcements};
 use crate::nodes::{Movement, Nodes};
 use crate::owners::Owners;
 use crate::partners::Partners;
-use crate::{ConfigReport, Effect, Event, Families, Links, Member, Protocol, ServiceFacts, ServiceKey, Slice};
+use crate::{ConfigReport, Effect, Event, Families, Links, Mac, Member, Protocol, ServiceFacts, ServiceKey, Slice};
 
 /// What does not change while the speaker runs.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +81,7 @@ pub struct Engine {
     pub(crate) sessions: BTreeMap<String, Peer>,
     pub(crate) uncarried: BTreeMap<String, Families>,
     pub(crate) services: BTreeMap<Arc<ServiceKey>, Box<Entry>>,
+    pub(crate) addresses: Addresses,
     /// Which Service a slice belongs to.
     pub(crate) slices: BTreeMap<Arc<ServiceKey>, Arc<ServiceKey>>,
     pub(crate) nodes: Nodes,
@@ -115,6 +117,7 @@ impl Engine {
             sessions: BTreeMap::new(),
             uncarried: BTreeMap::new(),
             services: BTreeMap::new(),
+            addresses: Addresses::default(),
             slices: BTreeMap::new(),
             nodes,
             links: None,
@@ -184,6 +187,12 @@ impl Engine {
         self.partners.news()
     }
 
+    /// Says whether a host with this hardware address may be `node`, by what members say of themselves.
+    #[must_use]
+    pub fn may_be_of(&self, mac: Mac, node: &str) -> bool {
+        self.nodes.statements.may_be_of(mac, node)
+    }
+
     /// An address that `node` should answer for in layer 2, if there is one.
     #[must_use]
     pub fn address_of(&self, node: &str) -> Option<IpAddr> {
@@ -212,6 +221,10 @@ impl Engine {
             Event::Owners(key, owners) => self.take_owners(key, owners, dirty),
             Event::OwnersListed => self.owners_listed = true,
             Event::Suspects(suspects) => self.nodes.set_suspects(suspects, &mut dirty.nodes),
+            Event::Unaware(unaware) => {
+                self.nodes.unaware = unaware;
+                self.review_yields(dirty);
+            }
             Event::Interfaces(links) => {
                 if self.links.replace(links) != self.links {
                     dirty.services.extend(self.announcing(Announced::depends_on_links));
@@ -230,6 +243,8 @@ impl Engine {
         if entry.facts != facts {
             let concerned = [entry.facts.clone(), facts.clone()];
             entry.facts = facts;
+            let [before, after] = &concerned;
+            self.addresses.replace(&key, before.as_deref(), after.as_deref());
             dirty.services.insert(key);
             self.share_owners(concerned.iter().flatten().map(Arc::as_ref), dirty);
         }

@@ -33,6 +33,8 @@ pub enum Event {
     OwnersListed,
     /// Members that may be gone, perhaps this one: layer 2 goes by the others while there are any.
     Suspects(BTreeSet<String>),
+    /// Those among them that as far as is known have not heard of it: they may go on announcing.
+    Unaware(BTreeSet<String>),
     /// The interfaces of this node; to be sent first when they were scanned.
     Interfaces(Links),
     /// Another host claims an address that this node announces, or has yielded.

@@ -9,6 +9,7 @@
 
 #![deny(missing_docs)]
 
+mod addresses;
 mod announced;
 mod change;
 mod configuration;

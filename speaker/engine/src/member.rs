@@ -107,6 +107,17 @@ impl Statements {
         self.macs.get(&mac)
     }
 
+    /// Says whether it may be that of `node`: it is, or nobody says so and that node does not say all.
+    pub(crate) fn may_be_of(&self, mac: Mac, node: &str) -> bool {
+        match self.owner_of(mac) {
+            Some(owner) => **owner == *node,
+            None => match self.said.get(node) {
+                Some(Some(member)) => member.more,
+                Some(None) | None => true,
+            },
+        }
+    }
+
     pub(crate) fn macs(&self) -> BTreeSet<Mac> {
         self.macs.keys().copied().collect()
     }

@@ -40,6 +40,8 @@ pub(crate) struct Nodes {
     pub(crate) members: Option<BTreeSet<Arc<str>>>,
     /// Nodes that may be gone.
     pub(crate) suspects: BTreeSet<Arc<str>>,
+    /// Those that do not know it.
+    pub(crate) unaware: BTreeSet<String>,
     pub(crate) statements: Statements,
 }
 

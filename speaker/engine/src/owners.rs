@@ -70,11 +70,11 @@ impl Engine {
             .filter_map(|facts| shared_address(&facts.view))
             .collect();
         for ip in addresses {
-            let sharing = self.services.iter().filter(|(_, entry)| {
-                let facts = entry.facts.as_ref();
+            let shares = |key: &&Arc<ServiceKey>| {
+                let facts = self.services.get(*key).and_then(|entry| entry.facts.as_ref());
                 facts.and_then(|facts| shared_address(&facts.view)) == Some(ip)
-            });
-            let sharing: Vec<Arc<ServiceKey>> = sharing.map(|(key, _)| Arc::clone(key)).collect();
+            };
+            let sharing: Vec<Arc<ServiceKey>> = self.addresses.of(ip).iter().filter(shares).cloned().collect();
             let owners = sharing.iter().filter_map(|key| self.owners.by_service.get(key));
             let owners: BTreeSet<Arc<str>> = owners.flatten().cloned().collect();
             if owners.is_empty() {

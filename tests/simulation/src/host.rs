@@ -10,7 +10,7 @@ use std::{
 use fastrand::Rng;
 use metallb_announce::{Endpoints, ServiceView};
 use metallb_config::{Options, Resources, View};
-use metallb_engine::{Engine, Event, Links, ServiceFacts, ServiceKey, Settings, Slice};
+use metallb_engine::{Engine, Event, Interface, Links, Mac, Member, ServiceFacts, ServiceKey, Settings, Slice};
 use metallb_members::{
     Keyring, Members, Timing,
     fast::{self, Detector, Keys, Pace, Question},
@@ -54,6 +54,7 @@ pub(crate) struct Pending {
     pub(crate) members: bool,
     pub(crate) suspects: bool,
     pub(crate) links: bool,
+    pub(crate) conflicts: Vec<Event>,
     pub(crate) questions: Vec<Question>,
     /// It has been woken.
     pub(crate) woken: bool,
@@ -75,6 +76,7 @@ pub(crate) struct Process {
     pub(crate) pending: Pending,
     /// The detector's last word.
     pub(crate) suspects: BTreeSet<String>,
+    pub(crate) unaware: BTreeSet<String>,
     /// What the segment was asked lately.
     pub(crate) asked: Vec<(Target, Question)>,
     /// The engine judges layer 2.
@@ -106,6 +108,12 @@ pub(crate) struct Host {
     pub(crate) answers: BTreeSet<usize>,
     /// Those of them that another node takes over: answered until that one is heard.
     pub(crate) released: BTreeSet<usize>,
+    /// Those of them that are left to another node that claims them, too.
+    pub(crate) yielded: BTreeSet<usize>,
+    /// By address and claimant, when it was heard and told of last.
+    pub(crate) claims: BTreeMap<(usize, usize), (Duration, Duration)>,
+    /// When it insisted on an address last.
+    pub(crate) defended: BTreeMap<usize, Duration>,
 }
 
 /// Where the membership of a node listens.
@@ -143,12 +151,23 @@ impl Host {
             backlog: Vec::new(),
             answers: BTreeSet::new(),
             released: BTreeSet::new(),
+            yielded: BTreeSet::new(),
+            claims: BTreeMap::new(),
+            defended: BTreeMap::new(),
         }
     }
 
     /// Says whether it would answer an ARP request.
     pub(crate) fn is_answering(&self, address: usize) -> bool {
-        self.is_on() && self.carrier && self.answers.contains(&address)
+        self.is_on() && self.carrier && self.answers.contains(&address) && !self.yielded.contains(&address)
+    }
+
+    /// Has an address no longer; says whether it had.
+    pub(crate) fn withdraw(&mut self, address: usize) -> bool {
+        self.yielded.remove(&address);
+        self.claims.retain(|(other, _), _| *other != address);
+        self.defended.remove(&address);
+        self.answers.remove(&address)
     }
 
     /// Its process runs, perhaps not for much longer.
@@ -189,6 +208,7 @@ impl Process {
             engine: engine(&host.name),
             pending: Pending::default(),
             suspects: BTreeSet::new(),
+            unaware: BTreeSet::new(),
             asked: Vec::new(),
             open: false,
             due: [None; 2],
@@ -215,6 +235,28 @@ fn engine(node: &str) -> Engine {
         },
         ..Settings::default()
     })
+}
+
+/// The hardware address of a host's interface.
+pub(crate) fn mac(node: usize) -> Mac {
+    let [.., high, low] = node.to_be_bytes();
+    Mac([2, 0, 0, 0, high, low])
+}
+
+/// What all say of themselves; those of upstream's kind nothing.
+pub(crate) fn said(hosts: &[Host]) -> Event {
+    let said = |(node, host): (usize, &Host)| {
+        let interface = Interface {
+            mac: mac(node),
+            lately: false,
+        };
+        let member = Member {
+            interfaces: [(INTERFACE.to_owned(), interface)].into(),
+            ..Member::default()
+        };
+        (host.name.clone(), Some(member).filter(|_| !host.plain))
+    };
+    Event::Said(hosts.iter().enumerate().map(said).collect())
 }
 
 /// The links of a host, as the engine is told of them.

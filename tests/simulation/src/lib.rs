@@ -15,6 +15,7 @@
 //! It does not simulate frames, encryption, or the API: every speaker reads the same Services.
 
 mod clock;
+mod contest;
 mod faults;
 mod host;
 mod judge;
@@ -53,17 +54,20 @@ pub enum Sabotage {
     BlindToDeath,
     /// The fast path is on although a member has none.
     FastInMixedClusters,
+    /// A node that hears another claim what it has itself does nothing about it.
+    NeverYield,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NeverLift,
         Self::NeverWithdraw,
         Self::NoSecondOpinion,
         Self::NoGoodbye,
         Self::BlindToDeath,
         Self::FastInMixedClusters,
+        Self::NeverYield,
     ];
 }
 

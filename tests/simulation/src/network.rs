@@ -128,14 +128,13 @@ impl World {
         }
     }
 
-    /// Tells the segment that a node answers for an address from now on. Only who leaves cares.
+    /// Tells the segment that a node answers for an address. Only who does so, too, cares.
     pub(crate) fn claim(&mut self, by: usize, address: usize) {
         for to in 0..self.hosts.len() {
-            let host = &self.hosts[to];
-            let gives_way = host.state == State::Leaving || host.released.contains(&address);
-            if to != by && gives_way && self.hears(by, to) {
+            if to != by && self.hosts[to].answers.contains(&address) && self.hears(by, to) {
                 let (way, run) = (Duration::from_micros(self.rng.u64(50..FRAME)), self.hosts[to].run);
-                self.after(way, Happening::Claimed { to, run, address });
+                let by = Some(by);
+                self.after(way, Happening::Claimed { to, run, address, by });
             }
         }
     }

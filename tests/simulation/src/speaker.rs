@@ -6,7 +6,7 @@ use metallb_config::Interfaces;
 use metallb_engine::{Effect, Event as EngineEvent, Protocol};
 use metallb_members::{
     Action, Event,
-    fast::{Action as FastAction, Event as FastEvent, Question},
+    fast::{Action as FastAction, Event as FastEvent, Question, Suspects},
 };
 
 use crate::{
@@ -59,12 +59,13 @@ impl World {
     }
 
     pub(crate) fn list(&mut self, node: usize) {
-        let events = self.cluster.clone();
+        let (events, said) = (self.cluster.clone(), host::said(&self.hosts));
         let Some(process) = &mut self.hosts[node].process else {
             return;
         };
         process.pending.links = true;
-        let effects = process.engine.handle_all(events);
+        let mut effects = process.engine.handle_all(events);
+        effects.extend(process.engine.handle(said));
         self.perform(node, effects);
         self.wake(node);
     }
@@ -149,16 +150,22 @@ impl World {
                 FastAction::Ask(question) => self.later(node, |process| process.pending.questions.push(question)),
                 // Another announcement of the same: clients, whose caches it corrects, are not simulated.
                 FastAction::Returned(_) => {}
-                FastAction::Suspects(suspects) => {
-                    self.note(|| format!("{} suspects {suspects:?}", plan::name(node)));
+                FastAction::Suspects(Suspects { names, unaware }) => {
+                    self.note(|| {
+                        format!(
+                            "{} suspects {names:?}, of which {unaware:?} do not know",
+                            plan::name(node)
+                        )
+                    });
                     self.judge.look = true;
                     let never_lift = self.sabotage == Some(Sabotage::NeverLift);
                     self.later(node, |process| {
                         process.pending.suspects = true;
+                        process.unaware = unaware;
                         if never_lift {
-                            process.suspects.extend(suspects);
+                            process.suspects.extend(names);
                         } else {
-                            process.suspects = suspects;
+                            process.suspects = names;
                         }
                     });
                 }
@@ -258,23 +265,31 @@ impl World {
             if self.sabotage == Some(Sabotage::BlindToDeath) {
                 alive.clone_from(&process.ever);
             }
-            events.push(EngineEvent::Members(alive));
+            events.push(vec![EngineEvent::Members(alive)]);
         }
         if std::mem::take(&mut pending.suspects) {
-            events.push(EngineEvent::Suspects(process.suspects.clone()));
+            events.push(vec![
+                EngineEvent::Suspects(process.suspects.clone()),
+                EngineEvent::Unaware(process.unaware.clone()),
+            ]);
         }
         if std::mem::take(&mut pending.links) {
-            events.push(EngineEvent::Interfaces(host::links(carrier)));
+            events.push(vec![EngineEvent::Interfaces(host::links(carrier))]);
         }
+        events.extend(
+            std::mem::take(&mut pending.conflicts)
+                .into_iter()
+                .map(|event| vec![event]),
+        );
         self.rng.shuffle(&mut events);
-        for event in events {
-            if let EngineEvent::Interfaces(links) = &event {
+        for events in events {
+            if let [EngineEvent::Interfaces(links)] = &events[..] {
                 self.feed_fast(node, FastEvent::Fit(!links.usable.is_empty()));
             }
             let Some(process) = &mut self.hosts[node].process else {
                 return;
             };
-            let effects = process.engine.handle(event);
+            let effects = process.engine.handle_all(events);
             let partners = process.engine.changed_partners();
             self.perform(node, effects);
             if let Some(partners) = partners {
@@ -296,6 +311,9 @@ impl World {
                         self.release(node, ip);
                     }
                 }
+                Effect::Yield(ip) => self.yield_to(node, ip),
+                Effect::Resume(ip) => self.resume(node, ip),
+                Effect::Defend(ip) => self.defend(node, ip),
                 Effect::Opened(Protocol::Layer2) => {
                     if let Some(process) = &mut self.hosts[node].process {
                         process.open = true;
@@ -315,10 +333,10 @@ impl World {
             self.note(|| format!("{} answers for {ip}", plan::name(node)));
             self.hosts[node].answers.insert(address);
             self.hosts[node].released.remove(&address);
-            self.claim(node, address);
+            self.burst(node, address);
         } else if self.sabotage != Some(Sabotage::NeverWithdraw) {
             self.note(|| format!("{} no longer answers for {ip}", plan::name(node)));
-            self.hosts[node].answers.remove(&address);
+            self.hosts[node].withdraw(address);
         }
         self.judge.look = true;
     }
@@ -331,11 +349,11 @@ impl World {
         self.note(|| format!("{} releases {ip}", plan::name(node)));
         self.hosts[node].released.insert(address);
         let rival = |other: usize| other != node && self.hosts[other].is_answering(address) && self.hears(other, node);
-        if (0..self.hosts.len()).any(rival) {
+        if (0..self.hosts.len()).any(rival) || self.hosts[node].yielded.contains(&address) {
             self.hand_over(node, address);
         } else {
-            let run = self.hosts[node].run;
-            self.after(RELEASE, Happening::Claimed { to: node, run, address });
+            let (to, run, by) = (node, self.hosts[node].run, None);
+            self.after(RELEASE, Happening::Claimed { to, run, address, by });
         }
     }
 
@@ -392,7 +410,8 @@ impl World {
                 |other: usize| other != node && self.hosts[other].is_answering(address) && self.hears(other, node);
             if (0..self.hosts.len()).any(rival) {
                 let again = Duration::from_micros(self.rng.u64(0..AGAIN));
-                self.after(again, Happening::Claimed { to: node, run, address });
+                let (to, by) = (node, None);
+                self.after(again, Happening::Claimed { to, run, address, by });
             }
         }
         if self.hosts[node].answers.is_empty() {
@@ -407,7 +426,7 @@ impl World {
         }
         let host = &mut self.hosts[node];
         let leaves = host.state == State::Leaving;
-        if (host.released.remove(&address) || leaves) && host.answers.remove(&address) {
+        if (host.released.remove(&address) || leaves) && host.withdraw(address) {
             self.note(|| format!("{} hands over {}", plan::name(node), service_ip(address)));
             self.judge.look = true;
             if leaves && self.hosts[node].answers.is_empty() {
@@ -431,6 +450,9 @@ impl World {
         host.backlog.clear();
         host.answers.clear();
         host.released.clear();
+        host.yielded.clear();
+        host.claims.clear();
+        host.defended.clear();
         self.judge.look = true;
     }
 }

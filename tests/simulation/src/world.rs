@@ -88,11 +88,26 @@ pub(crate) enum Happening {
         run: u32,
         target: Target,
     },
-    /// Another is heard to claim an address.
+    /// Another is heard to claim an address; none if one that is released was answered for long enough.
     Claimed {
         to: usize,
         run: u32,
         address: usize,
+        by: Option<usize>,
+    },
+    /// A node tells the segment again that it answers for an address, so often more.
+    Round {
+        node: usize,
+        run: u32,
+        address: usize,
+        left: u32,
+    },
+    /// One that yields asks whether the other still answers; `silent` if it did not when it was asked before.
+    StillThere {
+        node: usize,
+        run: u32,
+        address: usize,
+        silent: bool,
     },
     /// One that leaves has waited long enough.
     Ended {
@@ -119,6 +134,8 @@ impl Happening {
             | Self::Listed { node, run }
             | Self::Woken { node, run }
             | Self::Link { node, run }
+            | Self::Round { node, run, .. }
+            | Self::StillThere { node, run, .. }
             | Self::Ended { node, run } => Some((node, Some(run))),
             Self::Start { .. } | Self::Probe { .. } | Self::Fault(_) | Self::Check => None,
         }
@@ -286,7 +303,13 @@ impl World {
             }
             Happening::Probe { from, run, target } => self.probed(from, run, target),
             Happening::Found { to, target, .. } => self.found(to, target),
-            Happening::Claimed { to, address, .. } => self.hand_over(to, address),
+            Happening::Claimed { to, address, by, .. } => self.claimed(to, address, by),
+            Happening::Round {
+                node, address, left, ..
+            } => self.round(node, address, left),
+            Happening::StillThere {
+                node, address, silent, ..
+            } => self.still_there(node, address, silent),
             Happening::Ended { node, .. } => self.end(node),
             Happening::Start { node } => self.start(node),
             Happening::Fault(_) | Happening::Check => {}

@@ -107,6 +107,12 @@ impl Dispute {
         self.claimants.iter().any(claims)
     }
 
+    /// Says whether another speaker says that the address is its own, and goes on doing so as far as is known.
+    pub(super) fn is_claimed_by_peer(&self, now: Instant) -> bool {
+        let claims = |claimant: &Claimant| claimant.peer && claimant.uses && now < claimant.heard + SILENCE;
+        self.claimants.iter().any(claims)
+    }
+
     pub(super) fn hear(&mut self, now: Instant, ifindex: u32, claim: Claim, peer: bool, outcomes: &mut Vec<Outcome>) {
         self.silent_since = Some(now);
         self.asked = 0;

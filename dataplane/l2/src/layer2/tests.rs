@@ -1,4 +1,5 @@
 mod releases;
+mod unattended;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -94,7 +95,7 @@ impl Bench {
                     ifindex, ip, purpose, ..
                 } => self.sent.push((ifindex, ip, purpose)),
                 Action::Conflict(conflict) => self.told.push(conflict),
-                Action::Found(_) | Action::ClaimsEnded(_) | Action::Count(_) => {}
+                Action::Found { .. } | Action::ClaimsEnded(_) | Action::Count(_) => {}
             }
         }
     }
@@ -284,6 +285,20 @@ fn what_is_withdrawn_or_heard_nowhere_need_not_be_handed_over() {
     bench.feed(Event::HandOver);
     assert!(!bench.core.is_handed_over());
     bench.change(vip(1), None);
+    assert!(bench.core.is_handed_over());
+}
+
+#[test]
+fn a_long_list_is_handed_over_in_slices_with_answers_in_between() {
+    let mut bench = Bench::new(vec![link(1, 1)]);
+    let elsewhere = pools(10_000).into_iter().map(|(ip, _)| (ip, only(&["eth9"])));
+    bench.feed(Event::Changed(elsewhere.collect()));
+    bench.settle();
+    bench.feed(Event::HandOver);
+    let left = bench.core.table.addresses().count();
+    assert!(left >= 9_000, "{left} are left after the first slice");
+    assert_eq!(bench.core.next_deadline(), Some(bench.now), "it goes on at once");
+    bench.settle();
     assert!(bench.core.is_handed_over());
 }
 

@@ -27,6 +27,8 @@ struct Own {
     level: u8,
     /// Since when the member answers again.
     answers_since: Option<Instant>,
+    /// It has answered a ping since, and every ping tells it.
+    aware: bool,
     heard: Instant,
 }
 
@@ -84,6 +86,7 @@ impl Accusations {
         let own = Own {
             level,
             answers_since: None,
+            aware: false,
             heard: now,
         };
         self.own.insert(name.to_owned(), own);
@@ -107,13 +110,36 @@ impl Accusations {
         own.answers_since.replace(own.answers_since.unwrap_or(now)).is_none()
     }
 
+    /// A member has answered a ping: it knows that it is accused.
+    pub(super) fn answered(&mut self, name: &str) {
+        if let Some(own) = self.own.get_mut(name) {
+            own.aware = true;
+        }
+    }
+
     pub(super) fn accuses(&self, name: &str) -> bool {
         self.own.contains_key(name)
+    }
+
+    /// Says whether this node accuses a member that answers again.
+    pub(super) fn is_on_probation(&self, name: &str) -> bool {
+        self.own.get(name).is_some_and(|own| own.answers_since.is_some())
     }
 
     /// Whom this node accuses.
     pub(super) fn told(&self) -> Accused {
         self.own.iter().map(|(name, own)| (name.clone(), own.level)).collect()
+    }
+
+    /// As [`Self::told`], for one that others accuse who may not reach it: it has to know.
+    pub(super) fn told_to(&self, accused: &str) -> Accused {
+        let mut told = self.told();
+        let others = self.others.iter().filter(|(accuser, _)| *accuser != accused);
+        let others = others.filter_map(|(_, told)| told.accused.get(accused));
+        if let Some(level) = others.max() {
+            told.entry(accused.to_owned()).or_insert(*level);
+        }
+        told
     }
 
     pub(super) fn is_accuser(&self) -> bool {
@@ -153,6 +179,7 @@ impl Accusations {
             self.own.entry(name).or_insert(Own {
                 level,
                 answers_since: None,
+                aware: false,
                 heard: now,
             });
         }
@@ -166,6 +193,7 @@ impl Accusations {
         for own in self.own.values_mut() {
             if own.heard + silence <= now {
                 own.answers_since = None;
+                own.aware = false;
             }
         }
         self.own.retain(|_, own| {
@@ -189,6 +217,12 @@ impl Accusations {
     pub(super) fn suspects(&self) -> BTreeSet<String> {
         let others = self.others.values().flat_map(|told| told.accused.keys());
         self.own.keys().chain(others).cloned().collect()
+    }
+
+    /// Members that this node accuses and that have not answered it since.
+    pub(super) fn unaware(&self) -> BTreeSet<String> {
+        let unaware = self.own.iter().filter(|(_, own)| !own.aware);
+        unaware.map(|(name, _)| name.clone()).collect()
     }
 
     pub(super) fn clear(&mut self) {

@@ -7,11 +7,12 @@ mod tell;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    ops::Bound,
     time::{Duration, Instant},
 };
 
-use super::{Action, Config, Event, Question, accusations::Accusations, packet::Packet, peer::Peer};
+use super::{
+    Action, Config, Event, Question, Suspects, accusations::Accusations, packet::Ciphers, peer::Peer, ring::ring,
+};
 use crate::{Refusal, random::Random};
 use hear::Relay;
 use judge::{CONFIRMATION, ROUND};
@@ -19,14 +20,15 @@ use tell::News;
 
 /// Up to so many members everybody watches everybody.
 const SMALL: usize = 16;
-/// Otherwise one watches at most and at least so many.
-const MOST_WATCHED: usize = 32;
-const LEAST_WATCHED: usize = 8;
+/// Otherwise one watches so many on either side of it, and so many partners more.
+const NEIGHBOURS: usize = 4;
+const PARTNERS: usize = 4;
 
 /// Finds out within a third of a second which members are silent, and keeps the accusations.
 #[derive(Debug)]
 pub struct Detector {
     config: Config,
+    ciphers: Ciphers,
     random: Random,
     peers: BTreeMap<String, Peer>,
     active: bool,
@@ -36,9 +38,11 @@ pub struct Detector {
     relays: BTreeMap<u64, Relay>,
     accusations: Accusations,
     news: Option<News>,
-    suspects: BTreeSet<String>,
+    suspects: Suspects,
     witness: Option<Instant>,
     sequence: u64,
+    /// Until who is pinged now is pinged next: the same for all that are pinged together, so that they remain so.
+    pause: Duration,
     /// The time of the event that is handled, and what is to be done for it.
     now: Instant,
     actions: Vec<Action>,
@@ -49,6 +53,8 @@ impl Detector {
     #[must_use]
     pub fn new(config: Config, now: Instant, random: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
         Self {
+            ciphers: Ciphers::new(config.keys.clone(), config.boot),
+            pause: config.pace.interval,
             config,
             random: Random::new(random),
             peers: BTreeMap::new(),
@@ -59,7 +65,7 @@ impl Detector {
             relays: BTreeMap::new(),
             accusations: Accusations::default(),
             news: None,
-            suspects: BTreeSet::new(),
+            suspects: Suspects::default(),
             witness: None,
             sequence: 0,
             now,
@@ -80,7 +86,7 @@ impl Detector {
                 self.choose();
             }
             Event::Datagram(bytes) => {
-                let packet = Packet::decode(&bytes, &self.config.keys)?;
+                let packet = self.ciphers.decode(&bytes)?;
                 self.on_packet(packet);
             }
             Event::Fit(fit) => {
@@ -93,18 +99,22 @@ impl Detector {
             }
             Event::Answered(Question::Member(name)) => self.hear(&name, None),
             Event::Answered(Question::Witness) => self.witness = Some(self.now),
-            Event::Keys(keys) => self.config.keys = keys,
+            Event::Keys(keys) => self.ciphers.set_keys(keys),
             Event::Tick => self.on_tick(),
         }
         self.tell_suspects();
         Ok(std::mem::take(&mut self.actions))
     }
 
-    /// When a member gave its last sign of life, if it is watched.
+    /// When a member gave its last sign of life. One that is not watched is taken for one that was accused just now.
     #[must_use]
     pub fn last_heard(&self, name: &str) -> Option<Instant> {
-        let peer = self.peers.get(name).filter(|_| self.watched.contains(name));
-        peer.map(|peer| peer.heard)
+        let peer = self.peers.get(name)?;
+        if self.watched.contains(name) {
+            return Some(peer.heard);
+        }
+        let silence = self.config.pace.interval * self.config.pace.multiplier + CONFIRMATION;
+        self.now.checked_sub(silence)
     }
 
     /// When `handle` wants `Event::Tick` next, if at all.
@@ -176,35 +186,43 @@ impl Detector {
         if self.peers.len() < SMALL {
             self.watched = self.peers.keys().cloned().collect();
         } else {
+            let ring = ring(&self.config.node, self.peers.keys());
+            let neighbours = ring.iter().take(NEIGHBOURS).chain(ring.iter().rev().take(NEIGHBOURS));
+            let between = ring
+                .iter()
+                .skip(NEIGHBOURS)
+                .take(ring.len().saturating_sub(2 * NEIGHBOURS));
+            let partners = between.filter(|name| self.partners.contains(**name)).take(PARTNERS);
             let accused = self.peers.keys().filter(|name| self.accusations.accuses(name));
-            let partners = self.partners.iter().filter(|name| self.peers.contains_key(*name));
-            self.watched = accused.chain(partners).take(MOST_WATCHED).cloned().collect();
-            let own = self.config.node.as_str();
-            let after = self.peers.range::<str, _>((Bound::Excluded(own), Bound::Unbounded));
-            let ring = after.chain(self.peers.range::<str, _>((Bound::Unbounded, Bound::Excluded(own))));
-            for (name, _) in ring {
-                if self.watched.len() >= LEAST_WATCHED {
-                    break;
-                }
-                self.watched.insert(name.clone());
-            }
+            self.watched = neighbours.chain(partners).copied().chain(accused).cloned().collect();
         }
+        let together = self.now + self.random.part_of(self.config.pace.interval / 4);
         for name in self.watched.difference(&before) {
             if let Some(peer) = self.peers.get_mut(name) {
                 peer.start_anew(self.now);
-                // Not all at the same time.
-                peer.ping_at = self.now + self.random.part_of(self.config.pace.interval / 4);
+                peer.ping_at = together;
             }
         }
     }
 
     /// First of all: whoever stands in shall not wait for datagrams.
     fn tell_suspects(&mut self) {
-        let suspects = self.accusations.suspects();
-        if suspects != self.suspects {
-            self.suspects.clone_from(&suspects);
-            self.actions.insert(0, Action::Suspects(suspects));
+        let mut suspects = Suspects {
+            names: self.accusations.suspects(),
+            unaware: self.accusations.unaware(),
+        };
+        suspects.unaware.remove(&self.config.node);
+        if suspects == self.suspects {
+            return;
         }
+        for name in suspects.names.symmetric_difference(&self.suspects.names) {
+            // Whom others accuse, or do no longer, learns it from this node, too, and at once.
+            if let Some(peer) = self.peers.get_mut(name).filter(|_| self.watched.contains(name)) {
+                peer.ping_at = self.now;
+            }
+        }
+        self.suspects.clone_from(&suspects);
+        self.actions.insert(0, Action::Suspects(suspects));
     }
 
     #[cfg(test)]

@@ -7,15 +7,18 @@
 //!     │     through another, or on the segment                                             │ answers again
 //!     └──────────────────────────── 10 s, 20 s … 10 min later ◄─────────────────────────────┘
 //! ```
-//! - **Who watches whom.** Up to 16 members everybody watches everybody; beyond that a member watches those it may have to
-//!   stand in for and those that may stand in for it (its [`Event::Partners`]), and some more, at most 32.
-//! - **Probe.** Every 100 ms a ping, to be answered at once. Only an answer that echoes a recent ping proves anything, so
-//!   that nothing recorded keeps a dead member alive. It has a socket, a key and a thread of its own, beside memberlist's.
+//! - **Who watches whom.** Up to 16 members everybody watches everybody. Beyond that each watches its four neighbours on
+//!   either side of a ring, in which hashes of names order the nodes, so that those of one rack are not beside each other;
+//!   and four of those more that it may have to stand in for or that may stand in for it (its [`Event::Partners`]). All are
+//!   told of what one has found out.
+//! - **Probe.** Every 100 ms a ping, to be answered at once. A ping is a sign of life itself: whoever hears one pings only
+//!   if the next does not come. A run counts once it has answered a ping, and each of its packets once, so that nothing
+//!   recorded keeps a dead member alive. It has a socket, a key and a thread of its own, beside memberlist's.
 //! - **Second opinion.** Who doubts asks others to ping, and the caller to ask on the segment ([`Action::Ask`]) by ARP or a
 //!   neighbour solicitation for an address of the doubted one. One answer is enough.
 //! - **Self-guard.** Who doubts calls the roll of all it watches. Unless half of them answer it accuses nobody, and leaves
-//!   that to memberlist; of two members, the survivor needs a witness on the segment ([`Question::Witness`]). Who comes late to
-//!   its own deadlines, as after a pause, starts to listen anew.
+//!   that to memberlist; of two members, the survivor needs a witness on the segment ([`Question::Witness`]). One that is
+//!   accused counts if it answers. Who comes late to its own deadlines, as after a pause, starts to listen anew.
 //! - **Accusation.** Told to everybody, the accused included, at once and again every second, and with every packet. All rank
 //!   an accused member behind the others, it itself too, so that one that was only paused gives up what is another's now.
 //!   Where all are accused the order is the usual one: somebody answers. The accuser lifts it when the member has answered
@@ -32,6 +35,7 @@ mod accusations;
 mod detector;
 mod packet;
 mod peer;
+mod ring;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -100,6 +104,16 @@ pub enum Event {
     Tick,
 }
 
+/// Nodes that others stand in for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Suspects {
+    /// All of them, among which may be this one.
+    pub names: BTreeSet<String>,
+    /// Those among them that this node accuses and that have not answered it since: as far as it knows they have not heard of
+    /// it, and may go on announcing.
+    pub unaware: BTreeSet<String>,
+}
+
 /// What is asked on the segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -121,8 +135,8 @@ pub enum Action {
     },
     /// Ask on the segment, and tell an answer by [`Event::Answered`].
     Ask(Question),
-    /// These nodes, among which may be this one, are ranked behind all others from now on.
-    Suspects(BTreeSet<String>),
+    /// These nodes are ranked behind all others from now on.
+    Suspects(Suspects),
     /// A member that this node has accused answers again. Until it knows, it may have gone on announcing, and others may
     /// have heard that last.
     Returned(String),
@@ -130,9 +144,9 @@ pub enum Action {
 
 /// Reads a datagram of the fast path; what was understood is the same when it is written and read again.
 pub(crate) fn check(bytes: &[u8]) {
-    let keys = Keys::default();
-    if let Ok(packet) = packet::Packet::decode(bytes, &keys) {
-        let again = packet::Packet::decode(&packet.encode(&keys), &keys);
+    let mut ciphers = packet::Ciphers::new(Keys::default(), 0);
+    if let Ok(packet) = ciphers.decode(bytes) {
+        let again = ciphers.decode(&ciphers.encode(&packet));
         // Of more accusations than fit only the first are written.
         assert!(again.is_ok_and(|again| again.stamp == packet.stamp && again.kind == packet.kind));
     }

@@ -30,6 +30,8 @@ const HEADER: usize = 18;
 const INFO: &[u8] = b"mlbr-fast-v1";
 /// How long the accusations of a packet are together, so that it fits a datagram.
 const MAX_NAMES: usize = 1000;
+/// Runs of which the key is kept; more than there are members.
+const MAX_RUNS: usize = 1024;
 
 /// Which packet of which run of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,8 +101,93 @@ fn nonce(sequence: u64) -> Nonce {
     Nonce::assume_unique_for_key(nonce)
 }
 
+/// The keys of the runs that are heard of, so that they need not be derived for each packet.
+#[derive(Debug)]
+pub(crate) struct Ciphers {
+    keys: Keys,
+    boot: u64,
+    own: Option<LessSafeKey>,
+    /// Of the runs of others, and the secret that each uses.
+    runs: BTreeMap<u64, LessSafeKey>,
+}
+
+impl Ciphers {
+    /// For the run `boot` of this node.
+    pub(crate) fn new(keys: Keys, boot: u64) -> Self {
+        Self {
+            own: keys.0.first().and_then(|secret| key(secret, boot)),
+            keys,
+            boot,
+            runs: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn set_keys(&mut self, keys: Keys) {
+        *self = Self::new(keys, self.boot);
+    }
+
+    /// Encodes a packet of this run.
+    pub(crate) fn encode(&self, packet: &Packet) -> Vec<u8> {
+        packet.seal(self.own.as_ref())
+    }
+
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<Packet, Refusal> {
+        let (stamp, header, body) = split(bytes)?;
+        if self.keys.0.is_empty() {
+            return Packet::read(stamp, body);
+        }
+        if let Some(plain) = self
+            .runs
+            .get(&stamp.boot)
+            .and_then(|key| open(key, stamp, header, body))
+        {
+            return Packet::read(stamp, &plain);
+        }
+        for key in self.keys.0.iter().filter_map(|secret| key(secret, stamp.boot)) {
+            if let Some(plain) = open(&key, stamp, header, body) {
+                if self.runs.len() >= MAX_RUNS {
+                    self.runs.clear();
+                }
+                self.runs.insert(stamp.boot, key);
+                return Packet::read(stamp, &plain);
+            }
+        }
+        Err(Refusal::Decryption)
+    }
+}
+
+/// What a datagram begins with, and what may be encrypted.
+fn split(bytes: &[u8]) -> Result<(Stamp, &[u8], &[u8]), Refusal> {
+    let (header, body) = bytes.split_at_checked(HEADER).ok_or(Refusal::Truncated)?;
+    if header[0] != FIRST_BYTE {
+        return Err(Refusal::UnknownType);
+    }
+    if header[1] != VERSION {
+        return Err(Refusal::Version);
+    }
+    Ok((stamp(&mut &header[2..])?, header, body))
+}
+
+fn open(key: &LessSafeKey, stamp: Stamp, header: &[u8], body: &[u8]) -> Option<Vec<u8>> {
+    let mut body = body.to_vec();
+    let plain = key.open_in_place(nonce(stamp.sequence), Aad::from(header), &mut body);
+    let len = plain.ok()?.len();
+    body.truncate(len);
+    Some(body)
+}
+
 impl Packet {
+    #[cfg(test)]
     pub(crate) fn encode(&self, keys: &Keys) -> Vec<u8> {
+        Ciphers::new(keys.clone(), self.stamp.boot).encode(self)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn decode(bytes: &[u8], keys: &Keys) -> Result<Self, Refusal> {
+        Ciphers::new(keys.clone(), 0).decode(bytes)
+    }
+
+    fn seal(&self, key: Option<&LessSafeKey>) -> Vec<u8> {
         let mut bytes = vec![FIRST_BYTE, VERSION];
         put_stamp(&mut bytes, self.stamp);
         let mut body = Vec::new();
@@ -116,41 +203,13 @@ impl Packet {
         stamp.into_iter().for_each(|stamp| put_stamp(&mut body, stamp));
         name.into_iter().for_each(|name| put_name(&mut body, name));
         put_accused(&mut body, &self.accused);
-        if let Some(secret) = keys.0.first() {
-            // Neither fails: the length of the key is the algorithm's, and that of the body far below its limit.
-            let tag = key(secret, self.stamp.boot).and_then(|key| {
-                key.seal_in_place_separate_tag(nonce(self.stamp.sequence), Aad::from(&bytes), &mut body)
-                    .ok()
-            });
+        if let Some(key) = key {
+            // It does not fail: the length of the body is far below the limit.
+            let tag = key.seal_in_place_separate_tag(nonce(self.stamp.sequence), Aad::from(&bytes), &mut body);
             tag.into_iter().for_each(|tag| body.extend(tag.as_ref()));
         }
         bytes.append(&mut body);
         bytes
-    }
-
-    pub(crate) fn decode(bytes: &[u8], keys: &Keys) -> Result<Self, Refusal> {
-        let (header, body) = bytes.split_at_checked(HEADER).ok_or(Refusal::Truncated)?;
-        if header[0] != FIRST_BYTE {
-            return Err(Refusal::UnknownType);
-        }
-        if header[1] != VERSION {
-            return Err(Refusal::Version);
-        }
-        let stamp = stamp(&mut &header[2..])?;
-        if keys.0.is_empty() {
-            return Self::read(stamp, body);
-        }
-        for secret in &keys.0 {
-            let mut body = body.to_vec();
-            let opened = key(secret, stamp.boot).and_then(|key| {
-                let plain = key.open_in_place(nonce(stamp.sequence), Aad::from(header), &mut body);
-                plain.ok().map(|plain| plain.len())
-            });
-            if let Some(len) = opened {
-                return Self::read(stamp, &body[..len]);
-            }
-        }
-        Err(Refusal::Decryption)
     }
 
     fn read(stamp_: Stamp, mut body: &[u8]) -> Result<Self, Refusal> {
@@ -289,6 +348,24 @@ mod tests {
         let bytes = packet(Kind::Ping).encode(&of(&[b"new", b"old"]));
         assert!(Packet::decode(&bytes, &of(&[b"old", b"new"])).is_ok());
         assert_eq!(Packet::decode(&bytes, &of(&[b"old"])), Err(Refusal::Decryption));
+    }
+
+    #[test]
+    fn the_key_of_a_run_is_kept_and_not_beyond_a_change_of_the_secret() {
+        let of = |secret: &'static [u8]| Keys::of_secrets([secret]);
+        let (old, new) = (
+            packet(Kind::Ping).encode(&of(b"old")),
+            packet(Kind::Ping).encode(&of(b"new")),
+        );
+        let mut ciphers = Ciphers::new(of(b"old"), 1);
+        for _ in 0..2 {
+            assert!(ciphers.decode(&old).is_ok());
+            assert_eq!(ciphers.decode(&new), Err(Refusal::Decryption));
+        }
+        assert_eq!(ciphers.runs.len(), 1, "nothing is kept of what was not understood");
+        ciphers.set_keys(of(b"new"));
+        assert_eq!(ciphers.decode(&old), Err(Refusal::Decryption));
+        assert!(ciphers.decode(&new).is_ok());
     }
 
     #[test]

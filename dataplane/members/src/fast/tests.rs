@@ -389,9 +389,139 @@ fn whatever_happens_there_is_one_owner_afterwards() {
 fn in_a_large_cluster_each_watches_few() {
     let mut lab = Lab::of(100, 1);
     let everybody = names(0..100);
-    lab.feed("n050", Event::Partners(everybody[..40].iter().cloned().collect()));
-    assert_eq!(lab.watched("n050").len(), 32);
-    assert_eq!(lab.watched("n099"), names(0..8));
+    let watchers = |lab: &Lab, whom: &String| {
+        let watches = |name: &&String| lab.watched(name).contains(whom);
+        everybody.iter().filter(watches).count()
+    };
+    assert!(everybody.iter().all(|name| lab.watched(name).len() == 8));
+    assert!(
+        everybody.iter().all(|name| watchers(&lab, name) == 8),
+        "each by as many"
+    );
+    let partners: BTreeSet<String> = everybody.iter().cloned().collect();
+    everybody
+        .iter()
+        .for_each(|name| lab.feed(name, Event::Partners(partners.clone())));
+    assert!(everybody.iter().all(|name| lab.watched(name).len() == 12));
+    assert!(
+        everybody.iter().all(|name| watchers(&lab, name) == 12),
+        "with many Services, too"
+    );
+}
+
+// As in a cluster with very many Services, in which each may have to stand in for each.
+#[test]
+fn in_a_large_cluster_a_crash_of_any_is_known_to_all() {
+    for crashed in ["n000", "n050", "n099"] {
+        let mut lab = Lab::of(100, 1);
+        let everybody = names(0..100);
+        let partners: BTreeSet<String> = everybody.iter().cloned().collect();
+        everybody
+            .iter()
+            .for_each(|name| lab.feed(name, Event::Partners(partners.clone())));
+        lab.run(SECOND);
+        lab.set(crashed, State::Crashed);
+        lab.run(DETECTED);
+        for name in everybody.iter().filter(|name| *name != crashed) {
+            assert_eq!(lab.suspects(name), [crashed], "{name}");
+        }
+    }
+}
+
+#[test]
+fn in_a_calm_cluster_little_is_sent() {
+    for (count, most) in [(3, 50), (16, 350), (100, 300)] {
+        let mut lab = Lab::of(count, 1);
+        let partners: BTreeSet<String> = names(0..count).into_iter().collect();
+        names(0..count)
+            .iter()
+            .for_each(|name| lab.feed(name, Event::Partners(partners.clone())));
+        lab.run(2 * SECOND);
+        let before = lab.sent();
+        lab.run(10 * SECOND);
+        let each = (lab.sent() - before) / 10 / count as u64;
+        println!("{each} packets a second from each of {count}");
+        assert!(each <= most, "{each} packets a second from each of {count}");
+    }
+}
+
+// Found by hand: of three, one that was accused and answers did not count, so that the next crash took the membership.
+#[test]
+fn who_is_on_probation_counts_when_it_answers() {
+    for seed in 0..20 {
+        let mut lab = Lab::of(3, seed);
+        lab.gateway = false;
+        lab.set("n002", State::Paused);
+        lab.run(SECOND);
+        lab.set("n002", State::Running);
+        lab.run(SECOND);
+        assert_eq!(lab.suspects("n001"), ["n002"], "it is on probation");
+        lab.set("n000", State::Crashed);
+        lab.run(DETECTED + 60 * MS);
+        assert_eq!(lab.suspects("n001"), ["n000", "n002"], "seed {seed}");
+        assert_eq!(lab.owners(), ["n001"], "seed {seed}");
+    }
+}
+
+#[test]
+fn who_is_accused_and_answers_nothing_does_not_count() {
+    let mut lab = Lab::of(4, 1);
+    lab.gateway = false;
+    lab.set("n003", State::Crashed);
+    lab.run(SECOND);
+    lab.set("n000", State::Crashed);
+    lab.run(SECOND);
+    assert_eq!(lab.owners(), ["n001"], "half of the others answer");
+}
+
+// Of the gateway's answers one may be lost.
+#[test]
+fn the_witness_is_asked_until_it_answers() {
+    for (count, lost) in [(2, 2), (5, 1)] {
+        let mut lab = Lab::of(count, 1);
+        lab.lost_witnesses = lost;
+        names(0..count - 1)
+            .iter()
+            .for_each(|name| lab.set(name, State::Crashed));
+        lab.run(SECOND);
+        assert_eq!(lab.owners().len(), 1, "{count} members, {lost} lost");
+    }
+}
+
+// Two that are parted from each other cannot tell each other; the segment can.
+#[test]
+fn who_was_accused_is_unaware_until_it_answers() {
+    let mut lab = Lab::of(3, 1);
+    lab.off_segment = names(0..1).into_iter().collect();
+    lab.part(&names(0..1), &names(1..3));
+    lab.run(SECOND);
+    assert_eq!(
+        (lab.suspects("n001"), lab.unaware("n001")),
+        (vec!["n000"], vec!["n000"])
+    );
+    lab.heal();
+    lab.run(200 * MS);
+    assert_eq!(lab.suspects("n001"), ["n000"], "on probation");
+    assert!(lab.unaware("n001").is_empty() && lab.unaware("n000").is_empty());
+    lab.part(&names(0..1), &names(1..3));
+    lab.run(SECOND);
+    assert_eq!(lab.unaware("n001"), ["n000"]);
+}
+
+// The accuser cannot reach it; who can takes over and would be one of two.
+#[test]
+fn who_is_accused_learns_it_from_those_that_it_hears() {
+    let mut lab = Lab::of(4, 1);
+    lab.off_segment = names(0..1).into_iter().collect();
+    // Nobody can ask n000 for n003, and the others still hear it.
+    lab.part(&names(0..1), &names(3..4));
+    lab.deaf_to_vouches = Some("n003".to_owned());
+    lab.run(SECOND);
+    assert_eq!(lab.suspects("n003"), ["n000"]);
+    assert_eq!(lab.suspects("n001"), ["n000"], "it believes the accuser");
+    assert_eq!(lab.suspects("n000"), ["n000"], "it was told");
+    assert_eq!(lab.owners(), ["n001"]);
+    assert!(lab.several < 20 * MS, "{:?}", lab.several);
 }
 
 // L2-79

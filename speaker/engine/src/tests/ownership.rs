@@ -395,6 +395,44 @@ fn a_member_that_announces_what_is_this_nodes_is_insisted_on_whatever_its_place(
     assert_eq!(effects, [Effect::Defend(address(THEIRS))]);
 }
 
+// L2-77
+#[test]
+fn to_a_member_that_is_suspected_and_does_not_know_it_the_worse_node_yields_at_once() {
+    for (ip, expected) in [
+        (THEIRS, Effect::Yield(address(THEIRS))),
+        (OURS, Effect::Defend(address(OURS))),
+    ] {
+        let mut engine = pair();
+        let suspected = [Event::Suspects(names(&["node-b"])), Event::Unaware(names(&["node-b"]))];
+        assert_eq!(layer2(&engine.handle_all(suspected)), list(&[THEIRS]));
+        let effects = engine.handle(claim(ip, mac("node-b", "eth0"), Claim::First));
+        assert!(effects.contains(&expected), "{effects:?}");
+        let effects = engine.handle(Event::Unaware(names(&[])));
+        assert_eq!(
+            told(&effects, Effect::Resume, THEIRS),
+            ip == THEIRS,
+            "it knows, and gives way"
+        );
+        assert!(engine.yielded.is_empty());
+    }
+}
+
+#[test]
+fn a_hardware_address_may_be_of_the_node_that_says_so_and_of_one_that_does_not_say_all() {
+    let mut engine = pair();
+    let stranger = Mac([2, 9, 9, 9, 9, 9]);
+    assert!(engine.may_be_of(mac("node-b", "eth1"), "node-b"));
+    assert!(!engine.may_be_of(mac("node-b", "eth1"), "node-c"));
+    assert!(!engine.may_be_of(stranger, "node-b"));
+    assert!(engine.may_be_of(stranger, "node-c"), "nothing is known of it");
+    let more = Member {
+        more: true,
+        ..member("node-b", &["eth0"])
+    };
+    engine.handle(said(&[(NODE, member(NODE, &["eth0"])), ("node-b", more)]));
+    assert!(engine.may_be_of(stranger, "node-b"), "it has more than it could tell");
+}
+
 // L2-78
 #[test]
 fn a_claim_by_a_stranger_is_told_to_users_once_it_can_be_no_move() {

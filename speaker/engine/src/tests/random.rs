@@ -76,6 +76,7 @@ impl Present {
             Event::OwnersListed => "4 owners".to_owned(),
             Event::ClaimsEnded(_) => "7 ended".to_owned(),
             Event::Suspects(_) => "3 suspects".to_owned(),
+            Event::Unaware(_) => "4 unaware".to_owned(),
             Event::Interfaces(_) => "4 interfaces".to_owned(),
             Event::Conflict(_) => "6 conflict".to_owned(),
             Event::Uncarried(_) => "5 uncarried".to_owned(),
@@ -226,6 +227,7 @@ fn some_event() -> impl Strategy<Value = Event> {
         2 => some_resources(),
         3 => some_nodes().prop_map(|nodes| Event::Members(names(&nodes))),
         3 => some_nodes().prop_map(|nodes| Event::Suspects(names(&nodes))),
+        1 => some_nodes().prop_map(|nodes| Event::Unaware(names(&nodes))),
         2 => (node, view).prop_map(|(name, view)| {
             let view = view.map(|(network_unavailable, excluded)| NodeView { network_unavailable, excluded });
             Event::Node(name.to_owned(), view)

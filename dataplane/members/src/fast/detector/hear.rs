@@ -37,6 +37,7 @@ impl Detector {
             && peer.acked(ping.sequence)
         {
             self.hear(&sender, Some(stamp.boot));
+            self.accusations.answered(&sender);
             self.relay(&sender, ping.sequence);
         }
         if kind == Kind::Ping {
@@ -51,6 +52,11 @@ impl Detector {
                 self.ping(&sender);
             }
             return;
+        }
+        if kind == Kind::Ping && !self.accusations.accuses(&sender) {
+            // One of the two pings, and the other if that does not come.
+            let interval = self.config.pace.interval;
+            peer.ping_at = peer.ping_at.max(self.now + interval + interval / 8);
         }
         self.hear(&sender, None);
         if self.active {

@@ -15,8 +15,9 @@ const CHANCE: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_millis(60);
 /// How many others are asked in each round.
 const HELPERS: usize = 3;
-/// In these rounds the segment is asked.
-const SEGMENT_ROUNDS: [usize; 2] = [1, 3];
+/// In every other round the segment is asked about the doubted one, so often at most: three questions to everybody, so that
+/// one that is lost decides nothing.
+const SEGMENT_ROUNDS: usize = 5;
 
 impl Detector {
     pub(super) fn on_tick(&mut self) {
@@ -33,6 +34,7 @@ impl Detector {
         if self.accusations.expire(now, interval * self.config.pace.multiplier) {
             self.news_now();
         }
+        self.pause = interval - self.random.part_of(interval / 4);
         let mut pinged = BTreeSet::new();
         for name in self.watched.clone() {
             if self.peers.get(&name).is_some_and(|peer| peer.ping_at <= now) {
@@ -60,12 +62,8 @@ impl Detector {
             doubt.next = now + ROUND;
             doubt.rounds += 1;
             let round = doubt.rounds;
-            pinged.extend(
-                self.watched
-                    .iter()
-                    .filter(|name| !self.accusations.accuses(name))
-                    .cloned(),
-            );
+            let answers = |name: &&String| !self.accusations.accuses(name) || self.accusations.is_on_probation(name);
+            pinged.extend(self.watched.iter().filter(answers).cloned());
             self.ask(name, round);
         }
         let Some(peer) = self.peers.get(name) else { return };
@@ -93,20 +91,29 @@ impl Detector {
                 doubt.asks.push(sequence);
             }
         }
-        if SEGMENT_ROUNDS.contains(&round) {
+        if round.is_multiple_of(2) {
+            return;
+        }
+        if round <= SEGMENT_ROUNDS {
             self.actions.push(Action::Ask(Question::Member(name.to_owned())));
-            if round > 1 && !self.is_heard_by_enough(name) || self.peers.len() == 1 {
-                self.actions.push(Action::Ask(Question::Witness));
-            }
+        }
+        // Until the verdict, or until it has answered; of the roll the first round knows nothing yet.
+        let needed = self.peers.len() == 1 || round > 1 && !self.is_heard_by_enough(name);
+        if needed && !self.is_witnessed(name) {
+            self.actions.push(Action::Ask(Question::Witness));
         }
     }
 
     /// Says whether this node is not the one that is cut off: it was heard by enough others while it doubted `name`, or by
     /// a witness on the segment, where `name` was asked, too.
     fn is_connected(&self, name: &str) -> bool {
+        self.is_heard_by_enough(name) || self.is_witnessed(name)
+    }
+
+    /// Says whether the witness has answered while this node doubted `name`.
+    fn is_witnessed(&self, name: &str) -> bool {
         let doubt = self.peers.get(name).and_then(|peer| peer.doubt.as_ref());
-        let witnessed = |since| self.witness.is_some_and(|at| at >= since);
-        self.is_heard_by_enough(name) || doubt.is_some_and(|doubt| witnessed(doubt.since))
+        doubt.is_some_and(|doubt| self.witness.is_some_and(|at| at >= doubt.since))
     }
 
     /// Says whether half of those that it watches have answered while it doubted `name`, and that one could have, too. Of
@@ -115,8 +122,12 @@ impl Detector {
         let Some(doubt) = self.peers.get(name).and_then(|peer| peer.doubt.as_ref()) else {
             return false;
         };
-        let counted = self.watched.iter().filter(|name| !self.accusations.accuses(name));
         let answered = |name: &&String| doubt.roll.get(*name).is_some_and(|at| *at + CHANCE <= self.now);
+        // That an accused one does not answer is nothing new; that it does shows that this node is not cut off.
+        let counted = self
+            .watched
+            .iter()
+            .filter(|name| !self.accusations.accuses(name) || answered(name));
         self.peers.len() > 1 && 2 * counted.clone().filter(answered).count() >= counted.count()
     }
 

@@ -47,11 +47,10 @@ impl Detector {
 
     /// Pings a member; returns the sequence of the ping.
     pub(super) fn ping(&mut self, name: &str) -> Option<u64> {
-        let part = self.random.part_of(self.config.pace.interval / 4);
         let sequence = self.send(name, Kind::Ping)?;
         let peer = self.peers.get_mut(name)?;
         peer.pinged(sequence, self.now);
-        peer.ping_at = self.now + self.config.pace.interval - part;
+        peer.ping_at = self.now + self.pause;
         Some(sequence)
     }
 
@@ -65,9 +64,13 @@ impl Detector {
             },
             sender: self.config.node.clone(),
             kind,
-            accused: self.accusations.told(),
+            accused: if self.suspects.names.contains(name) && self.watched.contains(name) {
+                self.accusations.told_to(name)
+            } else {
+                self.accusations.told()
+            },
         };
-        let bytes = packet.encode(&self.config.keys);
+        let bytes = self.ciphers.encode(&packet);
         self.actions.push(Action::Send { to, bytes });
         Some(self.sequence)
     }

@@ -29,6 +29,7 @@ struct Machine {
     /// When it is told that its deadline has come; kept while it is paused.
     due: Option<Duration>,
     suspects: BTreeSet<String>,
+    unaware: BTreeSet<String>,
     log: Vec<(Duration, BTreeSet<String>)>,
 }
 
@@ -63,6 +64,11 @@ pub(super) struct Lab {
     pub(super) off_segment: BTreeSet<String>,
     /// Whether the default gateway answers.
     pub(super) gateway: bool,
+    /// So many of its answers are lost.
+    pub(super) lost_witnesses: u32,
+    /// Who is not told when others vouch for a member.
+    pub(super) deaf_to_vouches: Option<String>,
+    sent: u64,
     keys: Keys,
     /// How long the address had no owner that runs, and how long several, so far.
     pub(super) nobody: Duration,
@@ -119,6 +125,9 @@ impl Lab {
             cut: BTreeSet::new(),
             off_segment: BTreeSet::new(),
             gateway: true,
+            lost_witnesses: 0,
+            deaf_to_vouches: None,
+            sent: 0,
             keys: Keys::default(),
             nobody: Duration::ZERO,
             several: Duration::ZERO,
@@ -141,6 +150,7 @@ impl Lab {
             waiting: VecDeque::new(),
             due: None,
             suspects: BTreeSet::new(),
+            unaware: BTreeSet::new(),
             log: Vec::new(),
         };
         self.machines.insert(name.to_owned(), machine);
@@ -179,7 +189,13 @@ impl Lab {
     fn perform(&mut self, name: &str, action: Action) {
         match action {
             Action::Send { to, bytes } => {
-                if self.dice.below(100) >= self.loss {
+                self.sent += 1;
+                let vouches = |lab: &Self| {
+                    let packet = packet::Packet::decode(&bytes, &lab.keys);
+                    packet.is_ok_and(|packet| matches!(packet.kind, packet::Kind::Vouch(_)))
+                };
+                let dropped = self.deaf_to_vouches.as_deref() == Some(&*super::lab::name(to)) && vouches(self);
+                if self.dice.below(100) >= self.loss && !dropped {
                     let latency = Duration::from_micros(100 + self.dice.below(1000));
                     let from = name.to_owned();
                     self.fly(latency, Flight::Datagram { from, to, bytes });
@@ -190,6 +206,10 @@ impl Lab {
                     && match &question {
                         Question::Member(other) => {
                             self.machines[other].state == State::Running && !self.off_segment.contains(other)
+                        }
+                        Question::Witness if self.lost_witnesses > 0 => {
+                            self.lost_witnesses -= 1;
+                            false
                         }
                         Question::Witness => self.gateway,
                     };
@@ -202,11 +222,19 @@ impl Lab {
             Action::Suspects(suspects) => {
                 let now = self.now;
                 let machine = self.machines.get_mut(name).unwrap();
-                machine.log.push((now, suspects.clone()));
-                machine.suspects = suspects;
+                if machine.suspects != suspects.names {
+                    machine.log.push((now, suspects.names.clone()));
+                }
+                machine.suspects = suspects.names;
+                machine.unaware = suspects.unaware;
                 self.owning = self.owners().len();
             }
         }
+    }
+
+    /// How many packets were sent so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// How many packets have not arrived yet.
@@ -325,6 +353,10 @@ impl Lab {
 
     pub(super) fn suspects(&self, name: &str) -> Vec<&str> {
         self.machines[name].suspects.iter().map(String::as_str).collect()
+    }
+
+    pub(super) fn unaware(&self, name: &str) -> Vec<&str> {
+        self.machines[name].unaware.iter().map(String::as_str).collect()
     }
 
     /// Every change of what a member suspects.

@@ -1,0 +1,37 @@
+//! Whether whoever decides who answers is still there.
+
+use std::time::{Duration, Instant};
+
+/// After so much silence other speakers stand in for this one: they no longer hear that it is well.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The caller's signs of life. Once there was one they are expected.
+#[derive(Debug, Default)]
+pub(crate) struct Attention {
+    heard: Option<Instant>,
+    /// Its absence was noticed.
+    noticed: bool,
+}
+
+impl Attention {
+    pub(crate) fn hear(&mut self, now: Instant) {
+        self.heard = Some(now);
+        self.noticed = false;
+    }
+
+    /// Says whether the caller is missing.
+    pub(crate) fn is_missing(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|heard| heard + PATIENCE <= now)
+    }
+
+    /// Says whether the caller is missing, and that was not asked before.
+    pub(crate) fn notice(&mut self, now: Instant) -> bool {
+        self.is_missing(now) && !std::mem::replace(&mut self.noticed, true)
+    }
+
+    /// When [`Self::notice`] will say so.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let heard = self.heard.filter(|_| !self.noticed);
+        heard.map(|heard| heard + PATIENCE)
+    }
+}
