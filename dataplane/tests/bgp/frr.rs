@@ -20,7 +20,7 @@ use crate::{
 const BGPD: &str = "/usr/lib/frr/bgpd";
 const ZEBRA: &str = "/usr/lib/frr/zebra";
 
-struct Frr {
+pub(crate) struct Frr {
     _neighbour: Neighbour,
     folder: TempDir,
     pid: u32,
@@ -28,7 +28,7 @@ struct Frr {
 
 impl Frr {
     /// Starts a router at 10.0.0.2 and fd00::2 with these lines under `router bgp`; skips the test if FRR is not there.
-    async fn start(lines: &[&str]) -> Self {
+    pub(crate) async fn start(lines: &[&str]) -> Self {
         if !Path::new(BGPD).exists() {
             skip("FRR is not installed");
         }
@@ -66,7 +66,7 @@ impl Frr {
         }
     }
 
-    fn vtysh(&self, command: &str) -> String {
+    pub(crate) fn vtysh(&self, command: &str) -> String {
         let folder = self.folder.path().to_str().unwrap();
         let output = Command::new("vtysh")
             .args(["--vty_socket", folder, "-c", command])

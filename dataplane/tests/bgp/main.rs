@@ -1,10 +1,12 @@
-//! The BGP shell over real TCP: against a scripted router on loopback, and against FRR and BIRD in network namespaces.
+//! The BGP shell over real TCP: against a scripted router on loopback, and against FRR, BIRD and GoBGP in network namespaces.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bird;
 mod commands;
 mod frr;
+mod gobgp;
+mod matrix;
 mod neighbour;
 mod router;
 mod shell;
@@ -18,7 +20,7 @@ use metallb_test_runner::{main as run, tests};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
-    run(tests![
+    let own = tests![
         shell::routes_reach_the_router_and_counters_say_so,
         shell::a_peer_that_never_stops_sending_leaves_others_their_turn,
         shell::ipv6_peer_is_dialled,
@@ -54,7 +56,8 @@ fn main() -> ExitCode {
         bird::bird_takes_an_ipv6_session,
         bird::bird_without_four_octet_numbers_understands_the_path,
         bird::bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way,
-    ])
+    ];
+    run(own.into_iter().chain(matrix::tests()))
 }
 
 fn route(prefix: &str) -> RouteChange {
