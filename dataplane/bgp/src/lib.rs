@@ -22,6 +22,8 @@
 #![deny(missing_docs)]
 
 mod config;
+#[doc(hidden)]
+pub mod fuzz;
 mod reason;
 mod rib_out;
 mod route;

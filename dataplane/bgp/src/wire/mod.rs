@@ -14,6 +14,8 @@ mod open;
 mod reader;
 mod refresh;
 #[cfg(test)]
+mod second_opinion;
+#[cfg(test)]
 mod tests;
 mod update;
 
