@@ -33,7 +33,7 @@ pub(crate) fn start(reader: &Listener, routes: &[RouteChange]) -> Bird {
     write!(
         config,
         "}}\nprotocol bgp reader {{ local 10.0.0.1 as 64500; neighbor {} port {} as {}; multihop; \
-         connect delay time 1; ipv4 {{ import none; export all; next hop self; }}; }}\n",
+         connect delay time 2; ipv4 {{ import none; export all; next hop self; }}; }}\n",
         reader.address.ip(),
         reader.address.port(),
         reader::ASN

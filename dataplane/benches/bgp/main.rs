@@ -30,6 +30,7 @@ const INSIDE: &str = "METALLB_BENCH_IN_NAMESPACE";
 const TURNS: usize = 5;
 const PEERS: usize = 8;
 const MANY: u32 = 100_000;
+const FLOOD: u32 = 10_000_000;
 const SERVICES: u32 = 10_000;
 const CHANGES: u32 = 500;
 /// How many events upstream's way is given; the rest is multiplied.
@@ -54,8 +55,11 @@ fn main() -> ExitCode {
         .build()
         .unwrap();
     let _entered = runtime.enter();
+    let load = fs::read_to_string("/proc/loadavg").unwrap();
+    println!("load of this machine: {}", load.split(' ').next().unwrap());
     // First, while nothing is left over that could be used again.
     memory();
+    flood();
     one_peer();
     eight_peers();
     one_change();
@@ -250,6 +254,42 @@ fn memory() {
         "  with peers  {:>6} octets a route and peer, the table included",
         all / routes / peers
     );
+}
+
+/// One peer announces a million prefixes; what does another one notice, and the memory?
+fn flood() {
+    println!("\na peer announces {FLOOD} prefixes: one change after another, to the bytes at another peer");
+    let listeners = [0, 1].map(Listener::new);
+    let handle = speaker(&listeners.iter().collect::<Vec<_>>());
+    handle.change_routes(routes(1));
+    handle.routes_known();
+    let mut readers = listeners.each_ref().map(Listener::accept);
+    readers.iter_mut().for_each(|reader| _ = reader.wait_for(1));
+    let extra = route(u32::MAX);
+    let before = resident();
+    let [flooding, other] = &mut readers;
+    let mut measure = |until: &dyn Fn(usize) -> bool| {
+        let mut latencies = Vec::new();
+        while !until(latencies.len()) {
+            for change in [extra.clone(), gone(&extra)] {
+                let began = Instant::now();
+                handle.change_routes(vec![change]);
+                latencies.push(other.next_update().duration_since(began));
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        }
+        latencies
+    };
+    print_quantiles("before", measure(&|count| count >= 100));
+    let began = Instant::now();
+    let flood = flooding.flood(FLOOD);
+    let during = measure(&|_| flood.is_finished());
+    println!(
+        "  taken in within {:.1?}; memory grew by {} KiB",
+        began.elapsed(),
+        resident().saturating_sub(before) / 1024
+    );
+    print_quantiles("meanwhile", during);
 }
 
 /// Starts a speaker with eight peers that know these routes.

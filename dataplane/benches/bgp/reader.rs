@@ -9,16 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metallb_bgp::wire::{Capability, Codec, Family, Message, Open};
+use ipnet::Ipv4Net;
+use metallb_bgp::wire::{AsPath, Attribute, Capability, Codec, Family, Message, Open, Origin, Update};
 use metallb_dataplane::bgp::PeerConfig;
 
 pub(crate) const ASN: u32 = 64501;
 const HEADER: usize = 19;
+/// How many prefixes a router that floods puts into one UPDATE.
+const EACH: usize = 800;
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Gives this namespace an address for each router.
+/// Gives this namespace an address for each router, and segments of the usual size.
 pub(crate) fn prepare_addresses(count: usize) {
-    let mut script = "ip link set lo up; ip addr add 10.0.0.1/32 dev lo".to_owned();
+    let mut script = "ip link set lo up mtu 1500; ip addr add 10.0.0.1/32 dev lo".to_owned();
     for index in 0..count {
         script += &format!("; ip addr add {}/32 dev lo", address(index));
     }
@@ -70,7 +73,7 @@ impl Listener {
             established,
             cpu,
             arrivals,
-            _stream: writer,
+            stream: writer,
             prefixes: 0,
             messages: 0,
         }
@@ -107,12 +110,22 @@ pub(crate) struct Reader {
     /// How much CPU time this process had used then.
     pub(crate) cpu: Duration,
     arrivals: Receiver<Arrival>,
-    _stream: TcpStream,
+    stream: TcpStream,
     prefixes: u32,
     messages: usize,
 }
 
 impl Reader {
+    /// Announces that many prefixes to the speaker, as fast as it takes them.
+    pub(crate) fn flood(&self, prefixes: u32) -> thread::JoinHandle<()> {
+        let mut stream = self.stream.try_clone().unwrap();
+        thread::spawn(move || {
+            for first in (0..prefixes).step_by(EACH) {
+                stream.write_all(&update(first)).unwrap();
+            }
+        })
+    }
+
     /// Waits until so many prefixes were announced; says when that was, and how many UPDATEs it took.
     pub(crate) fn wait_for(&mut self, prefixes: u32) -> (Instant, usize) {
         let mut at = Instant::now();
@@ -144,6 +157,25 @@ impl Reader {
         let arrivals = self.arrivals.try_iter().filter(|arrival| arrival.updates > 0);
         arrivals.map(|arrival| arrival.octets).sum()
     }
+}
+
+/// Makes an UPDATE with some prefixes, all of its own.
+fn update(first: u32) -> Vec<u8> {
+    let codec = Codec {
+        as4: true,
+        ..Codec::default()
+    };
+    let prefix = |index| Ipv4Net::from(Ipv4Addr::from_bits(0x0b00_0000 + index));
+    let update = Update {
+        withdrawn: vec![],
+        attributes: vec![
+            Attribute::Origin(Origin::Igp),
+            Attribute::AsPath(AsPath::sequence([ASN])),
+            Attribute::NextHop(Ipv4Addr::new(10, 0, 1, 0)),
+        ],
+        announced: (first..).take(EACH).map(prefix).collect(),
+    };
+    codec.encode(&Message::Update(update)).unwrap().to_vec()
 }
 
 fn count(mut stream: TcpStream, arrivals: &Sender<Arrival>) {

@@ -72,7 +72,8 @@ impl Gobgp {
     }
 }
 
-/// Returns the configuration of a neighbour, to which more can be added, with both families.
+/// Returns the configuration of a neighbour, to which more can be added, with both families; it waits to be dialled, and
+/// not half a minute after a reset.
 pub(crate) fn neighbor(address: &str, asn: u32, password: Option<&str>) -> String {
     let password = password
         .map(|key| format!("auth-password = \"{key}\"\n"))
@@ -81,7 +82,8 @@ pub(crate) fn neighbor(address: &str, asn: u32, password: Option<&str>) -> Strin
         .map(|name| format!("[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"{name}\"\n"));
     format!(
         "[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{address}\"\npeer-as = {asn}\n{password}\
-         [neighbors.transport.config]\npassive-mode = true\n{}",
+         [neighbors.transport.config]\npassive-mode = true\n\
+         [neighbors.timers.config]\nidle-hold-time-after-reset = 1\n{}",
         families.concat()
     )
 }

@@ -10,6 +10,7 @@ mod matrix;
 mod neighbour;
 mod router;
 mod shell;
+mod soak;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         bird::bird_takes_an_ipv6_session,
         bird::bird_without_four_octet_numbers_understands_the_path,
         bird::bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way,
+        soak::tables_equal_what_is_desired_whenever_things_come_to_rest,
     ];
     run(own.into_iter().chain(matrix::tests()))
 }
