@@ -23,6 +23,8 @@
 #![deny(missing_docs)]
 
 mod config;
+#[doc(hidden)]
+pub mod fuzz;
 mod reason;
 mod restart;
 mod rib_out;

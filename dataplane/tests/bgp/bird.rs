@@ -23,6 +23,11 @@ pub(crate) struct Bird {
 impl Bird {
     /// Starts a router at 10.0.0.2 and fd00::2 with this text in its BGP protocol; skips the test if BIRD is not there.
     pub(crate) fn start(text: &str) -> Self {
+        Self::start_with(text, "")
+    }
+
+    /// Like [`Bird::start`], with this text in its IPv4 channel.
+    pub(crate) fn start_with(text: &str, channel: &str) -> Self {
         if !Path::new(BIRD).exists() {
             skip("BIRD is not installed");
         }
@@ -31,7 +36,7 @@ impl Bird {
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let config = format!(
             "router id 10.0.0.2;\nprotocol device {{}}\nprotocol direct {{ ipv4; ipv6; }}\n\
-             protocol bgp speaker {{ passive on; {text} ipv4 {{ import all; export none; }}; \
+             protocol bgp speaker {{ passive on; {text} ipv4 {{ {channel} import all; export none; }}; \
              ipv6 {{ import all; export none; }}; }}\n"
         );
         std::fs::write(path("bird.conf"), config).unwrap();

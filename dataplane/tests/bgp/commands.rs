@@ -178,8 +178,8 @@ pub(crate) async fn burst_of_single_changes_is_packed() {
     }
     let took = began.elapsed();
     let updates = line.learn(&mut BTreeSet::new(), &wanted).await;
-    // As many as a whole table takes, and a fresh one for each five milliseconds that the burst lasted.
-    let flushes = usize::try_from(took.as_millis() / 5).unwrap() + 2;
+    // As many as a whole table takes, and a fresh one for each two milliseconds that the burst lasted.
+    let flushes = usize::try_from(took.as_millis() / 2).unwrap() + 2;
     assert!(updates <= 7 + flushes, "{updates} messages, {took:?}");
 }
 

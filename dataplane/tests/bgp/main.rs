@@ -1,4 +1,4 @@
-//! The BGP shell over real TCP: against a scripted router on loopback, and against FRR and BIRD in network namespaces.
+//! The BGP shell over real TCP: against a scripted router on loopback, and against FRR, BIRD and GoBGP in network namespaces.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -6,11 +6,14 @@ mod bird;
 mod commands;
 mod flood;
 mod frr;
+mod gobgp;
+mod matrix;
 mod neighbour;
 mod restart;
 mod restart_routers;
 mod router;
 mod shell;
+mod soak;
 mod words;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -22,7 +25,7 @@ use metallb_test_runner::{main as run, tests};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
-    run(tests![
+    let own = tests![
         shell::routes_reach_the_router_and_counters_say_so,
         shell::a_peer_that_never_stops_sending_leaves_others_their_turn,
         shell::ipv6_peer_is_dialled,
@@ -76,7 +79,9 @@ fn main() -> ExitCode {
         bird::bird_takes_an_ipv6_session,
         bird::bird_without_four_octet_numbers_understands_the_path,
         bird::bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way,
-    ])
+        soak::tables_equal_what_is_desired_whenever_things_come_to_rest,
+    ];
+    run(own.into_iter().chain(matrix::tests()))
 }
 
 fn route(prefix: &str) -> RouteChange {

@@ -17,6 +17,7 @@
 //! ```
 
 mod namespace;
+pub mod tools;
 
 use std::any::Any;
 use std::cell::Cell;

@@ -15,14 +15,14 @@ impl Session {
         // A fault ends the connection, and with it the loop.
         while let Some(connection) = &mut self.connection {
             let codec = connection.codec();
-            let message = match connection.framer.next(codec.extended_message) {
+            let (kind, message) = match connection.framer.next(codec.extended_message) {
                 Ok(None) => return,
                 Ok(Some(frame)) if frame.kind == MessageType::Update => {
                     self.on_update(now, frame, out);
                     continue;
                 }
-                Ok(Some(frame)) => codec.decode(&frame),
-                Err(error) => Err(error.into()),
+                Ok(Some(frame)) => (Some(frame.kind), codec.decode(&frame)),
+                Err(error) => (None, Err(error.into())),
             };
             match message {
                 Ok(message) => {
@@ -31,7 +31,11 @@ impl Session {
                     out.push(Action::Received(message));
                     out.append(&mut answer);
                 }
-                Err(error) => self.fail(now, error.notification(), error.to_string(), out),
+                Err(error) => match kind.filter(|kind| !may_arrive(self.state, *kind)) {
+                    // What is wrong inside matters less than that nobody may say it now (RFC 4271 §8.2.2).
+                    Some(kind) => self.on_unexpected(now, self.state, kind, out),
+                    None => self.fail(now, error.notification(), error.to_string(), out),
+                },
             }
         }
     }
@@ -105,5 +109,14 @@ impl Session {
         };
         let notification = Notification::with_data(Code::StateMachine, subcode, [kind.code()]);
         self.fail(now, notification, format!("unexpected {kind:?} in {state}"), out);
+    }
+}
+
+fn may_arrive(state: State, kind: MessageType) -> bool {
+    match (state, kind) {
+        (_, MessageType::Notification) => true,
+        (State::OpenSent, kind) => kind == MessageType::Open,
+        (State::OpenConfirm, kind) => kind == MessageType::Keepalive,
+        (_, kind) => kind != MessageType::Open,
     }
 }

@@ -15,6 +15,8 @@ mod reader;
 mod refresh;
 mod restart;
 #[cfg(test)]
+mod second_opinion;
+#[cfg(test)]
 mod tests;
 mod update;
 

@@ -75,7 +75,7 @@ fn garbage_is_answered_with_its_code(#[case] bytes: Vec<u8>, #[case] answer: &[u
     assert_eq!(refusal(&peer.take()), answer);
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(super) fn framed(message: &[u8]) -> Vec<u8> {
     [&[0xff; 16][..], message].concat()
 }
 
