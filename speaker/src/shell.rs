@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::backend::{Bgp, Change};
 use crate::metrics::Metrics;
+use crate::sessions::Uids;
 use crate::status;
 
 /// What `/readyz` says while the first picture is not complete.
@@ -42,6 +43,8 @@ pub(crate) struct Shell {
     pub(crate) bgp_statuses: status::Desired,
     /// The ConfigurationState.
     pub(crate) reports: watch::Sender<Option<ConfigReport>>,
+    /// Whom events on BGPPeers are about.
+    pub(crate) peer_uids: watch::Sender<Uids>,
     /// Numbers.
     pub(crate) metrics: Arc<Metrics>,
     /// `/readyz`.

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use metallb_bgp::{PeerConfig, StopReason};
@@ -276,6 +276,8 @@ impl SessionState {
             peer: SocketAddr::new(config.address, config.port),
             device: config.device.clone(),
             up: false,
+            since: SystemTime::now(),
+            trouble: None,
             reason: None,
             carries: Vec::new(),
             lacking: Vec::new(),
@@ -284,6 +286,9 @@ impl SessionState {
     }
 
     fn down(&mut self, reason: String) {
+        if self.up {
+            self.since = SystemTime::now();
+        }
         (self.up, self.reason) = (false, Some(reason));
         self.carries.clear();
         self.lacking.clear();
