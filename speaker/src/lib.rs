@@ -25,6 +25,7 @@ mod metrics;
 mod native;
 mod program;
 mod run;
+mod sessions;
 mod shell;
 mod state;
 mod status;

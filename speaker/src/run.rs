@@ -36,6 +36,7 @@ use crate::inputs::{Inputs, KINDS, News, Speakers};
 use crate::key;
 use crate::membership::{self, Membership as Members};
 use crate::metrics::Metrics;
+use crate::sessions;
 use crate::shell::{FIRST_DECISIONS, Shell};
 use crate::state;
 use crate::status::{self, Owner};
@@ -132,6 +133,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
             Ok(())
         });
     }
+    let (peer_uids, uids) = watch::channel(None);
     let shell = Shell {
         node: args.node_name.clone(),
         l2: data_plane.l2.clone(),
@@ -140,10 +142,16 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
         l2_statuses: status::Desired::default(),
         bgp_statuses: status::Desired::default(),
         reports,
+        peer_uids,
         metrics,
         health,
     };
     spawn_writers(&mut tasks, &client, &owner, &shell, report_reader);
+    if let Some(source) = sessions::Source::new(&data_plane.bgp) {
+        let (recorder, spawner) = (shell.recorder.clone(), tasks.spawner());
+        let sessions = sessions::follow(client.clone(), owner, source, uids, recorder, spawner);
+        tasks.spawn("BGPSessionState", infallible(sessions));
+    }
     let speakers = membership.map(|membership| Speakers {
         labels: membership.labels,
         node: args.node_name.clone(),
@@ -445,6 +453,11 @@ fn links(known: &mut Names, usable: &mut Names, members: &mut Members) -> Vec<Ev
 fn digest(news: News, shell: &Shell, members: &Members) -> Vec<Event> {
     for kind in news.ready {
         shell.health.ready(kind);
+    }
+    for event in &news.events {
+        if let Event::Resources(resources) = event {
+            shell.peer_uids.send_replace(sessions::uids(resources));
+        }
     }
     if let (Some(peers), Some(handle)) = (news.peers, members.handle()) {
         handle.set_peers(peers);

@@ -15,6 +15,7 @@ use tracing::info;
 
 use crate::backend::{Bgp, Change};
 use crate::metrics::Metrics;
+use crate::sessions::Uids;
 use crate::status;
 
 /// What `/readyz` says while the first picture is not complete.
@@ -50,6 +51,8 @@ pub(crate) struct Shell {
     pub(crate) bgp_statuses: status::Desired,
     /// The ConfigurationState.
     pub(crate) reports: watch::Sender<Option<ConfigReport>>,
+    /// Whom events on BGPPeers are about.
+    pub(crate) peer_uids: watch::Sender<Uids>,
     /// Numbers.
     pub(crate) metrics: Arc<Metrics>,
     /// `/readyz`.

@@ -442,7 +442,7 @@ impl<K: StatusKind> Writer<K> {
 /// Returns the value of the node label: the name, or a digest of one that is too long for a label.
 ///
 /// Upstream: a long name makes the label invalid, and the object is never created.
-fn label_value(node: &str) -> String {
+pub(crate) fn label_value(node: &str) -> String {
     if node.len() <= LABEL_LIMIT {
         return node.to_owned();
     }

@@ -13,6 +13,8 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use kube::CustomResourceExt;
+use metallb_api::BGPSessionState;
 
 const GROUP: &str = "frrk8s.metallb.io";
 
@@ -29,21 +31,7 @@ struct Kind {
     status: &'static [Field],
 }
 
-const KINDS: [Kind; 4] = [
-    Kind {
-        name: "BGPSessionState",
-        plural: "bgpsessionstates",
-        scope: "Namespaced",
-        description: "BGPSessionState tells the state of a session of FRR on a node.",
-        spec: &[],
-        status: &[
-            ("bfdStatus", "string", "The state of the session's BFD."),
-            ("bgpStatus", "string", "The state of the session."),
-            ("node", "string", "The node that FRR runs on."),
-            ("peer", "string", "The address or interface of the peer."),
-            ("vrf", "string", "The VRF that the session is in."),
-        ],
-    },
+const KINDS: [Kind; 3] = [
     Kind {
         name: "FRRConfiguration",
         plural: "frrconfigurations",
@@ -82,9 +70,37 @@ const KINDS: [Kind; 4] = [
     },
 ];
 
-/// Makes the definitions of frr-k8s, in order of their names.
+/// Makes the definitions of frr-k8s, in order of their names. The first is among our own, too.
 pub fn frr_k8s_crds() -> Vec<CustomResourceDefinition> {
-    KINDS.iter().map(definition).collect()
+    let others = KINDS.iter().map(definition);
+    std::iter::once(session_state()).chain(others).collect()
+}
+
+/// The kind that our own BGP and frr-k8s share: one has more to say than the other, and each may say what it wants.
+pub(crate) fn session_state() -> CustomResourceDefinition {
+    let mut crd = BGPSessionState::crd();
+    crate::finish(&mut crd);
+    let schemas = crd
+        .spec
+        .versions
+        .iter_mut()
+        .filter_map(|version| version.schema.as_mut());
+    for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
+        schema
+            .properties
+            .iter_mut()
+            .for_each(|fields| drop(fields.remove("metadata")));
+        let parts = schema.properties.iter_mut().flatten();
+        let parts = parts.filter(|(name, _)| matches!(name.as_str(), "spec" | "status"));
+        for (_, part) in parts {
+            part.x_kubernetes_preserve_unknown_fields = Some(true);
+            // Nothing is refused that another definition takes.
+            let fields = part.properties.iter_mut().flatten();
+            fields.for_each(|(_, field)| field.format = None);
+        }
+        schema.x_kubernetes_preserve_unknown_fields = Some(true);
+    }
+    crd
 }
 
 fn definition(kind: &Kind) -> CustomResourceDefinition {

@@ -32,6 +32,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         BFDProfile::crd(),
         BGPAdvertisement::crd(),
         bgp_peer(),
+        frr_k8s::session_state(),
         Community::crd(),
         ConfigurationState::crd(),
         IPAddressPool::crd(),

@@ -17,7 +17,8 @@ fn definitions_carry_no_labels_short_names_or_ca_bundle() {
         assert_eq!(crd.spec.names.short_names, None);
         assert_eq!(crd.spec.names.categories, None);
         assert_eq!(crd.spec.scope, "Namespaced");
-        assert_eq!(crd.metadata.name, Some(format!("{}.metallb.io", crd.spec.names.plural)));
+        let name = format!("{}.{}", crd.spec.names.plural, crd.spec.group);
+        assert_eq!(crd.metadata.name, Some(name));
     }
     assert!(!metallb_crdgen::yaml().unwrap().contains("caBundle"));
 }

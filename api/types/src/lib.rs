@@ -14,6 +14,7 @@ pub mod address_pool;
 pub mod bfd_profile;
 pub mod bgp_advertisement;
 pub mod bgp_peer;
+pub mod bgp_session_state;
 pub mod community;
 pub mod configuration_state;
 mod duration;
@@ -31,6 +32,7 @@ pub use address_pool::{AddressPool, AddressPoolSpec, LegacyBgpAdvertisement, Pro
 pub use bfd_profile::{BFDProfile, BFDProfileSpec};
 pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec};
 pub use bgp_peer::v1beta2::{BGPPeer, BGPPeerSpec, DynamicAsn, SecretReference};
+pub use bgp_session_state::{BGPSessionState, BGPSessionStateStatus};
 pub use community::{Community, CommunityAlias, CommunitySpec};
 pub use configuration_state::{ConfigurationResult, ConfigurationState, ConfigurationStateStatus};
 pub use duration::{DurationError, GoDuration};

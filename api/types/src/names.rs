@@ -31,6 +31,14 @@ pub const LABEL_NODE: &str = "metallb.io/node";
 pub const LABEL_SERVICE_NAME: &str = "metallb.io/service-name";
 /// On ServiceL2Status and ServiceBGPStatus: the namespace of the Service.
 pub const LABEL_SERVICE_NAMESPACE: &str = "metallb.io/service-namespace";
+/// On BGPSessionState, from frr-k8s: the node.
+pub const LABEL_SESSION_NODE: &str = "frrk8s.metallb.io/node";
+/// On BGPSessionState, from frr-k8s: the address of the peer.
+pub const LABEL_SESSION_PEER: &str = "frrk8s.metallb.io/peer";
+/// On BGPSessionState, from frr-k8s: the VRF, empty for the main one.
+pub const LABEL_SESSION_VRF: &str = "frrk8s.metallb.io/vrf";
+/// On BGPSessionState: the name of the BGPPeer.
+pub const LABEL_PEER: &str = "metallb.io/peer";
 /// On ConfigurationState: `controller` or `speaker`.
 pub const LABEL_COMPONENT_TYPE: &str = "metallb.io/component-type";
 /// On ConfigurationState of a speaker: its node.
@@ -284,6 +292,16 @@ pub mod event_reason {
     pub const DEPRECATED_ANNOTATION: &str = "deprecatedAnnotation";
     /// A node announces the Service.
     pub const NODE_ASSIGNED: &str = "nodeAssigned";
+    /// On a BGPPeer: a node has a session with it now.
+    pub const SESSION_UP: &str = "SessionUp";
+    /// On a BGPPeer: a node has no session with it, or none any more.
+    pub const SESSION_DOWN: &str = "SessionDown";
+    /// On a BGPPeer: one of the two sides refuses the session.
+    pub const SESSION_REFUSED: &str = "SessionRefused";
+    /// On a BGPPeer: BFD says that the path to it works.
+    pub const BFD_UP: &str = "BFDUp";
+    /// On a BGPPeer: BFD says that the path to it does not work any more.
+    pub const BFD_DOWN: &str = "BFDDown";
     /// The Service cannot be announced from the elected node.
     pub const ANNOUNCE_FAILED: &str = "announceFailed";
 }

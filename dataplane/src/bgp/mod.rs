@@ -23,8 +23,9 @@ mod routes;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 pub use command::{Command, Inspection};
 pub use counters::Counters;
@@ -36,6 +37,7 @@ pub use metallb_bgp::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+pub use trouble::{Direction, Trouble};
 
 use self::{
     farewell::Decided,
@@ -52,6 +54,10 @@ pub struct SessionState {
     pub device: Option<String>,
     /// Whether routes are exchanged right now.
     pub up: bool,
+    /// Since when it is up, or down.
+    pub since: SystemTime,
+    /// What went wrong last; what happens again while it is down is counted without a notice.
+    pub trouble: Option<Trouble>,
     /// Why the session is down; absent while it is up, or was not tried yet.
     pub reason: Option<String>,
     /// The address families whose routes are sent; none while the session is down.

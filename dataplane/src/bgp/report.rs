@@ -1,12 +1,12 @@
 //! What people are told about a session: log lines, and its entry in the table of sessions.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use ipnet::IpNet;
 use metallb_bgp::{DownReason, Negotiated, Reach, wire::Family};
 use tokio::sync::watch;
 
-use super::{Counters, Sessions};
+use super::{Counters, Sessions, Trouble};
 
 /// Tells people how the session is doing.
 pub(super) struct Report {
@@ -65,6 +65,7 @@ impl Report {
             tracing::warn!(event, peer = %self.name, reason = %text, "BGP session down");
         }
         self.last = Some(text.clone());
+        self.note(reason);
         self.set(false, Some(text), vec![], vec![]);
     }
 
@@ -76,6 +77,21 @@ impl Report {
         );
     }
 
+    /// Remembers what went wrong; nobody is woken for that.
+    fn note(&self, reason: &DownReason) {
+        self.sessions.send_if_modified(|sessions| {
+            let own = sessions
+                .get_mut(&self.name)
+                .filter(|state| Arc::ptr_eq(&state.counters, &self.counters));
+            if let Some(state) = own
+                && let Some(trouble) = Trouble::of(reason, state.up, SystemTime::now())
+            {
+                state.trouble = Some(trouble.after(state.trouble.as_ref()));
+            }
+            false
+        });
+    }
+
     /// Writes to the entry of this very task: a successor of the same name has other counters.
     fn set(&self, up: bool, reason: Option<String>, carries: Vec<Family>, lacking: Vec<Family>) {
         self.sessions.send_if_modified(|sessions| {
@@ -84,6 +100,9 @@ impl Report {
                 .filter(|state| Arc::ptr_eq(&state.counters, &self.counters));
             own.is_some_and(|state| {
                 let changed = state.up != up || state.reason != reason;
+                if state.up != up {
+                    state.since = SystemTime::now();
+                }
                 (state.up, state.reason) = (up, reason);
                 (state.carries, state.lacking) = (carries, lacking);
                 changed

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use metallb_bgp::{PeerConfig, Posture, StopReason};
@@ -329,6 +329,8 @@ impl SessionState {
             peer: SocketAddr::new(config.address, config.port),
             device: config.device.clone(),
             up: false,
+            since: SystemTime::now(),
+            trouble: None,
             reason: None,
             carries: Vec::new(),
             lacking: Vec::new(),
@@ -337,6 +339,9 @@ impl SessionState {
     }
 
     fn down(&mut self, reason: String) {
+        if self.up {
+            self.since = SystemTime::now();
+        }
         (self.up, self.reason) = (false, Some(reason));
         self.carries.clear();
         self.lacking.clear();

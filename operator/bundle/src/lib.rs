@@ -106,7 +106,10 @@ impl Release {
     /// all that is stored fits, and the owner may put its own back. Neither loses anything as long as ours have the same
     /// version and scope, take whatever others take, and drop nothing of it.
     fn crds(&self) -> Vec<CustomResourceDefinition> {
-        [metallb_crdgen::crds(), metallb_crdgen::frr_k8s_crds()].concat()
+        // One is in both lists.
+        let ours = metallb_crdgen::crds().into_iter();
+        let ours = ours.filter(|crd| crd.spec.group == names::GROUP);
+        ours.chain(metallb_crdgen::frr_k8s_crds()).collect()
     }
 
     /// The installed objects.

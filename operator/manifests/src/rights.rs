@@ -201,6 +201,13 @@ fn speaker_rules() -> Vec<PolicyRule> {
             ],
             &["patch"],
         ),
+        // How its own BGP sessions are doing; those of frr-k8s are written by that.
+        rule(
+            names::FRR_K8S_GROUP,
+            &["bgpsessionstates"],
+            &["create", "delete", "list", "patch", "watch"],
+        ),
+        rule(names::FRR_K8S_GROUP, &["bgpsessionstates/status"], &["patch"]),
     ]
 }
 

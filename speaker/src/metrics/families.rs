@@ -363,6 +363,8 @@ mod tests {
             peer: "192.0.2.250:179".parse().unwrap(),
             device: device.map(ToOwned::to_owned),
             up: true,
+            since: std::time::SystemTime::UNIX_EPOCH,
+            trouble: None,
             reason: None,
             carries: vec![],
             lacking: vec![],

@@ -37,7 +37,8 @@ pub enum Code {
 }
 
 impl Code {
-    fn number(self) -> u8 {
+    /// Returns the number on the wire.
+    pub fn number(self) -> u8 {
         match self {
             Self::Header => 1,
             Self::Open => 2,

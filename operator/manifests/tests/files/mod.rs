@@ -37,6 +37,8 @@ fn definitions(backend: BgpBackend) -> anyhow::Result<String> {
     let mut crds = metallb_crdgen::crds();
     crds.retain(|crd| crd.spec.names.kind != "MetalLB");
     if backend == BgpBackend::FrrK8s {
+        // One is in both lists.
+        crds.retain(|crd| crd.spec.group == names::GROUP);
         crds.extend(metallb_crdgen::frr_k8s_crds());
     }
     metallb_crdgen::documents(&crds)

@@ -15,6 +15,7 @@ const NATIVE: &[&str] = &[
     "CustomResourceDefinition/bfdprofiles.metallb.io",
     "CustomResourceDefinition/bgpadvertisements.metallb.io",
     "CustomResourceDefinition/bgppeers.metallb.io",
+    "CustomResourceDefinition/bgpsessionstates.frrk8s.metallb.io", // Upstream brings this kind with frr-k8s.
     "CustomResourceDefinition/communities.metallb.io",
     "CustomResourceDefinition/configurationstates.metallb.io",
     "CustomResourceDefinition/ipaddresspools.metallb.io",

@@ -1,0 +1,385 @@
+//! What is told of sessions as events on their BGPPeers: one for each change of state, none for retries.
+//!
+//! Whatever lasts is told again twice an hour, since events are forgotten after one: `kubectl describe` of a BGPPeer says
+//! that a session, or its BFD, is down as long as it is.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use metallb_api::names::event_reason as reason;
+use metallb_dataplane::bfd::State;
+use metallb_dataplane::bgp::Trouble;
+use tokio::time::Instant;
+
+use super::picture::{self, Path, Picture};
+
+/// How many events of one peer are told at once.
+const BURST: u32 = 8;
+/// After so long another one may be told.
+const REFILL: Duration = Duration::from_secs(60);
+/// After so long it is told again that something is down.
+const AGAIN: Duration = Duration::from_secs(30 * 60);
+
+/// An event on a BGPPeer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    /// The BGPPeer.
+    pub(super) peer: String,
+    /// Whether it is bad.
+    pub(super) warning: bool,
+    /// One of [`reason`].
+    pub(super) reason: &'static str,
+    /// For people.
+    pub(super) note: String,
+}
+
+/// Remembers what was told.
+#[derive(Debug)]
+pub(super) struct Teller {
+    node: String,
+    peers: BTreeMap<String, Told>,
+}
+
+/// What was told of one peer.
+#[derive(Debug)]
+struct Told {
+    picture: Option<Picture>,
+    /// The last bad news of the session and of BFD that still hold, and when they were told.
+    lasting: [Option<(Instant, News)>; 2],
+    allowance: u32,
+    refilled: Instant,
+    /// How many were kept back.
+    withheld: u32,
+}
+
+/// Places in `lasting`.
+const SESSION: usize = 0;
+const PATH: usize = 1;
+
+impl Teller {
+    pub(super) fn new(node: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            peers: BTreeMap::new(),
+        }
+    }
+
+    /// Returns what there is to tell, now that the sessions are like this. A peer that is gone needs no event.
+    pub(super) fn observe(&mut self, now: Instant, pictures: &BTreeMap<String, Picture>) -> Vec<News> {
+        self.peers.retain(|peer, _| pictures.contains_key(peer));
+        let mut all = Vec::new();
+        for (peer, picture) in pictures {
+            let told = self.peers.entry(peer.clone()).or_insert_with(|| Told::new(now));
+            let about = About {
+                node: &self.node,
+                peer,
+                picture,
+            };
+            all.extend(told.observe(now, &about));
+        }
+        all
+    }
+}
+
+impl Told {
+    fn new(now: Instant) -> Self {
+        Self {
+            picture: None,
+            lasting: [None, None],
+            allowance: BURST,
+            refilled: now,
+            withheld: 0,
+        }
+    }
+
+    fn observe(&mut self, now: Instant, about: &About<'_>) -> Vec<News> {
+        let before = self.picture.replace(about.picture.clone());
+        let changes = [about.session(before.as_ref()), about.path(before.as_ref())];
+        let mut all = Vec::new();
+        for (place, changes) in changes.into_iter().enumerate() {
+            for news in changes {
+                let lasts = news.warning && about.is_bad(place);
+                self.lasting[place] = lasts.then(|| (now, news.clone()));
+                all.extend(self.admit(now, news));
+            }
+            if !about.is_bad(place) {
+                self.lasting[place] = None;
+            }
+            let again = self.lasting[place]
+                .as_mut()
+                .filter(|(last, _)| now.saturating_duration_since(*last) >= AGAIN);
+            if let Some((last, news)) = again {
+                *last = now;
+                all.push(news.clone());
+            }
+        }
+        all
+    }
+
+    /// Lets through what may be told now, with how much was not.
+    fn admit(&mut self, now: Instant, mut news: News) -> Option<News> {
+        while self.allowance < BURST && now.saturating_duration_since(self.refilled) >= REFILL {
+            (self.allowance, self.refilled) = (self.allowance + 1, self.refilled + REFILL);
+        }
+        if self.allowance == BURST {
+            self.refilled = now;
+        }
+        let Some(left) = self.allowance.checked_sub(1) else {
+            self.withheld += 1;
+            return None;
+        };
+        self.allowance = left;
+        if self.withheld > 0 {
+            news.note += &format!("; {} earlier changes were too many to be told", self.withheld);
+            self.withheld = 0;
+        }
+        Some(news)
+    }
+}
+
+/// Who a change is about.
+struct About<'a> {
+    node: &'a str,
+    peer: &'a str,
+    picture: &'a Picture,
+}
+
+impl About<'_> {
+    /// Whether what was told last in this place still holds.
+    fn is_bad(&self, place: usize) -> bool {
+        match place {
+            SESSION => !self.picture.up,
+            PATH => self.picture.bfd.as_ref().is_some_and(|path| path.failed),
+            _ => false,
+        }
+    }
+
+    /// What became of the session since `before`.
+    fn session(&self, before: Option<&Picture>) -> Vec<News> {
+        let now = self.picture;
+        let begun = |picture: &Picture| {
+            picture
+                .trouble
+                .as_ref()
+                .map(|trouble| (trouble.since, trouble.text.clone()))
+        };
+        let trouble = now.trouble.as_ref();
+        let trouble = trouble.filter(|_| before.and_then(begun) != begun(now));
+        let came_up = now.up && before.is_none_or(|before| !before.up || before.since != now.since);
+        let bad = trouble.map(|trouble| self.trouble(trouble));
+        bad.into_iter().chain(came_up.then(|| self.established())).collect()
+    }
+
+    fn established(&self) -> News {
+        let names = |families: &[_]| {
+            families
+                .iter()
+                .copied()
+                .map(picture::name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let carries = match names(&self.picture.families) {
+            none if none.is_empty() => "no routes".to_owned(),
+            families => format!("routes of {families}"),
+        };
+        let mut what = format!("BGP session established, it carries {carries}");
+        if !self.picture.lacking.is_empty() {
+            what += &format!(", but not of {} as it should", names(&self.picture.lacking));
+        }
+        self.news(false, reason::SESSION_UP, &what)
+    }
+
+    fn trouble(&self, trouble: &Trouble) -> News {
+        // A session that was up and is not has been lost, whatever was said about it.
+        let refused = trouble.code.is_some() && !trouble.lost;
+        let (reason, what) = if refused {
+            (reason::SESSION_REFUSED, "BGP session refused since")
+        } else {
+            (reason::SESSION_DOWN, "BGP session down since")
+        };
+        self.news(
+            true,
+            reason,
+            &format!("{what} {}: {}", moment(trouble.since), trouble.text),
+        )
+    }
+
+    /// What became of BFD since `before`. It needs no event that it was never up, or was switched off.
+    fn path(&self, before: Option<&Picture>) -> Vec<News> {
+        let Some(path) = &self.picture.bfd else {
+            return Vec::new();
+        };
+        let before = before.and_then(|before| before.bfd.as_ref());
+        let changed = |claim: fn(&Path) -> bool| {
+            claim(path) && before.is_none_or(|before| !claim(before) || before.since != path.since)
+        };
+        if changed(|path| path.state == State::Up) {
+            return vec![self.news(false, reason::BFD_UP, "BFD up")];
+        }
+        // On its way up again it passes through Init, and has not been down any less for that.
+        if path.failed && before.is_none_or(|before| !before.failed) {
+            let what = format!("BFD down since {}: {}", moment(path.since), path.why);
+            return vec![self.news(true, reason::BFD_DOWN, &what)];
+        }
+        Vec::new()
+    }
+
+    fn news(&self, warning: bool, reason: &'static str, what: &str) -> News {
+        let vrf = self.picture.vrf.as_ref().map(|vrf| format!(" in VRF {vrf}"));
+        let address = &self.picture.address;
+        News {
+            peer: self.peer.to_owned(),
+            warning,
+            reason,
+            note: format!("node {}, peer {address}{}: {what}", self.node, vrf.unwrap_or_default()),
+        }
+    }
+}
+
+fn moment(at: SystemTime) -> String {
+    picture::time(at).map(|time| time.0.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use metallb_dataplane::bgp::{Direction, Family};
+
+    use super::super::picture::tests::{at, down, path, trouble, up};
+    use super::*;
+
+    fn only(picture: Picture) -> BTreeMap<String, Picture> {
+        [("tor".to_owned(), picture)].into()
+    }
+
+    fn reasons(news: &[News]) -> Vec<&str> {
+        news.iter().map(|news| news.reason).collect()
+    }
+
+    fn refused(since: u64, count: u64) -> Picture {
+        let trouble = Trouble {
+            direction: Some(Direction::Received),
+            code: Some((2, 2)),
+            at: at(since + count),
+            count,
+            ..trouble("peer sent NOTIFICATION 2/2 (bad peer AS)", since, false)
+        };
+        Picture {
+            trouble: Some(trouble),
+            ..down(1, "", false)
+        }
+    }
+
+    // BGP-109
+    #[test]
+    fn each_change_is_told_once_and_no_retry() {
+        let (mut teller, now) = (Teller::new("node-a"), Instant::now());
+        let untried = Picture {
+            trouble: None,
+            ..down(1, "", false)
+        };
+        assert!(teller.observe(now, &only(untried)).is_empty());
+        let told = teller.observe(now, &only(refused(60, 1)));
+        assert_eq!(reasons(&told), ["SessionRefused"]);
+        assert_eq!(
+            told[0].note,
+            "node node-a, peer 192.0.2.1: BGP session refused since 1970-01-01T00:01:00Z: peer sent NOTIFICATION 2/2 (bad peer AS)"
+        );
+        for count in 2..50 {
+            assert!(teller.observe(now, &only(refused(60, count))).is_empty());
+        }
+        let told = teller.observe(now, &only(up(200)));
+        assert_eq!((reasons(&told), told[0].warning), (vec!["SessionUp"], false));
+        let told = teller.observe(now, &only(down(300, "connection closed", true)));
+        assert_eq!((reasons(&told), told[0].warning), (vec!["SessionDown"], true));
+    }
+
+    #[test]
+    fn a_session_that_was_lost_and_is_back_already_is_told_both() {
+        let (mut teller, now) = (Teller::new("node-a"), Instant::now());
+        teller.observe(now, &only(up(1)));
+        let back = Picture {
+            trouble: Some(trouble("stopped: 6/10 (BFD down)", 5, true)),
+            ..up(6)
+        };
+        assert_eq!(reasons(&teller.observe(now, &only(back))), ["SessionDown", "SessionUp"]);
+    }
+
+    #[test]
+    fn what_a_session_does_not_carry_is_said() {
+        let (mut teller, now) = (Teller::new("node-a"), Instant::now());
+        let lacking = Picture {
+            lacking: vec![Family::IPV6_UNICAST],
+            vrf: Some("red".into()),
+            ..up(1)
+        };
+        let told = teller.observe(now, &only(lacking));
+        assert_eq!(
+            told[0].note,
+            "node node-a, peer 192.0.2.1 in VRF red: BGP session established, it carries routes of ipv4, but not of ipv6 as it should"
+        );
+    }
+
+    // BGP-88
+    #[test]
+    fn bfd_is_told_as_down_until_it_is_up() {
+        let (mut teller, mut now) = (Teller::new("node-a"), Instant::now());
+        let with = |path| Picture {
+            bfd: Some(path),
+            ..up(1)
+        };
+        let never = Path {
+            was_up: false,
+            failed: false,
+            ..path(State::Down, 1)
+        };
+        assert_eq!(reasons(&teller.observe(now, &only(with(never)))), ["SessionUp"]);
+        assert_eq!(
+            reasons(&teller.observe(now, &only(with(path(State::Up, 2))))),
+            ["BFDUp"]
+        );
+        let told = teller.observe(now, &only(with(path(State::Down, 60))));
+        assert_eq!(
+            told[0].note,
+            "node node-a, peer 192.0.2.1: BFD down since 1970-01-01T00:01:00Z: control detection time expired"
+        );
+        assert!(teller.observe(now, &only(with(path(State::Init, 70)))).is_empty());
+        now += AGAIN;
+        let again = teller.observe(now, &only(with(path(State::Init, 70))));
+        assert_eq!(again, told, "events are forgotten after an hour");
+        assert!(teller.observe(now, &only(with(path(State::Init, 70)))).is_empty());
+        assert_eq!(
+            reasons(&teller.observe(now, &only(with(path(State::Up, 80))))),
+            ["BFDUp"]
+        );
+        now += AGAIN;
+        assert!(teller.observe(now, &only(with(path(State::Up, 80)))).is_empty());
+    }
+
+    #[test]
+    fn flaps_are_told_once_a_minute_in_the_end_and_counted() {
+        let (mut teller, start) = (Teller::new("node-a"), Instant::now());
+        let (mut told, mut last) = (0, String::new());
+        for second in 0..3600 {
+            let picture = match second % 2 {
+                0 => up(second),
+                _ => down(second, "connection closed", true),
+            };
+            let now = start + Duration::from_secs(second);
+            for news in teller.observe(now, &only(picture)) {
+                (told, last) = (told + 1, news.note);
+            }
+        }
+        // Another each minute, and the reminders.
+        assert!((60..=70).contains(&told), "{told}");
+        assert!(last.ends_with("59 earlier changes were too many to be told"), "{last}");
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_forgotten() {
+        let (mut teller, now) = (Teller::new("node-a"), Instant::now());
+        teller.observe(now, &only(down(1, "connection closed", true)));
+        assert!(teller.observe(now + AGAIN, &BTreeMap::new()).is_empty());
+        assert!(teller.peers.is_empty());
+    }
+}
