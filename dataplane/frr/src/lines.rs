@@ -1,0 +1,40 @@
+//! The text of a configuration file.
+
+use std::fmt;
+
+/// The text of `frr.conf`. It may hold passwords, so it is not shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Text(String);
+
+impl Text {
+    /// The text, to be written into a file that others cannot read.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn push(&mut self, line: fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = fmt::Write::write_fmt(&mut self.0, line);
+        self.0.push('\n');
+    }
+
+    /// Adds lines that somebody else wrote.
+    pub(crate) fn push_verbatim(&mut self, lines: &str) {
+        self.0.push_str(lines);
+        if !lines.is_empty() && !lines.ends_with('\n') {
+            self.0.push('\n');
+        }
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({} lines)", self.0.lines().count())
+    }
+}
+
+/// Adds one line to a [`Text`].
+macro_rules! line {
+    ($text:expr, $($format:tt)*) => { $text.push(format_args!($($format)*)) };
+}
+pub(crate) use line;
