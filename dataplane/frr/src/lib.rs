@@ -34,7 +34,7 @@ pub mod word;
 
 pub use community::Community;
 pub use level::Level;
-pub use lines::Text;
+pub use lines::{Text, digest};
 pub use model::{
     Attributes, BfdProfile, Desired, Endpoint, Extras, Neighbour, RemoteAs, Router, Routes, Session, Timers,
 };

@@ -1,5 +1,7 @@
 //! FRR in network namespaces.
 
+#![allow(dead_code, reason = "the tests of two crates share this")]
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -11,6 +13,7 @@ use std::{
 use metallb_test_runner::skip;
 use tempfile::TempDir;
 
+const DAEMONS: [&str; 4] = ["zebra", "staticd", "bgpd", "bfdd"];
 const FOLDER: &str = "/usr/lib/frr";
 const RELOAD: &str = "/usr/lib/frr/frr-reload.py";
 /// How long anything may take before a test gives up; generous, as machines are busy.
@@ -98,7 +101,7 @@ impl Frr {
         };
         run(&format!("chmod 777 {}", frr.path("").display()));
         fs::write(frr.path("vtysh.conf"), "service integrated-vtysh-config\n").unwrap();
-        for daemon in ["zebra", "staticd", "bgpd", "bfdd"] {
+        for daemon in DAEMONS {
             frr.daemon(space, daemon);
         }
         frr
@@ -142,6 +145,18 @@ impl Frr {
             assert!(Instant::now() < end, "{daemon} does not start");
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Kills a daemon and starts it without a configuration.
+    pub(crate) fn restart(&mut self, daemon: &str) {
+        let at = DAEMONS.iter().position(|it| *it == daemon).unwrap();
+        let mut child = self.children.remove(at);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(self.path(&format!("{daemon}.vty"))).unwrap();
+        self.daemon(None, daemon);
+        let child = self.children.pop().unwrap();
+        self.children.insert(at, child);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

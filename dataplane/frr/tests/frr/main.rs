@@ -1,6 +1,7 @@
 //! Golden files, and what a real FRR makes of them.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "only the crate itself reads no clock")]
 
 mod cases;
 mod daemons;
