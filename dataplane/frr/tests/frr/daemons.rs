@@ -1,0 +1,223 @@
+//! FRR in network namespaces.
+
+#![allow(dead_code, reason = "the tests of two crates share this")]
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use metallb_test_runner::skip;
+use tempfile::TempDir;
+
+const DAEMONS: [&str; 4] = ["zebra", "staticd", "bgpd", "bfdd"];
+const FOLDER: &str = "/usr/lib/frr";
+const RELOAD: &str = "/usr/lib/frr/frr-reload.py";
+/// How long anything may take before a test gives up; generous, as machines are busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a command; panics with its words if it fails.
+pub(crate) fn run(command: &str) -> Output {
+    let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", words(&output));
+    output
+}
+
+/// All that a command said.
+pub(crate) fn words(output: &Output) -> String {
+    let all = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+/// Waits until `ask` gives something.
+pub(crate) fn eventually<T>(what: &str, ask: impl Fn() -> Result<T, String>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(found) => return found,
+            Err(instead) if Instant::now() > end => panic!("no {what}, but: {instead}"),
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// A network namespace, joined to that of the test by `near` here and `far` there.
+pub(crate) struct Space {
+    holder: Child,
+    enter: String,
+}
+
+impl Space {
+    /// Makes the link.
+    pub(crate) fn new() -> Self {
+        let mut holder = mortal("unshare")
+            .args(["--net", "sh", "-c", "echo; exec sleep infinity"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let pid = holder.id();
+        let space = Self {
+            holder,
+            enter: format!("nsenter --net=/proc/{pid}/ns/net"),
+        };
+        run(&format!("ip link add near type veth peer name far netns {pid}"));
+        run("ip link set near up");
+        space.run("ip link set lo up && ip link set far up");
+        space
+    }
+
+    /// Runs a shell command over there.
+    pub(crate) fn run(&self, command: &str) -> Output {
+        run(&format!("{} sh -c '{command}'", self.enter))
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// zebra, bgpd, bfdd and staticd, with sockets and files of their own.
+pub(crate) struct Frr {
+    children: Vec<Child>,
+    folder: TempDir,
+}
+
+impl Frr {
+    /// Starts them without a configuration; skips the test if FRR is not installed or does not run here.
+    pub(crate) fn start(space: Option<&Space>) -> Self {
+        if !Path::new(FOLDER).join("bgpd").exists() || !Path::new(RELOAD).exists() {
+            skip("FRR with its frr-reload.py is not installed");
+        }
+        let mut frr = Self {
+            children: Vec::new(),
+            folder: TempDir::new().unwrap(),
+        };
+        run(&format!("chmod 777 {}", frr.path("").display()));
+        fs::write(frr.path("vtysh.conf"), "service integrated-vtysh-config\n").unwrap();
+        for daemon in DAEMONS {
+            frr.daemon(space, daemon);
+        }
+        frr
+    }
+
+    fn daemon(&mut self, space: Option<&Space>, daemon: &str) {
+        let path = |name: &str| self.path(name).to_str().unwrap().to_owned();
+        let mut args = vec![format!("{FOLDER}/{daemon}")];
+        args.extend(["-u", "root", "-g", "frrvty", "-P", "0", "-f", "/dev/null"].map(str::to_owned));
+        let (sockets, pid, zserv) = (path(""), path(&format!("{daemon}.pid")), path("zserv"));
+        args.extend([
+            "--vty_socket".to_owned(),
+            sockets,
+            "-i".to_owned(),
+            pid,
+            "-z".to_owned(),
+            zserv,
+        ]);
+        match daemon {
+            "bgpd" => args.extend(["-p".to_owned(), if space.is_some() { "179" } else { "0" }.to_owned()]),
+            "bfdd" => args.extend(["--bfdctl".to_owned(), path("bfdd.sock")]),
+            _ => {}
+        }
+        let enter = space.map(|space| space.enter.clone()).unwrap_or_default();
+        let child = mortal("sh")
+            .args(["-c", &format!("exec {enter} \"$@\""), "sh"])
+            .args(&args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.children.push(child);
+        let last = self.children.len() - 1;
+        let (socket, child) = (self.path(&format!("{daemon}.vty")), &mut self.children[last]);
+        let end = Instant::now() + PATIENCE;
+        while !socket.exists() {
+            // It insists on groups that an unprivileged user namespace does not have.
+            if child.try_wait().unwrap().is_some() {
+                skip(format!("{daemon} does not run here"));
+            }
+            assert!(Instant::now() < end, "{daemon} does not start");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Kills a daemon and starts it without a configuration.
+    pub(crate) fn restart(&mut self, daemon: &str) {
+        let at = DAEMONS.iter().position(|it| *it == daemon).unwrap();
+        let mut child = self.children.remove(at);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(self.path(&format!("{daemon}.vty"))).unwrap();
+        self.daemon(None, daemon);
+        let child = self.children.pop().unwrap();
+        self.children.insert(at, child);
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn vtysh(&self, command: &str) -> String {
+        let output = Command::new("vtysh")
+            .arg("--vty_socket")
+            .arg(self.path(""))
+            .args(["-c", command])
+            .output()
+            .unwrap();
+        words(&output)
+    }
+
+    /// Waits until the answer has all of these texts.
+    pub(crate) fn shows(&self, command: &str, wanted: &[&str]) {
+        eventually(&format!("{wanted:?} in {command}"), || {
+            let answer = self.vtysh(command);
+            let complete = wanted.iter().all(|text| answer.contains(text));
+            complete.then_some(()).ok_or(answer)
+        });
+    }
+
+    /// Calls frr-reload.py on this text.
+    pub(crate) fn reload(&self, text: &str, what: &str) -> Output {
+        let file = self.path("new.conf");
+        fs::write(&file, text).unwrap();
+        let folder = self.path("");
+        Command::new(RELOAD)
+            .args([what, "--stdout", "--vty_socket"])
+            .arg(&folder)
+            .arg("--confdir")
+            .arg(&folder)
+            .arg("--rundir")
+            .arg(&folder)
+            .arg(file)
+            .output()
+            .unwrap()
+    }
+
+    /// Makes it run this text.
+    pub(crate) fn apply(&self, text: &str) {
+        let output = self.reload(text, "--reload");
+        assert!(output.status.success(), "{}", words(&output));
+    }
+}
+
+impl Drop for Frr {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A command that is killed when the test dies; what is called in between does not fork, so the process id stays.
+fn mortal(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command
+}
