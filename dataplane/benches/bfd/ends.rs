@@ -182,17 +182,16 @@ fn join(count: usize) -> Neighbour {
 /// Makes the namespaces and the sessions, says that it is ready, and then its figures whenever it is asked.
 pub(crate) async fn run(who: Who, count: usize, rate: Rate) {
     let mut neighbour = join(count);
-    let ours = |first| Some(first).filter(|_| matches!(who, Who::Ours | Who::Unprivileged));
-    let ends = [
-        match ours(true).or((who == Who::Mixed).then_some(true)) {
-            Some(_) => start_ours(None, keys(count, true), rate),
-            None => End::Bfdd(Bfdd::start(None, keys(count, true), rate)),
-        },
-        match ours(false) {
-            Some(_) => start_ours(Some(&mut neighbour), keys(count, false), rate),
-            None => End::Bfdd(Bfdd::start(Some(&mut neighbour), keys(count, false), rate)),
-        },
-    ];
+    let [first, second] = match who {
+        Who::Ours | Who::Unprivileged => [true; 2],
+        Who::Mixed => [true, false],
+        Who::Bfdd => [false; 2],
+    };
+    let end = |ours, neighbour: Option<&mut Neighbour>, first| match ours {
+        true => start_ours(neighbour, keys(count, first), rate),
+        false => End::Bfdd(Bfdd::start(neighbour, keys(count, first), rate)),
+    };
+    let ends = [end(first, None, true), end(second, Some(&mut neighbour), false)];
     let begun = Instant::now();
     // Rarely: to answer costs bfdd more than its sessions do.
     while ends.iter().any(|end| end.figures().up < count as u64) && begun.elapsed() < PATIENCE {
@@ -226,7 +225,7 @@ fn start_ours(neighbour: Option<&mut Neighbour>, keys: impl Iterator<Item = (IpA
 /// Starts our shell, here or in the namespace of the neighbour; returns the folder of its thread in /proc, too.
 pub(crate) fn start_in(neighbour: Option<&mut Neighbour>) -> (BfdHandle, String) {
     let before = bfd_threads();
-    let namespace = neighbour.map(|neighbour| neighbour.namespace());
+    let namespace = neighbour.map(namespace);
     let born = std::thread::spawn(move || {
         if let Some(namespace) = namespace {
             setns(fs::File::open(namespace).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
@@ -244,6 +243,18 @@ pub(crate) fn start_in(neighbour: Option<&mut Neighbour>) -> (BfdHandle, String)
         }
     };
     (handle, task)
+}
+
+/// The file that stands for the namespace of a neighbour.
+fn namespace(neighbour: &mut Neighbour) -> String {
+    let resident = neighbour.start("sleep", &["infinity"]);
+    let there = neighbour.run("readlink /proc/self/ns/net").stdout;
+    let namespace = format!("/proc/{resident}/ns/net");
+    let begun = Instant::now();
+    while shell(&format!("readlink {namespace}")).stdout != there {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    namespace
 }
 
 fn bfd_threads() -> Vec<String> {

@@ -65,11 +65,6 @@ impl Neighbour {
         run(&format!("{} {command}", self.enter.join(" ")))
     }
 
-    /// The file that stands for its namespace.
-    pub(crate) fn namespace(&self) -> String {
-        self.enter[1].trim_start_matches("--net=").to_owned()
-    }
-
     /// Tells whether a daemon has exited.
     pub(crate) fn has_ended(&mut self, pid: u32) -> bool {
         let daemon = self.children.iter_mut().find(|child| child.id() == pid);
