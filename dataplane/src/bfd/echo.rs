@@ -123,17 +123,24 @@ impl Echoes {
     }
 }
 
-/// Has a session promise to return echoes only if this node routes packets: it is the kernel that returns them.
-pub(super) fn promise(sessions: &mut BTreeMap<SessionKey, SessionConfig>) {
-    let routes = |family: &str| {
-        let setting = std::fs::read_to_string(format!("/proc/sys/net/{family}/conf/all/forwarding"));
-        setting.is_ok_and(|text| text.trim() != "0")
-    };
-    let (v4, v6) = (routes("ipv4"), routes("ipv6"));
-    for (key, config) in sessions {
-        config
-            .echo_receive
-            .take_if(|_| !if key.peer.is_ipv4() { v4 } else { v6 });
+/// Whether this node forwards packets, as far as it was looked up.
+#[derive(Default)]
+pub(super) struct Forwarding(HashMap<String, bool>);
+
+impl Forwarding {
+    /// Whether the kernel returns the echoes of a peer that come in from an interface, if that is known. In IPv4 each
+    /// interface has its own say, in IPv6 the whole node has (ip-sysctl of Linux).
+    pub(super) fn is_on(&mut self, peer: IpAddr, interface: Option<&str>) -> bool {
+        let setting = match (peer, interface) {
+            // A dot in a name would be a slash to sysctl(8), but not here.
+            (IpAddr::V4(_), Some(interface)) if !interface.is_empty() => format!("ipv4/conf/{interface}"),
+            (IpAddr::V4(_), _) => "ipv4/conf/all".to_owned(),
+            (IpAddr::V6(_), _) => "ipv6/conf/all".to_owned(),
+        };
+        *self.0.entry(setting).or_insert_with_key(|setting| {
+            let text = std::fs::read_to_string(format!("/proc/sys/net/{setting}/forwarding"));
+            text.is_ok_and(|text| text.trim() != "0")
+        })
     }
 }
 

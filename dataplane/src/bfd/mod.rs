@@ -10,8 +10,10 @@
 mod counters;
 mod echo;
 mod guard;
+mod kernel;
 mod outlet;
 mod ports;
+mod reserve;
 mod states;
 mod thread;
 

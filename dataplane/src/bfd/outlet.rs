@@ -9,7 +9,7 @@ use metallb_bfd::{Hops, SessionKey};
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::ports::control_port;
+use super::ports::{control_port, named};
 
 /// Source ports must be among these (RFC 5881 §4).
 const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
@@ -98,9 +98,11 @@ impl Outlet {
 fn prepare(key: &SessionKey) -> io::Result<Socket> {
     let domain = if key.peer.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
-    let link = key.zone.as_ref().filter(|_| key.hops == Hops::Single);
-    if let Some(device) = link.or(key.device.as_ref()) {
-        socket.bind_device(Some(device.as_bytes()))?;
+    if let Some(link) = key.zone.as_ref().filter(|_| key.hops == Hops::Single) {
+        socket.bind_device(Some(link.as_bytes()))?;
+    } else if let Some(device) = &key.device {
+        let bound = socket.bind_device(Some(device.as_bytes()));
+        bound.map_err(|error| named(device, &error))?;
     }
     if key.peer.is_ipv4() {
         socket.set_ttl_v4(TTL)?;

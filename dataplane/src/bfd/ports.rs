@@ -11,6 +11,7 @@ use metallb_bfd::{Hops, SessionKey};
 use nix::{
     cmsg_space,
     libc::{in_pktinfo, in6_pktinfo},
+    net::if_::if_nametoindex,
     sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt},
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -73,11 +74,15 @@ impl Default for Buffers {
 }
 
 /// A socket that receives.
-pub(super) struct Inlet(Socket);
+pub(super) struct Inlet {
+    socket: Socket,
+    /// The device that it is bound to, if to any: another one that takes its name is another device.
+    device: Option<u32>,
+}
 
 impl AsFd for Inlet {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -99,8 +104,11 @@ impl Inlet {
         }
         // Less is granted where more is not allowed.
         socket.set_recv_buffer_size(BUFFER_LEN)?;
+        let device = port.device.as_deref().map(index).transpose()?;
         if let Some(device) = &port.device {
-            socket.bind_device(Some(device.as_bytes()))?;
+            socket
+                .bind_device(Some(device.as_bytes()))
+                .map_err(|error| named(device, &error))?;
             socket.set_reuse_address(true)?;
         }
         let any: IpAddr = if port.v6 {
@@ -110,7 +118,7 @@ impl Inlet {
         };
         socket.bind(&SocketAddr::new(any, control_port(port.hops)).into())?;
         socket.set_reuse_address(true)?;
-        Ok(Self(socket))
+        Ok(Self { socket, device })
     }
 
     /// The next packet, if there is one.
@@ -118,8 +126,12 @@ impl Inlet {
         let Buffers { packet, control } = buffers;
         let (len, peer, arrival) = {
             let mut slices = [IoSliceMut::new(packet)];
-            let message =
-                recvmsg::<SockaddrStorage>(self.0.as_raw_fd(), &mut slices, Some(control), MsgFlags::MSG_DONTWAIT);
+            let message = recvmsg::<SockaddrStorage>(
+                self.socket.as_raw_fd(),
+                &mut slices,
+                Some(control),
+                MsgFlags::MSG_DONTWAIT,
+            );
             let message = match message {
                 Err(nix::Error::EAGAIN) => return Ok(None),
                 message => message?,
@@ -138,6 +150,15 @@ impl Inlet {
             ttl: arrival.ttl,
         }))
     }
+}
+
+fn index(device: &str) -> io::Result<u32> {
+    if_nametoindex(device).map_err(|error| named(device, &error.into()))
+}
+
+/// An error of a device, which by itself does not say which.
+pub(super) fn named(device: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("VRF {device}: {error}"))
 }
 
 fn source(address: &SockaddrStorage) -> Option<IpAddr> {
@@ -189,6 +210,14 @@ pub(super) struct Ports {
 }
 
 impl Ports {
+    /// Closes those of devices that are gone, or that others have replaced under the same name: they receive nothing more.
+    pub(super) fn close_stale(&mut self) {
+        self.open.retain(|port, inlet| {
+            let now = port.device.as_deref().and_then(|device| index(device).ok());
+            inlet.device == now
+        });
+    }
+
     /// Opens what is needed and not open, and closes what is not needed any more.
     pub(super) fn need<'a>(&mut self, keys: impl Iterator<Item = &'a SessionKey>) {
         let needed: BTreeMap<Port, ()> = keys

@@ -13,18 +13,18 @@ use metallb_bfd::{Action, Arrival, Bfd, Event, Hops, SessionConfig, SessionId, S
 use metallb_net::prefer_this_thread;
 use nix::{
     errno::Errno,
-    net::if_::if_indextoname,
     poll::{PollFd, PollFlags, ppoll},
     sys::time::TimeSpec,
 };
-use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
     Error, Request,
     counters::count,
-    echo::{self, Echoes, Path},
+    echo::{self, Echoes, Forwarding, Path},
+    kernel::{Names, News},
     outlet::Outlet,
     ports::{Buffers, Port, Ports},
+    reserve::Reserve,
     states::{Refusals, States},
 };
 use crate::mailbox::Inbox;
@@ -38,8 +38,6 @@ const TURN: Duration = Duration::from_millis(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// How long the peers have to answer a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// How long the name of an interface is believed.
-const NAMES_KEPT: Duration = Duration::from_secs(1);
 
 /// A session as the shell sees it.
 struct Line {
@@ -49,14 +47,23 @@ struct Line {
     path: Option<Path>,
     cannot_send: Option<String>,
     cannot_echo: Option<String>,
+    /// What people were told last: to tell them takes a lock, which is not for every packet.
+    told: Option<String>,
 }
 
 /// Owns the core, the sockets and the table of states.
 pub(super) struct Thread {
     inbox: Inbox<Request>,
+    /// Absent if the kernel does not tell.
+    news: Option<News>,
     states: States,
     refusals: Refusals,
+    random: Reserve,
     bfd: Bfd,
+    /// The sessions as they were asked for.
+    wanted: BTreeMap<SessionKey, SessionConfig>,
+    /// Whether a session hears its peer from another interface than before.
+    moved: bool,
     lines: HashMap<SessionId, Line>,
     ports: Ports,
     /// Open while a session sends echoes.
@@ -70,12 +77,20 @@ pub(super) struct Thread {
 
 impl Thread {
     pub(super) fn new(inbox: Inbox<Request>, states: States, refusals: Refusals) -> Self {
-        let random = SystemRandom::new();
+        let mut random = Reserve::new();
+        let news = News::subscribe();
+        if let Err(error) = &news {
+            tracing::warn!(event = "bfdError", %error, "changes of interfaces and of forwarding are not followed");
+        }
         Self {
             inbox,
+            news: news.ok(),
             states,
             refusals,
-            bfd: Bfd::new(move |buffer| fill(&random, buffer)),
+            random: Reserve::new(),
+            bfd: Bfd::new(move |buffer| random.fill(buffer)),
+            wanted: BTreeMap::new(),
+            moved: false,
             lines: HashMap::new(),
             ports: Ports::default(),
             echoes: None,
@@ -93,15 +108,19 @@ impl Thread {
         let mut buffers = Buffers::default();
         let mut turn = Instant::now();
         loop {
-            self.wait().map_err(Error::Wait)?;
+            let news = self.wait().map_err(Error::Wait)?;
             thread::sleep(TURN.saturating_sub(turn.elapsed()));
             turn = Instant::now();
             self.inbox.acknowledge();
             while let Some(request) = self.inbox.take() {
                 match request {
                     Request::Sessions(_) if self.end_at.is_some() => {}
-                    Request::Sessions(sessions) => self.on_sessions(sessions),
+                    Request::Sessions(sessions) => {
+                        self.wanted = sessions;
+                        self.on_wanted();
+                    }
                     Request::Stop => {
+                        self.wanted.clear();
                         self.feed(Event::Sessions(BTreeMap::new()));
                         self.end_at = Some(Instant::now() + GOODBYE);
                     }
@@ -109,8 +128,14 @@ impl Thread {
                 }
                 self.open_ports();
             }
+            if news {
+                self.on_news();
+            }
             self.hear_echoes();
             self.hear(&mut buffers);
+            if std::mem::take(&mut self.moved) {
+                self.on_wanted();
+            }
             let now = Instant::now();
             if self.bfd.next_deadline().is_some_and(|at| at <= now) {
                 self.feed(Event::Tick);
@@ -124,8 +149,8 @@ impl Thread {
         }
     }
 
-    /// Waits for a packet, a request or a deadline.
-    fn wait(&self) -> io::Result<()> {
+    /// Waits for a packet, a request, a deadline or news of the kernel; tells whether there is news.
+    fn wait(&self) -> io::Result<bool> {
         let deadlines = [self.bfd.next_deadline(), self.retry_at, self.end_at];
         let deadline = deadlines.into_iter().flatten().min();
         let timeout = deadline.map(|at| TimeSpec::from(at.saturating_duration_since(Instant::now())));
@@ -134,16 +159,33 @@ impl Thread {
         let mut polled: Vec<_> = inlets
             .chain(echoes)
             .chain([self.inbox.as_fd()])
+            .chain(self.news.as_ref().map(AsFd::as_fd))
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
         match ppoll(&mut polled, timeout, None) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Ok(_) | Err(Errno::EINTR) => {
+                let last = polled.last().filter(|_| self.news.is_some());
+                Ok(last.and_then(PollFd::any).unwrap_or_default())
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn on_sessions(&mut self, mut sessions: BTreeMap<SessionKey, SessionConfig>) {
-        echo::promise(&mut sessions);
+    /// Interfaces or the forwarding of packets have changed.
+    fn on_news(&mut self) {
+        self.news.iter().for_each(News::take);
+        self.ports.close_stale();
+        self.on_wanted();
+        self.open_ports();
+    }
+
+    /// Has the sessions that are wanted, as far as that is possible now.
+    fn on_wanted(&mut self) {
+        if self.end_at.is_some() {
+            return;
+        }
+        let mut sessions = self.wanted.clone();
+        self.promise(&mut sessions);
         let refused = self.open_echoes(&sessions);
         if refused.is_some() {
             // Control packets alone do it, more slowly perhaps, and an echo that is never sent is never missed.
@@ -159,6 +201,23 @@ impl Thread {
         self.feed(Event::Sessions(sessions));
         for line in self.lines.values_mut() {
             line.cannot_echo.clone_from(&refused);
+        }
+    }
+
+    /// Has sessions promise to return echoes only if this node forwards them: it is the kernel that returns them.
+    fn promise(&mut self, sessions: &mut BTreeMap<SessionKey, SessionConfig>) {
+        let now = Instant::now();
+        let mut forwarding = Forwarding::default();
+        let paths = self
+            .lines
+            .values()
+            .filter_map(|line| Some((&*line.key, line.path.as_ref()?.interface)));
+        let paths: HashMap<_, _> = paths.collect();
+        for (key, config) in sessions {
+            config.echo_receive.take_if(|_| {
+                let interface = paths.get(key).map(|index| self.names.of(*index, now));
+                !forwarding.is_on(key.peer, interface.or(key.zone.as_deref()))
+            });
         }
     }
 
@@ -216,12 +275,16 @@ impl Thread {
                 if let Some(Action::Accepted(id)) = done.first()
                     && port.hops == Hops::Single
                     && let Some(line) = self.lines.get_mut(id)
+                    // Its discriminator is enough for a packet, but the way to the peer is learnt from the peer alone.
+                    && received.peer == line.key.peer
                 {
-                    line.path = Some(Path {
+                    let path = Path {
                         interface: received.interface,
                         peer: received.peer,
                         local: received.local,
-                    });
+                    };
+                    let before = line.path.replace(path);
+                    self.moved |= before.is_none_or(|before| before.interface != path.interface);
                 }
                 actions.extend(done);
             }
@@ -276,13 +339,14 @@ impl Thread {
             path: None,
             cannot_send: None,
             cannot_echo: None,
+            told: None,
         };
         self.lines.insert(id, line);
     }
 
     fn send(&mut self, id: SessionId, bytes: &[u8]) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let sent = line.outlet.send(&line.key, bytes, &mut random_port);
+        let sent = line.outlet.send(&line.key, bytes, &mut || self.random.port());
         if sent.is_ok()
             && let Some(counters) = self.states.counters(id)
         {
@@ -309,48 +373,22 @@ impl Thread {
         self.tell_error(id);
     }
 
-    fn tell_error(&self, id: SessionId) {
-        let Some(line) = self.lines.get(&id) else { return };
-        let deaf = self.ports.failed.get(&Port::of(&line.key));
+    fn tell_error(&mut self, id: SessionId) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        // Usually none has, and to look it up copies the name of the VRF.
+        let deaf = Some(&self.ports.failed).filter(|failed| !failed.is_empty());
+        let deaf = deaf.and_then(|failed| failed.get(&Port::of(&line.key)));
         let errors = [line.cannot_send.as_ref(), deaf, line.cannot_echo.as_ref()];
-        self.states
-            .set_error(&line.key, errors.into_iter().flatten().next().cloned());
+        let error = errors.into_iter().flatten().next();
+        if line.told.as_ref() != error {
+            line.told = error.cloned();
+            self.states.set_error(&line.key, line.told.clone());
+        }
     }
 
     /// Opens the ports that the sessions need.
     fn open_ports(&mut self) {
         self.ports.need(self.lines.values().map(|line| &*line.key));
         self.retry_at = (!self.ports.failed.is_empty()).then(|| Instant::now() + RETRY);
-    }
-}
-
-fn fill(random: &SystemRandom, buffer: &mut [u8]) {
-    random.fill(buffer).expect("a kernel that runs programs has randomness");
-}
-
-fn random_port() -> u16 {
-    let mut bytes = [0; 2];
-    fill(&SystemRandom::new(), &mut bytes);
-    u16::from_ne_bytes(bytes)
-}
-
-/// Names of interfaces by index.
-#[derive(Default)]
-struct Names {
-    known: HashMap<u32, String>,
-    until: Option<Instant>,
-}
-
-impl Names {
-    /// The name of an interface, empty if it has none.
-    fn of(&mut self, index: u32, now: Instant) -> &str {
-        if self.until.is_none_or(|until| until <= now) {
-            self.known.clear();
-            self.until = Some(now + NAMES_KEPT);
-        }
-        self.known.entry(index).or_insert_with(|| {
-            let name = if_indextoname(index).ok();
-            name.and_then(|name| name.into_string().ok()).unwrap_or_default()
-        })
     }
 }

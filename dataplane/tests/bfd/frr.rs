@@ -4,7 +4,10 @@ use std::{path::Path, process, time::Duration};
 
 use metallb_dataplane::{
     bfd::{BfdHandle, Diagnostic, Guarded, SessionConfig, SessionKey, Sessions, State, guard},
-    bgp::{Attributes, BgpHandle, Command, Farewell, GracefulRestart, PeerConfig, RemoteAs, RouteChange, StopReason},
+    bgp::{
+        Attributes, BgpHandle, Command, Farewell, GracefulRestart, Path as Route, PeerConfig, RemoteAs, RouteChange,
+        StopReason,
+    },
 };
 use metallb_test_runner::skip;
 use tempfile::TempDir;
@@ -376,6 +379,65 @@ pub(crate) fn frr_gets_its_echoes_back() {
     });
 }
 
+// BGP-92
+pub(crate) fn frr_stops_its_echoes_when_we_stop_to_forward() {
+    in_namespace(async {
+        run("sysctl -q -w net.ipv4.ip_forward=1");
+        let peer = "10.0.0.1 local-address 10.0.0.2";
+        let frr = Frr::start(&[peer]).await;
+        let accept = "net.ipv4.conf.peer0.accept_local=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.peer0.rp_filter=0";
+        frr.neighbour.run(&format!("sysctl -q -w {accept}"));
+        let (handle, key) = (speaker([]), key("10.0.0.2"));
+        let returning = SessionConfig {
+            echo_receive: Some(Duration::from_millis(50)),
+            ..fast()
+        };
+        set(&handle, [key.clone()], &returning);
+        up(&handle, &key).await;
+        frr.configure(peer, &["echo-mode"]);
+        let remote = |wanted: &str| {
+            let answer = frr.vtysh(&["show bfd peers"]);
+            let remote = answer.split("Remote timers:").nth(1).unwrap_or_default();
+            let found = remote.contains(&format!("Echo receive interval: {wanted}"));
+            if found { Ok(()) } else { Err(answer) }
+        };
+        eventually("a router that may send echoes", || remote("50ms")).await;
+        run("sysctl -q -w net.ipv4.ip_forward=0");
+        eventually("a router that may not", || remote("disabled")).await;
+        // It may have missed some before it was told; after that it has nothing to miss.
+        frr.shows("show bfd peers", &["Status: up"]).await;
+        let state = up(&handle, &key).await;
+        let (downs, heard) = (state.counters.downs(), state.counters.control_input());
+        eventually("many packets", || match state.counters.control_input() - heard {
+            50.. => Ok(()),
+            few => Err(few),
+        })
+        .await;
+        assert_eq!(state.counters.downs(), downs);
+    });
+}
+
+// BGP-92
+pub(crate) fn a_router_returns_our_echoes_over_ipv6() {
+    in_namespace(async {
+        let frr = Frr::start(&["fd00::1 local-address fd00::2"]).await;
+        frr.neighbour.run("sysctl -q -w net.ipv6.conf.all.forwarding=1");
+        let (handle, key) = (speaker([]), key("fd00::2"));
+        let echoing = SessionConfig {
+            echo_transmit: Some(Duration::from_millis(50)),
+            ..fast()
+        };
+        set(&handle, [key.clone()], &echoing);
+        let state = up(&handle, &key).await;
+        eventually("echoes", || match state.counters.echo_input() {
+            40.. => Ok(()),
+            few => Err(few),
+        })
+        .await;
+        assert_eq!(state.counters.downs(), 0);
+    });
+}
+
 // BGP-88
 pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
     in_namespace(async {
@@ -386,6 +448,10 @@ pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
         bgp.routes_known();
         let peer = PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap());
         bgp.set_peers(vec![peer]);
+        bgp.change_routes(vec![RouteChange {
+            prefix: "192.0.2.1/32".parse().unwrap(),
+            paths: vec![Route::to_all(Attributes::default())],
+        }]);
         let (bfd, key) = (speaker([key("10.0.0.2")]), key("10.0.0.2"));
         let (_guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key.clone())]));
         tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
@@ -395,6 +461,8 @@ pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
             .await
             .unwrap();
         up(&bfd, &key).await;
+        let routes = "show bgp ipv4 unicast";
+        frr.shows(routes, &["192.0.2.1/32"]).await;
         let begun = std::time::Instant::now();
         signal(frr.pid, "-STOP");
         sessions.wait_for(|sessions| !sessions["frr"].up).await.unwrap();
@@ -410,6 +478,7 @@ pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
         })
         .await;
         sessions.wait_for(|sessions| sessions["frr"].up).await.unwrap();
+        frr.shows(routes, &["192.0.2.1/32"]).await;
     });
 }
 

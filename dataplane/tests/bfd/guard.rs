@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use metallb_bgp::wire::notification::Code;
 use metallb_dataplane::{
     bfd::{BfdHandle, Guarded, Sessions, State, guard, is_on_link},
-    bgp::{BgpHandle, StopReason},
+    bgp::{BgpHandle, Command, StopReason},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +108,31 @@ pub(crate) fn bgp_outlives_bfd_that_is_switched_off_or_was_never_there() {
         sessions(&pair.bfd, Sessions::is_empty).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(pair.is_up() && !pair.bgp_router.is_dialled().await);
+    });
+}
+
+// BGP-114
+pub(crate) fn what_concerns_no_peer_is_noticed_by_no_router() {
+    in_namespace(async {
+        let pair = Pair::new().await;
+        let mut line = pair.bgp_router.establish().await;
+        pair.bfd_router.establish().await;
+        up(&pair.bfd, &key("127.0.0.2")).await;
+        let peers = vec![pair.bgp_router.peer("tor")];
+        for _ in 0..200 {
+            pair.bgp.set_peers(peers.clone());
+            pair.guarded.send_modify(|_| ());
+            set(&pair.bfd, [key("127.0.0.2")], &fast());
+            tokio::task::yield_now().await;
+        }
+        // What ended the session meanwhile, if anything did, comes before what is asked for now.
+        pair.bgp.command("tor", Command::Reset(StopReason::Reset));
+        assert_eq!(line.notification().await, StopReason::Reset.notification());
+        let state = up(&pair.bfd, &key("127.0.0.2")).await;
+        assert_eq!(
+            (state.counters.ups(), state.counters.downs(), state.failures),
+            (1, 0, 0)
+        );
     });
 }
 

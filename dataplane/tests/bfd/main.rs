@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "the tests of BGP use the rest of it")]
 mod bgp_router;
 mod bird;
+mod changes;
 mod frr;
 mod guard;
 mod many;
@@ -29,11 +30,15 @@ fn main() -> ExitCode {
         wire::ipv6_and_link_local_peers_are_reached,
         wire::what_was_routed_is_refused_over_one_hop_and_taken_over_several,
         wire::a_port_that_another_daemon_has_is_reported_until_it_is_free,
+        wire::malformed_packets_are_counted_with_their_reasons,
+        wire::a_missing_vrf_is_named,
+        wire::forwarding_is_followed_without_a_loss_of_the_session,
         wire::a_missing_interface_is_reported_until_it_is_there,
         wire::a_session_that_ends_and_the_end_of_the_process_are_no_failures,
         wire::the_same_router_in_two_vrfs_is_two_sessions,
         guard::bgp_ends_when_the_path_fails_and_does_not_wait_for_it,
         guard::bgp_outlives_bfd_that_is_switched_off_or_was_never_there,
+        guard::what_concerns_no_peer_is_noticed_by_no_router,
         guard::neighbours_are_told_from_others,
         frr::frr_is_up_over_one_hop_with_either_family,
         frr::frr_is_up_over_several_hops,
@@ -44,12 +49,18 @@ fn main() -> ExitCode {
         frr::frr_may_change_its_own_profile,
         frr::frr_returns_our_echoes_and_their_loss_is_noticed,
         frr::frr_gets_its_echoes_back,
+        frr::frr_stops_its_echoes_when_we_stop_to_forward,
+        frr::a_router_returns_our_echoes_over_ipv6,
         frr::bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself,
         frr::bfd_that_is_switched_off_for_a_restart_costs_frr_no_route,
         frr::bfd_that_fails_ends_graceful_restart_as_well,
         frr::frr_that_is_shut_down_has_not_failed,
         many::the_thread_goes_before_others_where_that_is_allowed,
         many::hundreds_of_sessions_come_up_and_hold,
+        changes::in_any_order_sessions_come_go_and_change_and_none_of_it_is_a_failure,
+        changes::the_same_sessions_200_times_over_are_no_change,
+        changes::sessions_hold_while_all_processors_are_busy,
+        changes::a_device_that_is_replaced_by_another_of_its_name_is_heard_again,
         bird::bird_is_up_over_one_hop_with_either_family,
         bird::bird_is_up_over_several_hops,
         bird::frozen_bird_is_down_at_the_detection_time_and_comes_back,

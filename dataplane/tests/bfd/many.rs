@@ -88,6 +88,26 @@ pub(crate) async fn the_thread_goes_before_others_where_that_is_allowed() {
     .await;
 }
 
+/// Starts our shell in the namespace of the neighbour, in which its thread is born.
+pub(crate) async fn shell_of(neighbour: &mut Neighbour) -> BfdHandle {
+    let resident = neighbour.start("sleep", &["infinity"]);
+    let namespace = format!("/proc/{resident}/ns/net");
+    let there = neighbour.run("readlink /proc/self/ns/net").stdout;
+    eventually("a process over there", || {
+        let found = run(&format!("readlink {namespace}")).stdout;
+        if found == there { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    let namespace = fs::File::open(namespace).unwrap();
+    let born = std::thread::spawn(move || {
+        setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+        bfd::start(CancellationToken::new()).unwrap()
+    });
+    let (handle, work) = born.join().unwrap();
+    tokio::spawn(work);
+    handle
+}
+
 // BGP-94
 pub(crate) fn hundreds_of_sessions_come_up_and_hold() {
     in_namespace(async {
@@ -96,25 +116,7 @@ pub(crate) fn hundreds_of_sessions_come_up_and_hold() {
             run(&format!("ip addr add 10.0.{n}.1/24 dev node0"));
             neighbour.run(&format!("ip addr add 10.0.{n}.2/24 dev peer0"));
         }
-        let ours = bfd::start(CancellationToken::new()).unwrap();
-        // The thread of the other shell is born in the namespace of the neighbour.
-        let resident = neighbour.start("sleep", &["infinity"]);
-        let namespace = format!("/proc/{resident}/ns/net");
-        let there = neighbour.run("readlink /proc/self/ns/net").stdout;
-        eventually("a process over there", || {
-            let found = run(&format!("readlink {namespace}")).stdout;
-            if found == there { Ok(()) } else { Err("not yet") }
-        })
-        .await;
-        let namespace = fs::File::open(namespace).unwrap();
-        let born = std::thread::spawn(move || {
-            setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
-            bfd::start(CancellationToken::new()).unwrap()
-        });
-        let theirs = born.join().unwrap();
-        let handles = [ours.0, theirs.0];
-        tokio::spawn(ours.1);
-        tokio::spawn(theirs.1);
+        let handles = [shell().0, shell_of(&mut neighbour).await];
         handles[0].set_sessions(all(1, 2));
         handles[1].set_sessions(all(2, 1));
         for handle in &handles {

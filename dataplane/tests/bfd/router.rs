@@ -71,8 +71,12 @@ impl Router {
 
     /// Answers in this state, to the port that it listens on itself.
     pub(crate) fn say(&self, to: &Heard, state: State) {
-        let socket = SockRef::from(&self.socket);
-        let packet = Control {
+        self.say_bytes(to, &Self::answer(to, state).encode());
+    }
+
+    /// An answer in this state.
+    pub(crate) fn answer(to: &Heard, state: State) -> Control {
+        Control {
             diagnostic: Diagnostic::None,
             state,
             poll: false,
@@ -85,7 +89,12 @@ impl Router {
             desired_min_tx: 1_000_000,
             required_min_rx: 50_000,
             required_min_echo_rx: 0,
-        };
+        }
+    }
+
+    /// Answers with whatever it is.
+    pub(crate) fn say_bytes(&self, to: &Heard, bytes: &[u8]) {
+        let socket = SockRef::from(&self.socket);
         let mut target = to.from;
         target.set_port(socket.local_addr().unwrap().as_socket().unwrap().port());
         if target.is_ipv6() {
@@ -93,7 +102,7 @@ impl Router {
         } else {
             socket.set_ttl_v4(self.ttl).unwrap();
         }
-        socket.send_to(&packet.encode(), &target.into()).unwrap();
+        socket.send_to(bytes, &target.into()).unwrap();
     }
 
     /// Brings the session up.

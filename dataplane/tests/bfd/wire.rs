@@ -1,8 +1,14 @@
 //! What the shell does with sockets, against a scripted router on loopback.
 
-use std::{collections::BTreeSet, net::SocketAddrV6, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddrV6,
+    process::Command,
+    time::Duration,
+};
 
-use metallb_dataplane::bfd::{Refusal, SessionKey, State};
+use metallb_bfd::Control;
+use metallb_dataplane::bfd::{Refusal, SessionConfig, SessionKey, State};
 use metallb_test_runner::skip;
 use socket2::{Domain, Socket, Type};
 
@@ -91,6 +97,106 @@ pub(crate) fn a_port_that_another_daemon_has_is_reported_until_it_is_free() {
         session(&handle, &key("127.0.0.2"), |session| session.error.is_none()).await;
         Router::listen(at("127.0.0.2", 3784), None).establish().await;
         up(&handle, &key("127.0.0.2")).await;
+    });
+}
+
+pub(crate) fn malformed_packets_are_counted_with_their_reasons() {
+    in_namespace(async {
+        let (handle, key) = (speaker([key("127.0.0.2")]), key("127.0.0.2"));
+        sessions(&handle, |sessions| sessions.len() == 1).await;
+        let router = Router::listen(at("127.0.0.2", 3784), None);
+        let heard = router.establish().await;
+        up(&handle, &key).await;
+        let good = Router::answer(&heard, State::Up).encode();
+        let wrong = |place: usize, octets: &[u8]| {
+            let mut bytes = good.to_vec();
+            bytes[place..][..octets.len()].copy_from_slice(octets);
+            bytes
+        };
+        let bad = [
+            (Refusal::TooShort, good[..23].to_vec()),
+            (Refusal::TooShort, Vec::new()),
+            (Refusal::Version, wrong(0, &[0x40])),
+            (Refusal::Length, wrong(3, &[25])),
+            (Refusal::Length, wrong(3, &[23])),
+            (Refusal::Multiplier, wrong(2, &[0])),
+            (Refusal::Multipoint, wrong(1, &[0xc1])),
+            (Refusal::Authentication, wrong(1, &[0xc4])),
+            (Refusal::MyDiscriminator, wrong(4, &[0; 4])),
+            (Refusal::YourDiscriminator, wrong(8, &[0; 4])),
+            (
+                Refusal::Discriminator,
+                wrong(8, &(!heard.packet.my_discriminator).to_be_bytes()),
+            ),
+        ];
+        let mut expected = BTreeMap::new();
+        for (reason, bytes) in &bad {
+            router.say_bytes(&heard, bytes);
+            *expected.entry(*reason).or_insert(0) += 1;
+        }
+        // To the port of several hops nobody listens; from another address nobody is known.
+        let stranger = Router::listen(at("127.0.0.3", 3784), None);
+        let hello = Control {
+            your_discriminator: 0,
+            ..Router::answer(&heard, State::Down)
+        };
+        stranger.say_bytes(&heard, &hello.encode());
+        expected.insert(Refusal::Peer, 1);
+        eventually("all of them counted", || {
+            let counted = handle.refusals();
+            if counted == expected {
+                Ok(())
+            } else {
+                Err(format!("{counted:?}"))
+            }
+        })
+        .await;
+        assert_eq!(up(&handle, &key).await.counters.downs(), 0);
+    });
+}
+
+pub(crate) fn a_missing_vrf_is_named() {
+    in_namespace(async {
+        let within = SessionKey {
+            device: Some("red".to_owned()),
+            ..key("10.0.0.2")
+        };
+        let other = key("127.0.0.2");
+        let handle = speaker([within.clone(), other.clone()]);
+        let state = session(&handle, &within, |session| session.error.is_some()).await;
+        let error = state.error.unwrap();
+        assert!(error.contains("VRF red: No such device"), "{error}");
+        Router::listen(at("127.0.0.2", 3784), None).establish().await;
+        up(&handle, &other).await;
+    });
+}
+
+pub(crate) fn forwarding_is_followed_without_a_loss_of_the_session() {
+    in_namespace(async {
+        let (handle, key) = (speaker([]), key("127.0.0.2"));
+        let returning = SessionConfig {
+            echo_receive: Some(Duration::from_millis(50)),
+            ..fast()
+        };
+        run("sysctl -q -w net.ipv4.ip_forward=0");
+        set(&handle, [key.clone()], &returning);
+        sessions(&handle, |sessions| sessions.len() == 1).await;
+        let router = Router::listen(at("127.0.0.2", 3784), None);
+        let mut heard = router.establish().await;
+        assert_eq!(heard.packet.required_min_echo_rx, 0);
+        // Each interface has its own say, and that of this session is `lo`.
+        for (setting, echoes) in [
+            ("ip_forward=1", 50_000),
+            ("conf.lo.forwarding=0", 0),
+            ("conf.lo.forwarding=1", 50_000),
+            ("ip_forward=0", 0),
+        ] {
+            run(&format!("sysctl -q -w net.ipv4.{setting}"));
+            heard = router.until(|packet| packet.required_min_echo_rx == echoes).await;
+            router.say(&heard, State::Up);
+        }
+        assert_eq!(heard.packet.state, State::Up);
+        assert_eq!(up(&handle, &key).await.counters.downs(), 0);
     });
 }
 

@@ -5,6 +5,8 @@ use std::{
     net::IpAddr,
 };
 
+use proptest::prelude::*;
+
 use super::lab::{Dice, Entry, Lab, address, fast};
 use crate::{Action, Arrival, Bfd, Control, Diagnostic, Event, Hops, Refusal, SessionConfig, SessionKey, State};
 
@@ -251,4 +253,66 @@ fn a_session_that_ends_takes_nothing_in() {
     lab.arrive(0, &packet.encode());
     assert_eq!(lab.nodes[0].log.last().unwrap().1, Entry::Refused(Refusal::AdminDown));
     assert_eq!(lab.status(0).state, State::AdminDown);
+}
+
+/// RFC 5881 §3 allows one session between two addresses on a link, so a second one is taken for a restart of the peer.
+#[test]
+fn a_second_session_from_one_address_is_a_restart_of_the_first() {
+    let mut lab = Lab::up(1, [fast(), fast()]);
+    let before = lab.status(0);
+    lab.arrive(0, &hello().encode());
+    let after = lab.status(0);
+    assert_eq!(after.state, State::Down);
+    assert_eq!(after.diagnostic, Diagnostic::NeighborDown);
+    assert_eq!(after.remote_discriminator, hello().my_discriminator);
+    assert_eq!(after.local_discriminator, before.local_discriminator);
+    assert_eq!(lab.nodes[0].bfd.sessions().count(), 1);
+}
+
+#[test]
+fn a_spoofed_source_is_no_peer_and_without_our_discriminator_no_session() {
+    let mut bfd = bfd([key(address(1))]);
+    let spoofed = Arrival {
+        peer: "192.0.2.66".parse().unwrap(),
+        ..arrival()
+    };
+    assert_eq!(outcome(&mut bfd, spoofed, hello()), Err(Refusal::Peer));
+    let guessed = Control {
+        state: State::Up,
+        your_discriminator: discriminator(&bfd, &key(address(1))) ^ 1,
+        ..hello()
+    };
+    for arrival in [spoofed, arrival()] {
+        assert_eq!(outcome(&mut bfd, arrival, guessed), Err(Refusal::Discriminator));
+    }
+    let status = bfd.sessions().next().unwrap().1;
+    assert_eq!((status.state, status.remote_discriminator), (State::Down, 0));
+}
+
+proptest! {
+    /// Whatever comes in, to either port, is taken in by a session or counted, and never both.
+    #[test]
+    fn every_datagram_is_accepted_or_has_a_reason(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..64), ttl in prop_oneof![Just(255_u8), any::<u8>()],
+        well_formed in any::<bool>(), your in prop_oneof![Just(0_u32), Just(0x0101_0101)], echo in any::<bool>(),
+    ) {
+        if well_formed && bytes.len() >= 24 {
+            bytes[0] = 0x20;
+            bytes[3] = 24;
+            bytes[8..12].copy_from_slice(&your.to_be_bytes());
+        }
+        let mut bfd = Bfd::new(|buffer| buffer.fill(1));
+        bfd.handle(super::some_time(), Event::Sessions(BTreeMap::from([(key(address(1)), fast())])));
+        let event = if echo {
+            Event::Echo { ttl, bytes: &bytes }
+        } else {
+            let arrival = Arrival { ttl, ..arrival() };
+            Event::Control { arrival, bytes: &bytes }
+        };
+        let actions = bfd.handle(super::some_time(), event);
+        let outcomes = actions.iter().filter(|action| {
+            matches!(action, Action::Accepted(_) | Action::Echoed(_) | Action::Refused(_))
+        });
+        prop_assert_eq!(outcomes.count(), 1, "{:?}", actions);
+    }
 }
