@@ -65,9 +65,9 @@ impl Bgp {
         let Self::Native { handle, bfd, node } = self;
         match change {
             Change::Peers(all) => {
-                let sessions = all.peers.iter().filter_map(|peer| native::session(peer, node));
+                let sessions = all.peers.iter().map(|peer| native::session(peer, node));
                 handle.set_peers(sessions.collect());
-                bfd.apply(&all);
+                bfd.apply(all);
             }
             Change::Routes(changes) => handle.change_routes(native::routes(&changes)),
             Change::Known => handle.routes_known(),

@@ -11,6 +11,7 @@
 //!     match action {
 //!         Action::Connect(id)  => dial, later feed Connected or ConnectFailed
 //!         Action::Send(bytes)  => queue bytes, feed Written(n) as the kernel takes them
+//!         Action::SendOn(id, bytes), Action::Promote(id) => likewise for a second connection, that the peer has dialled
 //!         Action::Close(id)    => flush what is queued, then close
 //!         Action::Up(..) | Action::Down(..) | Action::Received(..) | Action::Unsendable(..) => tell people
 //!     }
@@ -22,6 +23,7 @@
 #![deny(missing_docs)]
 
 mod config;
+mod discovery;
 mod reason;
 mod rib_out;
 mod route;
@@ -30,6 +32,7 @@ mod table;
 pub mod wire;
 
 pub use config::{Offer, Password, PeerConfig, RemoteAs};
+pub use discovery::{Discovery, DiscoveryAction, DiscoveryEvent, DiscoveryLink};
 pub use reason::{DownReason, StopReason};
 pub use rib_out::{Egress, Flush, RibOut};
 pub use route::{Attributes, LargeCommunity, Path, RouteChange};

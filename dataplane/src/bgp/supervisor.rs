@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Counters, Error, SessionState, Sessions,
     command::Command,
+    links::Links,
     peer::{Order, Orders, Peer},
     report::Report,
     routes::Routes,
@@ -39,6 +40,7 @@ pub(super) struct Supervisor {
     running: HashMap<Id, Running>,
     routes: Routes,
     sessions: watch::Sender<Sessions>,
+    links: Links,
 }
 
 /// A configured peer.
@@ -86,6 +88,7 @@ impl Supervisor {
             running: HashMap::new(),
             routes,
             sessions,
+            links: Links::default(),
         }
     }
 
@@ -203,7 +206,8 @@ impl Supervisor {
             tracing::debug!(peer = %name, address = %slot.config.address, "starting the session");
             let (orders, inbox) = mpsc::unbounded_channel();
             let report = Report::new(name.clone(), self.sessions.clone(), Arc::clone(&slot.counters));
-            let mut peer = Peer::new(slot.config.clone(), self.routes.reader(), report);
+            let links = slot.config.is_unnumbered().then(|| self.links.follow());
+            let mut peer = Peer::new(slot.config.clone(), self.routes.reader(), report, links);
             if slot.drained {
                 peer.drain();
             }
@@ -274,6 +278,8 @@ impl SessionState {
     fn new(config: &PeerConfig, counters: Arc<Counters>) -> Self {
         Self {
             peer: SocketAddr::new(config.address, config.port),
+            zone: config.zone.clone(),
+            found: None,
             device: config.device.clone(),
             up: false,
             reason: None,

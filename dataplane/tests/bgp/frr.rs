@@ -20,19 +20,26 @@ use crate::{
 const BGPD: &str = "/usr/lib/frr/bgpd";
 const ZEBRA: &str = "/usr/lib/frr/zebra";
 
-struct Frr {
-    _neighbour: Neighbour,
+pub(crate) struct Frr {
+    pub(crate) neighbour: Neighbour,
     folder: TempDir,
     pid: u32,
+    /// Whether it knows the interfaces.
+    pub(crate) zebra: bool,
 }
 
 impl Frr {
     /// Starts a router at 10.0.0.2 and fd00::2 with these lines under `router bgp`; skips the test if FRR is not there.
     async fn start(lines: &[&str]) -> Self {
+        Self::start_at(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.2/24", "fd00::2/64"], lines).await
+    }
+
+    /// As [`Self::start`], with these addresses at our end and at the router's.
+    pub(crate) async fn start_at(ours: &[&str], theirs: &[&str], lines: &[&str]) -> Self {
         if !Path::new(BGPD).exists() {
             skip("FRR is not installed");
         }
-        let mut neighbour = Neighbour::new(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.2/24", "fd00::2/64"]);
+        let mut neighbour = Neighbour::new(ours, theirs);
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let fixed = ["no bgp ebgp-requires-policy", "bgp router-id 10.0.0.2"];
@@ -51,7 +58,8 @@ impl Frr {
             "-i",
             &bgpd_pid,
         ];
-        if zebra(&mut neighbour, &sockets, &zserv).await {
+        let zebra = zebra(&mut neighbour, &sockets, &zserv).await;
+        if zebra {
             args.extend(["-z", &zserv]);
         } else {
             // Without zebra bgpd knows no interfaces and refuses next hops that depend on one.
@@ -60,13 +68,14 @@ impl Frr {
         }
         let pid = neighbour.start(BGPD, &args);
         Self {
-            _neighbour: neighbour,
+            neighbour,
             folder,
             pid,
+            zebra,
         }
     }
 
-    fn vtysh(&self, command: &str) -> String {
+    pub(crate) fn vtysh(&self, command: &str) -> String {
         let folder = self.folder.path().to_str().unwrap();
         let output = Command::new("vtysh")
             .args(["--vty_socket", folder, "-c", command])
@@ -75,7 +84,7 @@ impl Frr {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    async fn shows(&self, command: &str, wanted: &[&str]) {
+    pub(crate) async fn shows(&self, command: &str, wanted: &[&str]) {
         let what = format!("{wanted:?} in {command}");
         eventually(&what, || {
             let answer = self.vtysh(command);

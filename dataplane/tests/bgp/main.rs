@@ -8,6 +8,7 @@ mod frr;
 mod neighbour;
 mod router;
 mod shell;
+mod unnumbered;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -50,6 +51,8 @@ fn main() -> ExitCode {
         frr::frr_with_a_password_wants_the_same_one,
         frr::frr_may_ask_for_everything_again,
         frr::frr_takes_fifteen_hundred_prefixes_in_two_updates_each_way,
+        unnumbered::what_keeps_a_router_from_being_found_is_told,
+        unnumbered::frr_on_a_link_without_addresses_is_found_and_found_again,
         bird::bird_learns_both_families_with_their_communities,
         bird::bird_takes_an_ipv6_session,
         bird::bird_without_four_octet_numbers_understands_the_path,
