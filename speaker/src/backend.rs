@@ -81,12 +81,9 @@ impl Bgp {
         } = self;
         match change {
             Change::Peers(all) => {
-                let sessions = all
-                    .peers
-                    .iter()
-                    .filter_map(|peer| native::session(peer, node, *restart));
+                let sessions = all.peers.iter().map(|peer| native::session(peer, node, *restart));
                 handle.set_peers(sessions.collect());
-                bfd.apply(&all);
+                bfd.apply(all);
             }
             Change::Routes(changes) => handle.change_routes(native::routes(&changes)),
             Change::Known => handle.routes_known(),

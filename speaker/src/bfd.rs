@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::Result;
-use metallb_config::{BfdProfile, Endpoint, Peer, RemoteAs};
+use metallb_config::{BfdProfile, Peer, RemoteAs};
 use metallb_dataplane::bfd::{self, BfdHandle, Guarded, Hops, Refusal, SessionConfig, SessionKey, Sessions};
-use metallb_dataplane::bgp::BgpHandle;
+use metallb_dataplane::bgp::{self, BgpHandle};
 use metallb_engine::Peers;
 use metallb_runtime::CancellationToken;
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 pub(crate) struct Bfd {
     handle: BfdHandle,
     guarded: watch::Sender<Guarded>,
+    peers: watch::Sender<Peers>,
     stop: CancellationToken,
 }
 
@@ -30,17 +31,51 @@ impl Bfd {
         let stop = CancellationToken::new();
         let (handle, run) = bfd::start(stop.clone())?;
         let (guarded, reader) = watch::channel(Guarded::new());
-        let guard = bfd::guard(handle.clone(), bgp, reader);
-        let work = async move {
-            let (done, ()) = tokio::join!(run, guard);
-            Ok(done?)
+        let guard = bfd::guard(handle.clone(), bgp.clone(), reader);
+        let new = Self {
+            handle,
+            guarded,
+            peers: watch::Sender::default(),
+            stop,
         };
-        Ok((Self { handle, guarded, stop }, work))
+        let follow = new.clone().follow(new.peers.subscribe(), bgp.sessions());
+        let work = async move {
+            let working = async { tokio::join!(run, guard).0 };
+            // What follows the routers has nothing to end for.
+            tokio::select! {
+                done = working => Ok(done?),
+                () = follow => Ok(()),
+            }
+        };
+        Ok((new, work))
+    }
+
+    /// Watches each router that is found on an interface, from when it is found.
+    async fn follow(self, mut peers: watch::Receiver<Peers>, mut sessions: watch::Receiver<bgp::Sessions>) {
+        let mut known = Found::new();
+        loop {
+            // Both are cancel-safe. Sessions end before BFD does, and with them the news.
+            tokio::select! {
+                Ok(()) = peers.changed() => {}
+                Ok(()) = sessions.changed() => {
+                    if found(&sessions.borrow()) == known {
+                        continue;
+                    }
+                }
+                else => std::future::pending().await,
+            }
+            known = found(&sessions.borrow_and_update());
+            self.establish(&peers.borrow_and_update(), &known);
+        }
     }
 
     /// Takes in which peers there are; never waits. A session that stays, stays up.
-    pub(crate) fn apply(&self, peers: &Peers) {
-        let (guarded, sessions) = desired(peers, bfd::is_on_link);
+    pub(crate) fn apply(&self, peers: Peers) {
+        self.peers.send_replace(peers);
+    }
+
+    fn establish(&self, peers: &Peers, found: &Found) {
+        let (guarded, sessions) = desired(peers, found, bfd::is_on_link);
         // Before its session ends a peer must not be guarded by it any more.
         self.guarded.send_replace(guarded);
         self.handle.set_sessions(sessions);
@@ -67,15 +102,27 @@ impl Bfd {
     }
 }
 
+/// Where the routers of unnumbered peers are, by peer.
+type Found = BTreeMap<String, Ipv6Addr>;
+
+fn found(sessions: &bgp::Sessions) -> Found {
+    let found = sessions.iter().filter_map(|(name, state)| Some((name, state.found?)));
+    found.map(|(name, router)| (name.clone(), router)).collect()
+}
+
 /// Which session guards which peer, and how fast each is.
-fn desired(peers: &Peers, is_on_link: impl Fn(IpAddr) -> bool) -> (Guarded, BTreeMap<SessionKey, SessionConfig>) {
+fn desired(
+    peers: &Peers,
+    found: &Found,
+    is_on_link: impl Fn(IpAddr) -> bool,
+) -> (Guarded, BTreeMap<SessionKey, SessionConfig>) {
     let (mut guarded, mut sessions) = (Guarded::new(), BTreeMap::new());
     for peer in &peers.peers {
         let profile = peer
             .bfd_profile
             .as_ref()
             .and_then(|name| peers.bfd_profiles.iter().find(|profile| profile.name == *name));
-        let Some((key, profile)) = key(peer, &is_on_link).zip(profile) else {
+        let Some((key, profile)) = key(peer, found, &is_on_link).zip(profile) else {
             continue;
         };
         let config = config(profile, key.hops);
@@ -95,19 +142,19 @@ fn detection(config: &SessionConfig) -> Duration {
     config.receive_interval * u32::from(config.multiplier)
 }
 
-fn key(peer: &Peer, is_on_link: impl Fn(IpAddr) -> bool) -> Option<SessionKey> {
-    let Endpoint::Address(address) = peer.endpoint else {
-        return None;
-    };
+fn key(peer: &Peer, found: &Found, is_on_link: impl Fn(IpAddr) -> bool) -> Option<SessionKey> {
+    let discovered = || found.get(&peer.name).map(|router| IpAddr::from(*router));
+    let address = peer.endpoint.address().or_else(discovered)?;
     let internal = match peer.remote {
         RemoteAs::Asn(asn) => asn == peer.local_asn.unwrap_or(peer.my_asn),
         RemoteAs::Internal => true,
         RemoteAs::External => false,
     };
     // As bgpd chooses: inside of one AS there may be routers in between, but need not.
-    let far = peer.ebgp_multihop || (internal && !is_on_link(address));
+    let far = peer.ebgp_multihop || (internal && peer.endpoint.interface().is_none() && !is_on_link(address));
     Some(SessionKey {
         local: peer.source,
+        zone: peer.endpoint.interface().map(ToOwned::to_owned),
         device: peer.vrf.clone(),
         ..SessionKey::new(address, if far { Hops::Multi } else { Hops::Single })
     })
@@ -166,7 +213,9 @@ pub(crate) mod tests {
     }
 
     fn only(peers: &Peers) -> (SessionKey, SessionConfig) {
-        let (guarded, sessions) = desired(peers, |address| address.to_string().starts_with("192.0.2."));
+        let (guarded, sessions) = desired(peers, &Found::new(), |address| {
+            address.to_string().starts_with("192.0.2.")
+        });
         assert_eq!((guarded.len(), sessions.len()), (1, 1));
         sessions.into_iter().next().unwrap()
     }
@@ -228,6 +277,28 @@ pub(crate) mod tests {
         }
     }
 
+    // BGP-93
+    #[test]
+    fn a_router_on_a_link_is_watched_from_when_it_is_found() {
+        let zone = Some("eth0".to_owned());
+        let link_local = peers(
+            &[("tor", json!({ "peerAddress": "fe80::1%eth0", "peerASN": 64500 }))],
+            &[("fast", json!({}))],
+        );
+        let (key, _) = only(&link_local);
+        assert_eq!((key.zone, key.hops), (zone.clone(), Hops::Single));
+        let unnumbered = peers(&[("tor", json!({ "interface": "eth0" }))], &[("fast", json!({}))]);
+        assert!(desired(&unnumbered, &Found::new(), |_| false).1.is_empty());
+        let router = "fe80::7".parse().unwrap();
+        let (guarded, sessions) = desired(&unnumbered, &[("tor".to_owned(), router)].into(), |_| false);
+        let key = SessionKey {
+            zone,
+            ..SessionKey::new(router.into(), Hops::Single)
+        };
+        assert_eq!(guarded["tor"], key);
+        assert!(sessions.contains_key(&key));
+    }
+
     #[test]
     fn peers_without_a_profile_are_not_guarded_and_those_at_one_address_share_the_fastest_session() {
         let all = peers(
@@ -238,7 +309,7 @@ pub(crate) mod tests {
             ],
             &[("fast", json!({ "receiveInterval": 50 })), ("slow", json!({}))],
         );
-        let (guarded, sessions) = desired(&all, |_| true);
+        let (guarded, sessions) = desired(&all, &Found::new(), |_| true);
         assert_eq!(guarded.keys().collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(guarded["one"], guarded["two"]);
         assert_eq!(sessions[&guarded["one"]].receive_interval, Duration::from_millis(50));

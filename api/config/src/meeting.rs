@@ -216,7 +216,7 @@ impl Dispute {
         match self {
             Self::Address | Self::AddressFromElsewhere => {
                 let field = match peer.endpoint {
-                    Endpoint::Address(_) => "spec.peerAddress",
+                    Endpoint::Address(_) | Endpoint::LinkLocal(..) => "spec.peerAddress",
                     Endpoint::Interface(_) => "spec.interface",
                 };
                 let identifier = peer

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 pub use metallb_bgp::RemoteAs;
@@ -222,14 +222,38 @@ pub enum Community {
 pub enum Endpoint {
     /// At an address.
     Address(IpAddr),
+    /// At a link-local address of an interface (`fe80::1%eth0`).
+    LinkLocal(Ipv6Addr, String),
     /// At the other end of an interface (unnumbered peering).
     Interface(String),
+}
+
+impl Endpoint {
+    /// The address, where it is known beforehand.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::LinkLocal(address, _) => Some((*address).into()),
+            Self::Interface(_) => None,
+        }
+    }
+
+    /// The interface that the peer is on, where it is named.
+    #[must_use]
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            Self::Address(_) => None,
+            Self::LinkLocal(_, interface) | Self::Interface(interface) => Some(interface),
+        }
+    }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
+            Self::LinkLocal(address, interface) => write!(f, "{address}%{interface}"),
             Self::Interface(name) => f.write_str(name),
         }
     }

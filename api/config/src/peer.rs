@@ -1,5 +1,6 @@
 //! BGP peers.
 
+mod endpoint;
 mod password;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +13,7 @@ use metallb_api::{BGPPeer, BGPPeerSpec, DynamicAsn, GoDuration};
 use crate::context::Context;
 use crate::error::{Findings, ObjectRef};
 use crate::meeting::{self, Candidate};
-use crate::model::{BfdProfile, Endpoint, Peer, RemoteAs};
-use crate::range::parse_ip;
+use crate::model::{BfdProfile, Peer, RemoteAs};
 use crate::rule::Rule;
 use crate::selector::{self, Selector};
 
@@ -205,34 +205,6 @@ impl Reader<'_> {
         Some(asn)
     }
 
-    fn endpoint(&mut self) -> Option<Endpoint> {
-        let address = self.spec.peer_address.as_deref().filter(|text| !text.is_empty());
-        let interface = self.spec.interface.as_deref().filter(|text| !text.is_empty());
-        match (address, interface) {
-            (None, None) => self.refuse(
-                Rule::B4,
-                "peerAddress",
-                "invalid BGPPeer address: neither peerAddress nor interface is set",
-            ),
-            (Some(_), Some(_)) => {
-                self.refuse(
-                    Rule::B4,
-                    "peerAddress",
-                    "invalid BGPPeer address: both peerAddress and interface are set",
-                );
-            }
-            (None, Some(name)) => {
-                self.interface_name("interface", Some(name));
-                return Some(Endpoint::Interface(name.to_owned()));
-            }
-            (Some(text), None) => match parse_ip(text) {
-                Some(ip) if !ip.is_unspecified() && !ip.is_multicast() => return Some(Endpoint::Address(ip)),
-                _ => self.refuse(Rule::B5, "peerAddress", format!("invalid BGPPeer address \"{text}\"")),
-            },
-        }
-        None
-    }
-
     /// What goes into the configuration of FRR, and into socket options, must be a possible name (W-26).
     fn interface_name(&mut self, field: &str, name: Option<&str>) {
         let Some(name) = name else { return };
@@ -244,24 +216,6 @@ impl Reader<'_> {
                 format!("invalid {field} name {name:?}: at most {MAX_INTERFACE_NAME} bytes, no blanks, no slash");
             self.refuse(Rule::W26, field, reason);
         }
-    }
-
-    fn source(&mut self, endpoint: Option<&Endpoint>) -> Option<IpAddr> {
-        let text = self.spec.source_address.as_deref().filter(|text| !text.is_empty())?;
-        let Some(source) = parse_ip(text) else {
-            self.refuse(Rule::B5, "sourceAddress", format!("invalid source IP \"{text}\""));
-            return None;
-        };
-        if let Some(Endpoint::Address(peer)) = endpoint
-            && peer.is_ipv4() != source.is_ipv4()
-        {
-            self.refuse(
-                Rule::W25,
-                "sourceAddress",
-                format!("source IP \"{text}\" is not of the family of the peer address {peer}"),
-            );
-        }
-        Some(source)
     }
 
     /// Upstream: takes an IPv6 address and crashes on it (W-22).

@@ -75,7 +75,7 @@ impl Settled {
     ) -> Self {
         let replaceable: Vec<ObjectRef> = blamed
             .iter()
-            .filter(|o| !before.unusable.contains(o))
+            .filter(|o| !before.unusable.contains(o) && !asks_for_a_key(o, resources, &before.usable, &parsed))
             .cloned()
             .collect();
         let usable = restore(resources, &before.usable, &replaceable);
@@ -93,6 +93,21 @@ impl Settled {
             unusable,
         }
     }
+}
+
+/// Tells whether a peer waits for a key that its last usable version did not need: that one must not be dialled any more,
+/// for no segment without a signature may leave from then on.
+fn asks_for_a_key(object: &ObjectRef, now: &Resources, before: &Resources, parsed: &Parsed) -> bool {
+    let asks = |resources: &Resources| {
+        let mut peers = resources.peers.iter();
+        let peer = peers.find(|peer| object.kind == "BGPPeer" && peer.name_any() == object.name);
+        peer.is_some_and(|peer| {
+            let clear = peer.spec.password.as_ref().is_some_and(|password| !password.is_empty());
+            clear || peer.spec.password_secret.is_some()
+        })
+    };
+    let useless = |refused: &Refused| refused.object == *object && refused.field == "spec.passwordSecret";
+    asks(now) && (!asks(before) || parsed.refused.iter().any(useless))
 }
 
 fn objects(parsed: &Parsed) -> Vec<ObjectRef> {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -15,9 +15,9 @@ use crate::{GracefulRestart, wire::Family};
 pub struct PeerConfig {
     /// Names the peer; unique within a speaker.
     pub name: String,
-    /// The address to dial.
+    /// The address to dial; unspecified if the router on the link `zone` is to be found (unnumbered peering).
     pub address: IpAddr,
-    /// Names the interface of a link-local `address`.
+    /// Names the interface of a link-local `address`, or of the router to be found.
     pub zone: Option<String>,
     /// The TCP port to dial; 179 unless said otherwise.
     pub port: u16,
@@ -45,10 +45,14 @@ pub struct PeerConfig {
     pub connect_time: Option<Duration>,
     /// Allows an eBGP peer any number of hops away (TTL 255).
     pub ebgp_multihop: bool,
+    /// Drops what came over a router, and sends what the peer can check likewise (GTSM, RFC 5082): TTL 255 both ways.
+    pub ttl_security: bool,
     /// Carries both address families over the session instead of only its own.
     pub dual_stack: bool,
     /// Waits for the peer to connect and never dials.
     pub passive: bool,
+    /// Takes a connection of the peer as well as dialling it; of two one survives.
+    pub accepts: bool,
     /// Lists the optional capabilities to offer.
     pub offer: Offer,
     /// Has the peer keep our routes while we restart (RFC 4724); the routes go with the session when absent.
@@ -80,11 +84,31 @@ impl PeerConfig {
             keepalive_time: None,
             connect_time: None,
             ebgp_multihop: false,
+            ttl_security: false,
             dual_stack: false,
             passive: false,
+            accepts: false,
             offer: Offer::default(),
             graceful_restart: None,
         }
+    }
+
+    /// Describes the router at the other end of an interface, which shows its address itself; both families travel.
+    pub fn unnumbered(name: impl Into<String>, my_asn: u32, remote: RemoteAs, interface: impl Into<String>) -> Self {
+        Self {
+            zone: Some(interface.into()),
+            dual_stack: true,
+            offer: Offer {
+                extended_next_hop: true,
+                ..Offer::default()
+            },
+            ..Self::new(name, my_asn, remote, Ipv6Addr::UNSPECIFIED.into())
+        }
+    }
+
+    /// Tells whether the address of the peer has to be found first.
+    pub fn is_unnumbered(&self) -> bool {
+        self.address.is_unspecified()
     }
 
     /// Returns the AS number that this peer sees us with.

@@ -12,6 +12,7 @@
 //!     match action {
 //!         Action::Connect(id)  => dial, later feed Connected or ConnectFailed
 //!         Action::Send(bytes)  => queue bytes, feed Written(n) as the kernel takes them
+//!         Action::SendOn(id, bytes), Action::Promote(id) => likewise for a second connection, that the peer has dialled
 //!         Action::Close(id)    => flush what is queued, then close
 //!         Action::Up(..) | Action::Down(..) | Action::Received(..) | Action::Update(..) | Action::Oversized(..) => tell people
 //!     }
@@ -23,6 +24,7 @@
 #![deny(missing_docs)]
 
 mod config;
+mod discovery;
 #[doc(hidden)]
 pub mod fuzz;
 mod reason;
@@ -34,6 +36,7 @@ mod table;
 pub mod wire;
 
 pub use config::{Offer, Password, PeerConfig, RemoteAs};
+pub use discovery::{Discovery, DiscoveryAction, DiscoveryEvent, DiscoveryLink};
 pub use reason::{DownReason, StopReason};
 pub use restart::{Agreed, GracefulRestart};
 pub use rib_out::{Egress, Flush, Posture, RibOut};

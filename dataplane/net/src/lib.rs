@@ -11,8 +11,11 @@ mod md5;
 mod packet_socket;
 #[allow(unsafe_code, reason = "no crate we have wraps sched_setscheduler")]
 mod priority;
+mod router_socket;
 #[allow(unsafe_code, reason = "no crate we have wraps SO_ATTACH_REUSEPORT_CBPF")]
 mod split;
+#[allow(unsafe_code, reason = "no crate we have wraps IP_MINTTL")]
+mod ttl;
 #[allow(unsafe_code, reason = "no crate we have wraps sched_setattr")]
 mod turns;
 
@@ -24,5 +27,7 @@ pub use packet_socket::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FrameSocket, OpenError, PacketSocket, Received,
 };
 pub use priority::{Priority, prefer_this_thread};
+pub use router_socket::RouterSocket;
 pub use split::split_datagrams;
+pub use ttl::set_minimum_ttl;
 pub use turns::shorten_turns;

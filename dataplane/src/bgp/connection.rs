@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    os::fd::AsFd,
 };
 
 use bytes::{Buf, Bytes};
@@ -12,8 +13,13 @@ use metallb_bgp::{LinkAddresses, PeerConfig};
 use nix::ifaddrs::InterfaceAddress;
 use tokio::net::{TcpSocket, TcpStream};
 
-/// TTL towards an external peer several hops away (`ebgpMultiHop`); otherwise the system's default of 64 stays.
-const MULTIHOP_TTL: u32 = 255;
+use super::unnumbered::Found;
+
+/// TTL towards an external peer several hops away (`ebgpMultiHop`), and what GTSM sends and wants (RFC 5082); otherwise
+/// the system's default of 64 stays.
+const MAX_TTL: u8 = 255;
+/// TTL towards a router that was found on the link, from where nothing need come further.
+const LINK_TTL: u8 = 1;
 /// How many queued messages go into one system call.
 const BATCH: usize = 64;
 
@@ -123,21 +129,30 @@ pub(super) enum DialError {
     #[error("source address {0} is of another family than the peer")]
     SourceFamily(IpAddr),
     #[error("{0}")]
+    NoRouter(String),
+    #[error("{0}")]
     Connect(#[source] io::Error),
 }
 
-/// Dials a peer; says which addresses of ours are on that link.
-pub(super) async fn dial(config: &PeerConfig) -> Result<(TcpStream, LinkAddresses), DialError> {
-    let target = target(config)?;
-    let stream = socket(config)?.connect(target).await.map_err(DialError::Connect)?;
+/// Dials a peer, at the address found of an unnumbered one; says which addresses of ours are on that link.
+pub(super) async fn dial(config: &PeerConfig, found: Option<Found>) -> Result<(TcpStream, LinkAddresses), DialError> {
+    let address = match found {
+        Some(found) => found.map_err(DialError::NoRouter)?.into(),
+        None => config.address,
+    };
+    let target = with_zone(address, config.port, config.zone.as_deref())?;
+    let stream = socket(config, address)?
+        .connect(target)
+        .await
+        .map_err(DialError::Connect)?;
     // UPDATEs are packed already; waiting for more only delays them.
     stream.set_nodelay(true).map_err(DialError::Socket)?;
     let local = stream.local_addr().map_err(DialError::Socket)?.ip();
-    Ok((stream, link_addresses(local, config.address)))
+    Ok((stream, link_addresses(local, address, config.zone.as_deref())))
 }
 
-fn socket(config: &PeerConfig) -> Result<TcpSocket, DialError> {
-    let ipv4 = config.address.is_ipv4();
+fn socket(config: &PeerConfig, address: IpAddr) -> Result<TcpSocket, DialError> {
+    let ipv4 = address.is_ipv4();
     let socket = if ipv4 { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(DialError::Socket)?;
     if let Some(name) = &config.device {
         let bound = socket.bind_device(Some(name.as_bytes()));
@@ -147,17 +162,9 @@ fn socket(config: &PeerConfig) -> Result<TcpSocket, DialError> {
         })?;
     }
     if let Some(key) = &config.password {
-        metallb_net::set_tcp_md5(&socket, config.address, key.expose()).map_err(DialError::Md5)?;
+        metallb_net::set_tcp_md5(&socket, address, key.expose()).map_err(DialError::Md5)?;
     }
-    if config.ebgp_multihop {
-        let options = socket2::SockRef::from(&socket);
-        let set = if ipv4 {
-            options.set_ttl_v4(MULTIHOP_TTL)
-        } else {
-            options.set_unicast_hops_v6(MULTIHOP_TTL)
-        };
-        set.map_err(DialError::Ttl)?;
-    }
+    set_ttl(&socket, config, ipv4).map_err(DialError::Ttl)?;
     if let Some(address) = config.source {
         if address.is_ipv4() != ipv4 {
             return Err(DialError::SourceFamily(address));
@@ -170,8 +177,25 @@ fn socket(config: &PeerConfig) -> Result<TcpSocket, DialError> {
     Ok(socket)
 }
 
-fn target(config: &PeerConfig) -> Result<SocketAddr, DialError> {
-    with_zone(config.address, config.port, config.zone.as_deref())
+/// Says how far segments may go, and how far they may have come.
+fn set_ttl(socket: &impl AsFd, config: &PeerConfig, ipv4: bool) -> io::Result<()> {
+    let ttl = if config.ttl_security || config.ebgp_multihop {
+        MAX_TTL
+    } else if config.is_unnumbered() {
+        LINK_TTL
+    } else {
+        return Ok(());
+    };
+    let options = socket2::SockRef::from(socket);
+    if ipv4 {
+        options.set_ttl_v4(ttl.into())?;
+    } else {
+        options.set_unicast_hops_v6(ttl.into())?;
+    }
+    if config.ttl_security {
+        metallb_net::set_minimum_ttl(socket, ipv4, MAX_TTL)?;
+    }
+    Ok(())
 }
 
 /// Adds the interface index that a link-local address means nothing without.
@@ -189,12 +213,13 @@ fn with_zone(address: IpAddr, port: u16, zone: Option<&str>) -> Result<SocketAdd
 }
 
 /// Lists our addresses on the interface that holds the local end of a connection.
-fn link_addresses(local: IpAddr, remote: IpAddr) -> LinkAddresses {
+fn link_addresses(local: IpAddr, remote: IpAddr, zone: Option<&str>) -> LinkAddresses {
     // Without the list the session still works for its own family.
     let all: Vec<_> = nix::ifaddrs::getifaddrs().map(Iterator::collect).unwrap_or_default();
     select_addresses(
         local,
         remote,
+        zone,
         &all.iter().filter_map(interface_address).collect::<Vec<_>>(),
     )
 }
@@ -213,10 +238,12 @@ fn interface_address(entry: &InterfaceAddress) -> Option<(String, IpNet)> {
     Some((entry.interface_name.clone(), prefix))
 }
 
-fn select_addresses(local: IpAddr, remote: IpAddr, all: &[(String, IpNet)]) -> LinkAddresses {
+fn select_addresses(local: IpAddr, remote: IpAddr, zone: Option<&str>, all: &[(String, IpNet)]) -> LinkAddresses {
+    let holds = |name: &str, prefix: &IpNet| prefix.addr() == local && zone.is_none_or(|zone| zone == name);
+    // Every interface may have the same link-local address.
     let holder = all
         .iter()
-        .find(|(_, prefix)| prefix.addr() == local)
+        .find(|(name, prefix)| holds(name, prefix))
         .map(|(name, _)| name);
     let on_link: Vec<_> = all
         .iter()
@@ -266,17 +293,42 @@ mod tests {
 
     #[test]
     fn addresses_come_from_the_interface_of_the_connection() {
-        let link = select_addresses("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap(), &addresses());
+        let link = select_addresses(
+            "fd00::1".parse().unwrap(),
+            "fd00::2".parse().unwrap(),
+            None,
+            &addresses(),
+        );
         assert_eq!(link.ipv4, Some("10.0.0.1".parse().unwrap()));
         assert_eq!(link.ipv6, Some("fd00::1".parse().unwrap()));
         assert_eq!(link.link_local, Some("fe80::1".parse().unwrap()));
-        let other = select_addresses("10.1.0.1".parse().unwrap(), "10.1.0.2".parse().unwrap(), &addresses());
+        let other = select_addresses(
+            "10.1.0.1".parse().unwrap(),
+            "10.1.0.2".parse().unwrap(),
+            None,
+            &addresses(),
+        );
         assert_eq!((other.ipv6, other.link_local), (None, None));
+    }
+
+    #[test] // BGP-41
+    fn of_equal_link_local_addresses_the_zone_says_which() {
+        let mut all = addresses();
+        all.push(("eth1".to_owned(), "fe80::1/64".parse().unwrap()));
+        let (local, remote) = ("fe80::1".parse().unwrap(), "fe80::2".parse().unwrap());
+        let link = select_addresses(local, remote, Some("eth1"), &all);
+        assert_eq!(link.ipv4, Some("10.1.0.1".parse().unwrap()));
+        assert_eq!(link.ipv6, None);
     }
 
     #[test] // BGP-61
     fn link_local_next_hop_is_only_offered_to_neighbours() {
-        let link = select_addresses("fd00::1".parse().unwrap(), "fd99::2".parse().unwrap(), &addresses());
+        let link = select_addresses(
+            "fd00::1".parse().unwrap(),
+            "fd99::2".parse().unwrap(),
+            None,
+            &addresses(),
+        );
         assert_eq!(link.link_local, None);
     }
 
@@ -288,7 +340,10 @@ mod tests {
             metallb_bgp::RemoteAs::Asn(64501),
             "127.0.0.1".parse().unwrap(),
         );
-        let ttl = |config| socket2::SockRef::from(&socket(config).unwrap()).ttl_v4().unwrap();
+        let ttl = |config: &PeerConfig| {
+            let socket = socket(config, config.address).unwrap();
+            socket2::SockRef::from(&socket).ttl_v4().unwrap()
+        };
         assert_eq!(ttl(&config), 64);
         assert_eq!(
             ttl(&PeerConfig {
@@ -303,9 +358,23 @@ mod tests {
             ..config
         };
         assert_eq!(
-            socket2::SockRef::from(&socket(&six).unwrap())
+            socket2::SockRef::from(&socket(&six, six.address).unwrap())
                 .unicast_hops_v6()
                 .unwrap(),
+            255
+        );
+        let found = PeerConfig::unnumbered("r", 64500, metallb_bgp::RemoteAs::External, "lo");
+        let link_local = "fe80::2".parse().unwrap();
+        let hops = |config: &PeerConfig| {
+            let socket = socket(config, link_local).unwrap();
+            socket2::SockRef::from(&socket).unicast_hops_v6().unwrap()
+        };
+        assert_eq!(hops(&found), 1);
+        assert_eq!(
+            hops(&PeerConfig {
+                ttl_security: true,
+                ..found
+            }),
             255
         );
     }

@@ -16,6 +16,7 @@ mod command;
 mod connection;
 mod counters;
 mod farewell;
+mod links;
 mod pace;
 mod peer;
 mod report;
@@ -24,8 +25,14 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod unnumbered;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::SystemTime,
+};
 
 pub use command::{Command, Inspection};
 pub use counters::Counters;
@@ -48,8 +55,12 @@ use self::{
 /// How a session is doing.
 #[derive(Clone, Debug)]
 pub struct SessionState {
-    /// Address and port as configured; upstream's metric label.
+    /// Address and port as configured; the address is unspecified if the router is found by `zone` (unnumbered).
     pub peer: SocketAddr,
+    /// The interface of a link-local or unnumbered peer.
+    pub zone: Option<String>,
+    /// The link-local address of an unnumbered peer, once its router was heard.
+    pub found: Option<Ipv6Addr>,
     /// The device (VRF) of the session.
     pub device: Option<String>,
     /// Whether routes are exchanged right now.
@@ -67,6 +78,19 @@ pub struct SessionState {
     pub lacking: Vec<Family>,
     /// Message and prefix counts, live.
     pub counters: Arc<Counters>,
+}
+
+impl SessionState {
+    /// The metric label of upstream, address and port; `interface:port` for an unnumbered peer.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let (ip, port) = (self.peer.ip(), self.peer.port());
+        match &self.zone {
+            Some(zone) if ip.is_unspecified() => format!("{zone}:{port}"),
+            Some(zone) => format!("[{ip}%{zone}]:{port}"),
+            None => self.peer.to_string(),
+        }
+    }
 }
 
 /// All sessions by the name of their peer.

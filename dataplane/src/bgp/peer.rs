@@ -11,16 +11,21 @@ use futures::future::BoxFuture;
 use metallb_bgp::{Action, ConnectionId, Event, LinkAddresses, PeerConfig, Posture, Session, StopReason};
 use tokio::{
     net::TcpStream,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender},
+        watch,
+    },
 };
 
 use super::{
     Farewell,
     command::{Command, Inspection},
     connection::{Connection, DialError, Ready, dial},
+    links::Known,
     pace::Pace,
     report::Report,
     routes::Reader,
+    unnumbered::Search,
 };
 
 /// What the supervisor wants of a peer.
@@ -45,6 +50,8 @@ pub(super) struct Peer {
     connection: Option<(ConnectionId, Connection)>,
     pace: Pace,
     report: Report,
+    /// Finds the router of an unnumbered peer.
+    search: Option<Search>,
 }
 
 /// What woke the task.
@@ -53,14 +60,25 @@ enum Wake {
     Dialled(Dialled),
     Ready(io::Result<Ready>),
     RoutesChanged,
+    Found,
     Deadline,
 }
 
 impl Peer {
-    pub(super) fn new(config: PeerConfig, routes: Reader, report: Report) -> Self {
+    /// Makes the task; the interfaces come with an unnumbered peer.
+    pub(super) fn new(
+        config: PeerConfig,
+        routes: Reader,
+        report: Report,
+        links: Option<watch::Receiver<Known>>,
+    ) -> Self {
         // Jitter only has to differ between nodes and peers.
         let seed = RandomState::new().build_hasher().finish();
+        let search = links
+            .zip(config.zone.as_deref())
+            .map(|(links, zone)| Search::start(zone, links));
         Self {
+            search,
             session: Session::new(config, seed),
             routes,
             dialling: None,
@@ -90,7 +108,7 @@ impl Peer {
             let wake = self.wait(&mut orders).await;
             let now = Instant::now();
             match wake {
-                Wake::Order(Order::Stop(reason)) => return self.handle(now, Event::Stop(reason)),
+                Wake::Order(Order::Stop(reason)) => return self.on_stop(now, reason),
                 Wake::Order(Order::Leave(farewell)) => {
                     return self.handle(now, Event::Leave(farewell.reason, &farewell.text));
                 }
@@ -103,6 +121,7 @@ impl Peer {
                     tokio::task::yield_now().await;
                 }
                 Wake::RoutesChanged => self.on_routes_changed(now),
+                Wake::Found => self.on_found(now),
                 Wake::Deadline => self.on_deadline(now, &mut buffer),
             }
             self.write(now);
@@ -122,8 +141,33 @@ impl Peer {
             result = pending_or(self.dialling.as_mut().map(|(_, dialling)| dialling)) => Wake::Dialled(result),
             ready = pending_or(connection.map(|connection| Box::pin(connection.ready()))) => Wake::Ready(ready),
             () = pending_or(deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())))) => Wake::Deadline,
+            () = pending_or(self.search.as_mut().map(|search| Box::pin(search.changed()))) => Wake::Found,
             // What is gathered already is read with all that follows.
             Ok(()) = self.routes.changed(), if !self.pace.is_waiting() => Wake::RoutesChanged,
+        }
+    }
+
+    fn on_stop(&mut self, now: Instant, reason: StopReason) {
+        self.handle(now, Event::Stop(reason));
+        // After a restart or a change the link has its router again.
+        if let Some(search) = self.search.as_ref().filter(|_| reason == StopReason::Deconfigured) {
+            search.leave();
+        }
+    }
+
+    /// A link that is lost ends the session at once, as the router's end does; a router that is found is dialled at once.
+    fn on_found(&mut self, now: Instant) {
+        let Some(found) = self.search.as_mut().map(Search::found) else {
+            return;
+        };
+        self.report.found(found.as_ref().ok().copied());
+        let connected = self.connection.as_ref().map(|(id, _)| *id);
+        match (found, connected) {
+            (Err(text), Some(id)) => self.handle(now, Event::Closed(id, Some(text))),
+            // Another router beside the one that works.
+            (Ok(_), Some(_)) => {}
+            // Dialling says what is missing.
+            (_, None) => self.handle(now, Event::Reset(StopReason::Reset)),
         }
     }
 
@@ -216,7 +260,8 @@ impl Peer {
         match action {
             Action::Connect(id) => {
                 let config = self.session.config().clone();
-                self.dialling = Some((id, Box::pin(async move { dial(&config).await })));
+                let found = self.search.as_mut().map(Search::found);
+                self.dialling = Some((id, Box::pin(async move { dial(&config, found).await })));
             }
             Action::Send(bytes) => {
                 self.report.counters.count_sent(&bytes);

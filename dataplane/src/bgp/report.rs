@@ -1,6 +1,6 @@
 //! What people are told about a session: log lines, and its entry in the table of sessions.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::Ipv6Addr, sync::Arc, time::SystemTime};
 
 use ipnet::IpNet;
 use metallb_bgp::{DownReason, Negotiated, Reach, wire::Family};
@@ -67,6 +67,16 @@ impl Report {
         self.last = Some(text.clone());
         self.note(reason);
         self.set(false, Some(text), vec![], vec![]);
+    }
+
+    /// Notes where the router of an unnumbered peer is.
+    pub(super) fn found(&self, router: Option<Ipv6Addr>) {
+        self.sessions.send_if_modified(|sessions| {
+            let own = sessions
+                .get_mut(&self.name)
+                .filter(|state| Arc::ptr_eq(&state.counters, &self.counters));
+            own.is_some_and(|state| std::mem::replace(&mut state.found, router) != router)
+        });
     }
 
     pub(super) fn oversized(&self, prefixes: &[IpNet]) {

@@ -20,6 +20,7 @@ use super::{
     Counters, Error, SessionState, Sessions,
     command::Command,
     farewell::Decided,
+    links::Links,
     peer::{Order, Orders, Peer},
     report::Report,
     routes::Routes,
@@ -46,6 +47,7 @@ pub(super) struct Supervisor {
     posture: Posture,
     /// Names the first peers that were configured, until they are greeted: to them this speaker has restarted.
     left_behind: Option<BTreeSet<String>>,
+    links: Links,
 }
 
 /// A configured peer.
@@ -109,6 +111,7 @@ impl Supervisor {
             farewell,
             posture: Posture::default(),
             left_behind: None,
+            links: Links::default(),
         }
     }
 
@@ -255,7 +258,8 @@ impl Supervisor {
             tracing::debug!(peer = %name, address = %slot.config.address, "starting the session");
             let (orders, inbox) = mpsc::unbounded_channel();
             let report = Report::new(name.clone(), self.sessions.clone(), Arc::clone(&slot.counters));
-            let mut peer = Peer::new(slot.config.clone(), self.routes.reader(), report);
+            let links = slot.config.is_unnumbered().then(|| self.links.follow());
+            let mut peer = Peer::new(slot.config.clone(), self.routes.reader(), report, links);
             peer.show(slot.posture(self.posture));
             if self.left_behind.as_mut().is_some_and(|names| names.remove(name)) {
                 peer.set_restarted();
@@ -327,6 +331,8 @@ impl SessionState {
     fn new(config: &PeerConfig, counters: Arc<Counters>) -> Self {
         Self {
             peer: SocketAddr::new(config.address, config.port),
+            zone: config.zone.clone(),
+            found: None,
             device: config.device.clone(),
             up: false,
             since: SystemTime::now(),

@@ -21,18 +21,25 @@ const BGPD: &str = "/usr/lib/frr/bgpd";
 const ZEBRA: &str = "/usr/lib/frr/zebra";
 
 pub(crate) struct Frr {
-    _neighbour: Neighbour,
+    pub(crate) neighbour: Neighbour,
     folder: TempDir,
     pid: u32,
+    /// Whether it knows the interfaces.
+    pub(crate) zebra: bool,
 }
 
 impl Frr {
     /// Starts a router at 10.0.0.2 and fd00::2 with these lines under `router bgp`; skips the test if FRR is not there.
     pub(crate) async fn start(lines: &[&str]) -> Self {
+        Self::start_at(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.2/24", "fd00::2/64"], lines).await
+    }
+
+    /// As [`Self::start`], with these addresses at our end and at the router's.
+    pub(crate) async fn start_at(ours: &[&str], theirs: &[&str], lines: &[&str]) -> Self {
         if !Path::new(BGPD).exists() {
             skip("FRR is not installed");
         }
-        let mut neighbour = Neighbour::new(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.2/24", "fd00::2/64"]);
+        let mut neighbour = Neighbour::new(ours, theirs);
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let fixed = ["no bgp ebgp-requires-policy", "bgp router-id 10.0.0.2"];
@@ -51,7 +58,8 @@ impl Frr {
             "-i",
             &bgpd_pid,
         ];
-        if zebra(&mut neighbour, &sockets, &zserv).await {
+        let zebra = zebra(&mut neighbour, &sockets, &zserv).await;
+        if zebra {
             args.extend(["-z", &zserv]);
         } else {
             // Without zebra bgpd knows no interfaces and refuses next hops that depend on one.
@@ -60,9 +68,10 @@ impl Frr {
         }
         let pid = neighbour.start(BGPD, &args);
         Self {
-            _neighbour: neighbour,
+            neighbour,
             folder,
             pid,
+            zebra,
         }
     }
 

@@ -14,6 +14,7 @@ mod restart_routers;
 mod router;
 mod shell;
 mod soak;
+mod unnumbered;
 mod words;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -75,6 +76,8 @@ fn main() -> ExitCode {
         words::bird_gets_begin_and_end_of_the_table_that_it_asks_for,
         words::what_people_write_goes_both_ways_with_frr,
         words::capabilities_are_offered_once_each,
+        unnumbered::what_keeps_a_router_from_being_found_is_told,
+        unnumbered::frr_on_a_link_without_addresses_is_found_and_found_again,
         bird::bird_learns_both_families_with_their_communities,
         bird::bird_takes_an_ipv6_session,
         bird::bird_without_four_octet_numbers_understands_the_path,

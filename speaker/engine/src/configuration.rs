@@ -19,6 +19,7 @@ impl Engine {
         tell_refusals(before.as_ref(), &settled);
         let news = tell_warnings(before.as_ref(), &settled);
         effects.extend(news.into_iter().filter_map(|warning| doubtful(warning, resources)));
+        effects.extend(useless_secrets(before.as_ref(), &settled, resources));
         let (old, new) = (before.as_ref().map(|before| &before.config), &settled.config);
         match old {
             Some(old) if old != new => self.compare(old, new, dirty),
@@ -58,10 +59,9 @@ impl Engine {
 
     fn refresh_sessions(&mut self, profiles_changed: bool, dirty: &mut Dirty, effects: &mut Vec<Effect>) {
         let Some(settled) = &self.config else { return };
-        let (backend, own) = (self.settings.options.backend, &self.settings.node);
+        let own = &self.settings.node;
         let configured = settled.config.peers.values();
         let sessions = configured
-            .filter(|peer| peers::is_reachable(peer, backend))
             .map(|peer| (peer.name.clone(), peers::here(peer, own)))
             .collect();
         let before = std::mem::replace(&mut self.sessions, sessions);
@@ -100,20 +100,9 @@ impl Engine {
                 pool.name
             )
         });
-        let backend = self.settings.options.backend;
-        let configured = settled.config.peers.values();
-        let unmet: Vec<String> = configured.flat_map(|peer| peers::unmet(peer, backend)).collect();
-        let known = |reason| {
-            self.report
-                .as_ref()
-                .is_some_and(|report| report.errors.contains(reason))
-        };
-        for reason in unmet.iter().filter(|reason| !known(reason)) {
-            warn!(event = "peerLimited", reason);
-        }
         let refused = settled.refused.iter().map(metallb_config::Refused::summary);
         let report = ConfigReport {
-            errors: refused.chain(unmet).chain(in_use).collect(),
+            errors: refused.chain(in_use).collect(),
             doubts: settled.doubts().collect(),
         };
         if self.report.as_ref() != Some(&report) {
@@ -157,11 +146,27 @@ fn doubtful(warning: &Warning, resources: &Resources) -> Option<Effect> {
     if warning.rule != Rule::W29 {
         return None;
     }
-    let name = &warning.object.name;
+    on_peer(&warning.object.name, warning.reason.clone(), resources)
+}
+
+/// The peers that have no session because of their Secret, if that is news: without the key there must be no connection.
+fn useless_secrets(before: Option<&Settled>, settled: &Settled, resources: &Resources) -> Vec<Effect> {
+    let known = |refused| before.is_some_and(|before| before.refused.contains(refused));
+    let of_secrets = settled
+        .refused
+        .iter()
+        .filter(|refused| refused.field == "spec.passwordSecret");
+    let news = of_secrets.filter(|refused| refused.object.kind == "BGPPeer" && !known(refused));
+    let note = |reason| format!("there is no session from here: {reason}");
+    news.filter_map(|refused| on_peer(&refused.object.name, note(&refused.reason), resources))
+        .collect()
+}
+
+fn on_peer(name: &str, note: String, resources: &Resources) -> Option<Effect> {
     let peer = resources.peers.iter().find(|peer| peer.name_any() == *name)?;
     Some(Effect::Doubtful {
         peer: ServiceKey::new(&resources.namespace, name),
         uid: peer.uid(),
-        note: warning.reason.clone(),
+        note,
     })
 }

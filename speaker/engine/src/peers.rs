@@ -1,14 +1,9 @@
-//! Which of the configured peers this node has sessions with, and what those cannot do yet.
+//! Which of the configured peers this node has sessions with.
 
 use ipnet::IpNet;
-use metallb_config::{Backend, Endpoint, Peer};
+use metallb_config::Peer;
 
 use crate::Families;
-
-/// Tells whether the back-end can hold a session with `peer`.
-pub(crate) fn is_reachable(peer: &Peer, backend: Backend) -> bool {
-    backend.is_frr() || matches!(peer.endpoint, Endpoint::Address(_))
-}
 
 /// Describes `peer` without the other nodes that have sessions with it: which those are is no concern of this one.
 pub(crate) fn here(peer: &Peer, own: &str) -> Peer {
@@ -18,25 +13,11 @@ pub(crate) fn here(peer: &Peer, own: &str) -> Peer {
     }
 }
 
-/// Lists what `peer` asks for and does not get, one sentence each.
-pub(crate) fn unmet(peer: &Peer, backend: Backend) -> Vec<String> {
-    let name = &peer.name;
-    let mut unmet = Vec::new();
-    if !is_reachable(peer, backend) {
-        unmet.push(format!(
-            "BGPPeer {name}: spec.interface: unnumbered peering is not supported yet, there is no session"
-        ));
-    }
-    unmet
-}
-
 /// Tells whether a session carries routes of the family of `prefix`, as far as is known.
 pub(crate) fn carries(peer: &Peer, uncarried: Families, prefix: IpNet) -> bool {
     let ipv4 = prefix.addr().is_ipv4();
-    let own = match peer.endpoint {
-        Endpoint::Address(address) => address.is_ipv4() == ipv4,
-        Endpoint::Interface(_) => true,
-    };
+    // An unnumbered session carries both.
+    let own = peer.endpoint.address().is_none_or(|address| address.is_ipv4() == ipv4);
     let refused = if ipv4 { uncarried.ipv4 } else { uncarried.ipv6 };
     (own || peer.dual_stack) && !refused
 }

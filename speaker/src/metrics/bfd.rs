@@ -152,7 +152,7 @@ mod tests {
         let work = tokio::spawn(work);
         let metrics = BfdSessions::new(bfd.clone()).unwrap();
         assert!(metrics.collect().is_empty());
-        bfd.apply(&peers(
+        bfd.apply(peers(
             &[("tor", json!({ "peerAddress": "192.0.2.1" }))],
             &[("fast", json!({}))],
         ));
@@ -167,7 +167,7 @@ mod tests {
             (up.get_gauge().get_value(), up.get_label()[0].value()),
             (0.0, "192.0.2.1")
         );
-        bfd.apply(&Peers::default());
+        bfd.apply(Peers::default());
         sessions.wait_for(Sessions::is_empty).await.unwrap();
         assert!(
             metrics

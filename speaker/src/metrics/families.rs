@@ -1,7 +1,7 @@
 //! Metric families that are made when somebody asks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metallb_dataplane::bgp::{Counters, MessageType, SessionState, Sessions};
@@ -333,13 +333,13 @@ impl Collector for Bgp {
             for session in sessions.values() {
                 let value = number(session);
                 values
-                    .entry((session.peer, session.device.as_deref()))
+                    .entry((session.label(), session.device.as_deref()))
                     .and_modify(|known| *known = merge(*known, value))
                     .or_insert(value);
             }
             let metrics = values
                 .into_iter()
-                .map(|((peer, device), value)| metric(labels(peer, device), *kind, value));
+                .map(|((peer, device), value)| metric(labels(&peer, device), *kind, value));
             family(desc, *kind, metrics.collect())
         };
         self.descs.iter().zip(&BGP).map(one).collect()
@@ -348,9 +348,9 @@ impl Collector for Bgp {
 
 /// Upstream's labels, which tell sessions with one address apart by nothing: these share a series. Another label would
 /// make it another series, so `vrf` is there only when there is one.
-fn labels(peer: SocketAddr, device: Option<&str>) -> Vec<LabelPair> {
+fn labels(peer: &str, device: Option<&str>) -> Vec<LabelPair> {
     let vrf = device.map(|device| label("vrf", device));
-    std::iter::once(label("peer", &peer.to_string())).chain(vrf).collect()
+    std::iter::once(label("peer", peer)).chain(vrf).collect()
 }
 
 #[cfg(test)]
@@ -361,6 +361,8 @@ mod tests {
     fn session(device: Option<&str>) -> SessionState {
         SessionState {
             peer: "192.0.2.250:179".parse().unwrap(),
+            zone: None,
+            found: None,
             device: device.map(ToOwned::to_owned),
             up: true,
             since: std::time::SystemTime::UNIX_EPOCH,

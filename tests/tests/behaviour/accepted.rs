@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use metallb_config::{Backend, Endpoint, Options, Resources, View, parse};
+use metallb_config::{Backend, Options, Resources, View, parse};
 use metallb_controller::pools::Pools;
 use metallb_engine::{Effect, Engine, Event, Settings};
 use metallb_rules as rules;
@@ -74,7 +74,7 @@ fn pools_in_use(all: &Resources) -> usize {
     wanted.len()
 }
 
-/// How many peers with an address were accepted, and what is wrong with the rest; each has a session.
+/// How many peers were accepted, and what is wrong with the rest; each has a session.
 fn sessions(all: &Resources) -> (usize, Vec<String>) {
     let wanted = parse(all, &options(Some(NODE))).config.peers;
     let mut engine = Engine::new(Settings {
@@ -91,10 +91,7 @@ fn sessions(all: &Resources) -> (usize, Vec<String>) {
             _ => None,
         })
         .unwrap_or_default();
-    let wanted = wanted
-        .values()
-        .filter(|peer| matches!(peer.endpoint, Endpoint::Address(_)));
-    let wanted: Vec<_> = wanted.map(|peer| &peer.name).collect();
+    let wanted: Vec<_> = wanted.values().map(|peer| &peer.name).collect();
     assert!(wanted.iter().all(|name| made.contains(name)), "{wanted:?} {made:?}");
     let complaints = effects.iter().filter_map(|effect| match effect {
         Effect::Configuration(report) => Some(report.errors.clone()),

@@ -58,29 +58,32 @@ impl Reader<'_> {
         let mut secrets = context.objects.ours(|all| &all.secrets);
         let Some(secret) = secrets.find(|secret| secret.name_any() == name) else {
             let place = format!("\"{namespace}\"/\"{}\"", self.object.name);
-            return self.unusable(None, &format!("secret ref not found for peer config {place}"));
+            let reason = format!("there is no Secret \"{name}\" in namespace \"{namespace}\"");
+            return self.unusable(&reason, &format!("secret ref not found for peer config {place}"));
         };
         let place = format!("\"{namespace}\"/\"{name}\"");
         let found = secret.type_.as_deref().unwrap_or(UNTYPED);
         if found != BASIC_AUTH {
             let reason = format!("Secret \"{name}\" is of type {found}, must be of type {BASIC_AUTH}");
             let problem = format!("secret type mismatch on {place}, type \"{BASIC_AUTH}\" is expected ");
-            return self.unusable(Some(&reason), &problem);
+            return self.unusable(&reason, &problem);
         }
         let Some(bytes) = secret.data.as_ref().and_then(|data| data.get("password")) else {
-            return self.unusable(None, &format!("password not specified in the secret {place}"));
+            let reason = format!("Secret \"{name}\" has no key \"password\"");
+            return self.unusable(&reason, &format!("password not specified in the secret {place}"));
         };
         let Ok(text) = std::str::from_utf8(&bytes.0) else {
-            return self.unusable(None, &format!("password in the secret {place} is not UTF-8"));
+            let reason = format!("the password in Secret \"{name}\" is not UTF-8");
+            return self.unusable(&reason, &format!("password in the secret {place} is not UTF-8"));
         };
         Some(self.without_line_break(name, text))
     }
 
     /// Refuses the Secret, summed up in the words of upstream, which leave out what it is.
-    fn unusable(&mut self, reason: Option<&str>, problem: &str) -> Option<String> {
+    fn unusable(&mut self, reason: &str, problem: &str) -> Option<String> {
         let peer = &self.object.name;
         let words = format!("parsing peer {peer} {problem}\nfailed to parse peer {peer} password secret");
-        self.refuse(Rule::B10, "passwordSecret", reason.unwrap_or(&words));
+        self.refuse(Rule::B10, "passwordSecret", reason);
         self.findings.in_upstreams_words(words);
         None
     }

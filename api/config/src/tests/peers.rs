@@ -39,7 +39,11 @@ fn the_defaults_of_a_peer() {
 #[case(json!({ "peerAddress": null }), "spec.peerAddress", "invalid BGPPeer address")] // B-4
 #[case(json!({ "interface": "eth0" }), "spec.peerAddress", "both peerAddress and interface")] // B-4
 #[case(json!({ "peerAddress": "10.0.0.01" }), "spec.peerAddress", "invalid BGPPeer address \"10.0.0.01\"")] // B-5
-#[case(json!({ "peerAddress": "fe80::1%eth0" }), "spec.peerAddress", "invalid BGPPeer address")] // B-5
+#[case(json!({ "peerAddress": "fe80::1" }), "spec.peerAddress", "needs its interface")] // B-5
+#[case(json!({ "peerAddress": "fe80::1%" }), "spec.peerAddress", "invalid BGPPeer address")] // B-5
+#[case(json!({ "peerAddress": "fe80::1%a/b" }), "spec.peerAddress", "no slash")] // W-26
+#[case(json!({ "peerAddress": "10.0.0.1%eth0" }), "spec.peerAddress", "invalid BGPPeer address")] // B-5
+#[case(json!({ "peerAddress": "fc00::1%eth0" }), "spec.peerAddress", "invalid BGPPeer address")] // B-5
 #[case(json!({ "peerAddress": "router" }), "spec.peerAddress", "invalid BGPPeer address")] // B-5
 #[case(json!({ "routerID": "1.2.3" }), "spec.routerID", "invalid router ID")] // B-5
 #[case(json!({ "routerID": "fc00::1" }), "spec.routerID", "must be an IPv4 address")] // W-22
@@ -136,6 +140,25 @@ fn native_refuses_no_feature() {
         (peer.local_asn, peer.connect_time, peer.vrf.as_deref()),
         (Some(64999), seconds(10), Some("red"))
     );
+}
+
+#[test] // BGP-41
+fn a_link_local_peer_is_named_with_its_interface() {
+    let peer = only_peer(&cluster().peer("p", json!({ "peerAddress": "fe80::1%eth0" })));
+    let endpoint = Endpoint::LinkLocal("fe80::1".parse().unwrap(), "eth0".to_owned());
+    assert_eq!(
+        (peer.endpoint.to_string().as_str(), peer.endpoint),
+        ("fe80::1%eth0", endpoint)
+    );
+    let two = cluster()
+        .peer("p", json!({ "peerAddress": "fe80::1%eth0" }))
+        .peer("q", json!({ "peerAddress": "fe80::1%eth1" }));
+    assert_eq!(two.accepts().config.peers.len(), 2);
+    // FRR would take the zone for a part of the address.
+    cluster()
+        .frr()
+        .peer("p", json!({ "peerAddress": "fe80::1%eth0" }))
+        .refuses("BGPPeer p", "spec.peerAddress", "invalid BGPPeer address");
 }
 
 #[test] // B-23, W-1

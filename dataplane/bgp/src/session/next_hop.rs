@@ -74,10 +74,12 @@ impl NextHops {
     }
 }
 
-/// Prefers an IPv4 address, which every router understands, to RFC 8950.
+/// Prefers an IPv4 address, which every router understands, to RFC 8950; but not between link-local addresses, where
+/// the router need not know that one.
 fn ipv4(link: &LinkAddresses, codec: &Codec) -> Option<NextHop> {
     match link.local {
         IpAddr::V4(local) => Some(NextHop::V4(local)),
+        IpAddr::V6(local) if is_link_local(&local) && codec.extended_next_hop => ipv6(link),
         IpAddr::V6(_) => match link.ipv4 {
             Some(address) => Some(NextHop::V4(address)),
             None if codec.extended_next_hop => ipv6(link),

@@ -30,7 +30,7 @@ fn the_status_names_peers_that_can_carry_the_route() {
 }
 
 #[test]
-fn what_a_peer_asks_for_and_does_not_get_is_told() {
+fn nothing_that_a_peer_may_ask_for_is_left_out() {
     let mut resources = with_bgp(resources());
     resources.bfd_profiles = vec![object("fast", &json!({}))];
     resources.peers[0] = object(
@@ -43,13 +43,10 @@ fn what_a_peer_asks_for_and_does_not_get_is_told() {
         &json!({"myASN": 64500, "peerASN": 64501, "interface": "eth0"}),
     ));
     let (_, effects) = running(resources);
-    let errors = errors(&effects).unwrap();
-    assert!(
-        matches!(&errors[..], [error] if error.contains("tor-c") && error.contains("unnumbered")),
-        "{errors:?}"
-    );
+    assert_eq!(errors(&effects).unwrap_or_default(), [""; 0], "nothing is left out");
     assert!(statuses(&effects).iter().any(|(protocol, content)| {
-        *protocol == Protocol::Bgp && *content == Some(StatusContent::Peers(Arc::new(vec!["tor-a".into()])))
+        let both = StatusContent::Peers(Arc::new(vec!["tor-a".into(), "tor-c".into()]));
+        *protocol == Protocol::Bgp && *content == Some(both)
     }));
 }
 
@@ -223,4 +220,77 @@ fn what_is_cut_from_a_password_is_told_once_on_the_peer() {
         expected
     );
     assert_eq!(told(&engine.handle(Event::Resources(Box::new(resources)))), []);
+}
+
+#[test] // BGP-112
+fn a_peer_that_waits_for_its_secret_has_no_session_and_the_others_go_on() {
+    let secret = |namespace: &str, kind: &str, data: serde_json::Value| {
+        serde_json::from_value(json!({
+            "metadata": {"name": "key", "namespace": namespace}, "type": kind, "data": data,
+        }))
+        .unwrap()
+    };
+    let basic = "kubernetes.io/basic-auth";
+    let good = || secret("metallb-system", basic, json!({"password": "aHVudGVyMg=="}));
+    let useless = [
+        (None, "there is no Secret \"key\""),
+        (
+            Some(secret("elsewhere", basic, json!({"password": "aHVudGVyMg=="}))),
+            "there is no Secret \"key\"",
+        ),
+        (
+            Some(secret("metallb-system", "Opaque", json!({"password": "aHVudGVyMg=="}))),
+            "of type Opaque",
+        ),
+        (
+            Some(secret("metallb-system", basic, json!({"user": "aHVudGVyMg=="}))),
+            "no key \"password\"",
+        ),
+        (
+            Some(secret("metallb-system", basic, json!({"password": ""}))),
+            "must have 1 to 80 bytes",
+        ),
+        (
+            Some(secret("metallb-system", basic, json!({"password": "eHh4".repeat(27)}))),
+            "must have 1 to 80 bytes",
+        ),
+    ];
+    let keys = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Peers(all) => Some(
+                all.peers
+                    .iter()
+                    .map(|peer| (peer.name.clone(), peer.password.is_some()))
+                    .collect::<Vec<_>>(),
+            ),
+            _ => None,
+        })
+    };
+    let (other, waiting) = (("tor-b".to_owned(), false), ("tor-a".to_owned(), true));
+    for (useless, words) in useless {
+        // Without a key before: that version must not stay in use when the peer asks for one.
+        let mut resources = with_bgp(resources());
+        let (mut engine, effects) = running(resources.clone());
+        assert_eq!(keys(&effects).unwrap().len(), 2);
+        resources.peers[0].spec.password_secret = serde_json::from_value(json!({"name": "key"})).unwrap();
+        let mut with = |secret: Option<_>| {
+            resources.secrets = secret.into_iter().collect();
+            engine.handle(Event::Resources(Box::new(resources.clone())))
+        };
+        let effects = with(useless.clone());
+        assert_eq!(keys(&effects), Some(vec![other.clone()]), "{words}");
+        let told = effects.iter().find_map(|effect| match effect {
+            Effect::Doubtful { peer, note, .. } => Some((peer.name.clone(), note.clone())),
+            _ => None,
+        });
+        let (peer, note) = told.unwrap();
+        assert!(
+            peer == "tor-a" && note.contains(words) && note.contains("\"key\""),
+            "{note}"
+        );
+        assert!(errors(&effects).unwrap().iter().any(|error| error.contains("tor-a")));
+        // Created late, and then spoilt or deleted.
+        assert_eq!(keys(&with(Some(good()))), Some(vec![waiting.clone(), other.clone()]));
+        assert_eq!(keys(&with(useless)), Some(vec![other.clone()]), "{words}");
+    }
 }
