@@ -18,7 +18,7 @@ const NO_BFD: &str = "N/A";
 /// How the session with one peer is doing.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Picture {
-    /// Address of the peer.
+    /// Address of the peer, or the interface on which it is found.
     pub(super) address: String,
     /// The device (VRF) of the session, if it is not in the main one.
     pub(super) vrf: Option<String>,
@@ -121,7 +121,7 @@ impl Source {
 
 pub(super) fn picture(session: &SessionState, path: Option<&bfd::SessionState>, clock: &Clock) -> Picture {
     Picture {
-        address: session.peer.ip().to_string(),
+        address: address(session),
         vrf: session.device.clone(),
         up: session.up,
         since: session.since,
@@ -137,6 +137,16 @@ pub(super) fn picture(session: &SessionState, path: Option<&bfd::SessionState>, 
             failed: path.status.has_failed() && path.status.state != State::AdminDown,
             why: path.error.clone().unwrap_or_else(|| path.status.diagnostic.to_string()),
         }),
+    }
+}
+
+/// How people name the peer: by its address, with the interface of a link-local one, or by the interface on which it is found.
+fn address(session: &SessionState) -> String {
+    let ip = session.peer.ip();
+    match &session.zone {
+        None => ip.to_string(),
+        Some(zone) if ip.is_unspecified() => zone.clone(),
+        Some(zone) => format!("{ip}%{zone}"),
     }
 }
 

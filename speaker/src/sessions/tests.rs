@@ -130,6 +130,8 @@ impl Cluster {
         self.sessions.send_modify(|sessions| {
             edit(sessions.entry(peer.to_owned()).or_insert_with(|| SessionState {
                 peer: "192.0.2.1:179".parse().unwrap(),
+                zone: None,
+                found: None,
                 device: None,
                 up: false,
                 since: at(10),
