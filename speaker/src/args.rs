@@ -12,7 +12,7 @@ use metallb_dataplane::members::Timing;
 use metallb_engine::Failback;
 use metallb_runtime::{listen, tls};
 
-use crate::bgp_flags::BgpFlags;
+use crate::bgp_args::BgpArgs;
 
 /// Announces the addresses of LoadBalancer Services from this node.
 #[derive(Clone, Debug, Parser)]
@@ -129,7 +129,7 @@ pub struct Args {
     pub bgp_debounce_timeout: String,
     /// Those of BGP that upstream does not have.
     #[command(flatten)]
-    pub bgp: BgpFlags,
+    pub bgp: BgpArgs,
     /// Namespace of frr-k8s
     #[arg(long, env = "FRRK8S_NAMESPACE", default_value = "", hide_default_value = true)]
     pub frrk8s_namespace: String,

@@ -11,7 +11,7 @@
 pub mod args;
 mod backend;
 mod bfd;
-mod bgp_flags;
+mod bgp_args;
 mod departure;
 mod drain;
 mod exclude;

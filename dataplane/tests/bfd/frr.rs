@@ -1,13 +1,10 @@
 //! FRR's bfdd as the router's side.
 
-use std::{path::Path, process, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use metallb_dataplane::{
     bfd::{BfdHandle, Diagnostic, Guarded, SessionConfig, SessionKey, Sessions, State, guard},
-    bgp::{
-        Attributes, BgpHandle, Command, Farewell, GracefulRestart, Path as Route, PeerConfig, RemoteAs, RouteChange,
-        StopReason,
-    },
+    bgp::{Attributes, Path as Route, PeerConfig, RemoteAs, RouteChange},
 };
 use metallb_test_runner::skip;
 use tempfile::TempDir;
@@ -17,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     agreed, down, eventually, far, fast, freeze, key,
     neighbour::{Neighbour, in_namespace, run},
-    session, sessions, set, shell, signal, speaker, up,
+    session, sessions, set, signal, speaker, up,
 };
 
 const BFDD: &str = "/usr/lib/frr/bfdd";
 const BGPD: &str = "/usr/lib/frr/bgpd";
 const ZEBRA: &str = "/usr/lib/frr/zebra";
 
-struct Frr {
+pub(crate) struct Frr {
     neighbour: Neighbour,
     folder: TempDir,
     pid: u32,
@@ -32,7 +29,7 @@ struct Frr {
 
 impl Frr {
     /// Starts bfdd at 10.0.0.2 and fd00::2 with these peers; skips the test if FRR is not there.
-    async fn start(peers: &[&str]) -> Self {
+    pub(crate) async fn start(peers: &[&str]) -> Self {
         if !Path::new(BFDD).exists() {
             skip("FRR is not installed");
         }
@@ -72,7 +69,7 @@ impl Frr {
     }
 
     /// Starts bgpd, too, which makes the session with 10.0.0.1 itself; returns its process id.
-    fn start_bgpd(&mut self) -> u32 {
+    pub(crate) fn start_bgpd(&mut self) -> u32 {
         let path = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
         let (sockets, config, pid, zserv) = (path(""), path("bgpd.conf"), path("bgpd.pid"), path("zserv"));
         let lines = [
@@ -100,10 +97,10 @@ impl Frr {
         self.neighbour.start(BGPD, &args)
     }
 
-    fn vtysh(&self, commands: &[&str]) -> String {
+    pub(crate) fn vtysh(&self, commands: &[&str]) -> String {
         let folder = self.folder.path().to_str().unwrap();
         let commands = commands.iter().flat_map(|command| ["-c", *command]);
-        let output = process::Command::new("vtysh")
+        let output = Command::new("vtysh")
             .args(["--vty_socket", folder])
             .args(commands)
             .output()
@@ -111,7 +108,7 @@ impl Frr {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    async fn shows(&self, command: &str, wanted: &[&str]) {
+    pub(crate) async fn shows(&self, command: &str, wanted: &[&str]) {
         let what = format!("{wanted:?} in {command}");
         eventually(&what, || {
             let answer = self.vtysh(&[command]);
@@ -479,77 +476,6 @@ pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
         .await;
         sessions.wait_for(|sessions| sessions["frr"].up).await.unwrap();
         frr.shows(routes, &["192.0.2.1/32"]).await;
-    });
-}
-
-/// Guarded BGP with a route that FRR keeps over a restart, all of it up.
-async fn restarting(frr: &mut Frr) -> (BgpHandle, BfdHandle, CancellationToken) {
-    frr.start_bgpd();
-    let (bgp, run) = metallb_dataplane::bgp::start(CancellationToken::new());
-    tokio::spawn(run);
-    bgp.change_routes(vec![RouteChange {
-        prefix: "192.168.0.1/32".parse().unwrap(),
-        paths: vec![metallb_dataplane::bgp::Path::to_all(Attributes::default())],
-    }]);
-    bgp.routes_known();
-    bgp.set_peers(vec![PeerConfig {
-        graceful_restart: Some(GracefulRestart::default()),
-        ..PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap())
-    }]);
-    let (bfd, stop) = shell();
-    set(&bfd, [key("10.0.0.2")], &fast());
-    let (guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key("10.0.0.2"))]));
-    let guarding = guard(bfd.clone(), bgp.clone(), reader);
-    tokio::spawn(async move {
-        let _guarded = guarded;
-        guarding.await;
-    });
-    frr.shows(TABLE, &["192.168.0.1/32"]).await;
-    up(&bfd, &key("10.0.0.2")).await;
-    frr.shows("show bfd peers", &["Status: up"]).await;
-    (bgp, bfd, stop)
-}
-
-const TABLE: &str = "show bgp ipv4 unicast";
-
-// BGP-67, BGP-89
-pub(crate) fn bfd_that_is_switched_off_for_a_restart_costs_frr_no_route() {
-    in_namespace(async {
-        let mut frr = Frr::start(&[]).await;
-        let (bgp, bfd, stop) = restarting(&mut frr).await;
-        // As the speaker does on a stop signal.
-        bgp.leave(Farewell {
-            reason: StopReason::Restart,
-            text: String::new(),
-        })
-        .await;
-        stop.cancel();
-        eventually("a stale route", || {
-            let table = frr.vtysh(&[TABLE]);
-            let stale = table
-                .lines()
-                .any(|line| line.trim_start().starts_with('S') && line.contains("192.168.0.1"));
-            stale.then_some(()).ok_or(table)
-        })
-        .await;
-        frr.shows("show bfd peers", &["Status: down"]).await;
-        // FRR has heard of it; what it makes of it takes no longer than this.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        frr.shows(TABLE, &["192.168.0.1/32"]).await;
-        drop(bfd);
-    });
-}
-
-// BGP-88
-pub(crate) fn bfd_that_fails_ends_graceful_restart_as_well() {
-    in_namespace(async {
-        let mut frr = Frr::start(&[]).await;
-        let (bgp, _bfd, _stop) = restarting(&mut frr).await;
-        bgp.command("frr", Command::Reset(StopReason::BfdDown));
-        let mut sessions = bgp.sessions();
-        sessions.wait_for(|sessions| !sessions["frr"].up).await.unwrap();
-        // Whether it was away for a moment is hard to see; why it was is not.
-        frr.shows("show bgp neighbors 10.0.0.1", &["Hard Reset"]).await;
     });
 }
 

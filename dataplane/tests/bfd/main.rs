@@ -12,6 +12,7 @@ mod guard;
 mod many;
 #[path = "../bgp/neighbour.rs"]
 mod neighbour;
+mod restart;
 mod router;
 mod wire;
 
@@ -52,8 +53,8 @@ fn main() -> ExitCode {
         frr::frr_stops_its_echoes_when_we_stop_to_forward,
         frr::a_router_returns_our_echoes_over_ipv6,
         frr::bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself,
-        frr::bfd_that_is_switched_off_for_a_restart_costs_frr_no_route,
-        frr::bfd_that_fails_ends_graceful_restart_as_well,
+        restart::bfd_that_is_switched_off_for_a_restart_costs_frr_no_route,
+        restart::bfd_that_fails_ends_graceful_restart_as_well,
         frr::frr_that_is_shut_down_has_not_failed,
         many::the_thread_goes_before_others_where_that_is_allowed,
         many::hundreds_of_sessions_come_up_and_hold,

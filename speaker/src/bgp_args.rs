@@ -16,7 +16,7 @@ const DRAIN_LIMIT: u64 = 86_400;
 
 /// Flags of BGP that upstream does not have.
 #[derive(Args, Clone, Debug)]
-pub struct BgpFlags {
+pub struct BgpArgs {
     /// Seconds that routers with graceful restart wait for the speaker, up to 4095 [default: 120]
     #[arg(
         long,
@@ -33,7 +33,7 @@ pub struct BgpFlags {
     pub bgp_drain_wait: String,
 }
 
-impl BgpFlags {
+impl BgpArgs {
     /// How routers that have graceful restart treat us.
     ///
     /// # Errors
@@ -83,8 +83,8 @@ mod tests {
 
     use super::*;
 
-    fn flags(restart: &str, drain: &str, wait: &str) -> BgpFlags {
-        BgpFlags {
+    fn flags(restart: &str, drain: &str, wait: &str) -> BgpArgs {
+        BgpArgs {
             bgp_restart_time: restart.to_owned(),
             bgp_drain: drain.to_owned(),
             bgp_drain_wait: wait.to_owned(),
