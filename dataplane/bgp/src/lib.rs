@@ -31,7 +31,7 @@ pub mod wire;
 
 pub use config::{Offer, Password, PeerConfig, RemoteAs};
 pub use reason::{DownReason, StopReason};
-pub use rib_out::{Egress, Flush, RibOut};
+pub use rib_out::{Egress, Flush, Listed, RibOut};
 pub use route::{Attributes, LargeCommunity, Path, RouteChange};
 pub use session::{
     Action, ConnectionId, Event, LinkAddresses, Negotiated, NextHops, Prefixes, Reach, Session, State, hashed_router_id,

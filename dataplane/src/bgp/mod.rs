@@ -15,6 +15,7 @@
 mod command;
 mod connection;
 mod counters;
+mod look;
 mod pace;
 mod peer;
 mod report;
@@ -28,10 +29,11 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 pub use command::{Command, Inspection};
 pub use counters::Counters;
+pub use look::{Look, Part, View};
 pub use metallb_bgp::{
-    Attributes, LargeCommunity, Negotiated, Offer, Password, Path, PeerConfig, RemoteAs, RouteChange, State,
-    StopReason,
-    wire::{Family, MessageType},
+    Attributes, Egress, LargeCommunity, Listed, Negotiated, Offer, Password, Path, PeerConfig, Reach, RemoteAs,
+    RouteChange, State, StopReason,
+    wire::{Family, MessageType, NextHop},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;

@@ -121,6 +121,7 @@ impl Peer {
             Command::Resume => self.handle(now, Event::Resume),
             // Who asked may have lost patience.
             Command::Inspect(answer) => drop(answer.send(Inspection::of(&self.session))),
+            Command::Look(look) => look.at(&self.session),
             #[cfg(test)]
             Command::Panic => panic!("as the test wants"),
         }
