@@ -137,6 +137,7 @@ fn serve_admin(
         let options = MetricsOptions {
             tls: args.tls(),
             cert_dir: non_empty(&args.metrics_cert_dir),
+            ..MetricsOptions::default()
         };
         let address = listen::everywhere(args.port);
         tasks.spawn("metrics", async move {

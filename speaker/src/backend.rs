@@ -97,6 +97,12 @@ impl Bgp {
         handle.sessions()
     }
 
+    /// Looks at the session with a peer; `None` if there is none.
+    pub(crate) async fn look(&self, peer: &str, part: bgp::Part) -> Option<bgp::View> {
+        let Self::Native { handle, .. } = self;
+        handle.look(peer, part).await
+    }
+
     /// What notices that paths fail, if it is ours.
     pub(crate) fn bfd(&self) -> Option<&Bfd> {
         let Self::Native { bfd, .. } = self;

@@ -19,6 +19,7 @@ mod failovers;
 mod fast;
 mod gateway;
 mod inputs;
+mod inspect;
 mod key;
 mod membership;
 mod metrics;

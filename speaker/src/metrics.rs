@@ -5,6 +5,8 @@
 mod bfd;
 mod families;
 mod members;
+#[cfg(test)]
+mod upstream;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -33,6 +33,7 @@ use crate::exclude;
 use crate::failovers::{self, Failovers};
 use crate::fast::{self, FastPath};
 use crate::inputs::{Inputs, KINDS, News, Speakers};
+use crate::inspect;
 use crate::key;
 use crate::membership::{self, Membership as Members};
 use crate::metrics::Metrics;
@@ -111,6 +112,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
             cert_dir: Some(&args.metrics_cert_dir)
                 .filter(|dir| !dir.is_empty())
                 .map(Into::into),
+            looking_glass: Some(inspect::routes(&data_plane.bgp, &args.node_name, &args.pod_name)),
         };
         let server = admin::serve_metrics(
             address,

@@ -39,7 +39,7 @@ pub use config::{Offer, Password, PeerConfig, RemoteAs};
 pub use discovery::{Discovery, DiscoveryAction, DiscoveryEvent, DiscoveryLink};
 pub use reason::{DownReason, StopReason};
 pub use restart::{Agreed, GracefulRestart};
-pub use rib_out::{Egress, Flush, Posture, RibOut};
+pub use rib_out::{Egress, Flush, Listed, Posture, RibOut};
 pub use route::{Attributes, LargeCommunity, Path, RouteChange};
 pub use session::{
     Action, ConnectionId, Event, LinkAddresses, Negotiated, NextHops, Prefixes, Reach, Session, State, hashed_router_id,

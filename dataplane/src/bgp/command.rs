@@ -6,6 +6,8 @@ use ipnet::IpNet;
 use metallb_bgp::{Attributes, Negotiated, Posture, Session, State, StopReason};
 use tokio::sync::oneshot;
 
+use super::look::Look;
+
 /// What a running session can be asked.
 #[derive(Debug)]
 pub enum Command {
@@ -17,6 +19,8 @@ pub enum Command {
     Resume,
     /// Describe the session; no answer comes if there is none of that name.
     Inspect(oneshot::Sender<Inspection>),
+    /// Look at it; see [`BgpHandle::look`](super::BgpHandle::look).
+    Look(Look),
     /// Fail as a fault in our code would.
     #[cfg(test)]
     Panic,

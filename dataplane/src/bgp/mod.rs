@@ -17,6 +17,7 @@ mod connection;
 mod counters;
 mod farewell;
 mod links;
+mod look;
 mod pace;
 mod peer;
 mod report;
@@ -37,10 +38,11 @@ use std::{
 pub use command::{Command, Inspection};
 pub use counters::Counters;
 pub use farewell::Farewell;
+pub use look::{Look, Part, View};
 pub use metallb_bgp::{
-    Attributes, GracefulRestart, LargeCommunity, Negotiated, Offer, Password, Path, PeerConfig, Posture, RemoteAs,
-    RouteChange, State, StopReason,
-    wire::{Family, MessageType},
+    Attributes, Egress, GracefulRestart, LargeCommunity, Listed, Negotiated, Offer, Password, Path, PeerConfig, Posture,
+    Reach, RemoteAs, RouteChange, State, StopReason,
+    wire::{Family, MessageType, NextHop},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;

@@ -178,6 +178,7 @@ impl Peer {
             Command::Drain | Command::Resume => {}
             // Who asked may have lost patience.
             Command::Inspect(answer) => drop(answer.send(Inspection::of(&self.session))),
+            Command::Look(look) => look.at(&self.session),
             #[cfg(test)]
             Command::Panic => panic!("as the test wants"),
         }

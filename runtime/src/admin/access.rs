@@ -53,9 +53,9 @@ pub struct Authorizer {
 type Question = [u8; 32];
 
 /// Who asks for what. Lengths are part of it, so that no two questions read the same.
-fn question(token: &str, verb: &str, path: &str) -> Question {
+fn question(token: &str, audience: &str, verb: &str, path: &str) -> Question {
     let mut hash = Sha256::new();
-    for part in [token, verb, path] {
+    for part in [token, audience, verb, path] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -81,14 +81,19 @@ impl Authorizer {
 
     /// Judges the value of an `Authorization` header for `get` on `path`.
     pub async fn judge(&self, authorization: Option<&str>, path: &str) -> Access {
-        let Some(token) = authorization.and_then(bearer) else {
-            return Access::Unauthenticated;
-        };
-        let question = question(token, VERB, path);
+        match authorization.and_then(bearer) {
+            Some(token) => self.judge_token(token, None, path).await,
+            None => Access::Unauthenticated,
+        }
+    }
+
+    /// Judges a token for `get` on `path`; with an `audience` only one that was made for it, and so opens nothing else.
+    pub async fn judge_token(&self, token: &str, audience: Option<&str>, path: &str) -> Access {
+        let question = question(token, audience.unwrap_or_default(), VERB, path);
         if let Some(known) = self.recall(&question) {
             return known;
         }
-        let access = match timeout(TIMEOUT, self.ask(token, path)).await {
+        let access = match timeout(TIMEOUT, self.ask(token, audience, path)).await {
             Ok(Ok(access)) => access,
             Ok(Err(error)) => {
                 tracing::warn!(event = "metricsAccess", error = explain(&error), "cannot check a token");
@@ -100,13 +105,13 @@ impl Authorizer {
         access
     }
 
-    async fn ask(&self, token: &str, path: &str) -> Result<Access, kube::Error> {
+    async fn ask(&self, token: &str, audience: Option<&str>, path: &str) -> Result<Access, kube::Error> {
         // Nobody closes it.
         let _place = self.questions.acquire().await;
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: Some(token.to_owned()),
-                audiences: None,
+                audiences: audience.map(|audience| vec![audience.to_owned()]),
             },
             ..TokenReview::default()
         };
@@ -114,7 +119,10 @@ impl Authorizer {
             .create(&PostParams::default(), &review)
             .await?;
         let status = answer.status.unwrap_or_default();
-        let Some(user) = status.user.filter(|_| status.authenticated == Some(true)) else {
+        // An API server that knows no audiences says yes to any, and names none.
+        let meant = |audience: &str| status.audiences.iter().flatten().any(|meant| meant == audience);
+        let valid = status.authenticated == Some(true) && audience.is_none_or(meant);
+        let Some(user) = status.user.filter(|_| valid) else {
             return Ok(Access::Unauthenticated);
         };
         let answer = Api::all(self.client.clone())
@@ -271,6 +279,31 @@ mod tests {
         assert_eq!(calls.all().len(), 6, "each is asked once");
     }
 
+    // CLI-57
+    #[tokio::test]
+    async fn a_token_counts_for_the_audience_that_it_was_made_for() {
+        for (audiences, access) in [
+            (json!(["metallb.io"]), Access::Allowed),
+            (json!(["https://kubernetes.default.svc"]), Access::Unauthenticated),
+            (json!(null), Access::Unauthenticated),
+        ] {
+            let (client, calls) = client(move |call| match call.path.ends_with("/tokenreviews") {
+                true => Call::ok(&json!({"metadata": {}, "spec": {}, "status": {
+                    "authenticated": true, "user": {}, "audiences": audiences,
+                }})),
+                false => Call::ok(&json!({"metadata": {}, "spec": {}, "status": {"allowed": true}})),
+            });
+            let authorizer = Authorizer::new(client);
+            let judged = authorizer.judge_token("t", Some("metallb.io"), "/inspect/v1").await;
+            assert_eq!(judged, access);
+            assert_eq!(calls.all()[0].body["spec"]["audiences"], json!(["metallb.io"]));
+            // The same token without an audience is another question.
+            let before = calls.all().len();
+            authorizer.judge(Some("Bearer t"), "/inspect/v1").await;
+            assert!(calls.all().len() > before);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_refusal_is_remembered_for_half_a_minute() {
         let (authorizer, calls) = authorizer(true, false);
@@ -307,8 +340,8 @@ mod tests {
         let (authorizer, _) = authorizer(true, true);
         authorizer.judge(Some("Bearer secret-token"), "/metrics").await;
         let kept: Vec<_> = authorizer.cache.lock().unwrap().keys().copied().collect();
-        assert_eq!(kept, [question("secret-token", "get", "/metrics")]);
-        assert_ne!(kept, [question("secret-token", "get", "/debug")]);
+        assert_eq!(kept, [question("secret-token", "", "get", "/metrics")]);
+        assert_ne!(kept, [question("secret-token", "", "get", "/debug")]);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Access, Authorizer, Error};
+use super::{Access, Authorizer, Error, glass};
 use crate::cause::explain;
 use crate::cert_files::{Files, Seen};
 use crate::listen;
@@ -28,6 +28,8 @@ pub struct MetricsOptions {
     pub tls: tls::Options,
     /// Directory with `tls.crt` and `tls.key`; as long as there are not both a self-signed certificate is served.
     pub cert_dir: Option<PathBuf>,
+    /// What is served besides: each path to whom the authorizer allows that path.
+    pub looking_glass: Option<Router>,
 }
 
 /// Serves `registry` at `https://<address>/metrics` to whom `authorizer` allows, until `stop`.
@@ -59,8 +61,12 @@ pub async fn serve_metrics(
         ..Settings::default()
     };
     let listener = listen::bind(address).map_err(failed)?;
+    let mut routes = router(registry, authorizer.clone());
+    if let Some(more) = options.looking_glass {
+        routes = routes.merge(glass::guarded(more, authorizer));
+    }
     tokio::select! {
-        result = serve(listener, settings, router(registry, authorizer), stop) => result.map_err(failed),
+        result = serve(listener, settings, routes, stop) => result.map_err(failed),
         () = follow => Ok(()),
     }
 }
@@ -121,12 +127,17 @@ fn router(registry: Registry, authorizer: Authorizer) -> Router {
 
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match shared.authorizer.judge(authorization, "/metrics").await {
-        Access::Allowed => exposition(&shared.registry),
+    refusal(shared.authorizer.judge(authorization, "/metrics").await).unwrap_or_else(|| exposition(&shared.registry))
+}
+
+/// What is answered instead to whom may not read.
+pub(super) fn refusal(access: Access) -> Option<Response> {
+    Some(match access {
+        Access::Allowed => return None,
         Access::Unauthenticated => (StatusCode::UNAUTHORIZED, "Unauthorized\n").into_response(),
         Access::Denied => (StatusCode::FORBIDDEN, "Forbidden\n").into_response(),
         Access::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "cannot check access\n").into_response(),
-    }
+    })
 }
 
 fn exposition(registry: &Registry) -> Response {

@@ -1,6 +1,7 @@
 //! The servers for people and machines that look after the process: health and metrics.
 
 mod access;
+mod glass;
 mod health;
 mod metrics;
 mod plain;

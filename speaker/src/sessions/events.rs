@@ -4,14 +4,14 @@
 //! that a session, or its BFD, is down as long as it is.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use metallb_api::names::event_reason as reason;
 use metallb_dataplane::bfd::State;
 use metallb_dataplane::bgp::Trouble;
 use tokio::time::Instant;
 
-use super::picture::{self, Path, Picture};
+use super::picture::{self, Path, Picture, rfc3339};
 
 /// How many events of one peer are told at once.
 const BURST: u32 = 8;
@@ -201,7 +201,7 @@ impl About<'_> {
         self.news(
             true,
             reason,
-            &format!("{what} {}: {}", moment(trouble.since), trouble.text),
+            &format!("{what} {}: {}", rfc3339(trouble.since), trouble.text),
         )
     }
 
@@ -219,7 +219,7 @@ impl About<'_> {
         }
         // On its way up again it passes through Init, and has not been down any less for that.
         if path.failed && before.is_none_or(|before| !before.failed) {
-            let what = format!("BFD down since {}: {}", moment(path.since), path.why);
+            let what = format!("BFD down since {}: {}", rfc3339(path.since), path.why);
             return vec![self.news(true, reason::BFD_DOWN, &what)];
         }
         Vec::new()
@@ -235,10 +235,6 @@ impl About<'_> {
             note: format!("node {}, peer {address}{}: {what}", self.node, vrf.unwrap_or_default()),
         }
     }
-}
-
-fn moment(at: SystemTime) -> String {
-    picture::time(at).map(|time| time.0.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

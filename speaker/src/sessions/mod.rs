@@ -29,7 +29,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::status::Owner;
 use events::{News, Teller};
 use objects::Objects;
-pub(crate) use picture::Source;
+pub(crate) use picture::{Source, name as family_name, rfc3339, state as bfd_state};
 
 /// How often numbers of prefixes are looked at, and whether something bad is to be told again.
 const REVIEW: Duration = Duration::from_secs(60);

@@ -218,7 +218,7 @@ impl Objects {
             self.look_after(name, left);
         }
         // What we made and do not see yet has what we gave it.
-        let known = found.map_or(says.is_some(), |found| same_metadata(found, &object));
+        let known = found.map_or_else(|| says.is_some(), |found| same_metadata(found, &object));
         let write = verdict == Verdict::Write;
         if !known && (write || found.is_some()) {
             let params = apply::params(field_manager::SPEAKER);

@@ -81,9 +81,9 @@ impl Clock {
 /// Looks at the sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    pub(super) sessions: watch::Receiver<Sessions>,
-    pub(super) paths: watch::Receiver<bfd::Sessions>,
-    pub(super) guarded: watch::Receiver<Guarded>,
+    pub(crate) sessions: watch::Receiver<Sessions>,
+    pub(crate) paths: watch::Receiver<bfd::Sessions>,
+    pub(crate) guarded: watch::Receiver<Guarded>,
     pub(super) clock: Clock,
 }
 
@@ -97,6 +97,11 @@ impl Source {
             guarded: bfd.guarded(),
             clock: Clock::now(),
         })
+    }
+
+    /// When something happened in the data plane, for people.
+    pub(crate) fn wall(&self, at: Instant) -> SystemTime {
+        self.clock.wall(at)
     }
 
     /// All of them, by the name of the peer.
@@ -179,7 +184,7 @@ impl Picture {
 }
 
 /// The words of FRR's `show bfd peers`.
-fn state(state: State) -> &'static str {
+pub(crate) fn state(state: State) -> &'static str {
     match state {
         State::AdminDown => "shutdown",
         State::Down => "down",
@@ -194,6 +199,11 @@ pub(crate) fn name(family: Family) -> &'static str {
         Family::IPV6_UNICAST => "ipv6",
         _ => "ipv4",
     }
+}
+
+/// For people, to the second.
+pub(crate) fn rfc3339(at: SystemTime) -> String {
+    time(at).map(|time| time.0.to_string()).unwrap_or_default()
 }
 
 /// To the second, as the API server keeps it.

@@ -32,7 +32,7 @@ struct Cluster {
     uids: watch::Sender<Uids>,
     owner: Owner,
     tasks: Tasks,
-    _bfd: (watch::Sender<bfd::Sessions>, watch::Sender<Guarded>),
+    bfd: (watch::Sender<bfd::Sessions>, watch::Sender<Guarded>),
     _dir: tempfile::TempDir,
 }
 
@@ -63,35 +63,35 @@ impl Cluster {
         }
         let namespace = json!({ "metadata": { "name": NAMESPACE } });
         create::<Namespace>(Api::all(api.client()), namespace).await;
-        let owner = owner(&api, "speaker-1").await;
-        let (sessions, seen) = watch::channel(Sessions::new());
-        let bfd = (watch::channel(bfd::Sessions::new()), watch::channel(Guarded::new()));
         let mut cluster = Self {
+            owner: owner(&api, "node-a", "speaker-1").await,
             api,
             writes: Arc::default(),
-            sessions,
+            sessions: watch::channel(Sessions::new()).0,
             uids: watch::channel(None).0,
-            owner,
             tasks: Tasks::new(CancellationToken::new()),
-            _bfd: (bfd.0.0, bfd.1.0),
+            bfd: (watch::channel(bfd::Sessions::new()).0, watch::channel(Guarded::new()).0),
             _dir: dir,
         };
+        cluster.follow(cluster.owner.clone(), cluster.sessions.subscribe());
+        cluster
+    }
+
+    /// Has a speaker tell of `sessions`.
+    fn follow(&mut self, owner: Owner, sessions: watch::Receiver<Sessions>) {
         let source = Source {
-            sessions: seen,
-            paths: bfd.0.1,
-            guarded: bfd.1.1,
+            sessions,
+            paths: self.bfd.0.subscribe(),
+            guarded: self.bfd.1.subscribe(),
             clock: Clock::now(),
         };
-        let client = cluster.client();
-        let spawner = cluster.tasks.spawner();
-        let recorder = Recorder::new(cluster.api.client(), "metallb-speaker", "node-a", &spawner);
-        let uids = cluster.uids.subscribe();
-        let follow = follow(client, cluster.owner.clone(), source, uids, recorder, spawner);
-        cluster.tasks.spawn("sessions", async {
+        let spawner = self.tasks.spawner();
+        let recorder = Recorder::new(self.api.client(), "metallb-speaker", &owner.node, &spawner);
+        let follow = follow(self.client(), owner, source, self.uids.subscribe(), recorder, spawner);
+        self.tasks.spawn("sessions", async {
             follow.await;
             Ok(())
         });
-        cluster
     }
 
     fn client(&self) -> Client {
@@ -127,21 +127,8 @@ impl Cluster {
     }
 
     fn set(&self, peer: &str, edit: impl FnOnce(&mut SessionState)) {
-        self.sessions.send_modify(|sessions| {
-            edit(sessions.entry(peer.to_owned()).or_insert_with(|| SessionState {
-                peer: "192.0.2.1:179".parse().unwrap(),
-                zone: None,
-                found: None,
-                device: None,
-                up: false,
-                since: at(10),
-                trouble: None,
-                reason: None,
-                carries: vec![],
-                lacking: vec![],
-                counters: Arc::default(),
-            }));
-        });
+        self.sessions
+            .send_modify(|sessions| edit(sessions.entry(peer.to_owned()).or_insert_with(untried)));
     }
 
     fn up(&self, peer: &str, since: u64) {
@@ -165,14 +152,28 @@ impl Cluster {
     }
 }
 
-async fn owner(api: &metallb_lab_api::ApiServer, name: &str) -> Owner {
+fn untried() -> SessionState {
+    SessionState {
+        peer: "192.0.2.1:179".parse().unwrap(),
+        device: None,
+        up: false,
+        since: at(10),
+        trouble: None,
+        reason: None,
+        carries: vec![],
+        lacking: vec![],
+        counters: Arc::default(),
+    }
+}
+
+async fn owner(api: &metallb_lab_api::ApiServer, node: &str, name: &str) -> Owner {
     let container = json!({ "name": "speaker", "image": "speaker" });
     let pod = json!({ "metadata": { "name": name }, "spec": { "containers": [container] } });
     // Without its owner the garbage collector takes an object away.
     let pod: Pod = create(Api::namespaced(api.client(), NAMESPACE), pod).await;
     Owner {
         namespace: NAMESPACE.into(),
-        node: "node-a".into(),
+        node: node.into(),
         pod: OwnerReference {
             api_version: "v1".into(),
             kind: "Pod".into(),
@@ -261,7 +262,7 @@ async fn objects_are_repaired_and_taken_over_from_an_earlier_pod() {
     let name = cluster.objects().await[0].name_any();
     cluster.states().delete(&name, &DeleteParams::default()).await.unwrap();
     assert_eq!(cluster.says(15).await, before, "made again");
-    let stranger = owner(&cluster.api, "speaker-0").await;
+    let stranger = owner(&cluster.api, "node-a", "speaker-0").await;
     let edit = json!({ "metadata": { "ownerReferences": [stranger.pod], "labels": { "metallb.io/peer": "x" } } });
     let (params, patch) = (kube::api::PatchParams::default(), kube::api::Patch::Merge(edit));
     cluster.states().patch(&name, &params, &patch).await.unwrap();
@@ -353,4 +354,35 @@ async fn events_name_the_peer_the_node_and_the_reason() {
         ),
     ];
     assert_eq!(told.collect::<Vec<_>>(), expected);
+}
+
+// What a cluster of 40 nodes with 8 peers each costs the API server.
+#[tokio::test(start_paused = true)]
+async fn writes_are_proportional_to_changes() {
+    let mut cluster = Cluster::start(|_| true).await;
+    let up = || SessionState {
+        up: true,
+        carries: vec![Family::IPV4_UNICAST],
+        ..untried()
+    };
+    let mut nodes = Vec::new();
+    for node in 0..40 {
+        let sessions: Sessions = (0..8).map(|peer| (format!("tor-{peer}"), up())).collect();
+        let sessions = watch::channel(sessions).0;
+        let owner = owner(&cluster.api, &format!("node-{node}"), &format!("speaker-of-{node}")).await;
+        cluster.follow(owner, sessions.subscribe());
+        nodes.push(sessions);
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(cluster.taken().len(), 40 * 8 * 2, "each object, and its status");
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(cluster.taken().len(), 0);
+    for sessions in &nodes {
+        sessions.send_modify(|sessions| {
+            let session = sessions.get_mut("tor-3").unwrap();
+            (session.up, session.since, session.trouble) = (false, at(50), Some(trouble("closed", 50, true)));
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(cluster.taken().len(), 40, "one for each session that was lost");
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod bgp;
 mod rivals;
 
 /// Holds ServiceL2Status objects; its watches stay silent, so that everything rests on lists and own knowledge.

@@ -1,5 +1,6 @@
 //! Adj-RIB-Out: what a peer should know, what it has been told, and the messages in between (RFC 4271 §3.2, §9.2).
 
+mod listed;
 mod pack;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use ipnet::IpNet;
 
+pub use self::listed::Listed;
 use crate::{
     Attributes, NextHops,
     session::Reach,

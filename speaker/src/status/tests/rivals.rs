@@ -6,14 +6,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use super::*;
 
 /// An API server, and how often something was created there.
-struct Cluster {
-    api: metallb_lab_api::ApiServer,
+pub(super) struct Cluster {
+    pub(super) api: metallb_lab_api::ApiServer,
     created: Arc<Mutex<usize>>,
     _dir: tempfile::TempDir,
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         metallb_runtime::tls::install_crypto_provider();
         let dir = tempfile::tempdir().unwrap();
         let options = metallb_lab_api::Options {
@@ -49,15 +49,22 @@ impl Cluster {
         Client::new(service, "default")
     }
 
-    fn created(&self) -> usize {
+    pub(super) fn created(&self) -> usize {
         *self.created.lock().unwrap()
     }
 
     /// A speaker of a node, and what it is to say.
     async fn speaker(&self, node: &str, tasks: &mut Tasks) -> Desired {
+        self.speaker_of::<ServiceL2Status>(node, tasks).await
+    }
+
+    /// The same, and the objects are of kind `K`.
+    pub(super) async fn speaker_of<K: StatusKind>(&self, node: &str, tasks: &mut Tasks) -> Desired {
         let pods: Api<Pod> = Api::namespaced(self.api.client(), "metallb-system");
+        // Whose node has a long name has a Pod with a short one all the same.
+        let name = format!("speaker-{}", &node[..node.len().min(8)]);
         let container = json!({ "name": "speaker", "image": "speaker" });
-        let pod = json!({ "metadata": { "name": format!("speaker-{node}") }, "spec": { "containers": [container] } });
+        let pod = json!({ "metadata": { "name": name }, "spec": { "containers": [container] } });
         let pod = serde_json::from_value(pod).unwrap();
         // Without its owner the garbage collector takes an object away.
         let pod = pods.create(&PostParams::default(), &pod).await.unwrap();
@@ -68,12 +75,12 @@ impl Cluster {
                 api_version: "v1".into(),
                 kind: "Pod".into(),
                 uid: pod.metadata.uid.unwrap(),
-                name: format!("speaker-{node}"),
+                name,
                 ..OwnerReference::default()
             },
         };
         let desired = Desired::default();
-        let writer = write::<ServiceL2Status>(self.client(), owner, desired.clone(), tasks.spawner());
+        let writer = write::<K>(self.client(), owner, desired.clone(), tasks.spawner());
         tasks.spawn("writer", async {
             writer.await;
             Ok(())

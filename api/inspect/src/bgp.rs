@@ -1,0 +1,161 @@
+//! BGP: sessions, and what their peers were told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bfd::Path;
+
+/// A session, under `/bgp/sessions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// The name of the BGPPeer.
+    pub peer: String,
+    /// The node of this end.
+    pub node: String,
+    /// Address and port of the other end.
+    pub remote: String,
+    /// The address of this end, while there is a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<String>,
+    /// The device (VRF) that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Idle, Connect, Active, OpenSent, OpenConfirm or Established (RFC 4271 §8.2.2).
+    pub state: String,
+    /// Since when it is established, or not (RFC 3339).
+    pub since: String,
+    /// Whether everything is withdrawn on purpose.
+    pub drained: bool,
+    /// What went wrong last; it stays when the session comes up again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+    /// What both ends agreed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negotiated: Option<Negotiated>,
+    /// How many messages and prefixes.
+    pub counters: Counters,
+    /// Its BFD, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<Path>,
+    /// How many prefixes the peer should know and can be told.
+    pub desired: u64,
+    /// How many it was told.
+    pub advertised: u64,
+    /// How many it should know and cannot be told.
+    pub unsendable: u64,
+}
+
+/// What went wrong with a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastError {
+    /// `received` or `sent`, if it was a NOTIFICATION.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
+    /// Its error code (RFC 4271 §4.5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
+    /// Its error subcode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subcode: Option<u8>,
+    /// For people.
+    pub text: String,
+    /// When it happened for the first time in a row (RFC 3339).
+    pub since: String,
+    /// When it happened last (RFC 3339).
+    pub at: String,
+    /// How often in a row.
+    pub count: u64,
+}
+
+/// What both ends of a session agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Negotiated {
+    /// The address families whose routes travel: `ipv4`, `ipv6`.
+    pub families: Vec<String>,
+    /// Those that should travel and cannot.
+    pub lacking: Vec<Lacking>,
+    /// Silence after which the peer is dead; absent when liveness is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_seconds: Option<u64>,
+    /// The time between two KEEPALIVEs; absent when liveness is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive_seconds: Option<u64>,
+    /// What both ends can do, such as `fourOctetAs`.
+    pub capabilities: Vec<String>,
+    /// The BGP identifier of this end.
+    pub local_router_id: String,
+    /// The BGP identifier of the peer.
+    pub router_id: String,
+    /// The AS of this end.
+    pub local_as: u32,
+    /// The AS of the peer.
+    #[serde(rename = "as")]
+    pub asn: u32,
+}
+
+/// An address family that should travel and cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lacking {
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// How many messages, since the session was configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counters {
+    /// OPENs sent.
+    pub opens_sent: u64,
+    /// OPENs received.
+    pub opens_received: u64,
+    /// UPDATEs sent.
+    pub updates_sent: u64,
+    /// UPDATEs received.
+    pub updates_received: u64,
+    /// NOTIFICATIONs sent.
+    pub notifications_sent: u64,
+    /// NOTIFICATIONs received.
+    pub notifications_received: u64,
+    /// KEEPALIVEs sent.
+    pub keepalives_sent: u64,
+    /// KEEPALIVEs received.
+    pub keepalives_received: u64,
+    /// ROUTE-REFRESHes received.
+    pub refreshes_received: u64,
+}
+
+/// What a peer was told of a prefix, or should be, under `/bgp/routes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    /// The name of the BGPPeer.
+    pub peer: String,
+    /// The prefix.
+    pub prefix: String,
+    /// Where the peer sends packets; absent if its family does not travel on this session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop: Option<String>,
+    /// The link-local address that goes along with it (RFC 2545 §3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop_link_local: Option<String>,
+    /// AS numbers, the nearest first; empty inside of an AS.
+    pub as_path: Vec<u32>,
+    /// `igp`.
+    pub origin: String,
+    /// Inside of an AS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_pref: Option<u32>,
+    /// As `65000:100` (RFC 1997).
+    pub communities: Vec<String>,
+    /// As `65000:1:2` (RFC 8092).
+    pub large_communities: Vec<String>,
+    /// `advertised`, `pending`: not told yet, or told otherwise, or `unsendable`.
+    pub state: String,
+    /// Why it cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}

@@ -1,0 +1,139 @@
+//! The looking glass: read-only answers about BGP and BFD, beside `/metrics` and guarded as that is.
+//!
+//! The tasks of the sessions answer one page at a time, between two events of theirs, so that no answer delays a packet
+//! and none is in memory as a whole.
+
+mod answer;
+mod routes;
+mod views;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::future::join_all;
+use metallb_dataplane::bgp::{Part, View};
+use metallb_inspect::{Head, Index, ROOT, SCHEMA};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::backend::Bgp;
+use crate::sessions::{Source, rfc3339};
+use answer::whole;
+
+/// How long the task of a session may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whom is asked.
+#[derive(Clone, Debug)]
+struct Glass {
+    bgp: Bgp,
+    /// `None` where sessions are not ours.
+    source: Option<Source>,
+    node: String,
+    pod: String,
+}
+
+/// What a question may say.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Wanted {
+    peer: Option<String>,
+    prefix: Option<String>,
+    limit: Option<usize>,
+    #[serde(rename = "continue")]
+    more: Option<String>,
+}
+
+/// The paths of the looking glass, for [`MetricsOptions`](metallb_runtime::admin::MetricsOptions).
+pub(crate) fn routes(bgp: &Bgp, node: &str, pod: &str) -> Router {
+    let glass = Glass {
+        bgp: bgp.clone(),
+        source: Source::new(bgp),
+        node: node.to_owned(),
+        pod: pod.to_owned(),
+    };
+    let path = |rest: &str| format!("{ROOT}{rest}");
+    Router::new()
+        .route(ROOT, get(index))
+        .route(&path("/bgp/sessions"), get(sessions))
+        .route(&path("/bgp/routes"), get(table))
+        .route(&path("/bfd"), get(bfd))
+        .with_state(glass)
+}
+
+impl Glass {
+    fn head(&self) -> Head {
+        Head {
+            schema: SCHEMA.to_owned(),
+            component: "speaker".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.node.clone(),
+            pod: self.pod.clone(),
+            time: rfc3339(SystemTime::now()),
+        }
+    }
+
+    /// Looks at one session; an error if its task does not answer in time.
+    async fn look(&self, peer: &str, part: Part) -> Result<Option<View>, Response> {
+        let late = || (StatusCode::SERVICE_UNAVAILABLE, "no answer in time\n").into_response();
+        timeout(PATIENCE, self.bgp.look(peer, part)).await.map_err(|_| late())
+    }
+}
+
+async fn index(State(glass): State<Glass>) -> Response {
+    let paths = [
+        ("/bgp/sessions", "BGP sessions of this node"),
+        (
+            "/bgp/routes",
+            "what their peers were told, or should be (?peer=, ?prefix=)",
+        ),
+        ("/bfd", "BFD sessions of this node"),
+    ];
+    let index = Index {
+        paths: paths
+            .map(|(path, about)| (format!("{ROOT}{path}"), about.to_owned()))
+            .into(),
+        features: Vec::new(),
+        backend: "native".to_owned(),
+    };
+    whole(&glass.head(), &index)
+}
+
+async fn sessions(State(glass): State<Glass>, Query(wanted): Query<Wanted>) -> Response {
+    let Some(source) = &glass.source else {
+        return whole(&glass.head(), &[(); 0]);
+    };
+    let sessions = source.sessions.borrow().clone();
+    let sessions: BTreeMap<_, _> = sessions
+        .into_iter()
+        .filter(|(peer, _)| wanted.peer.as_ref().is_none_or(|wanted| wanted == peer))
+        .collect();
+    let looks = join_all(sessions.keys().map(|peer| glass.look(peer, Part::Nothing))).await;
+    let mut answer = Vec::new();
+    for ((peer, session), view) in sessions.iter().zip(looks) {
+        match view {
+            Ok(view) => {
+                let path = views::path_of(source, peer);
+                answer.push(views::session(&glass.node, peer, session, view.as_ref(), path));
+            }
+            Err(late) => return late,
+        }
+    }
+    whole(&glass.head(), &answer)
+}
+
+async fn bfd(State(glass): State<Glass>) -> Response {
+    let paths = glass.source.as_ref().map(views::paths).unwrap_or_default();
+    whole(&glass.head(), &paths)
+}
+
+async fn table(State(glass): State<Glass>, Query(wanted): Query<Wanted>) -> Response {
+    routes::answer(glass, wanted).await.unwrap_or_else(|refused| refused)
+}
+
+#[cfg(test)]
+mod tests;

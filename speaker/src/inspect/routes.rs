@@ -1,0 +1,149 @@
+//! Adj-RIB-Out, piece by piece.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use ipnet::IpNet;
+use metallb_dataplane::bgp::{Listed, Part, View};
+
+use super::answer::{JSON, closing, opening};
+use super::{Glass, Wanted, views};
+
+/// Routes in one answer, unless less are wanted: below 4 MiB by far, unless they have hundreds of communities.
+const LIMIT: usize = 10_000;
+/// Routes that a session is asked for at a time.
+const PAGE: usize = 500;
+
+/// Where an answer stands.
+struct Cursor {
+    glass: Glass,
+    /// Peers that are not answered for yet; the first may be so in part.
+    peers: VecDeque<String>,
+    after: Option<IpNet>,
+    prefix: Option<IpNet>,
+    /// How many routes may still be told.
+    left: usize,
+    /// Whether one was told.
+    begun: bool,
+    ended: bool,
+}
+
+/// Answers a question for routes; an error is an answer as well.
+pub(super) async fn answer(glass: Glass, wanted: Wanted) -> Result<Response, Response> {
+    let unreadable = |text: &'static str| (StatusCode::BAD_REQUEST, text).into_response();
+    let from = match wanted.more.as_deref() {
+        Some(text) => Some(parse(text).ok_or_else(|| unreadable("continue is not what was answered\n"))?),
+        None => None,
+    };
+    let prefix = match wanted.prefix.as_deref() {
+        Some(text) => Some(prefix(text).ok_or_else(|| unreadable("prefix is no prefix\n"))?),
+        None => None,
+    };
+    let sessions = glass.source.as_ref().map(|source| source.sessions.borrow().clone());
+    let peers = sessions.unwrap_or_default().into_keys();
+    let peers = peers.filter(|peer| wanted.peer.as_ref().is_none_or(|wanted| wanted == peer));
+    let peers: VecDeque<String> = peers
+        .filter(|peer| from.as_ref().is_none_or(|(first, _)| peer >= first))
+        .collect();
+    let mut text = opening(&glass.head()).map_err(|_| unreadable("no head\n"))?;
+    let after = from
+        .filter(|(first, _)| peers.front() == Some(first))
+        .and_then(|(_, prefix)| prefix);
+    let mut cursor = Cursor {
+        glass,
+        peers,
+        after,
+        prefix,
+        left: wanted.limit.unwrap_or(LIMIT).clamp(1, LIMIT),
+        begun: false,
+        ended: false,
+    };
+    // As long as nothing is sent, a session that does not answer can be told as such.
+    text += &cursor.next().await?;
+    let rest = stream::try_unfold(cursor, async |mut cursor| {
+        if cursor.ended {
+            return Ok(None);
+        }
+        let piece = cursor.next().await.map_err(|_| io::Error::other("no answer in time"))?;
+        Ok(Some((Bytes::from(piece), cursor)))
+    });
+    let first = stream::once(async { Ok::<_, io::Error>(Bytes::from(text)) });
+    Ok((JSON, Body::from_stream(futures::StreamExt::chain(first, rest))).into_response())
+}
+
+impl Cursor {
+    /// The next piece of the answer; the last one closes it.
+    async fn next(&mut self) -> Result<String, Response> {
+        let Some(peer) = self.peers.front().cloned() else {
+            return Ok(self.close(None));
+        };
+        let size = PAGE.min(self.left);
+        // One more tells whether there is more.
+        let part = match self.prefix {
+            Some(prefix) => Part::At(prefix),
+            None => Part::After(self.after, size + 1),
+        };
+        let view = self.glass.look(&peer, part).await?;
+        let (text, told, full) = match &view {
+            Some(view) => self.tell(&peer, view, size),
+            None => (String::new(), 0, false),
+        };
+        self.left -= told;
+        if !full {
+            self.peers.pop_front();
+            self.after = None;
+        }
+        if self.left > 0 {
+            return Ok(text);
+        }
+        let more = self.peers.front().map(|next| match self.after {
+            Some(after) => format!("{next}/{after}"),
+            None => format!("{next}/"),
+        });
+        Ok(text + &self.close(more.as_deref()))
+    }
+
+    /// The first `size` routes of a view, how many these are, and whether there are more.
+    fn tell(&mut self, peer: &str, view: &View, size: usize) -> (String, usize, bool) {
+        let mut text = String::new();
+        let routes: &[Listed] = &view.routes[..view.routes.len().min(size)];
+        for route in routes {
+            let Ok(route) = serde_json::to_string(&views::route(peer, view, route)) else {
+                continue;
+            };
+            if std::mem::replace(&mut self.begun, true) {
+                text.push(',');
+            }
+            text += &route;
+        }
+        self.after = routes.last().map(|route| route.prefix).or(self.after);
+        (text, routes.len(), view.routes.len() > size)
+    }
+
+    fn close(&mut self, more: Option<&str>) -> String {
+        self.ended = true;
+        closing(more)
+    }
+}
+
+/// Reads a prefix, or an address.
+fn prefix(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse::<IpNet>().ok().or_else(address).map(|prefix| prefix.trunc())
+}
+
+/// Reads what an earlier answer said is to be asked for next: a peer, and the prefix behind which to go on, if any.
+fn parse(text: &str) -> Option<(String, Option<IpNet>)> {
+    let (peer, prefix) = text.split_once('/')?;
+    let prefix = match prefix {
+        "" => None,
+        prefix => Some(prefix.parse().ok()?),
+    };
+    Some((peer.to_owned(), prefix))
+}
