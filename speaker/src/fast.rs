@@ -1,6 +1,5 @@
 //! Fast failover between the membership, which finds out who is silent, and the segment, which has the second opinion.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 

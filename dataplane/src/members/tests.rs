@@ -165,7 +165,7 @@ async fn a_crash_is_suspected_while_memberlist_still_counts_the_member_in() {
     drop(c);
     let question = time::timeout(PATIENCE, questions.recv()).await.unwrap().unwrap();
     assert_eq!(question, Question::Member("c".to_owned()));
-    let only_c = |suspects: &BTreeSet<String>| suspects.iter().eq(["c"]);
+    let only_c = |suspects: &Suspects| suspects.names.iter().eq(["c"]);
     time::timeout(PATIENCE, suspects.wait_for(only_c))
         .await
         .unwrap()

@@ -5,8 +5,8 @@
 //! ```text
 //! cargo bench -p metallb-judges --bench failover -- --speaker upstream=/path/to/speaker --speaker ours=/path/to/metallb-speaker
 //! ```
-//! `--nodes N` says how many nodes there are (3), `--runs N` how often each fault is made (100), `--fault NAME` which (all but
-//! `cable-of-two`; may be said several times), `--calm SECONDS` how long all must be well before (2; upstream's wants 6, until
+//! `--nodes N` says how many nodes there are (3), `--runs N` how often each fault is made (100), `--fault NAME` which (all of
+//! them; may be said several times), `--calm SECONDS` how long all must be well before (2; upstream's wants 6, until
 //! its members know each other). `--stop-at MS` ends with the first run that takes longer, and keeps the logs.
 //!
 //! Each run starts all speakers anew. Nodes are network namespaces on one segment with the client, and on a management network
@@ -74,11 +74,7 @@ fn options() -> Result<Options> {
         }
     }
     if options.faults.is_empty() {
-        // While a node has another usable interface, nobody takes over from it.
-        options.faults = Fault::ALL
-            .into_iter()
-            .filter(|fault| *fault != Fault::CableOfTwo)
-            .collect();
+        options.faults = Fault::ALL.to_vec();
     }
     Ok(options)
 }

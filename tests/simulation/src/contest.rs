@@ -20,9 +20,12 @@ const REPEAT: Duration = Duration::from_secs(1);
 const EPISODE: Duration = Duration::from_secs(60);
 /// An address is insisted on so often at most.
 const DEFEND: Duration = Duration::from_secs(10);
-/// After so much silence the other is asked whether it is there, and after so much more it is not.
+/// After so much silence the other is asked whether it is there, and after so much more it is not; sooner if it was not heard
+/// since the address was yielded.
 const ASK: Duration = Duration::from_secs(2);
 const SILENT: Duration = Duration::from_secs(1);
+const ASK_FIRST: Duration = Duration::from_millis(100);
+const SILENT_FIRST: Duration = Duration::from_millis(600);
 
 impl World {
     fn number(&self, ip: IpAddr) -> Option<usize> {
@@ -93,15 +96,16 @@ impl World {
         self.note(|| format!("{} yields {ip}", plan::name(node)));
         let host = &mut self.hosts[node];
         host.yielded.insert(address);
-        let (run, silent) = (host.run, false);
+        let (run, silent, patience) = (host.run, false, SILENT_FIRST);
         self.judge.look = true;
         self.after(
-            ASK,
+            ASK_FIRST,
             Happening::StillThere {
                 node,
                 run,
                 address,
                 silent,
+                patience,
             },
         );
     }
@@ -127,7 +131,7 @@ impl World {
     }
 
     /// Asks whether another still answers for an address that was left to it.
-    pub(crate) fn still_there(&mut self, node: usize, address: usize, silent: bool) {
+    pub(crate) fn still_there(&mut self, node: usize, address: usize, silent: bool, patience: Duration) {
         let host = &self.hosts[node];
         let run = host.run;
         if !host.yielded.contains(&address) {
@@ -140,15 +144,15 @@ impl World {
                 && self.hears(node, other)
         };
         let there = (0..self.hosts.len()).any(rival);
-        let (wait, next) = match (there, silent) {
-            (true, _) => (ASK, false),
-            (false, false) => (SILENT, true),
+        let (wait, next, patience) = match (there, silent) {
+            (true, _) => (ASK, false, SILENT),
+            (false, false) => (patience, true, patience),
             (false, true) => {
                 if let Some(process) = &mut self.hosts[node].process {
                     process.pending.conflicts.push(Event::ClaimsEnded(service_ip(address)));
                     self.wake(node);
                 }
-                (ASK + SILENT, false)
+                (ASK, false, SILENT)
             }
         };
         let silent = next;
@@ -159,6 +163,7 @@ impl World {
                 run,
                 address,
                 silent,
+                patience,
             },
         );
     }

@@ -22,8 +22,15 @@ const LOSSY: Duration = Duration::from_millis(350);
 const MOVING: Duration = Duration::from_millis(300);
 /// Two owners that hear each other, and are members of one membership, agree within this.
 const AGREED: Duration = Duration::from_millis(300);
+/// Where they are not, be it that only one of them knows, the segment decides: the better one may wait a second for the other to
+/// withdraw before it says so, and says it with its next frame.
+const SETTLED: Duration = Duration::from_millis(1500);
+/// How long one that yields waits for an answer before it answers itself.
+const YIELD: Duration = Duration::from_millis(800);
 /// Members that were cut off from each other are of one membership again within this.
 const JOINED: Duration = Duration::from_secs(12);
+/// One that leaves answers for so long if nobody takes over.
+const GOODBYE: Duration = Duration::from_millis(1500);
 /// What has failed lately may have to do with what is seen now.
 const LATELY: Duration = Duration::from_millis(500);
 /// A membership in which nothing has changed for so long knows the runs of all members.
@@ -83,6 +90,8 @@ struct Silence {
     since: Duration,
     /// Since when there is a candidate that nobody suspects.
     unsuspected: Option<Duration>,
+    /// A candidate has yielded the address to another that had it.
+    yielded: bool,
 }
 
 /// What a time without an answer was due to.
@@ -96,6 +105,16 @@ pub enum Cause {
     Fast,
     /// One that is left to memberlist.
     Slow,
+}
+
+/// Why two may answer for one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Excuse {
+    None,
+    /// Until the segment has decided.
+    Settling,
+    /// As long as it lasts.
+    All,
 }
 
 /// Addresses, each on a part of the segment: by which cuts it is far from the rest.
@@ -380,7 +399,10 @@ impl World {
             let silence = self.judge.silences.entry((address, *place)).or_insert(Silence {
                 since: now,
                 unsuspected: None,
+                yielded: false,
             });
+            let yields = |host: &Host| host.running().is_some() && host.yielded.contains(&address);
+            silence.yielded |= self.hosts.iter().any(yields);
             silence.unsuspected = if *unsuspected {
                 Some(silence.unsuspected.unwrap_or(now))
             } else {
@@ -398,6 +420,8 @@ impl World {
         for d in &self.judge.disturbances {
             let tail = match d.kind {
                 Kind::Part { .. } | Kind::Loss => JOINED,
+                // Who does not know it as a member waits for it as long as it answers.
+                Kind::Leave if !d.steady => GOODBYE,
                 _ => Duration::ZERO,
             };
             if !d.lasts_beyond(from.saturating_sub(tail)) {
@@ -444,6 +468,7 @@ impl World {
             Some(since) if limit < self.judge.slow => (since, limit),
             _ => (silence.since, self.judge.slow),
         };
+        let limit = limit + if silence.yielded { YIELD } else { Duration::ZERO };
         let silent = self.now - since;
         (silent > limit).then(|| {
             format!(
@@ -453,20 +478,40 @@ impl World {
         })
     }
 
+    /// For how long two may answer because of something that has happened.
+    fn excuse(&self, d: &Disturbance, from: Duration) -> Excuse {
+        let lately = d.lasts_beyond(from.saturating_sub(JOINED));
+        let all = |excused: bool| if excused && lately { Excuse::All } else { Excuse::None };
+        match d.kind {
+            Kind::Boot => all(d.lasts_beyond(from)),
+            // Nobody is dead to memberlist yet, and the fast path asks the segment.
+            Kind::Part { members_only: true }
+                if self.plan.loss == 0 && self.judge.disturbances.len() == 2 && d.at + SUSPECT > self.now =>
+            {
+                Excuse::None
+            }
+            // Those that hear each other on the segment settle it there; upstream's do not.
+            Kind::Part { members_only: true } if lately && !self.plan.is_mixed() => Excuse::Settling,
+            // Who announces nothing anew, after a segment was in two parts, is not noticed before the members meet.
+            Kind::Part { .. } | Kind::Loss => all(true),
+            Kind::Start | Kind::Leave => all(!d.steady),
+            // Members that know each other and of which not all have heard of an accusation insist both.
+            Kind::Failure | Kind::Return | Kind::Carrier => all(!d.fast),
+        }
+    }
+
     fn too_many(&self, address: usize, since: Duration) -> Option<String> {
         let lossy = if self.plan.loss > 0 { LOSSY } else { Duration::ZERO };
         let from = self.now.saturating_sub(AGREED + lossy);
-        let excused = |d: &Disturbance| match d.kind {
-            Kind::Boot => d.lasts_beyond(from),
-            // Nobody is dead to memberlist yet, and the fast path asks the segment.
-            Kind::Part { members_only: true } if self.plan.loss == 0 && self.judge.disturbances.len() == 2 => {
-                d.lasts_beyond(from.saturating_sub(JOINED)) && d.at + SUSPECT <= self.now
+        let mut limit = AGREED + lossy;
+        for d in &self.judge.disturbances {
+            match self.excuse(d, from) {
+                Excuse::None => {}
+                Excuse::Settling => limit = SETTLED + lossy,
+                Excuse::All => return None,
             }
-            Kind::Part { .. } | Kind::Loss => d.lasts_beyond(from.saturating_sub(JOINED)),
-            Kind::Start | Kind::Leave => !d.steady && d.lasts_beyond(from.saturating_sub(JOINED)),
-            Kind::Failure | Kind::Return | Kind::Carrier => !d.fast && d.lasts_beyond(from.saturating_sub(JOINED)),
-        };
-        if since >= from || self.judge.disturbances.iter().any(excused) {
+        }
+        if since + limit >= self.now {
             return None;
         }
         let owners = self.hosts.iter().filter(|host| host.is_answering(address));

@@ -184,6 +184,11 @@ impl Plan {
         plan
     }
 
+    /// Says whether some speakers are of upstream's kind, now or later.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.plain.contains(&true)
+    }
+
     /// Adds a fault and what ends it; `lost` counts nodes that do not come back.
     fn add(&mut self, number: usize, at: u64, lost: &mut usize, rng: &mut Rng) {
         let node = rng.usize(0..self.nodes);

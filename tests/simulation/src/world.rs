@@ -102,12 +102,14 @@ pub(crate) enum Happening {
         address: usize,
         left: u32,
     },
-    /// One that yields asks whether the other still answers; `silent` if it did not when it was asked before.
+    /// One that yields asks whether the other still answers; `silent` if it did not when it was asked before, and the
+    /// `patience` is for that.
     StillThere {
         node: usize,
         run: u32,
         address: usize,
         silent: bool,
+        patience: Duration,
     },
     /// One that leaves has waited long enough.
     Ended {
@@ -308,8 +310,12 @@ impl World {
                 node, address, left, ..
             } => self.round(node, address, left),
             Happening::StillThere {
-                node, address, silent, ..
-            } => self.still_there(node, address, silent),
+                node,
+                address,
+                silent,
+                patience,
+                ..
+            } => self.still_there(node, address, silent, patience),
             Happening::Ended { node, .. } => self.end(node),
             Happening::Start { node } => self.start(node),
             Happening::Fault(_) | Happening::Check => {}

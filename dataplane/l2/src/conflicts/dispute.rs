@@ -4,6 +4,7 @@
 //!  claim ──► report at once, then at most once a second
 //!    └─ 1 s: confirmed ──► for users, counted; defended, then for a claim at most every 10 s
 //!  nobody heard for 2.0, 2.4, 2.8 s: asked, if yielded ── 3 s ──► ended ── 60 s ──► forgotten
+//!  nobody heard since it was yielded for 0.1, 0.3, 0.5 s: asked ── 0.7 s ──► ended
 //! ```
 
 use std::{
@@ -31,6 +32,13 @@ const ASKED: [Duration; 3] = [
     Duration::from_millis(2000),
     Duration::from_millis(2400),
     Duration::from_millis(2800),
+];
+/// As much when the address was yielded and the claimant not heard since: it may have withdrawn it in the same moment.
+const SILENCE_FIRST: Duration = Duration::from_millis(700);
+const ASKED_FIRST: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
 ];
 /// A claimant that is heard again sooner goes on with the same conflict: hosts may be silent for as long as their
 /// neighbour tables last.
@@ -67,6 +75,8 @@ pub(super) struct Dispute {
     /// Since when nobody was heard; `None` = told.
     silent_since: Option<Instant>,
     asked: usize,
+    /// It was yielded, and nobody heard since.
+    untried: bool,
     /// Whether it is defended against another speaker.
     insists: bool,
     defended: Option<Instant>,
@@ -83,6 +93,7 @@ impl Dispute {
             yielded: false,
             silent_since: Some(now),
             asked: 0,
+            untried: false,
             insists: false,
             defended: None,
             defend_again: None,
@@ -116,6 +127,7 @@ impl Dispute {
     pub(super) fn hear(&mut self, now: Instant, ifindex: u32, claim: Claim, peer: bool, outcomes: &mut Vec<Outcome>) {
         self.silent_since = Some(now);
         self.asked = 0;
+        self.untried = false;
         match self.claimants.iter().position(|claimant| claimant.mac == claim.mac) {
             Some(at) => self.hear_again(now, at, claim.stage, outcomes),
             None => self.hear_first(now, ifindex, claim, peer, outcomes),
@@ -217,6 +229,7 @@ impl Dispute {
         self.yielded = yielded;
         self.silent_since = yielded.then_some(now);
         self.asked = 0;
+        self.untried = yielded;
         self.insists = false;
         self.defend_again = None;
         self.schedule();
@@ -272,14 +285,25 @@ impl Dispute {
     }
 
     fn wait(&mut self, now: Instant, since: Instant, outcomes: &mut Vec<Outcome>) {
-        if now >= since + SILENCE {
+        let (silence, asked) = self.patience();
+        if now >= since + silence {
             outcomes.push(Outcome::Ended(self.ip));
             self.insists = false;
             self.asked = 0;
+            self.untried = false;
             self.silent_since = self.yielded.then_some(now);
-        } else if self.yielded && ASKED.get(self.asked).is_some_and(|after| now >= since + *after) {
+        } else if self.yielded && asked.get(self.asked).is_some_and(|after| now >= since + *after) {
             self.asked += 1;
             self.ask(outcomes);
+        }
+    }
+
+    /// After how much silence nobody claims the address any more, and when in it the claimant is asked.
+    fn patience(&self) -> (Duration, &'static [Duration]) {
+        if self.untried {
+            (SILENCE_FIRST, &ASKED_FIRST)
+        } else {
+            (SILENCE, &ASKED)
         }
     }
 
@@ -294,8 +318,9 @@ impl Dispute {
 
     fn schedule(&mut self) {
         let silence = self.silent_since.map(|since| {
-            let next = ASKED.get(self.asked).filter(|_| self.yielded);
-            since + *next.unwrap_or(&SILENCE)
+            let (silence, asked) = self.patience();
+            let next = asked.get(self.asked).filter(|_| self.yielded);
+            since + *next.unwrap_or(&silence)
         });
         let claimants = self.claimants.iter().map(Claimant::due);
         let parts = claimants.chain(silence).chain(self.defend_again);

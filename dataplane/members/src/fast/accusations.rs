@@ -14,6 +14,10 @@ const LONGEST_PROBATION: Duration = Duration::from_secs(600);
 const QUIET: Duration = Duration::from_secs(3600);
 /// What another accuses lapses when it is not heard for so long.
 const LEASE: Duration = Duration::from_secs(10);
+/// What is passed on to the accused lapses sooner: it is said with every packet, and the next may never come.
+const RELAYED: Duration = Duration::from_secs(1);
+/// The level of what is passed on.
+const RELAY: u8 = 0;
 /// An accusation of a node that is no longer a member is kept for so long, should it return.
 const KEPT: Duration = Duration::from_secs(600);
 /// Highest level that makes a difference.
@@ -81,7 +85,7 @@ impl Accusations {
             let known = self.history.get(name).map_or(0, |history| history.level(now));
             known.saturating_add(1)
         });
-        let level = level.min(MAX_LEVEL);
+        let level = level.clamp(1, MAX_LEVEL);
         self.remember(name, level, now);
         let own = Own {
             level,
@@ -134,10 +138,9 @@ impl Accusations {
     /// As [`Self::told`], for one that others accuse who may not reach it: it has to know.
     pub(super) fn told_to(&self, accused: &str) -> Accused {
         let mut told = self.told();
-        let others = self.others.iter().filter(|(accuser, _)| *accuser != accused);
-        let others = others.filter_map(|(_, told)| told.accused.get(accused));
-        if let Some(level) = others.max() {
-            told.entry(accused.to_owned()).or_insert(*level);
+        let mut others = self.others.iter().filter(|(accuser, _)| *accuser != accused);
+        if others.any(|(_, told)| told.accused.contains_key(accused)) {
+            told.entry(accused.to_owned()).or_insert(RELAY);
         }
         told
     }
@@ -200,6 +203,9 @@ impl Accusations {
             let lifted = own.lifted_at().is_some_and(|at| at <= now);
             !lifted && now.saturating_duration_since(own.heard) < KEPT
         });
+        for told in self.others.values_mut().filter(|told| told.at + RELAYED <= now) {
+            told.accused.retain(|_, level| *level > RELAY);
+        }
         self.others
             .retain(|_, told| now.saturating_duration_since(told.at) < LEASE);
         self.own.len() < before
@@ -209,7 +215,10 @@ impl Accusations {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let own = self.own.values();
         let own = own.map(|own| own.lifted_at().unwrap_or(own.heard + KEPT));
-        let others = self.others.values().map(|told| told.at + LEASE);
+        let others = self.others.values().map(|told| {
+            let relayed = told.accused.values().any(|level| *level == RELAY);
+            told.at + if relayed { RELAYED } else { LEASE }
+        });
         own.chain(others).min()
     }
 
@@ -303,6 +312,23 @@ mod tests {
         accusations.learn("a", stamp(4), accused(), start);
         accusations.expire(start + LEASE, SECOND);
         assert!(accusations.suspects().is_empty());
+    }
+
+    // Found by tests/simulation, seed 5914.
+    #[test]
+    fn what_is_passed_on_lapses_when_whoever_did_so_is_silent() {
+        let (mut accuser, mut accused, start) = (Accusations::default(), Accusations::default(), start());
+        accuser.learn("c", stamp(1), Accused::from([("b".to_owned(), 3)]), start);
+        assert!(accuser.told().is_empty(), "others are not told what it was told");
+        let told = accuser.told_to("b");
+        accused.learn("a", stamp(1), told, start);
+        assert_eq!(accused.suspects(), BTreeSet::from(["b".to_owned()]));
+        assert_eq!(accused.next_deadline(), Some(start + RELAYED));
+        accused.expire(start + RELAYED, SECOND);
+        assert!(accused.suspects().is_empty());
+        accuser.learn("b", stamp(1), Accused::from([("b".to_owned(), 1)]), start);
+        accuser.learn("c", stamp(2), Accused::new(), start);
+        assert!(accuser.told_to("b").is_empty(), "it says so itself");
     }
 
     // Found by tests/simulation, seeds 1024 and 1166.

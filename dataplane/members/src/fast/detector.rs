@@ -212,6 +212,12 @@ impl Detector {
             unaware: self.accusations.unaware(),
         };
         suspects.unaware.remove(&self.config.node);
+        let silence = self.config.pace.interval * self.config.pace.multiplier;
+        let silent = suspects.names.iter().filter(|name| {
+            let peer = self.peers.get(*name).filter(|_| self.watched.contains(*name));
+            !self.accusations.accuses(name) && peer.is_some_and(|peer| peer.silence(self.now) >= silence)
+        });
+        suspects.unaware.extend(silent.cloned());
         if suspects == self.suspects {
             return;
         }

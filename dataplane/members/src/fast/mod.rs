@@ -109,8 +109,8 @@ pub enum Event {
 pub struct Suspects {
     /// All of them, among which may be this one.
     pub names: BTreeSet<String>,
-    /// Those among them that this node accuses and that have not answered it since: as far as it knows they have not heard of
-    /// it, and may go on announcing.
+    /// Those among them that this node accuses and that have not answered it since, or that others do and that it does not hear:
+    /// as far as it knows they have not heard of it, and may go on announcing.
     pub unaware: BTreeSet<String>,
 }
 
