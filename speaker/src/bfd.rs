@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use metallb_config::{BfdProfile, Endpoint, Peer, RemoteAs};
-use metallb_dataplane::bfd::{self, BfdHandle, Guarded, Hops, Refusal, SessionConfig, SessionKey, Sessions};
+use metallb_dataplane::bfd::{self, BfdHandle, Guarded, Hops, Refusal, SessionConfig, SessionKey, Sessions, State};
 use metallb_dataplane::bgp::BgpHandle;
 use metallb_engine::Peers;
 use metallb_runtime::CancellationToken;
@@ -18,7 +19,15 @@ use tokio::sync::watch;
 pub(crate) struct Bfd {
     handle: BfdHandle,
     guarded: watch::Sender<Guarded>,
+    asked: Arc<Mutex<Asked>>,
     stop: CancellationToken,
+}
+
+/// What was asked for last.
+#[derive(Debug, Default)]
+struct Asked {
+    peers: Peers,
+    sessions: BTreeMap<SessionKey, SessionConfig>,
 }
 
 impl Bfd {
@@ -31,19 +40,58 @@ impl Bfd {
         let (handle, run) = bfd::start(stop.clone())?;
         let (guarded, reader) = watch::channel(Guarded::new());
         let guard = bfd::guard(handle.clone(), bgp, reader);
+        let this = Self {
+            handle,
+            guarded,
+            asked: Arc::default(),
+            stop,
+        };
+        let follower = this.clone();
+        let follow = bfd::follow_addresses(move || follower.ask(None));
         let work = async move {
-            let (done, ()) = tokio::join!(run, guard);
+            // Dropped when it is not needed any more, whatever it waits for.
+            let done = tokio::select! {
+                (done, ()) = async { tokio::join!(run, guard) } => done,
+                never = follow => match never {},
+            };
             Ok(done?)
         };
-        Ok((Self { handle, guarded, stop }, work))
+        Ok((this, work))
     }
 
     /// Takes in which peers there are; never waits. A session that stays, stays up.
     pub(crate) fn apply(&self, peers: &Peers) {
-        let (guarded, sessions) = desired(peers, bfd::is_on_link);
+        self.ask(Some(peers));
+    }
+
+    /// Has the sessions that these peers need now, or that the peers do who were told last.
+    fn ask(&self, peers: Option<&Peers>) {
+        // Held to the end, so that what is older does not come later.
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peers) = peers {
+            asked.peers = peers.clone();
+        }
+        let (guarded, sessions) = {
+            let table = self.handle.sessions();
+            let table = table.borrow();
+            desired(&asked.peers, |peer| is_near(&table, peer, bfd::is_on_link))
+        };
         // Before its session ends a peer must not be guarded by it any more.
-        self.guarded.send_replace(guarded);
-        self.handle.set_sessions(sessions);
+        self.guarded.send_if_modified(|before| {
+            let changed = *before != guarded;
+            *before = guarded;
+            changed
+        });
+        if asked.sessions != sessions {
+            asked.sessions.clone_from(&sessions);
+            self.handle.set_sessions(sessions);
+        }
+    }
+
+    /// The sessions that were asked for last.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> BTreeMap<SessionKey, SessionConfig> {
+        self.asked.lock().unwrap().sessions.clone()
     }
 
     /// How the sessions are doing.
@@ -84,6 +132,16 @@ fn desired(peers: &Peers, is_on_link: impl Fn(IpAddr) -> bool) -> (Guarded, BTre
         guarded.insert(peer.name.clone(), key);
     }
     (guarded, sessions)
+}
+
+/// Whether there is no router in between: a session that is up has proved what it is, and must not end because an address of
+/// this node is away for a moment.
+fn is_near(table: &Sessions, peer: IpAddr, is_on_link: impl Fn(IpAddr) -> bool) -> bool {
+    let mut up = table
+        .iter()
+        .filter(|(key, session)| key.peer == peer && session.status.state == State::Up);
+    up.next()
+        .map_or_else(|| is_on_link(peer), |(key, _)| key.hops == Hops::Single)
 }
 
 fn detection(config: &SessionConfig) -> Duration {
@@ -220,6 +278,37 @@ pub(crate) mod tests {
             let peer = json!({ "peerAddress": address, "peerASN": asn });
             let (key, _) = only(&peers(&[("tor", peer)], &[("fast", json!({}))]));
             assert_eq!(key.hops, hops, "{address} {asn}");
+        }
+    }
+
+    // BGP-114
+    #[test]
+    fn a_profile_that_no_peer_names_changes_nothing() {
+        let specs = [("tor", json!({ "peerAddress": "192.0.2.1" }))];
+        let before = peers(&specs, &[("fast", json!({}))]);
+        for unused in [json!({}), json!({ "receiveInterval": 20 }), json!({ "echoMode": true })] {
+            let after = peers(&specs, &[("fast", json!({})), ("unused", unused)]);
+            assert_eq!(desired(&after, |_| true), desired(&before, |_| true));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_up_stays_what_it_is_and_others_follow_the_addresses_of_the_node() {
+        let (near, far) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let (handle, _work) = bfd::start(CancellationToken::new()).unwrap();
+        let keys = [SessionKey::new(near, Hops::Single), SessionKey::new(far, Hops::Multi)];
+        handle.set_sessions(keys.map(|key| (key, SessionConfig::default())).into());
+        let mut sessions = handle.sessions();
+        let mut table = sessions.wait_for(|table| table.len() == 2).await.unwrap().clone();
+        for on_link in [true, false] {
+            for peer in [near, far] {
+                assert_eq!(is_near(&table, peer, |_| on_link), on_link, "{peer}");
+            }
+        }
+        table.values_mut().for_each(|session| session.status.state = State::Up);
+        for on_link in [true, false] {
+            assert!(is_near(&table, near, |_| on_link));
+            assert!(!is_near(&table, far, |_| on_link));
         }
     }
 

@@ -102,7 +102,9 @@ impl Engine {
         });
         let backend = self.settings.options.backend;
         let configured = settled.config.peers.values();
-        let unmet: Vec<String> = configured.flat_map(|peer| peers::unmet(peer, backend)).collect();
+        let profiles = &settled.config.bfd_profiles;
+        let unmet = configured.flat_map(|peer| peers::unmet(peer, profiles, backend));
+        let unmet: Vec<String> = unmet.collect();
         let known = |reason| {
             self.report
                 .as_ref()

@@ -1,7 +1,9 @@
 //! Which of the configured peers this node has sessions with, and what those cannot do yet.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
-use metallb_config::{Backend, Endpoint, Peer};
+use metallb_config::{Backend, BfdProfile, Endpoint, Peer};
 
 use crate::Families;
 
@@ -19,7 +21,7 @@ pub(crate) fn here(peer: &Peer, own: &str) -> Peer {
 }
 
 /// Lists what `peer` asks for and does not get, one sentence each.
-pub(crate) fn unmet(peer: &Peer, backend: Backend) -> Vec<String> {
+pub(crate) fn unmet(peer: &Peer, profiles: &BTreeMap<String, BfdProfile>, backend: Backend) -> Vec<String> {
     let name = &peer.name;
     let mut unmet = Vec::new();
     if !is_reachable(peer, backend) {
@@ -29,6 +31,14 @@ pub(crate) fn unmet(peer: &Peer, backend: Backend) -> Vec<String> {
     }
     if backend.is_frr() {
         return unmet;
+    }
+    let profile = peer.bfd_profile.as_ref().and_then(|name| profiles.get(name));
+    if let Some(profile) = profile.filter(|profile| profile.echo_mode && peer.ebgp_multihop) {
+        unmet.push(format!(
+            "BGPPeer {name}: spec.bfdProfile: echoMode of BFDProfile {} has no effect with ebgpMultiHop: echoes go over one hop \
+             only (RFC 5883)",
+            profile.name
+        ));
     }
     if peer.graceful_restart {
         unmet.push(format!(
