@@ -1,13 +1,15 @@
 //! BFD of the native back-end: which sessions the peers ask for, and which BGP sessions they guard.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use metallb_config::{BfdProfile, Peer, RemoteAs};
-use metallb_dataplane::bfd::{self, BfdHandle, Guarded, Hops, Refusal, SessionConfig, SessionKey, Sessions};
+use metallb_dataplane::bfd::{self, BfdHandle, Guarded, Hops, Refusal, SessionConfig, SessionKey, Sessions, State};
 use metallb_dataplane::bgp::{self, BgpHandle};
 use metallb_engine::Peers;
 use metallb_runtime::CancellationToken;
@@ -18,8 +20,16 @@ use tokio::sync::watch;
 pub(crate) struct Bfd {
     handle: BfdHandle,
     guarded: watch::Sender<Guarded>,
-    peers: watch::Sender<Peers>,
+    asked: Arc<Mutex<Asked>>,
     stop: CancellationToken,
+}
+
+/// What was asked for last.
+#[derive(Debug, Default)]
+struct Asked {
+    peers: Peers,
+    found: Found,
+    sessions: BTreeMap<SessionKey, SessionConfig>,
 }
 
 impl Bfd {
@@ -31,64 +41,79 @@ impl Bfd {
         let stop = CancellationToken::new();
         let (handle, run) = bfd::start(stop.clone())?;
         let (guarded, reader) = watch::channel(Guarded::new());
-        let guard = bfd::guard(handle.clone(), bgp.clone(), reader);
-        let new = Self {
+        let routers = bgp.sessions();
+        let guard = bfd::guard(handle.clone(), bgp, reader);
+        let this = Self {
             handle,
             guarded,
-            peers: watch::Sender::default(),
+            asked: Arc::default(),
             stop,
         };
-        let follow = new.clone().follow(new.peers.subscribe(), bgp.sessions());
+        let follower = this.clone();
+        let addresses = bfd::follow_addresses(move || follower.ask(|_| {}));
+        let routers = this.clone().follow_routers(routers);
         let work = async move {
-            let working = async { tokio::join!(run, guard).0 };
-            // What follows the routers has nothing to end for.
-            tokio::select! {
-                done = working => Ok(done?),
-                () = follow => Ok(()),
-            }
+            // Those that follow are dropped when they are not needed any more, whatever they wait for.
+            let done = tokio::select! {
+                (done, ()) = async { tokio::join!(run, guard) } => done,
+                never = addresses => match never {},
+                never = routers => match never {},
+            };
+            Ok(done?)
         };
-        Ok((new, work))
+        Ok((this, work))
     }
 
     /// Watches each router that is found on an interface, from when it is found.
-    async fn follow(self, mut peers: watch::Receiver<Peers>, mut sessions: watch::Receiver<bgp::Sessions>) {
+    async fn follow_routers(self, mut sessions: watch::Receiver<bgp::Sessions>) -> Infallible {
         let mut known = Found::new();
-        loop {
-            // Both are cancel-safe. Sessions end before BFD does, and with them the news.
-            tokio::select! {
-                Ok(()) = peers.changed() => {}
-                Ok(()) = sessions.changed() => {
-                    if found(&sessions.borrow()) == known {
-                        continue;
-                    }
-                }
-                else => std::future::pending().await,
+        while sessions.changed().await.is_ok() {
+            let found = found(&sessions.borrow_and_update());
+            if found != known {
+                known.clone_from(&found);
+                self.ask(|asked| asked.found = found);
             }
-            known = found(&sessions.borrow_and_update());
-            self.establish(&peers.borrow_and_update(), &known);
         }
+        // No router is found after the end of BGP.
+        std::future::pending().await
     }
 
     /// Takes in which peers there are; never waits. A session that stays, stays up.
     pub(crate) fn apply(&self, peers: Peers) {
-        self.peers.send_replace(peers);
+        self.ask(|asked| asked.peers = peers);
     }
 
-    fn establish(&self, peers: &Peers, found: &Found) {
-        let (guarded, sessions) = desired(peers, found, bfd::is_on_link);
+    /// Has the sessions that the peers need now, after a change of what they depend on.
+    fn ask(&self, change: impl FnOnce(&mut Asked)) {
+        // Held to the end, so that what is older does not come later.
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut asked);
+        let (guarded, sessions) = {
+            let table = self.handle.sessions();
+            let table = table.borrow();
+            desired(&asked.peers, &asked.found, |peer| is_near(&table, peer, bfd::is_on_link))
+        };
         // Before its session ends a peer must not be guarded by it any more.
-        self.guarded.send_replace(guarded);
-        self.handle.set_sessions(sessions);
+        self.guarded.send_if_modified(|before| {
+            let changed = *before != guarded;
+            *before = guarded;
+            changed
+        });
+        if asked.sessions != sessions {
+            asked.sessions.clone_from(&sessions);
+            self.handle.set_sessions(sessions);
+        }
+    }
+
+    /// The sessions that were asked for last.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> BTreeMap<SessionKey, SessionConfig> {
+        self.asked.lock().unwrap().sessions.clone()
     }
 
     /// How the sessions are doing.
     pub(crate) fn sessions(&self) -> watch::Receiver<Sessions> {
         self.handle.sessions()
-    }
-
-    /// Follows which session guards which peer.
-    pub(crate) fn guarded(&self) -> watch::Receiver<Guarded> {
-        self.guarded.subscribe()
     }
 
     /// How many packets were discarded, by reason.
@@ -136,6 +161,16 @@ fn desired(
         guarded.insert(peer.name.clone(), key);
     }
     (guarded, sessions)
+}
+
+/// Whether there is no router in between: a session that is up has proved what it is, and must not end because an address of
+/// this node is away for a moment.
+fn is_near(table: &Sessions, peer: IpAddr, is_on_link: impl Fn(IpAddr) -> bool) -> bool {
+    let mut up = table
+        .iter()
+        .filter(|(key, session)| key.peer == peer && session.status.state == State::Up);
+    up.next()
+        .map_or_else(|| is_on_link(peer), |(key, _)| key.hops == Hops::Single)
 }
 
 fn detection(config: &SessionConfig) -> Duration {
@@ -297,6 +332,37 @@ pub(crate) mod tests {
         };
         assert_eq!(guarded["tor"], key);
         assert!(sessions.contains_key(&key));
+    }
+
+    // BGP-114
+    #[test]
+    fn a_profile_that_no_peer_names_changes_nothing() {
+        let specs = [("tor", json!({ "peerAddress": "192.0.2.1" }))];
+        let before = peers(&specs, &[("fast", json!({}))]);
+        for unused in [json!({}), json!({ "receiveInterval": 20 }), json!({ "echoMode": true })] {
+            let after = peers(&specs, &[("fast", json!({})), ("unused", unused)]);
+            assert_eq!(desired(&after, &Found::new(), |_| true), desired(&before, &Found::new(), |_| true));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_up_stays_what_it_is_and_others_follow_the_addresses_of_the_node() {
+        let (near, far) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let (handle, _work) = bfd::start(CancellationToken::new()).unwrap();
+        let keys = [SessionKey::new(near, Hops::Single), SessionKey::new(far, Hops::Multi)];
+        handle.set_sessions(keys.map(|key| (key, SessionConfig::default())).into());
+        let mut sessions = handle.sessions();
+        let mut table = sessions.wait_for(|table| table.len() == 2).await.unwrap().clone();
+        for on_link in [true, false] {
+            for peer in [near, far] {
+                assert_eq!(is_near(&table, peer, |_| on_link), on_link, "{peer}");
+            }
+        }
+        table.values_mut().for_each(|session| session.status.state = State::Up);
+        for on_link in [true, false] {
+            assert!(is_near(&table, near, |_| on_link));
+            assert!(!is_near(&table, far, |_| on_link));
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod thread;
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     io,
     net::IpAddr,
     sync::{Arc, PoisonError},
@@ -27,6 +28,7 @@ use std::{
 pub use counters::Counters;
 pub use guard::{Guarded, guard};
 pub use metallb_bfd::{Diagnostic, Hops, Refusal, SessionConfig, SessionKey, State, Status};
+use metallb_net::LinkMonitor;
 use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
     sys::socket::SockaddrStorage,
@@ -67,6 +69,24 @@ pub fn is_on_link(peer: IpAddr) -> bool {
         Some(address.0 == is_v4 && (address.1 ^ peer) & mask == 0)
     };
     getifaddrs().is_ok_and(|mut all| all.any(|interface| holds(interface).unwrap_or_default()))
+}
+
+/// Calls `changed` whenever interfaces or addresses of this node have changed, after which [`is_on_link`] may have another
+/// answer. Needs a tokio runtime.
+pub async fn follow_addresses(mut changed: impl FnMut()) -> Infallible {
+    match LinkMonitor::open() {
+        Ok(mut monitor) => {
+            while monitor.changed().await {
+                changed();
+            }
+            tracing::warn!(
+                event = "bfdError",
+                "the addresses of this node are not followed any more"
+            );
+        }
+        Err(error) => tracing::warn!(event = "bfdError", %error, "the addresses of this node are not followed"),
+    }
+    std::future::pending().await
 }
 
 /// Why the shell ended without being told to.

@@ -10,7 +10,7 @@ use metallb_dataplane::bfd::{BfdHandle, SessionConfig, SessionKey, State};
 
 use crate::{
     eventually, fast, key,
-    many::shell_of,
+    many::{resident, shell_of},
     neighbour::{Neighbour, in_namespace, run},
     sessions, set, shell, up,
 };
@@ -198,7 +198,7 @@ fn heard(handle: &BfdHandle) -> u64 {
 pub(crate) fn a_device_that_is_replaced_by_another_of_its_name_is_heard_again() {
     in_namespace(async {
         let (mut neighbour, ours, theirs) = ends().await;
-        let resident = neighbour.start("sleep", &["infinity"]);
+        let resident = resident(&mut neighbour).await;
         // To the sockets a VRF is a device like any other.
         let within = SessionKey {
             device: Some("node0".to_owned()),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use metallb_bgp::wire::notification::Code;
 use metallb_dataplane::{
-    bfd::{BfdHandle, Guarded, Sessions, State, guard, is_on_link},
+    bfd::{BfdHandle, Guarded, Sessions, State, follow_addresses, guard, is_on_link},
     bgp::{BgpHandle, Command, StopReason},
 };
 use tokio::sync::watch;
@@ -133,6 +133,32 @@ pub(crate) fn what_concerns_no_peer_is_noticed_by_no_router() {
             (state.counters.ups(), state.counters.downs(), state.failures),
             (1, 0, 0)
         );
+    });
+}
+
+pub(crate) fn a_peer_that_gets_onto_the_link_is_noticed() {
+    in_namespace(async {
+        run("ip link add node0 type veth peer name node1 && ip link set node0 up");
+        let peer = "10.1.15.255".parse().unwrap();
+        let (changed, mut answers) = watch::channel(is_on_link(peer));
+        tokio::spawn(follow_addresses(move || {
+            changed.send_replace(is_on_link(peer));
+        }));
+        for (command, wanted) in [("add", true), ("del", false)] {
+            // Whoever follows may not have begun yet, so it is told again and again.
+            let told = answers.wait_for(|on_link| *on_link == wanted);
+            let tell = async {
+                run(&format!("ip addr {command} 10.1.2.3/20 dev node0"));
+                loop {
+                    run("ip addr add 10.9.9.9/32 dev node0 && ip addr del 10.9.9.9/32 dev node0");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            tokio::select! {
+                told = tokio::time::timeout(crate::PATIENCE, told) => drop(told.unwrap().unwrap()),
+                () = tell => {}
+            }
+        }
     });
 }
 

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         guard::bgp_ends_when_the_path_fails_and_does_not_wait_for_it,
         guard::bgp_outlives_bfd_that_is_switched_off_or_was_never_there,
         guard::what_concerns_no_peer_is_noticed_by_no_router,
+        guard::a_peer_that_gets_onto_the_link_is_noticed,
         guard::neighbours_are_told_from_others,
         frr::frr_is_up_over_one_hop_with_either_family,
         frr::frr_is_up_over_several_hops,

@@ -88,16 +88,21 @@ pub(crate) async fn the_thread_goes_before_others_where_that_is_allowed() {
     .await;
 }
 
-/// Starts our shell in the namespace of the neighbour, in which its thread is born.
-pub(crate) async fn shell_of(neighbour: &mut Neighbour) -> BfdHandle {
+/// A process in the namespace of the neighbour, which stands for it; not before it is there.
+pub(crate) async fn resident(neighbour: &mut Neighbour) -> u32 {
     let resident = neighbour.start("sleep", &["infinity"]);
-    let namespace = format!("/proc/{resident}/ns/net");
     let there = neighbour.run("readlink /proc/self/ns/net").stdout;
     eventually("a process over there", || {
-        let found = run(&format!("readlink {namespace}")).stdout;
+        let found = run(&format!("readlink /proc/{resident}/ns/net")).stdout;
         if found == there { Ok(()) } else { Err("not yet") }
     })
     .await;
+    resident
+}
+
+/// Starts our shell in the namespace of the neighbour, in which its thread is born.
+pub(crate) async fn shell_of(neighbour: &mut Neighbour) -> BfdHandle {
+    let namespace = format!("/proc/{}/ns/net", resident(neighbour).await);
     let namespace = fs::File::open(namespace).unwrap();
     let born = std::thread::spawn(move || {
         setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();

@@ -100,9 +100,22 @@ impl Engine {
                 pool.name
             )
         });
+        let backend = self.settings.options.backend;
+        let configured = settled.config.peers.values();
+        let profiles = &settled.config.bfd_profiles;
+        let unmet = configured.filter_map(|peer| peers::unmet(peer, profiles, backend));
+        let unmet: Vec<String> = unmet.collect();
+        let known = |reason| {
+            self.report
+                .as_ref()
+                .is_some_and(|report| report.errors.contains(reason))
+        };
+        for reason in unmet.iter().filter(|reason| !known(reason)) {
+            warn!(event = "peerLimited", reason);
+        }
         let refused = settled.refused.iter().map(metallb_config::Refused::summary);
         let report = ConfigReport {
-            errors: refused.chain(in_use).collect(),
+            errors: refused.chain(unmet).chain(in_use).collect(),
             doubts: settled.doubts().collect(),
         };
         if self.report.as_ref() != Some(&report) {

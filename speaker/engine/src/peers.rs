@@ -1,7 +1,9 @@
 //! Which of the configured peers this node has sessions with.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
-use metallb_config::Peer;
+use metallb_config::{Backend, BfdProfile, Peer};
 
 use crate::Families;
 
@@ -11,6 +13,19 @@ pub(crate) fn here(peer: &Peer, own: &str) -> Peer {
         nodes: peer.nodes.iter().filter(|node| *node == own).cloned().collect(),
         ..peer.clone()
     }
+}
+
+/// Lists what `peer` asks for and does not get, one sentence each.
+pub(crate) fn unmet(peer: &Peer, profiles: &BTreeMap<String, BfdProfile>, backend: Backend) -> Option<String> {
+    let profile = peer.bfd_profile.as_ref().and_then(|name| profiles.get(name))?;
+    let vain = !backend.is_frr() && profile.echo_mode && peer.ebgp_multihop;
+    vain.then(|| {
+        format!(
+            "BGPPeer {}: spec.bfdProfile: echoMode of BFDProfile {} has no effect with ebgpMultiHop: echoes go over one hop \
+             only (RFC 5883)",
+            peer.name, profile.name
+        )
+    })
 }
 
 /// Tells whether a session carries routes of the family of `prefix`, as far as is known.

@@ -178,4 +178,90 @@ mod tests {
         bfd.shutdown();
         work.await.unwrap().unwrap();
     }
+
+    /// Numbers that only look like chance, so that a failure comes again.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % limit
+        }
+    }
+
+    /// Names and labels of all series of sessions.
+    fn series(bfd: &Bfd) -> Vec<String> {
+        let mut families = BfdSessions::new(bfd.clone()).unwrap().collect();
+        families.retain(|family| !family.name().ends_with("refused_total"));
+        let of = |family: &MetricFamily| {
+            let labels = |metric: &prometheus::proto::Metric| format!("{} {:?}", family.name(), metric.get_label());
+            family.get_metric().iter().map(labels).collect::<Vec<_>>()
+        };
+        families.iter().flat_map(of).collect()
+    }
+
+    // BGP-113
+    #[tokio::test]
+    async fn in_whatever_order_peers_and_profiles_change_sessions_and_series_are_as_fresh() {
+        let start = || {
+            let (bgp, _work) = bgp::start(CancellationToken::new());
+            let (bfd, work) = Bfd::start(bgp).unwrap();
+            tokio::spawn(work);
+            bfd
+        };
+        let bfd = start();
+        let mut dice = Dice(113);
+        let mut specs: BTreeMap<&str, serde_json::Value> = BTreeMap::new();
+        let mut profiles: BTreeMap<&str, serde_json::Value> = BTreeMap::new();
+        for step in 0..300 {
+            let name = ["a", "b", "c", "d"][dice.below(4)];
+            let profile = ["fast", "slow"][dice.below(2)];
+            match dice.below(7) {
+                0 => drop(specs.remove(name)),
+                1 => drop(profiles.remove(profile)),
+                2 | 3 => {
+                    let spec = json!({ "echoMode": dice.below(2) == 0, "receiveInterval": 10 + dice.below(1000) });
+                    profiles.insert(profile, spec);
+                }
+                _ => {
+                    // Some share an address, and one is at the same distance twice.
+                    let address = format!("192.0.2.{}", 1 + dice.below(3));
+                    let attached = ["", "fast", "slow", "missing"][dice.below(4)];
+                    let spec = json!({
+                        "peerAddress": address, "peerPort": 1790 + dice.below(50), "bfdProfile": attached,
+                        "ebgpMultiHop": dice.below(2) == 0,
+                    });
+                    specs.insert(name, spec);
+                }
+            }
+            let list = |map: &BTreeMap<&'static str, serde_json::Value>| -> Vec<_> {
+                map.iter().map(|(name, spec)| (*name, spec.clone())).collect()
+            };
+            let all = peers(&list(&specs), &list(&profiles));
+            bfd.apply(all.clone());
+            if step % 10 != 0 {
+                continue;
+            }
+            let fresh = start();
+            fresh.apply(all);
+            let keys = |bfd: &Bfd| bfd.asked().into_keys().collect::<Vec<_>>();
+            assert_eq!(bfd.asked(), fresh.asked());
+            for bfd in [&bfd, &fresh] {
+                let mut sessions = bfd.sessions();
+                let settled = sessions.wait_for(|table| table.keys().eq(&keys(bfd)));
+                drop(settled.await.unwrap());
+            }
+            assert_eq!(series(&bfd), series(&fresh));
+            fresh.shutdown();
+        }
+        assert!(!series(&bfd).is_empty());
+        bfd.apply(Peers::default());
+        let mut sessions = bfd.sessions();
+        sessions.wait_for(Sessions::is_empty).await.unwrap();
+        assert_eq!(series(&bfd), [""; 0]);
+        bfd.shutdown();
+    }
 }

@@ -80,7 +80,7 @@ async fn everything_of_upstreams_is_exposed_as_upstream_does() {
     metrics.registry.register(Box::new(paths)).unwrap();
     let service = Arc::new(ServiceKey::new("default", "web"));
     metrics.announced(service, Protocol::Bgp, vec!["192.168.10.0".parse().unwrap()]);
-    bfd.apply(&peers(
+    bfd.apply(peers(
         &[("tor", json!({ "peerAddress": "192.0.2.1" }))],
         &[("fast", json!({}))],
     ));

@@ -155,6 +155,8 @@ impl Cluster {
 fn untried() -> SessionState {
     SessionState {
         peer: "192.0.2.1:179".parse().unwrap(),
+        zone: None,
+        found: None,
         device: None,
         up: false,
         since: at(10),

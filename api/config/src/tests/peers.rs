@@ -267,6 +267,30 @@ fn bfd_values_have_ranges(#[case] spec: Value, #[case] field: &str, #[case] word
     cluster().bfd("b", spec).refuses("BFDProfile b", field, words);
 }
 
+#[rstest] // F-1, BGP-85
+#[case("receiveInterval", 10, 60_000)]
+#[case("transmitInterval", 10, 60_000)]
+#[case("echoInterval", 10, 60_000)]
+#[case("detectMultiplier", 2, 255)]
+#[case("minimumTtl", 1, 254)]
+fn schema_and_parser_have_the_same_ranges(#[case] field: &str, #[case] least: i64, #[case] most: i64) {
+    let crd = serde_json::to_value(<metallb_api::BFDProfile as kube::CustomResourceExt>::crd()).unwrap();
+    let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
+    let limit = |end: &str| crd.pointer(&format!("{path}/{end}")).and_then(Value::as_f64);
+    assert_eq!(
+        (limit("minimum"), limit("maximum")),
+        (Some(least as f64), Some(most as f64))
+    );
+    let profile = |value: i64| cluster().bfd("b", json!({ field: value }));
+    for value in [least, most] {
+        profile(value).accepts();
+    }
+    for value in [least - 1, most + 1, 0, -1, i64::MAX] {
+        let words = format!("{least}-{most} range");
+        profile(value).refuses("BFDProfile b", &format!("spec.{field}"), &words);
+    }
+}
+
 #[test] // F-4, W-4: seen from every webhook, and no disaster at load
 fn frr_cannot_echo_over_ipv6() {
     let cluster = cluster()

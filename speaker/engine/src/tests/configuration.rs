@@ -51,6 +51,62 @@ fn nothing_that_a_peer_may_ask_for_is_left_out() {
 }
 
 #[test]
+fn echoes_over_several_hops_are_told_to_have_no_effect() {
+    for (echo, far, told) in [(true, true, true), (true, false, false), (false, true, false)] {
+        let mut resources = with_bgp(resources());
+        resources.bfd_profiles = vec![object("fast", &json!({ "echoMode": echo }))];
+        let spec = json!({"myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.250", "bfdProfile": "fast",
+            "ebgpMultiHop": far});
+        resources.peers[0] = object("tor-a", &spec);
+        let (_, effects) = running(resources);
+        let errors = errors(&effects).unwrap_or_default();
+        let found = errors
+            .iter()
+            .any(|error| error.contains("tor-a") && error.contains("echoMode"));
+        assert_eq!(found, told, "{echo} {far}: {errors:?}");
+    }
+}
+
+// BGP-114
+#[test]
+fn two_hundred_edits_that_concern_no_peer_change_no_session() {
+    let guarded = || {
+        let mut resources = with_bgp(resources());
+        resources.bfd_profiles = vec![object("fast", &json!({}))];
+        resources.peers[0].spec.bfd_profile = Some("fast".into());
+        resources
+    };
+    let (mut engine, effects) = running(guarded());
+    let told = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Peers(all) => Some(all.peers.clone()),
+            _ => None,
+        })
+    };
+    let before = told(&effects).unwrap();
+    for n in 0..50 {
+        let mut changed = guarded();
+        changed.l2_advertisements = vec![object("l2", &json!({"interfaces": [format!("eth{n}")]}))];
+        changed
+            .bfd_profiles
+            .push(object("unused", &json!({"receiveInterval": 10 + n})));
+        changed.nodes[1].metadata.labels = Some([("foreign".to_owned(), n.to_string())].into());
+        let name = format!("web-{n}");
+        let mut effects = engine.handle(Event::Resources(Box::new(changed)));
+        effects.extend(engine.handle(service(&name, &[&format!("192.0.2.{}", n + 10)])));
+        effects.extend(engine.handle(slice(&name, NODE)));
+        effects.extend(engine.handle(Event::Service(key(&name), None)));
+        // All profiles come with the peers, so they are told again, and are the same.
+        for effect in &effects {
+            assert!(
+                !matches!(effect, Effect::Peers(all) if all.peers != before),
+                "{n}: {effect:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn peers_reach_the_data_plane_before_services_are_known() {
     let mut engine = engine();
     let effects = engine.handle(Event::Resources(Box::new(with_bgp(resources()))));
