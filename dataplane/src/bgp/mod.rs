@@ -16,6 +16,7 @@ mod command;
 mod connection;
 mod counters;
 mod links;
+mod listen;
 mod pace;
 mod peer;
 mod report;
@@ -33,6 +34,7 @@ use std::{
 
 pub use command::{Command, Inspection};
 pub use counters::Counters;
+pub use listen::{Listen, Range};
 pub use metallb_bgp::{
     Attributes, LargeCommunity, Negotiated, Offer, Password, Path, PeerConfig, RemoteAs, RouteChange, State,
     StopReason,
@@ -135,6 +137,14 @@ impl BgpHandle {
     /// with Cease 6/3. A peer at the address, port and device of one that ends is dialled when that connection is closed.
     pub fn set_peers(&self, peers: Vec<PeerConfig>) {
         self.ask(Request::Peers(peers));
+    }
+
+    /// Says where routers may connect to, and which of them need not be known; see [`PeerConfig::passive`] and
+    /// [`PeerConfig::accepts`] for those that are. Without either of these nothing listens.
+    ///
+    /// Sessions of a range that stays as it is are not touched.
+    pub fn set_listening(&self, listen: Listen) {
+        self.ask(Request::Listen(listen));
     }
 
     /// Changes what is announced for some prefixes, in order; the others stay as they are.

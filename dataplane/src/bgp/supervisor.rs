@@ -1,5 +1,7 @@
 //! Keeps one task for each configured peer, and owns them all.
 
+mod incoming;
+
 use std::{
     any::Any,
     collections::{BTreeMap, HashMap},
@@ -10,6 +12,7 @@ use std::{
 
 use metallb_bgp::{PeerConfig, StopReason};
 use tokio::{
+    net::TcpStream,
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
     time::Instant,
@@ -20,6 +23,7 @@ use super::{
     Counters, Error, SessionState, Sessions,
     command::Command,
     links::Links,
+    listen::{Listen, Listeners, Range},
     peer::{Order, Orders, Peer},
     report::Report,
     routes::Routes,
@@ -30,6 +34,7 @@ use super::{
 pub(super) enum Request {
     Peers(Vec<PeerConfig>),
     Command(String, Command),
+    Listen(Listen),
 }
 
 /// Keeps one task for each configured peer.
@@ -41,9 +46,11 @@ pub(super) struct Supervisor {
     routes: Routes,
     sessions: watch::Sender<Sessions>,
     links: Links,
+    listen: Listen,
+    listeners: Listeners,
 }
 
-/// A configured peer.
+/// A configured peer, or one of a range.
 struct Slot {
     config: PeerConfig,
     counters: Arc<Counters>,
@@ -51,6 +58,10 @@ struct Slot {
     task: Option<(Id, Orders)>,
     not_before: Option<Instant>,
     drained: bool,
+    /// The range of a peer that was not configured.
+    range: Option<Range>,
+    /// What the peer has dialled before its task has started.
+    accepted: Option<TcpStream>,
 }
 
 /// A task that may hold a connection.
@@ -89,6 +100,8 @@ impl Supervisor {
             routes,
             sessions,
             links: Links::default(),
+            listen: Listen::default(),
+            listeners: Listeners::default(),
         }
     }
 
@@ -106,13 +119,17 @@ impl Supervisor {
                 request = requests.recv() => match request {
                     Some(Request::Peers(peers)) => self.apply(peers),
                     Some(Request::Command(name, command)) => self.pass_on(&name, command),
+                    Some(Request::Listen(listen)) => self.set_listening(listen),
                     None => break Err(Error::Abandoned),
                 },
                 Some(ended) = self.tasks.join_next_with_id() => self.on_ended(ended),
+                news = self.listeners.next() => self.on_news(news),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
             self.start_due();
+            self.listen();
         };
+        self.listeners = Listeners::default();
         for slot in std::mem::take(&mut self.peers).into_values() {
             self.end(slot, StopReason::Shutdown);
         }
@@ -127,7 +144,7 @@ impl Supervisor {
         let wanted: BTreeMap<_, _> = wanted.into_iter().map(|peer| (peer.name.clone(), peer)).collect();
         let gone: Vec<_> = self
             .peers
-            .extract_if(.., |name, _| !wanted.contains_key(name))
+            .extract_if(.., |name, slot| slot.range.is_none() && !wanted.contains_key(name))
             .collect();
         for (name, slot) in gone {
             tracing::debug!(peer = %name, "ending the session");
@@ -158,6 +175,8 @@ impl Supervisor {
             task: None,
             not_before: None,
             drained,
+            range: None,
+            accepted: None,
         };
         self.peers.insert(name, slot);
     }
@@ -211,8 +230,14 @@ impl Supervisor {
             if slot.drained {
                 peer.drain();
             }
+            if slot.range.is_some() {
+                peer.end_with_connection();
+            }
             let id = self.tasks.spawn(peer.run(inbox)).id();
             slot.task = Some((id, orders));
+            if let Some(stream) = slot.accepted.take() {
+                slot.accept(stream);
+            }
             let running = Running {
                 name: name.clone(),
                 target,
@@ -236,6 +261,10 @@ impl Supervisor {
                 tracing::error!(event = "sessionFailed", peer = %name, failure, "the task of the BGP session has failed");
             }
             return;
+        }
+        if self.peers.get(&name).is_some_and(|slot| slot.range.is_some()) {
+            self.peers.remove(&name);
+            return self.forget(&name);
         }
         self.start_later(&name, &failure.unwrap_or_else(|| "ended unexpectedly".to_owned()));
     }

@@ -30,7 +30,7 @@ pub(crate) struct Frr {
 
 impl Frr {
     /// Starts a router at 10.0.0.2 and fd00::2 with these lines under `router bgp`; skips the test if FRR is not there.
-    async fn start(lines: &[&str]) -> Self {
+    pub(crate) async fn start(lines: &[&str]) -> Self {
         Self::start_at(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.2/24", "fd00::2/64"], lines).await
     }
 

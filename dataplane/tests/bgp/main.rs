@@ -5,6 +5,7 @@
 mod bird;
 mod commands;
 mod frr;
+mod listening;
 mod neighbour;
 mod router;
 mod shell;
@@ -51,6 +52,14 @@ fn main() -> ExitCode {
         frr::frr_with_a_password_wants_the_same_one,
         frr::frr_may_ask_for_everything_again,
         frr::frr_takes_fifteen_hundred_prefixes_in_two_updates_each_way,
+        listening::passive_peer_waits_and_strangers_are_refused,
+        listening::range_takes_whom_it_has_room_for_and_forgets_them,
+        listening::keys_of_those_who_connect_are_taken_up_live,
+        listening::port_that_is_taken_is_told_and_nothing_else_suffers,
+        listening::of_our_connection_and_the_routers_one_is_left,
+        listening::frr_that_dials_too_has_one_session,
+        listening::frr_may_be_the_one_that_dials,
+        listening::frr_with_ttl_security_wants_it_of_us,
         unnumbered::what_keeps_a_router_from_being_found_is_told,
         unnumbered::frr_on_a_link_without_addresses_is_found_and_found_again,
         bird::bird_learns_both_families_with_their_communities,

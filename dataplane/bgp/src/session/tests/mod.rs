@@ -1,5 +1,6 @@
 //! Sessions against scripted peers on a virtual clock.
 
+mod collision;
 mod opening;
 mod pair;
 mod retry;
