@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         frr::frr_returns_our_echoes_and_their_loss_is_noticed,
         frr::frr_gets_its_echoes_back,
         frr::bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself,
+        frr::an_unnumbered_frr_is_watched_where_it_is_found,
         frr::frr_that_is_shut_down_has_not_failed,
         many::the_thread_goes_before_others_where_that_is_allowed,
         many::hundreds_of_sessions_come_up_and_hold,

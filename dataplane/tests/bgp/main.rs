@@ -10,6 +10,7 @@ mod neighbour;
 mod router;
 mod shell;
 mod unnumbered;
+mod wire;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
         frr::frr_with_a_password_wants_the_same_one,
         frr::frr_may_ask_for_everything_again,
         frr::frr_takes_fifteen_hundred_prefixes_in_two_updates_each_way,
+        wire::no_syn_leaves_unsigned_while_there_is_a_password,
+        wire::what_came_over_a_router_is_not_heard_with_ttl_security,
+        wire::router_of_the_wrong_kind_of_as_is_told_which,
         listening::passive_peer_waits_and_strangers_are_refused,
         listening::range_takes_whom_it_has_room_for_and_forgets_them,
         listening::keys_of_those_who_connect_are_taken_up_live,

@@ -95,6 +95,11 @@ impl Line {
         }
     }
 
+    /// Sends as if from further away.
+    pub(crate) fn set_ttl(&self, ttl: u32) {
+        SockRef::from(&self.stream).set_ttl_v4(ttl).unwrap();
+    }
+
     /// Says that this is a router of another AS.
     pub(crate) async fn open_as(&mut self, asn: u32) {
         let capabilities = vec![Capability::FourOctetAsn(asn)];
