@@ -67,7 +67,7 @@ pub enum DownReason {
     #[error("connection closed{}", .0.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
     Closed(Option<String>),
     /// The peer said why.
-    #[error("peer sent NOTIFICATION {0}")]
+    #[error("peer sent NOTIFICATION {0}{hint}", hint = hint(.0))]
     Received(Notification),
     /// We found fault with what the peer sent, or did not send.
     #[error("sent NOTIFICATION {notification}: {text}")]
@@ -80,6 +80,15 @@ pub enum DownReason {
     /// The owner ended the session.
     #[error("stopped: {0}")]
     Stopped(StopReason),
+}
+
+/// Says what to do about it, where that is not obvious.
+fn hint(notification: &Notification) -> &'static str {
+    match (notification.code, notification.subcode) {
+        // An identifier that is a hash of the node's name may be that of another node.
+        (Code::Open, 3) => ": give the BGPPeer of this node another routerID",
+        _ => "",
+    }
 }
 
 impl DownReason {

@@ -21,7 +21,7 @@ mod turns;
 
 pub use link_socket::{LinkAddress, LinkReceived, LinkSocket};
 pub use links::{LinkMonitor, ListError};
-pub use md5::{MD5_KEY_MAX, set_tcp_md5};
+pub use md5::{MD5_KEY_MAX, remove_tcp_md5, set_tcp_md5, set_tcp_md5_of};
 pub use metallb_l2::{Instruction, LinkFacts, PacketType};
 pub use packet_socket::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FrameSocket, OpenError, PacketSocket, Received,

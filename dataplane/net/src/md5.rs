@@ -6,6 +6,8 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
+use ipnet::IpNet;
+
 /// The longest key that the kernel takes (`TCP_MD5SIG_MAXKEYLEN`).
 pub const MD5_KEY_MAX: usize = 80;
 
@@ -20,6 +22,11 @@ struct TcpMd5Sig {
     key: [u8; MD5_KEY_MAX],
 }
 
+/// `TCP_MD5SIG_EXT` of linux/tcp.h.
+const TCP_MD5SIG_EXT: libc::c_int = 32;
+/// `TCP_MD5SIG_FLAG_PREFIX`.
+const FLAG_PREFIX: u8 = 1;
+
 /// Signs all segments to `peer` on this socket, and drops those from it that are not signed with `key`.
 ///
 /// Must be called before the socket connects, so that already the SYN is signed.
@@ -27,14 +34,44 @@ struct TcpMd5Sig {
 /// # Errors
 /// When the key is empty or longer than [`MD5_KEY_MAX`], or the kernel refuses (no `CONFIG_TCP_MD5SIG`, FIPS mode).
 pub fn set_tcp_md5(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> io::Result<()> {
+    check(key)?;
+    set(socket, peer, None, key)
+}
+
+/// The same for all peers of a network, on a socket that listens: the sockets of those that connect have the key, too.
+///
+/// # Errors
+/// As [`set_tcp_md5`].
+pub fn set_tcp_md5_of(socket: &impl AsFd, network: IpNet, key: &[u8]) -> io::Result<()> {
+    check(key)?;
+    set(socket, network.network(), Some(network.prefix_len()), key)
+}
+
+/// Takes the key of a network off a socket that listens.
+///
+/// # Errors
+/// If it has none, or those of `setsockopt`.
+pub fn remove_tcp_md5(socket: &impl AsFd, network: IpNet) -> io::Result<()> {
+    set(socket, network.network(), Some(network.prefix_len()), &[])
+}
+
+fn check(key: &[u8]) -> io::Result<()> {
     if key.is_empty() || key.len() > MD5_KEY_MAX {
         let text = format!("TCP-MD5 key has {} octets, 1 to {MD5_KEY_MAX} are possible", key.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
+    Ok(())
+}
+
+fn set(socket: &impl AsFd, address: IpAddr, prefix: Option<u8>, key: &[u8]) -> io::Result<()> {
+    let (name, flags) = match prefix {
+        Some(_) => (TCP_MD5SIG_EXT, FLAG_PREFIX),
+        None => (libc::TCP_MD5SIG, 0),
+    };
     let mut option = TcpMd5Sig {
-        address: storage(peer),
-        flags: 0,
-        prefix_len: 0,
+        address: storage(address),
+        flags,
+        prefix_len: prefix.unwrap_or_default(),
         key_len: u16::try_from(key.len()).unwrap_or_default(),
         ifindex: 0,
         key: [0; MD5_KEY_MAX],
@@ -47,7 +84,7 @@ pub fn set_tcp_md5(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> io::Result<(
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_MD5SIG,
+            name,
             (&raw const option).cast(),
             length,
         )

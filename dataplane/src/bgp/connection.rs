@@ -151,6 +151,19 @@ pub(super) async fn dial(config: &PeerConfig, found: Option<Found>) -> Result<(T
     Ok((stream, link_addresses(local, address, config.zone.as_deref())))
 }
 
+/// Takes a connection that the peer has dialled; says which addresses of ours are on that link.
+pub(super) fn adopt(config: &PeerConfig, stream: &TcpStream) -> Result<LinkAddresses, DialError> {
+    let remote = stream.peer_addr().map_err(DialError::Socket)?.ip().to_canonical();
+    stream.set_nodelay(true).map_err(DialError::Socket)?;
+    set_ttl(stream, config, remote.is_ipv4()).map_err(DialError::Ttl)?;
+    // It may be older than the key of the socket that it came by.
+    if let Some(key) = &config.password {
+        metallb_net::set_tcp_md5(stream, remote, key.expose()).map_err(DialError::Md5)?;
+    }
+    let local = stream.local_addr().map_err(DialError::Socket)?.ip();
+    Ok(link_addresses(local, remote, config.zone.as_deref()))
+}
+
 fn socket(config: &PeerConfig, address: IpAddr) -> Result<TcpSocket, DialError> {
     let ipv4 = address.is_ipv4();
     let socket = if ipv4 { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(DialError::Socket)?;

@@ -17,6 +17,7 @@ mod connection;
 mod counters;
 mod farewell;
 mod links;
+mod listen;
 mod look;
 mod pace;
 mod peer;
@@ -38,6 +39,7 @@ use std::{
 pub use command::{Command, Inspection};
 pub use counters::Counters;
 pub use farewell::Farewell;
+pub use listen::{Listen, Range};
 pub use look::{Look, Part, View};
 pub use metallb_bgp::{
     Attributes, Egress, GracefulRestart, LargeCommunity, Listed, Negotiated, Offer, Password, Path, PeerConfig, Posture,
@@ -149,6 +151,14 @@ impl BgpHandle {
     /// with Cease 6/3. The first peers of all are told that this speaker has restarted (RFC 4724). A peer at the address, port and device of one that ends is dialled when that connection is closed.
     pub fn set_peers(&self, peers: Vec<PeerConfig>) {
         self.ask(Request::Peers(peers));
+    }
+
+    /// Says where routers may connect to, and which of them need not be known; see [`PeerConfig::passive`] and
+    /// [`PeerConfig::accepts`] for those that are. Without either of these nothing listens.
+    ///
+    /// Sessions of a range that stays as it is are not touched.
+    pub fn set_listening(&self, listen: Listen) {
+        self.ask(Request::Listen(listen));
     }
 
     /// Changes what is announced for some prefixes, in order; the others stay as they are.

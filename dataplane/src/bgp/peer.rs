@@ -20,8 +20,9 @@ use tokio::{
 use super::{
     Farewell,
     command::{Command, Inspection},
-    connection::{Connection, DialError, Ready, dial},
+    connection::{Connection, DialError, Ready, adopt, dial},
     links::Known,
+    listen,
     pace::Pace,
     report::Report,
     routes::Reader,
@@ -35,6 +36,8 @@ pub(super) enum Order {
     Leave(Arc<Farewell>),
     Show(Posture),
     Command(Command),
+    /// The peer has dialled us.
+    Accepted(TcpStream),
 }
 
 /// Gives orders to a peer.
@@ -48,6 +51,12 @@ pub(super) struct Peer {
     routes: Reader,
     dialling: Option<(ConnectionId, BoxFuture<'static, Dialled>)>,
     connection: Option<(ConnectionId, Connection)>,
+    /// The second connection, which the peer has dialled.
+    challenger: Option<(ConnectionId, Connection)>,
+    /// Whether the task ends with the connection.
+    ephemeral: bool,
+    /// Whether the peer has dialled yet.
+    accepted: bool,
     pace: Pace,
     report: Report,
     /// Finds the router of an unnumbered peer.
@@ -59,6 +68,7 @@ enum Wake {
     Order(Order),
     Dialled(Dialled),
     Ready(io::Result<Ready>),
+    ChallengerReady(io::Result<Ready>),
     RoutesChanged,
     Found,
     Deadline,
@@ -83,6 +93,9 @@ impl Peer {
             routes,
             dialling: None,
             connection: None,
+            challenger: None,
+            ephemeral: false,
+            accepted: false,
             pace: Pace::default(),
             report,
         }
@@ -96,6 +109,11 @@ impl Peer {
     /// Has the session say that this speaker has restarted.
     pub(super) fn set_restarted(&mut self) {
         self.session.set_restarted();
+    }
+
+    /// Has the task end when the peer that has dialled is gone.
+    pub(super) fn end_with_connection(&mut self) {
+        self.ephemeral = true;
     }
 
     /// Runs until told to stop, or until nobody is left who could.
@@ -114,7 +132,9 @@ impl Peer {
                 }
                 Wake::Order(Order::Show(posture)) => self.handle(now, Event::Show(posture)),
                 Wake::Order(Order::Command(command)) => self.on_command(now, command),
+                Wake::Order(Order::Accepted(stream)) => self.on_accepted(now, stream),
                 Wake::Dialled(result) => self.on_dialled(now, result),
+                Wake::ChallengerReady(ready) => self.on_challenger_ready(now, ready, &mut buffer),
                 Wake::Ready(ready) => {
                     self.on_ready(now, ready, &mut buffer);
                     // Reading by readiness is not counted: a peer that never stops sending would keep the thread.
@@ -125,6 +145,9 @@ impl Peer {
                 Wake::Deadline => self.on_deadline(now, &mut buffer),
             }
             self.write(now);
+            if self.ephemeral && self.accepted && self.connection.is_none() && self.challenger.is_none() {
+                return self.handle(now, Event::Stop(StopReason::Deconfigured));
+            }
         }
     }
 
@@ -136,10 +159,12 @@ impl Peer {
             .flatten()
             .min();
         let connection = self.connection.as_ref().map(|(_, connection)| connection);
+        let challenger = self.challenger.as_ref().map(|(_, connection)| connection);
         tokio::select! {
             order = orders.recv() => Wake::Order(order.unwrap_or(Order::Stop(StopReason::Shutdown))),
             result = pending_or(self.dialling.as_mut().map(|(_, dialling)| dialling)) => Wake::Dialled(result),
             ready = pending_or(connection.map(|connection| Box::pin(connection.ready()))) => Wake::Ready(ready),
+            ready = pending_or(challenger.map(|connection| Box::pin(connection.ready()))) => Wake::ChallengerReady(ready),
             () = pending_or(deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())))) => Wake::Deadline,
             () = pending_or(self.search.as_mut().map(|search| Box::pin(search.changed()))) => Wake::Found,
             // What is gathered already is read with all that follows.
@@ -195,6 +220,47 @@ impl Peer {
         }
     }
 
+    fn on_accepted(&mut self, now: Instant, stream: TcpStream) {
+        self.accepted = true;
+        let link = match adopt(self.session.config(), &stream) {
+            Ok(link) => link,
+            Err(error) => {
+                let peer = &self.session.config().name;
+                return tracing::warn!(event = "connectionLost", %peer, %error, "a connection cannot be used");
+            }
+        };
+        let Some(id) = self.session.accept() else {
+            // Ends by itself within seconds.
+            drop(tokio::spawn(listen::refuse(
+                stream,
+                StopReason::Collision.notification(),
+            )));
+            return;
+        };
+        let connection = Some((id, Connection::new(stream)));
+        if self.connection.is_none() && self.dialling.is_none() {
+            self.connection = connection;
+        } else {
+            self.challenger = connection;
+        }
+        self.handle(now, Event::Connected(id, link));
+    }
+
+    fn on_challenger_ready(&mut self, now: Instant, ready: io::Result<Ready>, buffer: &mut [u8]) {
+        let Some((id, connection)) = &self.challenger else {
+            return;
+        };
+        let event = match (ready, connection) {
+            (Ok(Ready::Read), connection) => match received(*id, connection, buffer) {
+                Some(event) => event,
+                None => return,
+            },
+            (Ok(Ready::Write), _) => return,
+            (Err(error), _) => Event::Closed(*id, Some(error.to_string())),
+        };
+        self.handle(now, event);
+    }
+
     fn on_ready(&mut self, now: Instant, ready: io::Result<Ready>, buffer: &mut [u8]) {
         match (ready, &self.connection) {
             (Ok(Ready::Read), _) => self.read(now, buffer),
@@ -229,17 +295,20 @@ impl Peer {
         let Some((id, connection)) = &self.connection else {
             return;
         };
-        let event = match connection.read(buffer) {
-            Ok(None) => return,
-            Ok(Some(0)) => Event::Closed(*id, None),
-            Ok(Some(length)) => Event::Received(*id, &buffer[..length]),
-            Err(error) => Event::Closed(*id, Some(error.to_string())),
-        };
-        self.handle(now, event);
+        if let Some(event) = received(*id, connection, buffer) {
+            self.handle(now, event);
+        }
     }
 
     /// Writes what the kernel takes at once; the session may then have more.
     fn write(&mut self, now: Instant) {
+        if let Some((id, connection)) = &mut self.challenger {
+            let event = match connection.write() {
+                Ok(octets) => Event::Written(*id, octets),
+                Err(error) => Event::Closed(*id, Some(error.to_string())),
+            };
+            self.handle(now, event);
+        }
         while let Some((id, connection)) = &mut self.connection {
             let event = match connection.write() {
                 Ok(0) => return,
@@ -270,6 +339,13 @@ impl Peer {
                     connection.queue(bytes);
                 }
             }
+            Action::SendOn(id, bytes) => {
+                self.report.counters.count_sent(&bytes);
+                if let Some((_, connection)) = self.challenger.as_mut().filter(|(open, _)| *open == id) {
+                    connection.queue(bytes);
+                }
+            }
+            Action::Promote(id) => self.connection = self.challenger.take_if(|(open, _)| *open == id),
             Action::Close(id) => self.close(id),
             Action::Up(negotiated) => self.report.up(&negotiated),
             Action::Down(reason) => self.report.down(&reason),
@@ -281,9 +357,21 @@ impl Peer {
 
     fn close(&mut self, id: ConnectionId) {
         self.dialling.take_if(|(dialling, _)| *dialling == id);
-        if let Some((_, connection)) = self.connection.take_if(|(open, _)| *open == id) {
-            connection.close();
+        for slot in [&mut self.connection, &mut self.challenger] {
+            if let Some((_, connection)) = slot.take_if(|(open, _)| *open == id) {
+                connection.close();
+            }
         }
+    }
+}
+
+/// What a connection that is ready to be read has brought.
+fn received<'a>(id: ConnectionId, connection: &Connection, buffer: &'a mut [u8]) -> Option<Event<'a>> {
+    match connection.read(buffer) {
+        Ok(None) => None,
+        Ok(Some(0)) => Some(Event::Closed(id, None)),
+        Ok(Some(length)) => Some(Event::Received(id, &buffer[..length])),
+        Err(error) => Some(Event::Closed(id, Some(error.to_string()))),
     }
 }
 

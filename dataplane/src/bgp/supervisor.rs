@@ -1,5 +1,7 @@
 //! Keeps one task for each configured peer, and owns them all.
 
+mod incoming;
+
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,6 +12,7 @@ use std::{
 
 use metallb_bgp::{PeerConfig, Posture, StopReason};
 use tokio::{
+    net::TcpStream,
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
     time::Instant,
@@ -21,6 +24,7 @@ use super::{
     command::Command,
     farewell::Decided,
     links::Links,
+    listen::{Listen, Listeners, Range},
     peer::{Order, Orders, Peer},
     report::Report,
     routes::Routes,
@@ -32,6 +36,7 @@ pub(super) enum Request {
     Peers(Vec<PeerConfig>),
     Show(Posture),
     Command(String, Command),
+    Listen(Listen),
 }
 
 /// Keeps one task for each configured peer.
@@ -48,9 +53,11 @@ pub(super) struct Supervisor {
     /// Names the first peers that were configured, until they are greeted: to them this speaker has restarted.
     left_behind: Option<BTreeSet<String>>,
     links: Links,
+    listen: Listen,
+    listeners: Listeners,
 }
 
-/// A configured peer.
+/// A configured peer, or one of a range.
 struct Slot {
     config: PeerConfig,
     counters: Arc<Counters>,
@@ -58,6 +65,10 @@ struct Slot {
     task: Option<(Id, Orders)>,
     not_before: Option<Instant>,
     drained: bool,
+    /// The range of a peer that was not configured.
+    range: Option<Range>,
+    /// What the peer has dialled before its task has started.
+    accepted: Option<TcpStream>,
 }
 
 impl Slot {
@@ -112,6 +123,8 @@ impl Supervisor {
             posture: Posture::default(),
             left_behind: None,
             links: Links::default(),
+            listen: Listen::default(),
+            listeners: Listeners::default(),
         }
     }
 
@@ -130,13 +143,17 @@ impl Supervisor {
                     Some(Request::Peers(peers)) => self.apply(peers),
                     Some(Request::Show(posture)) => self.show(posture),
                     Some(Request::Command(name, command)) => self.pass_on(&name, command),
+                    Some(Request::Listen(listen)) => self.set_listening(listen),
                     None => break Err(Error::Abandoned),
                 },
                 Some(ended) = self.tasks.join_next_with_id() => self.on_ended(ended),
+                news = self.listeners.next() => self.on_news(news),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
             self.start_due();
+            self.listen();
         };
+        self.listeners = Listeners::default();
         for slot in std::mem::take(&mut self.peers).into_values() {
             self.leave(slot);
         }
@@ -154,7 +171,7 @@ impl Supervisor {
         }
         let gone: Vec<_> = self
             .peers
-            .extract_if(.., |name, _| !wanted.contains_key(name))
+            .extract_if(.., |name, slot| slot.range.is_none() && !wanted.contains_key(name))
             .collect();
         for (name, slot) in gone {
             tracing::debug!(peer = %name, "ending the session");
@@ -190,6 +207,8 @@ impl Supervisor {
             task: None,
             not_before: None,
             drained,
+            range: None,
+            accepted: None,
         };
         self.peers.insert(name, slot);
     }
@@ -264,8 +283,14 @@ impl Supervisor {
             if self.left_behind.as_mut().is_some_and(|names| names.remove(name)) {
                 peer.set_restarted();
             }
+            if slot.range.is_some() {
+                peer.end_with_connection();
+            }
             let id = self.tasks.spawn(peer.run(inbox)).id();
             slot.task = Some((id, orders));
+            if let Some(stream) = slot.accepted.take() {
+                slot.accept(stream);
+            }
             let running = Running {
                 name: name.clone(),
                 target,
@@ -289,6 +314,10 @@ impl Supervisor {
                 tracing::error!(event = "sessionFailed", peer = %name, failure, "the task of the BGP session has failed");
             }
             return;
+        }
+        if self.peers.get(&name).is_some_and(|slot| slot.range.is_some()) {
+            self.peers.remove(&name);
+            return self.forget(&name);
         }
         self.start_later(&name, &failure.unwrap_or_else(|| "ended unexpectedly".to_owned()));
     }

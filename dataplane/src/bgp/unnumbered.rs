@@ -49,7 +49,7 @@ impl Search {
     pub(super) async fn changed(&mut self) {
         if self.found.changed().await.is_err() {
             // A task that has failed finds nothing any more.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -70,17 +70,22 @@ impl Frr {
 
     /// Starts bgpd, too, which makes the session with 10.0.0.1 itself; returns its process id.
     pub(crate) fn start_bgpd(&mut self) -> u32 {
+        self.start_bgpd_with(&[
+            " neighbor 10.0.0.1 remote-as 64500",
+            " neighbor 10.0.0.1 passive",
+            " neighbor 10.0.0.1 bfd",
+        ])
+    }
+
+    fn start_bgpd_with(&mut self, neighbor: &[&str]) -> u32 {
         let path = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
         let (sockets, config, pid, zserv) = (path(""), path("bgpd.conf"), path("bgpd.pid"), path("zserv"));
         let lines = [
             "router bgp 64501",
             " no bgp ebgp-requires-policy",
             " bgp router-id 10.0.0.2",
-            " neighbor 10.0.0.1 remote-as 64500",
-            " neighbor 10.0.0.1 passive",
-            " neighbor 10.0.0.1 bfd",
         ];
-        std::fs::write(&config, lines.join("\n")).unwrap();
+        std::fs::write(&config, [&lines, neighbor].concat().join("\n")).unwrap();
         let args = [
             "-S",
             "-P",
@@ -476,6 +481,36 @@ pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
         .await;
         sessions.wait_for(|sessions| sessions["frr"].up).await.unwrap();
         frr.shows(routes, &["192.0.2.1/32"]).await;
+    });
+}
+
+// BGP-79, BGP-88, BGP-93
+pub(crate) fn an_unnumbered_frr_is_watched_where_it_is_found() {
+    in_namespace(async {
+        let mut frr = Frr::start(&[]).await;
+        frr.start_bgpd_with(&[
+            " neighbor peer0 interface remote-as external",
+            " neighbor peer0 bfd 30 100 100",
+        ]);
+        let (bgp, run) = metallb_dataplane::bgp::start(CancellationToken::new());
+        tokio::spawn(run);
+        bgp.set_peers(vec![PeerConfig::unnumbered("frr", 64500, RemoteAs::External, "node0")]);
+        let mut sessions = bgp.sessions();
+        let found = sessions.wait_for(|sessions| sessions.get("frr").is_some_and(|session| session.found.is_some()));
+        let router = found.await.unwrap()["frr"].found.unwrap();
+        let key = SessionKey {
+            zone: Some("node0".to_owned()),
+            ..key(&router.to_string())
+        };
+        let bfd = speaker([key.clone()]);
+        let (_guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key.clone())]));
+        tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
+        up(&bfd, &key).await;
+        sessions.wait_for(|sessions| sessions["frr"].up).await.unwrap();
+        signal(frr.pid, "-STOP");
+        let down = sessions.wait_for(|sessions| !sessions["frr"].up).await.unwrap();
+        let reason = down["frr"].reason.clone().unwrap();
+        assert!(reason.contains("6/10"), "{reason}");
     });
 }
 

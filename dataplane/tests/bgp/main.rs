@@ -7,6 +7,7 @@ mod commands;
 mod flood;
 mod frr;
 mod gobgp;
+mod listening;
 mod matrix;
 mod neighbour;
 mod restart;
@@ -15,6 +16,7 @@ mod router;
 mod shell;
 mod soak;
 mod unnumbered;
+mod wire;
 mod words;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -76,6 +78,17 @@ fn main() -> ExitCode {
         words::bird_gets_begin_and_end_of_the_table_that_it_asks_for,
         words::what_people_write_goes_both_ways_with_frr,
         words::capabilities_are_offered_once_each,
+        wire::no_syn_leaves_unsigned_while_there_is_a_password,
+        wire::what_came_over_a_router_is_not_heard_with_ttl_security,
+        wire::router_of_the_wrong_kind_of_as_is_told_which,
+        listening::passive_peer_waits_and_strangers_are_refused,
+        listening::range_takes_whom_it_has_room_for_and_forgets_them,
+        listening::keys_of_those_who_connect_are_taken_up_live,
+        listening::port_that_is_taken_is_told_and_nothing_else_suffers,
+        listening::of_our_connection_and_the_routers_one_is_left,
+        listening::frr_that_dials_too_has_one_session,
+        listening::frr_may_be_the_one_that_dials,
+        listening::frr_with_ttl_security_wants_it_of_us,
         unnumbered::what_keeps_a_router_from_being_found_is_told,
         unnumbered::frr_on_a_link_without_addresses_is_found_and_found_again,
         bird::bird_learns_both_families_with_their_communities,

@@ -61,11 +61,7 @@ impl Router {
     pub(crate) async fn accept(&self) -> Line {
         let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await;
         let (stream, _) = accepted.expect("dialled in time").unwrap();
-        Line {
-            stream,
-            framer: Framer::default(),
-            codec: Codec::default(),
-        }
+        Line::over(stream)
     }
 
     /// Accepts a connection and takes it to Established.
@@ -91,6 +87,26 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            framer: Framer::default(),
+            codec: Codec::default(),
+        }
+    }
+
+    /// Sends as if from further away.
+    pub(crate) fn set_ttl(&self, ttl: u32) {
+        SockRef::from(&self.stream).set_ttl_v4(ttl).unwrap();
+    }
+
+    /// Says that this is a router of another AS.
+    pub(crate) async fn open_as(&mut self, asn: u32) {
+        let capabilities = vec![Capability::FourOctetAsn(asn)];
+        let open = Open::new(asn, 90, Ipv4Addr::new(10, 0, 0, 2), capabilities);
+        self.send(&Message::Open(open)).await;
+    }
+
     pub(crate) async fn establish(&mut self) {
         self.establish_with(&[Family::IPV4_UNICAST, Family::IPV6_UNICAST]).await;
     }

@@ -13,6 +13,7 @@ impl Session {
         {
             self.send(&Message::Notification(notification), out);
         }
+        self.dismiss(&reason.notification(), out);
         self.disconnect(out);
         self.retry.reset();
     }

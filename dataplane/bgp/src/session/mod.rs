@@ -12,9 +12,9 @@
 //!                             └────────┘                                         └─────────────┘
 //! ```
 //!
-//! A session has at most one connection. Collision detection (RFC 4271 §6.8) compares two of them and belongs one level
-//! above: two sessions, of which the loser gets [`StopReason::Collision`].
+//! A session has one connection, and for a moment a second one that the peer has dialled: see `collision`.
 
+mod collision;
 mod connection;
 mod goodbye;
 mod next_hop;
@@ -33,6 +33,7 @@ use std::{
 };
 
 use self::{
+    collision::Challenger,
     connection::Connection,
     open::Withheld,
     timers::{Dice, Ending, Retry, Timer, Timers},
@@ -67,6 +68,11 @@ pub struct Session {
     /// Names the connection, or the attempt at one.
     current: Option<ConnectionId>,
     connection: Option<Connection>,
+    /// Tells whether we have dialled `connection`.
+    dialled: bool,
+    /// Names the second connection while it is on its way to us.
+    expected: Option<ConnectionId>,
+    challenger: Option<Challenger>,
     rib: RibOut,
     /// Tells whether `rib` is complete: "nothing to announce" and "not known yet" differ.
     routes_known: bool,
@@ -89,6 +95,9 @@ impl Session {
             attempts: 0,
             current: None,
             connection: None,
+            dialled: false,
+            expected: None,
+            challenger: None,
             rib: RibOut::default(),
             routes_known: false,
             restarted: false,
@@ -154,11 +163,6 @@ impl Session {
         prefixes
     }
 
-    /// Names a connection that the peer has dialled; `None` if the session does not wait for one.
-    pub fn accept(&mut self) -> Option<ConnectionId> {
-        (self.state == State::Active && self.config.passive).then(|| self.name_connection())
-    }
-
     fn name_connection(&mut self) -> ConnectionId {
         self.attempts += 1;
         let id = ConnectionId(self.attempts);
@@ -168,7 +172,8 @@ impl Session {
 
     /// Returns when [`Event::Tick`] is due, if at all.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        let challenger = self.challenger.as_ref().map(|challenger| challenger.until);
+        self.timers.next().into_iter().chain(challenger).min()
     }
 
     /// Feeds one event; returns what the shell must do, in order.
@@ -182,6 +187,7 @@ impl Session {
             Event::Show(posture) => self.on_show(now, posture, &mut out),
             Event::RoutesChanged(routes) => self.on_routes_changed(now, routes, &mut out),
             Event::Tick => self.on_tick(now, &mut out),
+            Event::Connected(id, link) if self.expected == Some(id) => self.on_challenged(now, id, link, &mut out),
             Event::Connected(id, link) => self.on_connected(now, id, link, &mut out),
             Event::ConnectFailed(id, text) if self.dials(id) => {
                 self.end(now, DownReason::ConnectFailed(text), &mut out);
@@ -189,6 +195,9 @@ impl Session {
             Event::Received(id, bytes) if self.has(id) => self.on_received(now, bytes, &mut out),
             Event::Written(id, octets) if self.has(id) => self.on_written(now, octets, &mut out),
             Event::Closed(id, text) if self.has(id) => self.end(now, DownReason::Closed(text), &mut out),
+            Event::Received(id, bytes) if self.is_challenger(id) => self.on_challenger_received(now, bytes, &mut out),
+            Event::Written(id, octets) if self.is_challenger(id) => self.on_challenger_written(octets),
+            Event::Closed(id, _) if self.is_challenger(id) => self.drop_challenger(&mut out),
             // They are about a connection that is no more.
             Event::ConnectFailed(..) | Event::Received(..) | Event::Written(..) | Event::Closed(..) => {}
         }
@@ -257,6 +266,7 @@ impl Session {
         }
         let open = open::offer(&self.config, &link, self.withheld.as_ref(), self.restarted);
         self.restarted = false;
+        self.dialled = self.state == State::Connect;
         self.timers.clear();
         self.timers.set(Timer::Hold, Some(now + OPEN_HOLD));
         self.connection = Some(Connection {
@@ -292,6 +302,13 @@ impl Session {
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self
+            .challenger
+            .as_ref()
+            .is_some_and(|challenger| challenger.until <= now)
+        {
+            self.dismiss(&Notification::new(Code::HoldTimerExpired, 0), out);
+        }
         while let Some(timer) = self.timers.expired(now) {
             match timer {
                 Timer::Retry => self.connect(now, out),
@@ -337,6 +354,9 @@ impl Session {
         let tcp_failed = connection.is_none();
         self.disconnect(out);
         out.push(Action::Down(reason));
+        if self.promote(now, out) {
+            return;
+        }
         if self.config.passive {
             return self.enter(now, State::Active);
         }

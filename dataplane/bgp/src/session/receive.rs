@@ -75,7 +75,7 @@ impl Session {
         self.withheld = refusal;
     }
 
-    fn on_open(&mut self, now: Instant, open: &Open, out: &mut Vec<Action>) {
+    pub(super) fn on_open(&mut self, now: Instant, open: &Open, out: &mut Vec<Action>) {
         let Some(connection) = &mut self.connection else { return };
         match open::negotiate(&self.config, &connection.link, &connection.open, open) {
             Ok(negotiated) => {
@@ -83,6 +83,7 @@ impl Session {
                 self.enter(now, State::OpenConfirm);
                 self.restart_hold(now);
                 self.keepalive(now, out);
+                self.settle_collision(out);
             }
             Err(error) => self.fail(now, error.notification(), format!("OPEN: {error}"), out),
         }
@@ -96,6 +97,7 @@ impl Session {
         }
         out.extend(connection.negotiated.clone().map(Action::Up));
         self.enter(now, State::Established);
+        self.settle_collision(out);
         self.restart_hold(now);
         self.flush(now, out);
     }

@@ -81,6 +81,10 @@ pub enum Action {
     Connect(ConnectionId),
     /// Send these bytes, exactly one message, after those before it.
     Send(Bytes),
+    /// Send these bytes on the second connection, which the peer has dialled.
+    SendOn(ConnectionId, Bytes),
+    /// The second connection takes the place of the first one, which is closed.
+    Promote(ConnectionId),
     /// Send what is queued as far as that needs no waiting, then close; also ends an attempt to connect.
     Close(ConnectionId),
     /// The session is established.

@@ -60,6 +60,12 @@ impl Open {
         self.four_octet_asn().unwrap_or_else(|| self.two_octet_asn.into())
     }
 
+    /// Tells whether the speaker says that it has restarted (RFC 4724 §3).
+    pub fn tells_restart(&self) -> bool {
+        let mut restarts = self.capabilities.iter().filter_map(Capability::restart);
+        restarts.any(|restart| restart.restarted)
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         out.extend_from_slice(&self.two_octet_asn.to_be_bytes());

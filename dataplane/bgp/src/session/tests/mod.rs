@@ -1,5 +1,6 @@
 //! Sessions against scripted peers on a virtual clock.
 
+mod collision;
 mod malformed;
 mod opening;
 mod pair;

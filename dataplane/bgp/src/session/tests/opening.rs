@@ -148,3 +148,15 @@ fn router_id_is_chosen_in_upstreams_order(
     };
     assert_eq!(open::offer(&config, &link, None, false).router_id, expected);
 }
+
+#[test] // BGP-111
+fn a_refused_identifier_names_the_field_to_set() {
+    let mut peer = Scripted::new(config());
+    peer.connect()
+        .receive(&Message::Notification(Notification::new(Code::Open, 3)));
+    let told = peer.take().into_iter().find_map(|action| match action {
+        Action::Down(reason) => Some(reason.to_string()),
+        _ => None,
+    });
+    assert!(told.unwrap().contains("routerID"));
+}
