@@ -347,7 +347,12 @@ impl Peer {
             }
             Action::Promote(id) => self.connection = self.challenger.take_if(|(open, _)| *open == id),
             Action::Close(id) => self.close(id),
-            Action::Up(negotiated) => self.report.up(&negotiated),
+            Action::Up(negotiated) => {
+                self.report.up(&negotiated);
+                if self.session.config().graceful_restart.is_some() && negotiated.graceful_restart.is_none() {
+                    self.report.forgotten();
+                }
+            }
             Action::Down(reason) => self.report.down(&reason),
             Action::Received(message) => self.report.counters.count_received(message.kind()),
             Action::Update(frame) => self.report.counters.count_received(frame.kind),

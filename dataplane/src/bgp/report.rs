@@ -50,6 +50,15 @@ impl Report {
         self.set(true, None, egress.next_hops.carried(), lacking);
     }
 
+    /// Warns that the routes will not outlast a restart of ours, as they should.
+    pub(super) fn forgotten(&self) {
+        tracing::warn!(
+            event = "gracefulRestartNotAgreed",
+            peer = %self.name,
+            "the peer does not keep routes over a restart: it does not offer graceful restart"
+        );
+    }
+
     /// Warns about a new reason only: a router that is off for a night need not fill the log.
     pub(super) fn down(&mut self, reason: &DownReason) {
         let event = match reason {

@@ -185,7 +185,7 @@ pub(crate) fn frr_forgets_a_node_that_leaves_at_once() {
     });
 }
 
-// BGP-67
+// BGP-67, BGP-70
 pub(crate) fn frr_keeps_the_routes_when_the_peer_changes() {
     in_namespace(async move {
         let lines = [NEIGHBOR, &["bgp graceful-restart notification"]].concat();
@@ -193,16 +193,16 @@ pub(crate) fn frr_keeps_the_routes_when_the_peer_changes() {
         let speaker = Speaker::with_routes(restarting(frr::peer()), routes());
         up(&speaker.handle).await;
         frr.shows(TABLE, &["192.168.0.1/32"]).await;
+        const NEIGHBORS: &str = "show bgp neighbors 10.0.0.1";
+        frr.shows(NEIGHBORS, &["Remote GR Mode: Restart", "R bit: True", "N bit: True"])
+            .await;
         let changes = async {
             speaker.handle.set_peers(vec![PeerConfig {
                 router_id: Some("10.0.0.9".parse().unwrap()),
                 ..restarting(frr::peer())
             }]);
-            frr.shows(
-                "show bgp neighbors 10.0.0.1",
-                &["router ID 10.0.0.9", "BGP state = Established"],
-            )
-            .await;
+            let anew = ["router ID 10.0.0.9", "BGP state = Established", "R bit: False"];
+            frr.shows(NEIGHBORS, &anew).await;
             becomes("fresh routes", || !is_stale(&frr, "192.168.0.1/32")).await;
             sleep(A_WHILE).await;
         };
