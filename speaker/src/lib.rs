@@ -14,6 +14,7 @@ mod bfd;
 mod exclude;
 mod failovers;
 mod fast;
+mod frr;
 mod gateway;
 mod inputs;
 mod key;

@@ -30,6 +30,7 @@ use crate::backend::{self, Bgp};
 use crate::exclude;
 use crate::failovers::{self, Failovers};
 use crate::fast::{self, FastPath};
+use crate::frr::{self, Teller};
 use crate::inputs::{Inputs, KINDS, News, Speakers};
 use crate::key;
 use crate::membership::{self, Membership as Members};
@@ -119,6 +120,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
         tasks.spawn("metrics", async move { Ok(server.await?) });
     }
     let (reports, report_reader) = watch::channel(None);
+    let (all_reports, all_reader) = watch::channel(None);
     let shell = Shell {
         l2: data_plane.l2.clone(),
         bgp: data_plane.bgp.clone(),
@@ -129,7 +131,24 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
         metrics,
         health,
     };
-    spawn_writers(&mut tasks, &client, &owner, &shell, report_reader);
+    let told = match data_plane.bgp.frr() {
+        Some(frr) => {
+            let teller = Teller {
+                reports: report_reader,
+                all: all_reports,
+                recorder: shell.recorder.clone(),
+                metrics: Arc::clone(&shell.metrics),
+                namespace: namespace.clone(),
+                node: args.node_name.clone(),
+            };
+            let extras = frr::follow_extras(client.clone(), namespace.clone(), frr.clone(), tasks.spawner());
+            tasks.spawn("FRR's problems", infallible(frr::tell(teller, frr.problems())));
+            tasks.spawn("bgpextras", infallible(extras));
+            all_reader
+        }
+        None => report_reader,
+    };
+    spawn_writers(&mut tasks, &client, &owner, &shell, told);
     let speakers = membership.map(|membership| Speakers {
         labels: membership.labels,
         node: args.node_name.clone(),
@@ -226,7 +245,7 @@ impl DataPlane {
         tasks: &mut Tasks,
     ) -> Result<Self> {
         let (l2_stop, members_stop) = (CancellationToken::new(), CancellationToken::new());
-        let (bgp, work) = Bgp::start(backend, &args.node_name)?;
+        let (bgp, work) = Bgp::start(backend, args)?;
         tasks.spawn("BGP", work);
         let config = l2::Config {
             exclude: Arc::new(move |name| excluded.is_match(name)),

@@ -36,7 +36,8 @@ impl Applier {
             frr,
             running: None,
             unchecked: false,
-            waiting: false,
+            // Something may have been wanted while nobody was there to apply it.
+            waiting: true,
         }
     }
 
