@@ -115,7 +115,7 @@ impl Node {
             json!({ "metadata": { "name": "all" }, "spec": spec }),
         )
         .await;
-        let patient = json!({ "receiveInterval": 100, "transmitInterval": 100, "detectMultiplier": 50 });
+        let patient = json!({ "receiveInterval": 100, "transmitInterval": 100, "detectMultiplier": 30 });
         make(
             &self.ours::<BFDProfile>(),
             json!({ "metadata": { "name": "patient" }, "spec": patient }),
@@ -208,7 +208,7 @@ const ROUTER: &str = "bfd
  profile patient
   receive-interval 100
   transmit-interval 100
-  detect-multiplier 50
+  detect-multiplier 30
 router bgp 64501
  bgp router-id 10.0.0.2
  no bgp ebgp-requires-policy
