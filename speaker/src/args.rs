@@ -119,7 +119,7 @@ pub struct Args {
         default_value_t = false
     )]
     pub l2_check_addresses: bool,
-    /// Milliseconds; of the FRR back-end only [default: 3000]
+    /// Milliseconds for which the FRR back-end gathers changes; unless given it does so only while FRR is busy
     #[arg(
         long,
         env = "METALLB_BGP_DEBOUNCE_TIMEOUT",
@@ -237,6 +237,12 @@ impl Args {
     /// For a name that is none.
     pub fn backend(&self) -> Result<Backend> {
         backend(&std::env::var(BGP_TYPE).unwrap_or_default())
+    }
+
+    /// How long the FRR back-end gathers changes, if not as long as it thinks best.
+    #[must_use]
+    pub fn debounce(&self) -> Option<Duration> {
+        self.bgp_debounce_timeout.parse().ok().map(Duration::from_millis)
     }
 
     /// TLS settings of the metrics.

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use anyhow::{Result, bail};
+use futures::future::Either;
 use metallb_config::Backend;
 use metallb_dataplane::bgp::{self, BgpHandle, GracefulRestart, Posture, Sessions};
 use metallb_engine::{Families, Peers, RouteChange};
 use metallb_runtime::CancellationToken;
 use tokio::sync::watch;
 
+use crate::args::Args;
 use crate::bfd::Bfd;
+use crate::frr::{Frr, Settings};
 use crate::native;
 
 /// What is desired of BGP changes; in the engine's vocabulary, which loses nothing that a user set.
@@ -40,45 +43,53 @@ pub(crate) enum Bgp {
         /// How routers treat us that have graceful restart.
         restart: GracefulRestart,
     },
+    /// FRR in containers beside ours.
+    Frr(Frr),
 }
 
 impl Bgp {
     /// Starts a back-end; the future is its work and ends with [`Bgp::shutdown`].
     ///
     /// # Errors
-    /// For a back-end that does not work yet, or without a thread for BFD.
+    /// For a back-end that does not work yet, for settings that make no sense, or without a thread for BFD.
     pub(crate) fn start(
         backend: Backend,
-        node: &str,
-        restart: GracefulRestart,
+        args: &Args,
     ) -> Result<(Self, impl Future<Output = Result<()>> + Send + 'static + use<>)> {
         match backend {
             Backend::Native => {
                 let (handle, work) = bgp::start(CancellationToken::new());
                 let (bfd, bfd_work) = Bfd::start(handle.clone())?;
-                let node = node.to_owned();
+                let node = args.node_name.clone();
                 let work = async { tokio::try_join!(async { Ok(work.await?) }, bfd_work).map(|_| ()) };
                 let native = Self::Native {
                     handle,
                     bfd,
                     node,
-                    restart,
+                    restart: args.bgp.restart()?,
                 };
-                Ok((native, work))
+                Ok((native, Either::Left(work)))
             }
-            Backend::Frr => bail!("METALLB_BGP_TYPE=frr is not supported yet: only native is"),
-            Backend::FrrK8s => bail!("METALLB_BGP_TYPE=frr-k8s is not supported yet: only native is"),
+            Backend::Frr => {
+                let settings = Settings::read(&args.node_name, &args.log_level, args.debounce())?;
+                let (frr, work) = Frr::start(settings);
+                Ok((Self::Frr(frr), Either::Right(work)))
+            }
+            Backend::FrrK8s => bail!("METALLB_BGP_TYPE=frr-k8s is not supported yet: native and frr are"),
         }
     }
 
     /// Takes in what is desired; never waits.
     pub(crate) fn apply(&self, change: Change) {
-        let Self::Native {
-            handle,
-            bfd,
-            node,
-            restart,
-        } = self;
+        let (handle, bfd, node, restart) = match self {
+            Self::Native {
+                handle,
+                bfd,
+                node,
+                restart,
+            } => (handle, bfd, node, restart),
+            Self::Frr(frr) => return frr.apply(change),
+        };
         match change {
             Change::Peers(all) => {
                 let sessions = all.peers.iter().map(|peer| native::session(peer, node, *restart));
@@ -93,28 +104,46 @@ impl Bgp {
 
     /// How the sessions are doing.
     pub(crate) fn sessions(&self) -> watch::Receiver<Sessions> {
-        let Self::Native { handle, .. } = self;
-        handle.sessions()
+        match self {
+            Self::Native { handle, .. } => handle.sessions(),
+            Self::Frr(frr) => frr.sessions(),
+        }
     }
 
     /// Looks at the session with a peer; `None` if there is none.
     pub(crate) async fn look(&self, peer: &str, part: bgp::Part) -> Option<bgp::View> {
-        let Self::Native { handle, .. } = self;
-        handle.look(peer, part).await
+        match self {
+            Self::Native { handle, .. } => handle.look(peer, part).await,
+            Self::Frr(_) => None,
+        }
     }
 
     /// What notices that paths fail, if it is ours.
     pub(crate) fn bfd(&self) -> Option<&Bfd> {
-        let Self::Native { bfd, .. } = self;
-        Some(bfd)
+        match self {
+            Self::Native { bfd, .. } => Some(bfd),
+            Self::Frr(_) => None,
+        }
+    }
+
+    /// FRR, if it is what speaks BGP.
+    pub(crate) fn frr(&self) -> Option<&Frr> {
+        match self {
+            Self::Native { .. } => None,
+            Self::Frr(frr) => Some(frr),
+        }
     }
 
     /// Ends the sessions as `farewell` says, and waits until the peers were told or do not listen.
     pub(crate) async fn shutdown(&self, farewell: bgp::Farewell) {
-        let Self::Native { handle, bfd, .. } = self;
-        handle.leave(farewell).await;
-        // Only now: what the sessions agreed on for a restart holds already.
-        bfd.shutdown();
+        match self {
+            Self::Native { handle, bfd, .. } => {
+                handle.leave(farewell).await;
+                // Only now: what the sessions agreed on for a restart holds already.
+                bfd.shutdown();
+            }
+            Self::Frr(frr) => frr.shutdown(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod drain;
 mod exclude;
 mod failovers;
 mod fast;
+mod frr;
 mod gateway;
 mod inputs;
 mod inspect;

@@ -32,6 +32,7 @@ use crate::drain::Drain;
 use crate::exclude;
 use crate::failovers::{self, Failovers};
 use crate::fast::{self, FastPath};
+use crate::frr::{self, Teller};
 use crate::inputs::{Inputs, KINDS, News, Speakers};
 use crate::inspect;
 use crate::key;
@@ -136,6 +137,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
         });
     }
     let (peer_uids, uids) = watch::channel(None);
+    let (all_reports, all_reader) = watch::channel(None);
     let shell = Shell {
         node: args.node_name.clone(),
         l2: data_plane.l2.clone(),
@@ -148,12 +150,29 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
         metrics,
         health,
     };
-    spawn_writers(&mut tasks, &client, &owner, &shell, report_reader);
+    let told = match data_plane.bgp.frr() {
+        Some(frr) => {
+            let teller = Teller {
+                reports: report_reader,
+                all: all_reports,
+                recorder: shell.recorder.clone(),
+                metrics: Arc::clone(&shell.metrics),
+                namespace: namespace.clone(),
+                node: args.node_name.clone(),
+            };
+            let extras = frr::follow_extras(client.clone(), namespace.clone(), frr.clone(), tasks.spawner());
+            tasks.spawn("FRR's problems", infallible(frr::tell(teller, frr.problems())));
+            tasks.spawn("bgpextras", infallible(extras));
+            all_reader
+        }
+        None => report_reader,
+    };
     if let Some(source) = sessions::Source::new(&data_plane.bgp) {
         let (recorder, spawner) = (shell.recorder.clone(), tasks.spawner());
-        let sessions = sessions::follow(client.clone(), owner, source, uids, recorder, spawner);
+        let sessions = sessions::follow(client.clone(), owner.clone(), source, uids, recorder, spawner);
         tasks.spawn("BGPSessionState", infallible(sessions));
     }
+    spawn_writers(&mut tasks, &client, &owner, &shell, told);
     let speakers = membership.map(|membership| Speakers {
         labels: membership.labels,
         node: args.node_name.clone(),
@@ -255,7 +274,7 @@ impl DataPlane {
         tasks: &mut Tasks,
     ) -> Result<Self> {
         let (l2_stop, members_stop) = (CancellationToken::new(), CancellationToken::new());
-        let (bgp, work) = Bgp::start(backend, &args.node_name, args.bgp.restart()?)?;
+        let (bgp, work) = Bgp::start(backend, args)?;
         tasks.spawn("BGP", work);
         let config = l2::Config {
             exclude: Arc::new(move |name| excluded.is_match(name)),

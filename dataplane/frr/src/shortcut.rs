@@ -1,42 +1,65 @@
-//! From one configuration to another without a reload, where only routes differ.
+//! From one configuration to another without a reload, where nothing but prefixes has to go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A numbered entry of a prefix list: all before the word after the number, and the rest.
 type Entries<'a> = BTreeMap<&'a str, &'a str>;
 
+/// A line below those that it belongs to.
+type Placed<'a> = (Vec<&'a str>, &'a str);
+
+/// How the blocks begin that FRR may be given one line of. Who writes others may rely on what stands before them.
+const STARTS: [&str; 8] = [
+    "route-map ",
+    "router bgp ",
+    "bfd",
+    "log ",
+    "debug ",
+    "hostname ",
+    "ip nht ",
+    "ipv6 nht ",
+];
+
 /// The parts of a file that this can tell from each other.
 #[derive(Debug, Default)]
 struct File<'a> {
     /// Entries of prefix lists with numbers.
     entries: Entries<'a>,
-    /// Head of the router, head of the address family, and what it announces.
-    networks: BTreeSet<(&'a str, &'a str, &'a str)>,
+    /// What routers announce.
+    networks: BTreeSet<Placed<'a>>,
     /// All other lines.
-    rest: Vec<&'a str>,
+    rest: Vec<Placed<'a>>,
 }
 
 impl<'a> File<'a> {
     fn read(text: &'a str) -> Self {
-        let (mut file, mut router) = (Self::default(), "");
-        let mut lines = text.lines().peekable();
-        while let Some(line) = lines.next() {
-            if !line.starts_with(' ') {
-                router = line;
+        let (mut file, mut above) = (Self::default(), Vec::<&str>::new());
+        for line in text.lines().filter(|line| !is_end(line)) {
+            while above.last().is_some_and(|last| indent(last) >= indent(line)) {
+                above.pop();
             }
             if let Some((number, entry)) = entry(line) {
                 file.entries.insert(number, entry);
-            } else if line.starts_with("  address-family ") && lines.peek().is_some_and(|next| is_network(next)) {
-                while let Some(network) = lines.next_if(|next| is_network(next)) {
-                    file.networks.insert((router, line, network));
-                }
-                lines.next_if(|next| *next == "  exit-address-family");
+            } else if is_network(line) {
+                file.networks.insert((above.clone(), line));
             } else {
-                file.rest.push(line);
+                file.rest.push((above.clone(), line));
             }
+            above.push(line);
         }
+        // Comes and goes with what it announces; whatever else is in it stands for itself.
+        let is_head = |(_, line): &Placed<'_>| line.starts_with("  address-family ");
+        file.rest.retain(|placed| !is_head(placed));
         file
     }
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+fn is_end(line: &str) -> bool {
+    ["", "!", "exit", "exit-address-family"].contains(&line.trim())
 }
 
 fn is_network(line: &str) -> bool {
@@ -48,21 +71,22 @@ fn entry(line: &str) -> Option<(&str, &str)> {
     if !line.starts_with("ip prefix-list ") && !line.starts_with("ipv6 prefix-list ") {
         return None;
     }
-    let action = [" permit ", " deny "]
-        .into_iter()
-        .filter_map(|word| line.find(word))
-        .min()?;
+    let words = [" permit ", " deny "];
+    let action = words.into_iter().filter_map(|word| line.find(word)).min()?;
     let (number, entry) = line.split_at(action);
     number.contains(" seq ").then_some((number, entry))
 }
 
 /// The commands that lead from `before`, which FRR runs, to `after`, both made by [`crate::Desired::render`]; `None` if
-/// more differs than which prefixes there are, so that the whole file must be loaded.
+/// more than prefixes has to go, so that the whole file must be loaded.
 ///
-/// In this order no prefix is announced without what belongs to it: it enters its lists first and leaves them last.
+/// No prefix is announced without what belongs to it: it enters its lists first and leaves them last.
 pub fn shortcut(before: &str, after: &str) -> Option<Vec<String>> {
     let (before, after) = (File::read(before), File::read(after));
-    if before.rest != after.rest {
+    let known: BTreeSet<_> = before.rest.iter().collect();
+    let new: Vec<_> = after.rest.iter().filter(|placed| !known.contains(placed)).collect();
+    let wanted: BTreeSet<_> = after.rest.iter().collect();
+    if !known.is_subset(&wanted) || !new.iter().all(|placed| may_be_added(placed)) {
         return None;
     }
     let added = entries(&after.entries, &before.entries);
@@ -77,10 +101,25 @@ pub fn shortcut(before: &str, after: &str) -> Option<Vec<String>> {
     let no = |line: String| format!("no {line}");
     let mut commands = permits;
     commands.extend(no_denials.into_iter().map(no));
-    networks(&mut commands, &before, &after);
+    // A list without entries lets nothing pass, and neither does one that denies all.
+    place(
+        &mut commands,
+        new.into_iter().map(|(above, line)| (above, (*line).to_owned())),
+    );
+    let networks = before.networks.symmetric_difference(&after.networks);
+    let command = |placed: &Placed<'_>| match after.networks.contains(placed) {
+        true => placed.1.to_owned(),
+        false => format!("    no {}", placed.1.trim_start()),
+    };
+    place(&mut commands, networks.map(|placed| (&placed.0, command(placed))));
     commands.extend(denials);
     commands.extend(no_permits.into_iter().map(no));
     Some(commands)
+}
+
+fn may_be_added((above, line): &Placed<'_>) -> bool {
+    let first = above.first().unwrap_or(line);
+    STARTS.iter().any(|start| first.starts_with(start))
 }
 
 fn is_permit(line: &str) -> bool {
@@ -95,21 +134,29 @@ fn entries(entries: &Entries<'_>, others: &Entries<'_>) -> Vec<String> {
     new.map(|(number, entry)| format!("{number}{entry}")).collect()
 }
 
-fn networks(commands: &mut Vec<String>, before: &File<'_>, after: &File<'_>) {
-    let mut place = None;
-    for it in before.networks.symmetric_difference(&after.networks) {
-        let &(router, family, network) = it;
-        if place != Some((router, family)) {
-            if place.is_some() {
-                commands.extend(["  exit-address-family".to_owned(), "exit".to_owned()]);
+/// Adds lines below those that they belong to.
+fn place<'a>(commands: &mut Vec<String>, lines: impl Iterator<Item = (&'a Vec<&'a str>, String)>) {
+    let mut inside = Vec::new();
+    for (above, line) in lines {
+        if inside != *above {
+            // The lines just written may be the ones that this belongs to.
+            let written =
+                !inside.is_empty() || above.len() != 1 || commands.last().is_none_or(|last| *last != above[0]);
+            if written {
+                leave(commands, &inside);
+                commands.extend(above.iter().map(|line| (*line).to_owned()));
             }
-            commands.extend([router.to_owned(), family.to_owned()]);
-            place = Some((router, family));
+            inside.clone_from(above);
         }
-        let no = if after.networks.contains(it) { "" } else { "no " };
-        commands.push(format!("    {no}{}", network.trim_start()));
+        commands.push(line);
     }
-    if place.is_some() {
-        commands.extend(["  exit-address-family".to_owned(), "exit".to_owned()]);
+    leave(commands, &inside);
+}
+
+fn leave(commands: &mut Vec<String>, inside: &[&str]) {
+    for line in inside.iter().rev() {
+        let is_family = line.trim_start().starts_with("address-family ");
+        let end = if is_family { "exit-address-family" } else { "exit" };
+        commands.push(format!("{}{end}", " ".repeat(indent(line))));
     }
 }

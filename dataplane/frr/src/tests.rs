@@ -249,14 +249,51 @@ fn first_route_enters_its_lists_before_it_is_announced_and_the_last_one_leaves_t
 }
 
 #[test]
-fn whatever_is_no_route_needs_a_reload() {
+fn what_is_new_is_added_below_what_it_belongs_to() {
     let plain = session("192.0.2.1", &["198.51.100.1/32"]);
+    let mut other = session("2001:db8::1", &[]);
+    other.neighbour.graceful_restart = true;
+    let both = rendered(vec![plain.clone(), other]);
+    let commands = crate::shortcut(&rendered(vec![plain]), &both).unwrap();
+    let block = |first: &str, last: &str| {
+        let start = commands.iter().position(|line| line == first).unwrap();
+        let end = commands[start..].iter().position(|line| line == last).unwrap();
+        commands[start..start + end].to_vec()
+    };
+    let session = [
+        "  neighbor 2001:db8::1 remote-as 64501",
+        "  neighbor 2001:db8::1 graceful-restart",
+    ];
+    let router = block("router bgp 64500", "exit");
+    assert!(
+        session.iter().all(|line| router.contains(&(*line).to_owned())),
+        "{commands:#?}"
+    );
+    let family = block("  address-family ipv6 unicast", "  exit-address-family");
+    assert_eq!(family[1], "    neighbor 2001:db8::1 activate");
+    assert_eq!(block("route-map 2001:db8::1-out permit 1", "exit").len(), 2);
+    assert!(!commands.iter().any(|line| line.contains("192.0.2.1")), "{commands:#?}");
+}
+
+#[test]
+fn what_has_to_go_and_what_a_user_wrote_needs_a_reload() {
+    let plain = session("192.0.2.1", &["198.51.100.1/32"]);
+    let both = rendered(vec![plain.clone(), session("192.0.2.2", &[])]);
     let mut coloured = plain.clone();
     coloured.routes.insert("198.51.100.2/32".parse().unwrap(), community(7));
-    let other = session("192.0.2.2", &[]);
     let plain = rendered(vec![plain]);
+    assert_eq!(crate::shortcut(&both, &plain), None);
+    // The numbers of the entries that follow change.
     assert_eq!(crate::shortcut(&plain, &rendered(vec![coloured])), None);
-    assert_eq!(crate::shortcut(&plain, &rendered(vec![other])), None);
+    let with_extras = format!("{plain}vrf red\n  vni 5\n");
+    assert_eq!(crate::shortcut(&plain, &with_extras), None);
+}
+
+#[test]
+fn a_whole_file_is_new_to_an_frr_that_runs_nothing() {
+    let text = rendered(vec![session("192.0.2.1", &["198.51.100.1/32"])]);
+    let commands: BTreeSet<String> = crate::shortcut("", &text).unwrap().into_iter().collect();
+    assert!(text.lines().all(|line| commands.contains(line)), "{commands:#?}");
 }
 
 #[test]

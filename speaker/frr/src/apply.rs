@@ -36,7 +36,8 @@ impl Applier {
             frr,
             running: None,
             unchecked: false,
-            waiting: false,
+            // Something may have been wanted while nobody was there to apply it.
+            waiting: true,
         }
     }
 
@@ -67,17 +68,13 @@ impl Applier {
             return Ok(());
         };
         self.waiting = false;
-        let before = self.running.take().filter(|before| before.lives == lives);
-        if let Some(before) = before
-            && self.by_shortcut(&before.text, &text).await?
-        {
+        if self.by_shortcut(&text, &lives).await? {
             return self.by_and_by(text, lives).await;
         }
         match self.by_file().await {
             Ok(()) => {
-                self.shared.write("good.conf", &text)?;
                 self.unchecked = false;
-                self.succeeded(text, lives)
+                self.succeeded(text, lives, "by a reload")
             }
             Err(words) => self.failed(&text, &words),
         }
@@ -85,7 +82,7 @@ impl Applier {
 
     /// Tells the speaker first: how long FRR takes to remember grows with what it runs.
     async fn by_and_by(&mut self, text: String, lives: Lives) -> Result<()> {
-        self.succeeded(text, lives)?;
+        self.succeeded(text, lives, "line by line")?;
         self.unchecked = true;
         if let Err(words) = self.frr.remember().await {
             // A restart of FRR without it would be seen, and mended by loading the file.
@@ -94,9 +91,20 @@ impl Applier {
         Ok(())
     }
 
-    /// Adds and removes prefixes, if no more than that is to be done; tells whether that worked.
-    async fn by_shortcut(&self, before: &str, text: &str) -> Result<bool> {
-        let Some(commands) = metallb_frr::shortcut(before, text) else {
+    /// Adds what is new and removes prefixes, if no more than that is to be done; tells whether that worked.
+    ///
+    /// frr-reload.py needs seconds where this needs a moment, two minutes for the first thousand prefixes, and it sets
+    /// what is new twice, which ends sessions with BFD.
+    async fn by_shortcut(&mut self, text: &str, lives: &Lives) -> Result<bool> {
+        let before = match self.running.take() {
+            Some(before) if before.lives == *lives => before.text,
+            _ if self.frr.is_blank().await => String::new(),
+            _ => return Ok(false),
+        };
+        if self.frr.test(&self.shared.path("frr.conf")).await.is_err() {
+            return Ok(false);
+        }
+        let Some(commands) = metallb_frr::shortcut(&before, text) else {
             return Ok(false);
         };
         if commands.is_empty() {
@@ -136,9 +144,10 @@ impl Applier {
         Err(words)
     }
 
-    fn succeeded(&mut self, text: String, lives: Lives) -> Result<()> {
+    fn succeeded(&mut self, text: String, lives: Lives, how: &str) -> Result<()> {
         self.shared.report(&text, Outcome::Success, "")?;
-        println!("applied {:016x}", metallb_frr::digest(&text));
+        println!("applied {:016x} {how}", metallb_frr::digest(&text));
+        self.shared.write("good.conf", &text)?;
         self.running = Some(Running { text, lives });
         Ok(())
     }
@@ -151,6 +160,7 @@ impl Applier {
     /// Loads the whole file although nothing new is wanted: whatever else was changed in FRR is undone.
     pub(crate) async fn check(&mut self) -> Result<()> {
         self.running = None;
+        self.unchecked = false;
         self.apply().await
     }
 }

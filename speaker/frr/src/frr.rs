@@ -56,6 +56,26 @@ impl Frr {
         run(command).await
     }
 
+    /// Tells whether FRR runs nothing that a configuration of ours could contradict.
+    pub(crate) async fn is_blank(&self) -> bool {
+        let mut command = self.command();
+        command.args(["-c", "show running-config"]).stdin(Stdio::null());
+        let Ok(output) = command.output().await else {
+            return false;
+        };
+        let running = String::from_utf8_lossy(&output.stdout);
+        let ours = [
+            "router ",
+            "route-map ",
+            "bfd",
+            "ip prefix-list ",
+            "ipv6 prefix-list ",
+            "bgp ",
+        ];
+        let is_ours = |line: &str| ours.iter().any(|start| line.starts_with(start));
+        output.status.success() && !running.lines().any(is_ours)
+    }
+
     /// Executes the commands of a file.
     pub(crate) async fn execute(&self, file: &Path) -> Result<(), String> {
         self.vtysh(&[OsStr::new("-f"), file.as_os_str()]).await
@@ -67,10 +87,16 @@ impl Frr {
     }
 
     async fn vtysh(&self, args: &[&OsStr]) -> Result<(), String> {
+        let mut command = self.command();
+        command.args(args);
+        run(command).await
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new("/usr/bin/vtysh");
         command.arg("--vty_socket").arg(&self.sockets);
-        command.arg("--config_dir").arg(&self.config).args(args);
-        run(command).await
+        command.arg("--config_dir").arg(&self.config);
+        command
     }
 }
 

@@ -1,0 +1,55 @@
+//! What is desired, in the engine's vocabulary.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use metallb_announce::Path;
+use metallb_engine::Peers;
+
+use crate::backend::Change;
+
+/// All that was told so far.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    pub(super) peers: Peers,
+    pub(super) routes: BTreeMap<IpNet, Vec<Arc<Path>>>,
+    /// The user's own lines; `None` while it is not known whether there are any.
+    pub(super) extras: Option<String>,
+    known: bool,
+}
+
+impl Model {
+    /// Takes in a change; tells whether there is anything new to write.
+    pub(super) fn apply(&mut self, change: Change) -> bool {
+        match change {
+            Change::Peers(peers) => {
+                let news = self.peers != peers;
+                self.peers = peers;
+                news
+            }
+            Change::Routes(changes) => {
+                for change in changes {
+                    match change.paths.is_empty() {
+                        true => drop(self.routes.remove(&change.prefix)),
+                        false => drop(self.routes.insert(change.prefix, change.paths)),
+                    }
+                }
+                true
+            }
+            Change::Known => !std::mem::replace(&mut self.known, true),
+        }
+    }
+
+    pub(super) fn set_extras(&mut self, lines: Option<&str>) -> bool {
+        let lines = Some(lines.unwrap_or_default());
+        let news = self.extras.as_deref() != lines;
+        self.extras = lines.map(str::to_owned);
+        news
+    }
+
+    /// Tells whether this is all that there is to be told: what is not known yet must not be withdrawn.
+    pub(super) fn is_known(&self) -> bool {
+        self.known && self.extras.is_some()
+    }
+}

@@ -1,0 +1,28 @@
+//! The back-end `frr` from the API server to the router: the speaker, the reloader and FRR as in one pod, another FRR as
+//! the router.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../../../dataplane/frr/tests/frr/daemons.rs"]
+mod daemons;
+mod node;
+mod whole;
+
+use std::process::ExitCode;
+
+use metallb_test_runner::{main as run, tests};
+
+fn main() -> ExitCode {
+    // As the image does: what this is depends on how it is called.
+    if std::env::args()
+        .next()
+        .is_some_and(|called| called.ends_with(node::RELOADER))
+    {
+        return metallb_frr_tools::reloader();
+    }
+    run(tests![
+        whole::services_and_peers_come_and_go_at_the_router,
+        whole::a_new_speaker_resets_no_session_and_a_new_bgpd_learns_all_again,
+        whole::what_frr_refuses_is_told_in_its_words_and_changes_nothing,
+    ])
+}

@@ -1,0 +1,238 @@
+//! A node of a cluster, with a router beside it.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{ConfigMap, Namespace, Node as KubeNode, Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams, PostParams},
+};
+use metallb_api::{BFDProfile, BGPAdvertisement, BGPPeer, ConfigurationState, IPAddressPool};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::daemons::{Frr, Space, run};
+
+pub(crate) const RELOADER: &str = "frr-reloader.sh";
+pub(crate) const OURS: &str = "metallb-system";
+
+/// A program that ends with the test.
+pub(crate) struct Program(Child);
+
+impl Program {
+    fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// All of it. The router is dropped last, as its namespace holds the link.
+pub(crate) struct Node {
+    pub(crate) client: Client,
+    api: metallb_lab_api::ApiServer,
+    folder: TempDir,
+    _reloader: Program,
+    pub(crate) frr: Frr,
+    pub(crate) router: Frr,
+    _space: Space,
+}
+
+impl Node {
+    /// Without a speaker yet. The router is at 10.0.0.2 and fd00::2 in AS 64501.
+    pub(crate) async fn new() -> Self {
+        metallb_runtime::tls::install_crypto_provider();
+        run("ip link set lo up");
+        let space = Space::new();
+        run("ip addr add 10.0.0.1/24 dev near && ip addr add fd00::1/64 dev near nodad");
+        space.run("ip addr add 10.0.0.2/24 dev far && ip addr add fd00::2/64 dev far nodad");
+        let (frr, router) = (Frr::start(None), Frr::start(Some(&space)));
+        router.apply(ROUTER);
+        let folder = TempDir::new().unwrap();
+        let reloader = Program::start(
+            Command::new(std::env::current_exe().unwrap())
+                .arg0(RELOADER)
+                .env("SHARED_VOLUME", folder.path())
+                .env("FRR_SOCKETS", frr.path(""))
+                .env("FRR_CONFIG_DIR", frr.path(""))
+                .stdout(Stdio::null()),
+        );
+        let options = metallb_lab_api::Options {
+            listeners: vec![std::net::TcpListener::bind("127.0.0.1:0").unwrap()],
+            dir: folder.path().join("api"),
+            ..Default::default()
+        };
+        let api = metallb_lab_api::start(options).await.unwrap();
+        let node = Self {
+            client: api.client(),
+            api,
+            folder,
+            _reloader: reloader,
+            frr,
+            router,
+            _space: space,
+        };
+        node.objects().await;
+        node
+    }
+
+    async fn objects(&self) {
+        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        for crd in metallb_crdgen::crds() {
+            crds.create(&PostParams::default(), &crd).await.unwrap();
+        }
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        make(&namespaces, json!({ "metadata": { "name": OURS } })).await;
+        let nodes: Api<KubeNode> = Api::all(self.client.clone());
+        make(&nodes, json!({ "metadata": { "name": "n" } })).await;
+        let container = json!({ "name": "speaker", "image": "speaker" });
+        let pod =
+            json!({ "metadata": { "name": "speaker-n" }, "spec": { "nodeName": "n", "containers": [container] } });
+        make(&self.ours::<Pod>(), pod).await;
+        let addresses = ["198.51.100.0/24", "2001:db8::/112"];
+        let pool = json!({ "metadata": { "name": "pool" }, "spec": { "addresses": addresses } });
+        make(&self.ours::<IPAddressPool>(), pool).await;
+        let spec = json!({ "localPref": 0, "communities": ["64500:7", "large:64500:1:2"] });
+        make(
+            &self.ours::<BGPAdvertisement>(),
+            json!({ "metadata": { "name": "all" }, "spec": spec }),
+        )
+        .await;
+        let patient = json!({ "receiveInterval": 100, "transmitInterval": 100, "detectMultiplier": 30 });
+        make(
+            &self.ours::<BFDProfile>(),
+            json!({ "metadata": { "name": "patient" }, "spec": patient }),
+        )
+        .await;
+        self.peer("four", "10.0.0.2").await;
+    }
+
+    pub(crate) fn ours<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), OURS)
+    }
+
+    pub(crate) async fn peer(&self, name: &str, address: &str) {
+        let spec = json!({ "myASN": 64500, "peerASN": 64501, "peerAddress": address, "bfdProfile": "patient", "connectTime": "1s" });
+        make(
+            &self.ours::<BGPPeer>(),
+            json!({ "metadata": { "name": name }, "spec": spec }),
+        )
+        .await;
+    }
+
+    /// A Service that has its address already, and an endpoint.
+    pub(crate) async fn service(&self, name: &str, address: &str) {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), "default");
+        let spec = json!({ "type": "LoadBalancer", "ports": [{ "port": 80 }], "selector": { "app": name } });
+        make(&services, json!({ "metadata": { "name": name }, "spec": spec })).await;
+        let status = json!({ "status": { "loadBalancer": { "ingress": [{ "ip": address }] } } });
+        let done = services
+            .patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
+            .await;
+        done.unwrap();
+        let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), "default");
+        let labels = json!({ "kubernetes.io/service-name": name });
+        let endpoints = json!([{ "addresses": ["10.1.0.1"], "conditions": { "ready": true }, "nodeName": "n" }]);
+        let slice = json!({ "metadata": { "name": name, "labels": labels }, "addressType": "IPv4", "endpoints": endpoints, "ports": [] });
+        make(&slices, slice).await;
+    }
+
+    pub(crate) async fn extras(&self, lines: &str) {
+        let map = json!({ "metadata": { "name": "bgpextras" }, "data": { "extras": lines } });
+        make(&self.ours::<ConfigMap>(), map).await;
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn speaker(&self) -> Program {
+        let log = fs::File::create(self.path("speaker.log")).unwrap();
+        Program::start(
+            Command::new(env!("CARGO_BIN_EXE_metallb-speaker"))
+                .args([
+                    "--port=0",
+                    "--health-probe-port=17472",
+                    "--ml-bindaddr=",
+                    "--log-level=info",
+                ])
+                .env("KUBECONFIG", self.api.kubeconfig_path())
+                .env("METALLB_BGP_TYPE", "frr")
+                .env("METALLB_NODE_NAME", "n")
+                .env("METALLB_POD_NAME", "speaker-n")
+                .env("METALLB_NAMESPACE", OURS)
+                .env("FRR_CONFIG_FILE", self.path("frr.conf"))
+                .env("FRR_RELOADER_PID_FILE", self.path("reloader.pid"))
+                .stdout(log.try_clone().unwrap())
+                .stderr(log),
+        )
+    }
+
+    /// What the speaker says about its configuration.
+    pub(crate) async fn summary(&self) -> Option<String> {
+        let state = self.ours::<ConfigurationState>().get_opt("speaker-n").await.unwrap()?;
+        Some(state.status?.error_summary)
+    }
+
+    /// Waits until the routers' answer has all of these texts; shows the log of the speaker if it never does.
+    pub(crate) fn router_shows(&self, command: &str, wanted: &[&str]) {
+        let shown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.router.shows(command, wanted)));
+        if let Err(panic) = shown {
+            eprintln!("{}", fs::read_to_string(self.path("speaker.log")).unwrap_or_default());
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+const ROUTER: &str = "bfd
+ profile patient
+  receive-interval 100
+  transmit-interval 100
+  detect-multiplier 30
+router bgp 64501
+ bgp router-id 10.0.0.2
+ no bgp ebgp-requires-policy
+ neighbor 10.0.0.1 remote-as 64500
+ neighbor 10.0.0.1 bfd profile patient
+ neighbor 10.0.0.1 timers connect 1
+ neighbor fd00::1 remote-as 64500
+ neighbor fd00::1 bfd profile patient
+ neighbor fd00::1 timers connect 1
+ address-family ipv6 unicast
+  neighbor fd00::1 activate
+";
+
+/// Makes an object as written.
+async fn make<K>(api: &Api<K>, object: Value)
+where
+    K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+    K::DynamicType: Default,
+{
+    let mut whole = json!({ "apiVersion": K::api_version(&K::DynamicType::default()), "kind": K::kind(&K::DynamicType::default()) });
+    for (field, value) in object.as_object().unwrap() {
+        whole[field] = value.clone();
+    }
+    api.create(&PostParams::default(), &serde_json::from_value(whole).unwrap())
+        .await
+        .unwrap();
+}
