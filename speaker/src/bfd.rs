@@ -116,6 +116,11 @@ impl Bfd {
         self.handle.sessions()
     }
 
+    /// Follows which session guards which peer.
+    pub(crate) fn guarded(&self) -> watch::Receiver<Guarded> {
+        self.guarded.subscribe()
+    }
+
     /// How many packets were discarded, by reason.
     pub(crate) fn refusals(&self) -> BTreeMap<Refusal, u64> {
         self.handle.refusals()

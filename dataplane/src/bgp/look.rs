@@ -1,7 +1,7 @@
 //! How people look at a running session: at itself, and at its Adj-RIB-Out page by page.
 
 use ipnet::IpNet;
-use metallb_bgp::{Listed, Negotiated, Session, State};
+use metallb_bgp::{Listed, Negotiated, Posture, Session, State};
 use tokio::sync::oneshot;
 
 use super::{BgpHandle, command::Command};
@@ -48,7 +48,7 @@ impl Look {
         let view = View {
             state: session.state(),
             negotiated: session.negotiated().cloned(),
-            drained: rib.is_drained(),
+            drained: rib.posture() == Posture::Withdraw,
             routes,
         };
         // Who asked may have lost patience.

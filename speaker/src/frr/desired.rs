@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use metallb_announce::Path;
 use metallb_config::{self as config, ExposeSecret, Peer, RemoteAs};
+use metallb_dataplane::bgp::Posture;
 use metallb_frr::word::{Device, Host, Password, ProfileName, Refusal};
 use metallb_frr::{
     Attributes, BfdProfile, Community, Desired, Endpoint, Extras, Level, Neighbour, Router, Routes, Session, Timers,
 };
 
 use super::model::Model;
+
+/// Has routers prefer other paths (RFC 8326).
+const GRACEFUL_SHUTDOWN: Community = Community::Standard(metallb_bgp::Attributes::GRACEFUL_SHUTDOWN);
 
 /// What does not change while the speaker runs.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +93,10 @@ fn session(peer: &Peer, fixed: &Fixed) -> Result<Session, Refusal> {
 fn neighbour(peer: &Peer) -> Result<Neighbour, Refusal> {
     let endpoint = match &peer.endpoint {
         config::Endpoint::Address(address) => Endpoint::Address(*address),
+        config::Endpoint::LinkLocal(..) => {
+            let (what, must) = ("spec.peerAddress", "not be link-local: FRR finds such a router by spec.interface");
+            return Err(Refusal::Shape { what, must });
+        }
         config::Endpoint::Interface(name) => Endpoint::Interface(Device::new("spec.interface", name)?),
     };
     let remote = match peer.remote {
@@ -148,10 +156,16 @@ fn profile(profile: &config::BfdProfile) -> Result<BfdProfile, Refusal> {
 
 fn routes(model: &Model, peer: &Peer) -> Routes {
     let mut routes = Routes::new();
+    if model.posture == Posture::Withdraw {
+        return routes;
+    }
+    let shun = (model.posture == Posture::Shun).then_some(GRACEFUL_SHUTDOWN);
     for (prefix, paths) in &model.routes {
         let is_for = |path: &&Path| path.peers.is_empty() || path.peers.contains(&peer.name);
         for path in paths.iter().map(AsRef::as_ref).filter(is_for) {
-            routes.entry(*prefix).or_default().merge(&attributes(path));
+            let attributes = routes.entry(*prefix).or_default();
+            attributes.merge(&self::attributes(path));
+            attributes.communities.extend(shun);
         }
     }
     routes
@@ -241,6 +255,29 @@ mod tests {
         assert!(told("192.0.2.1-allowed-ipv4", "198.51.100.1/32") && told("eth1-allowed-ipv4", "198.51.100.1/32"));
         assert!(!told("192.0.2.1-allowed-ipv4", "198.51.100.2/32") && told("eth1-allowed-ipv4", "198.51.100.2/32"));
         assert!(told("eth1-100-ip-localpref-prefixes", "198.51.100.2/32"));
+    }
+
+    // BGP-72
+    #[test]
+    fn routes_of_a_drained_node_are_shunned_and_then_withdrawn() {
+        let one = [("tor", json!({ "peerAddress": "192.0.2.1" }))];
+        let mut model = model(peers(&one, &[("fast", json!({}))]), &[("198.51.100.1/32", &[], 0)]);
+        let announced = text(&model);
+        assert!(model.apply(Change::Show(Posture::Shun)));
+        let shunned = text(&model);
+        assert!(shunned.contains("65535:0") && shunned.contains("198.51.100.1/32"), "{shunned}");
+        model.apply(Change::Show(Posture::Withdraw));
+        assert!(!text(&model).contains("198.51.100.1/32"));
+        model.apply(Change::Show(Posture::Announce));
+        assert_eq!(text(&model), announced);
+        assert!(!model.apply(Change::Show(Posture::Announce)), "no news");
+    }
+
+    #[test]
+    fn a_link_local_address_is_named() {
+        let one = [("tor", json!({ "peerAddress": "fe80::1%eth0" }))];
+        let (desired, problems) = desired(&model(peers(&one, &[("fast", json!({}))]), &[]), &Fixed::default());
+        assert!(desired.sessions.is_empty() && problems[0].contains("link-local"), "{problems:?}");
     }
 
     // BGP-111

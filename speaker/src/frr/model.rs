@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use metallb_announce::Path;
+use metallb_dataplane::bgp::Posture;
 use metallb_engine::Peers;
 
 use crate::backend::Change;
@@ -16,6 +17,8 @@ pub(crate) struct Model {
     pub(super) routes: BTreeMap<IpNet, Vec<Arc<Path>>>,
     /// The user's own lines; `None` while it is not known whether there are any.
     pub(super) extras: Option<String>,
+    /// How routers see the routes.
+    pub(super) posture: Posture,
     known: bool,
 }
 
@@ -38,6 +41,7 @@ impl Model {
                 true
             }
             Change::Known => !std::mem::replace(&mut self.known, true),
+            Change::Show(posture) => std::mem::replace(&mut self.posture, posture) != posture,
         }
     }
 

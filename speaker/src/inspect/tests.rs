@@ -1,6 +1,7 @@
 //! Answers about a session with a router that is a TCP stream in the hands of the test.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -8,6 +9,7 @@ use axum::http::Request;
 use http_body_util::BodyExt;
 use metallb_announce::Path;
 use metallb_config::Backend;
+use metallb_dataplane::bgp::Farewell;
 use metallb_engine::RouteChange;
 use metallb_inspect::Answer;
 use metallb_inspect::bgp::{Route, Session};
@@ -19,6 +21,7 @@ use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use super::*;
+use crate::args::Args;
 use crate::backend::Change;
 use crate::bfd::tests::peers;
 
@@ -36,7 +39,8 @@ impl Speaker {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (bgp, work) = Bgp::start(Backend::Native, "node-a").unwrap();
+        let args = Args::read(["speaker", "--node-name=node-a"].map(OsString::from)).unwrap();
+        let (bgp, work) = Bgp::start(Backend::Native, &args).unwrap();
         let work = tokio::spawn(work);
         let tor = json!({ "peerAddress": "127.0.0.1", "peerPort": port, "bfdProfile": "" });
         let gone = json!({ "peerAddress": "127.0.0.1", "peerPort": 1, "bfdProfile": "" });
@@ -102,7 +106,7 @@ impl Speaker {
     }
 
     async fn end(self) {
-        self.bgp.shutdown().await;
+        self.bgp.shutdown(Farewell::default()).await;
         self.work.await.unwrap().unwrap();
     }
 }

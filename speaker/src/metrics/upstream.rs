@@ -56,6 +56,8 @@ fn families(text: &str) -> BTreeMap<String, Family> {
 fn session() -> SessionState {
     SessionState {
         peer: "192.0.2.1:179".parse().unwrap(),
+        zone: None,
+        found: None,
         device: None,
         up: false,
         since: std::time::SystemTime::UNIX_EPOCH,
