@@ -36,6 +36,8 @@ const HEARD_AT_A_TIME: usize = 1024;
 const TURN: Duration = Duration::from_millis(1);
 /// A port that another process has may become free.
 const RETRY: Duration = Duration::from_secs(1);
+/// News of the kernel is taken together for so long: containers that start and end bring a lot of it.
+const NEWS_AFTER: Duration = Duration::from_millis(100);
 /// How long the peers have to answer a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -69,6 +71,8 @@ pub(super) struct Thread {
     /// Open while a session sends echoes.
     echoes: Option<Echoes>,
     names: Names,
+    /// When to look at what the kernel has news of.
+    news_at: Option<Instant>,
     /// When to try again to open ports.
     retry_at: Option<Instant>,
     /// When to end, even if sessions are left.
@@ -95,6 +99,7 @@ impl Thread {
             ports: Ports::default(),
             echoes: None,
             names: Names::default(),
+            news_at: None,
             retry_at: None,
             end_at: None,
         }
@@ -129,7 +134,8 @@ impl Thread {
                 self.open_ports();
             }
             if news {
-                self.on_news();
+                self.news.iter().for_each(News::take);
+                self.news_at.get_or_insert(turn + NEWS_AFTER);
             }
             self.hear_echoes();
             self.hear(&mut buffers);
@@ -139,6 +145,9 @@ impl Thread {
             let now = Instant::now();
             if self.bfd.next_deadline().is_some_and(|at| at <= now) {
                 self.feed(Event::Tick);
+            }
+            if self.news_at.take_if(|at| *at <= now).is_some() {
+                self.on_news();
             }
             if self.retry_at.is_some_and(|at| at <= now) {
                 self.open_ports();
@@ -151,7 +160,7 @@ impl Thread {
 
     /// Waits for a packet, a request, a deadline or news of the kernel; tells whether there is news.
     fn wait(&self) -> io::Result<bool> {
-        let deadlines = [self.bfd.next_deadline(), self.retry_at, self.end_at];
+        let deadlines = [self.bfd.next_deadline(), self.news_at, self.retry_at, self.end_at];
         let deadline = deadlines.into_iter().flatten().min();
         let timeout = deadline.map(|at| TimeSpec::from(at.saturating_duration_since(Instant::now())));
         let inlets = self.ports.open.values().map(AsFd::as_fd);
@@ -173,7 +182,6 @@ impl Thread {
 
     /// Interfaces or the forwarding of packets have changed.
     fn on_news(&mut self) {
-        self.news.iter().for_each(News::take);
         self.ports.close_stale();
         self.on_wanted();
         self.open_ports();
