@@ -19,6 +19,7 @@ const CODEC: Codec = Codec {
     ipv4: true,
     ipv6: true,
     extended_next_hop: false,
+    enhanced_refresh: false,
 };
 
 /// One speaker with its peers.
