@@ -356,19 +356,13 @@ fn labels(peer: SocketAddr, device: Option<&str>) -> Vec<LabelPair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     fn session(device: Option<&str>) -> SessionState {
         SessionState {
             peer: "192.0.2.250:179".parse().unwrap(),
             device: device.map(ToOwned::to_owned),
             up: true,
-            since: std::time::SystemTime::UNIX_EPOCH,
-            trouble: None,
-            reason: None,
-            carries: vec![],
-            lacking: vec![],
-            counters: Arc::default(),
+            ..crate::sessions::tests::untried()
         }
     }
 
