@@ -356,7 +356,6 @@ fn labels(peer: &str, device: Option<&str>) -> Vec<LabelPair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     fn session(device: Option<&str>) -> SessionState {
         SessionState {
@@ -365,12 +364,7 @@ mod tests {
             found: None,
             device: device.map(ToOwned::to_owned),
             up: true,
-            since: std::time::SystemTime::UNIX_EPOCH,
-            trouble: None,
-            reason: None,
-            carries: vec![],
-            lacking: vec![],
-            counters: Arc::default(),
+            ..crate::sessions::tests::untried()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use metallb_dataplane::bgp::{self, SessionState, Sessions};
+use metallb_dataplane::bgp::{self, Sessions};
 use metallb_runtime::CancellationToken;
 use serde_json::json;
 use tokio::sync::watch;
@@ -11,6 +11,7 @@ use super::families::Bgp;
 use super::*;
 use crate::bfd::Bfd;
 use crate::bfd::tests::peers;
+use crate::sessions::tests::untried;
 
 /// Families that only we have.
 const OURS: [&str; 4] = [
@@ -53,29 +54,13 @@ fn families(text: &str) -> BTreeMap<String, Family> {
     families
 }
 
-fn session() -> SessionState {
-    SessionState {
-        peer: "192.0.2.1:179".parse().unwrap(),
-        zone: None,
-        found: None,
-        device: None,
-        up: false,
-        since: std::time::SystemTime::UNIX_EPOCH,
-        trouble: None,
-        reason: None,
-        carries: vec![],
-        lacking: vec![],
-        counters: Arc::default(),
-    }
-}
-
 // BGP-95
 #[tokio::test]
 async fn everything_of_upstreams_is_exposed_as_upstream_does() {
     let (handle, _work) = bgp::start(CancellationToken::new());
     let (bfd, work) = Bfd::start(handle).unwrap();
     let work = tokio::spawn(work);
-    let (_sessions, seen) = watch::channel::<Sessions>([("tor".to_owned(), session())].into());
+    let (_sessions, seen) = watch::channel::<Sessions>([("tor".to_owned(), untried())].into());
     let metrics = Metrics::new("node-a").unwrap();
     metrics.registry.register(Box::new(Bgp::new(seen).unwrap())).unwrap();
     let paths = bfd::BfdSessions::new(bfd.clone()).unwrap();

@@ -17,6 +17,8 @@ use super::picture::{self, Path, Picture, rfc3339};
 const BURST: u32 = 8;
 /// After so long another one may be told.
 const REFILL: Duration = Duration::from_secs(60);
+/// How many ways in which attempts end are remembered.
+const REASONS: usize = 16;
 /// After so long it is told again that something is down.
 const AGAIN: Duration = Duration::from_secs(30 * 60);
 
@@ -46,6 +48,8 @@ struct Told {
     picture: Option<Picture>,
     /// The last bad news of the session and of BFD that still hold, and when they were told.
     lasting: [Option<(Instant, News)>; 2],
+    /// How attempts have ended since the session was up.
+    reasons: Vec<String>,
     allowance: u32,
     refilled: Instant,
     /// How many were kept back.
@@ -86,6 +90,7 @@ impl Told {
         Self {
             picture: None,
             lasting: [None, None],
+            reasons: Vec::new(),
             allowance: BURST,
             refilled: now,
             withheld: 0,
@@ -99,6 +104,12 @@ impl Told {
         for (place, changes) in changes.into_iter().enumerate() {
             for news in changes {
                 let lasts = news.warning && about.is_bad(place);
+                if place == SESSION && lasts && self.is_known(about.picture) {
+                    // Told again it is with the rest that lasts, and then as it is by then.
+                    let told = self.lasting[place].as_ref().map_or(now, |(told, _)| *told);
+                    self.lasting[place] = Some((told, news));
+                    continue;
+                }
                 self.lasting[place] = lasts.then(|| (now, news.clone()));
                 all.extend(self.admit(now, news));
             }
@@ -114,6 +125,22 @@ impl Told {
             }
         }
         all
+    }
+
+    /// Whether retries have ended like this since the session was up: while a router starts they end now one way, now
+    /// another.
+    fn is_known(&mut self, picture: &Picture) -> bool {
+        let Some(trouble) = &picture.trouble else { return false };
+        if trouble.lost {
+            self.reasons.clear();
+        } else if self.reasons.contains(&trouble.text) {
+            return true;
+        }
+        if self.reasons.len() == REASONS {
+            self.reasons.remove(0);
+        }
+        self.reasons.push(trouble.text.clone());
+        false
     }
 
     /// Lets through what may be told now, with how much was not.
@@ -288,6 +315,30 @@ mod tests {
         assert_eq!((reasons(&told), told[0].warning), (vec!["SessionUp"], false));
         let told = teller.observe(now, &only(down(300, "connection closed", true)));
         assert_eq!((reasons(&told), told[0].warning), (vec!["SessionDown"], true));
+    }
+
+    // BGP-109
+    #[test]
+    fn retries_that_end_in_turns_are_told_once_each_and_the_last_is_what_lasts() {
+        let (mut teller, mut now) = (Teller::new("node-a"), Instant::now());
+        teller.observe(now, &only(up(1)));
+        let told = |picture, teller: &mut Teller, now| reasons(&teller.observe(now, &only(picture))).len();
+        assert_eq!(told(down(10, "connection closed", true), &mut teller, now), 1);
+        for since in (20..60).step_by(2) {
+            let first = usize::from(since == 20);
+            assert_eq!(told(down(since, "no route", false), &mut teller, now), first);
+            assert_eq!(told(down(since + 1, "timed out", false), &mut teller, now), first);
+        }
+        now += AGAIN;
+        let again = teller.observe(now, &only(down(59, "timed out", false)));
+        assert!(again.len() == 1 && again[0].note.ends_with("timed out"), "{again:?}");
+        assert_eq!(told(up(70), &mut teller, now), 1);
+        assert_eq!(told(down(80, "connection closed", true), &mut teller, now), 1);
+        assert_eq!(
+            told(down(81, "no route", false), &mut teller, now),
+            1,
+            "after a session it is news"
+        );
     }
 
     #[test]

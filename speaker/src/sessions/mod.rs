@@ -10,7 +10,7 @@ mod judge;
 mod objects;
 mod picture;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

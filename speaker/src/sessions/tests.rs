@@ -152,7 +152,8 @@ impl Cluster {
     }
 }
 
-fn untried() -> SessionState {
+/// A session that was not tried yet.
+pub(crate) fn untried() -> SessionState {
     SessionState {
         peer: "192.0.2.1:179".parse().unwrap(),
         zone: None,
