@@ -287,7 +287,7 @@ impl L2Handle {
 
     /// Tells `to` of the next gratuitous frame for each address, once, unless it is withdrawn before: to be called before the
     /// [`Self::change`] that announces it.
-    pub fn tell_first_frames(&self, ips: Vec<IpAddr>, to: mpsc::UnboundedSender<FirstFrame>) {
+    pub fn tell_first_frames(&self, ips: Vec<IpAddr>, to: &mpsc::UnboundedSender<FirstFrame>) {
         in_parts(ips, |part| self.tell(Command::TellFirst(part, to.clone())));
     }
 

@@ -85,7 +85,7 @@ impl Failovers {
             all.retain(|pending| now.saturating_duration_since(pending.handed) < LONGEST);
             !all.is_empty()
         });
-        self.l2.tell_first_frames(ips, self.sender.clone());
+        self.l2.tell_first_frames(ips, &self.sender);
     }
 
     /// Waits for frames to be sent. Cancel-safe.

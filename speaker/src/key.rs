@@ -110,7 +110,7 @@ pub(crate) async fn tell_mismatches(mut mismatches: watch::Receiver<Option<IpAdd
         }
     }
     // The membership has ended, which is seen elsewhere.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Tells whoever looks at the Pod of this speaker.

@@ -227,9 +227,10 @@ fn the_first_frame_of_a_gain_is_told_once_to_whoever_asked() {
         let node = Node::start();
         let (to, mut told) = tokio::sync::mpsc::unbounded_channel();
         let ip: IpAddr = VIP.parse().unwrap();
-        node.l2.tell_first_frames(vec![ip], to.clone());
+        node.l2.tell_first_frames(vec![ip], &to);
         // One that is withdrawn before it could be announced is nobody's gain.
-        node.l2.tell_first_frames(vec![OTHER_VIP.parse().unwrap()], to);
+        node.l2.tell_first_frames(vec![OTHER_VIP.parse().unwrap()], &to);
+        drop(to);
         node.withdraw(OTHER_VIP);
         node.announce(&[VIP, OTHER_VIP]);
         let first = told.recv().await.unwrap();
