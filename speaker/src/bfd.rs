@@ -31,14 +31,15 @@ impl Bfd {
         let stop = CancellationToken::new();
         let (handle, run) = bfd::start(stop.clone())?;
         let (guarded, reader) = watch::channel(Guarded::new());
-        let guard = bfd::guard(handle.clone(), bgp.clone(), reader);
+        let sessions = bgp.sessions();
+        let guard = bfd::guard(handle.clone(), bgp, reader);
         let new = Self {
             handle,
             guarded,
             peers: watch::Sender::default(),
             stop,
         };
-        let follow = new.clone().follow(new.peers.subscribe(), bgp.sessions());
+        let follow = new.clone().follow(new.peers.subscribe(), sessions);
         let work = async move {
             let working = async { tokio::join!(run, guard).0 };
             // What follows the routers has nothing to end for.

@@ -18,6 +18,11 @@ pub(crate) fn unmet(peer: &Peer, backend: Backend) -> Vec<String> {
     let name = &peer.name;
     let mut unmet = Vec::new();
     if backend.is_frr() {
+        if peer.ttl_security {
+            unmet.push(format!(
+                "BGPPeer {name}: spec.ttlSecurity: only the native back-end has it"
+            ));
+        }
         return unmet;
     }
     if peer.graceful_restart {
