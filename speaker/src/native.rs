@@ -64,6 +64,7 @@ pub(crate) fn session(peer: &Peer, node: &str, restart: GracefulRestart) -> Peer
         keepalive_time: peer.keepalive_time,
         connect_time: peer.connect_time,
         ebgp_multihop: peer.ebgp_multihop,
+        ttl_security: peer.ttl_security,
         dual_stack,
         offer: Offer {
             route_refresh: true,
@@ -131,6 +132,8 @@ mod tests {
             ..PeerConfig::new("tor", 1, bgp::RemoteAs::Asn(2), "192.0.2.1".parse().unwrap())
         };
         assert_eq!(all, expected);
+        let near = peer(&json!({ "myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1", "ttlSecurity": true }));
+        assert!(near.ttl_security && !near.ebgp_multihop);
         let internal = peer(&json!({ "myASN": 1, "dynamicASN": "internal", "peerAddress": "192.0.2.1" }));
         assert_eq!(internal.remote, bgp::RemoteAs::Internal);
     }

@@ -19,7 +19,7 @@ const V1ALPHA1: &str = "metallb.io/v1alpha1";
 pub const ANNOTATION: &str = "metallb.io/v1beta2-fields";
 
 /// The fields of v1beta2 that v1beta1 lacks.
-const NEWER_FIELDS: [&str; 9] = [
+const NEWER_FIELDS: [&str; 10] = [
     "localASN",
     "dynamicASN",
     "interface",
@@ -29,6 +29,7 @@ const NEWER_FIELDS: [&str; 9] = [
     "vrf",
     "disableMP",
     "dualStackAddressFamily",
+    "ttlSecurity",
 ];
 
 /// In v1beta1 a zero means the default, in v1beta2 it switches the timers off.
@@ -236,7 +237,8 @@ mod tests {
 
     #[rstest] // W-40
     #[case(json!({}))]
-    #[case(json!({ "localASN": 7, "connectTime": "10s", "vrf": "red", "dualStackAddressFamily": true }))]
+    #[case(json!({ "localASN": 7, "connectTime": "10s", "vrf": "red", "dualStackAddressFamily": true,
+        "ttlSecurity": true }))]
     #[case(json!({ "peerASN": null, "dynamicASN": "external" }))]
     #[case(json!({ "peerAddress": null, "interface": "eth0" }))]
     #[case(json!({ "password": null, "passwordSecret": { "name": "s", "namespace": "n" } }))]

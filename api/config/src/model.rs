@@ -296,6 +296,8 @@ pub struct Peer {
     pub graceful_restart: bool,
     /// Whether the peer is more than one hop away.
     pub ebgp_multihop: bool,
+    /// Whether nothing is heard that crossed a router (GTSM, RFC 5082).
+    pub ttl_security: bool,
     /// Whether both address families are exchanged over the one session.
     pub dual_stack: bool,
     /// VRF of the host to connect from.

@@ -126,6 +126,10 @@ impl Reader<'_> {
                 "ebgpMultiHop is invalid for a peer of the same AS (iBGP)",
             );
         }
+        if spec.ebgp_multi_hop && spec.ttl_security {
+            let reason = "ttlSecurity takes nothing that crossed a router, which ebgpMultiHop allows";
+            self.refuse(Rule::W25, "ttlSecurity", reason);
+        }
         if spec.disable_mp {
             let reason = "disableMP is deprecated and has no effect; use dualStackAddressFamily";
             self.findings.warn(Rule::W1, &self.object, "spec.disableMP", reason);
@@ -152,6 +156,7 @@ impl Reader<'_> {
             bfd_profile: spec.bfd_profile.clone().filter(|name| !name.is_empty()),
             graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
             ebgp_multihop: spec.ebgp_multi_hop,
+            ttl_security: spec.ttl_security,
             dual_stack: spec.dual_stack_address_family,
             vrf,
         };

@@ -162,7 +162,7 @@ pub(super) const RULES: &[&Entry] = &[
     ),
     &gone(
         Rule::B22,
-        "has vrf, connectTime, enableGracefulRestart, dualStackAddressFamily, dynamicASN, interface or localASN: the native back-end has them; interface is without effect so far",
+        "has vrf, connectTime, enableGracefulRestart, dualStackAddressFamily, dynamicASN, interface or localASN: the native back-end has them",
         "{vrf: red, connectTime: 10s, enableGracefulRestart: true, dualStackAddressFamily: true, localASN: 64999}",
     ),
     &gone(
@@ -251,7 +251,7 @@ pub(super) const RULES: &[&Entry] = &[
     ),
     &peer(
         Rule::W25,
-        "has a localASN equal to myASN or towards its own AS, or a sourceAddress of another family than peerAddress",
+        "has a localASN equal to myASN or towards its own AS, a sourceAddress of another family than peerAddress, or ttlSecurity with ebgpMultiHop",
         "{localASN: 64500}",
         "{localASN: 64999}",
         "localASN must differ from myASN",

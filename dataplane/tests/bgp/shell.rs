@@ -103,7 +103,8 @@ pub(crate) fn link_local_peer_is_dialled_on_its_interface() {
         let update = line.update().await;
         let local = "fe80::1".parse().unwrap();
         assert_eq!(update.mp_reach().unwrap().next_hop, NextHop::V6Pair(local, local));
-        session(&handle, "r", |state| state.up).await;
+        let state = session(&handle, "r", |state| state.up).await;
+        assert_eq!(state.label(), format!("[fe80::1%lo]:{}", state.peer.port()));
     });
 }
 

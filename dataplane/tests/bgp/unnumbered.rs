@@ -31,6 +31,7 @@ pub(crate) fn what_keeps_a_router_from_being_found_is_told() {
     in_namespace(async {
         let handle = speaker(peer("node9"), vec![]);
         reason(&handle, "there is no interface node9").await;
+        assert_eq!(handle.sessions().borrow()["frr"].label(), "node9:179");
         run("ip link add node9 type veth peer name peer9");
         reason(&handle, "interface node9 is down").await;
         run("ip link set node9 addrgenmode none && ip link set node9 up && ip link set peer9 up");

@@ -17,13 +17,18 @@ pub(crate) fn here(peer: &Peer, own: &str) -> Peer {
 
 /// Lists what `peer` asks for and does not get, one sentence each.
 pub(crate) fn unmet(peer: &Peer, profiles: &BTreeMap<String, BfdProfile>, backend: Backend) -> Option<String> {
+    let name = &peer.name;
+    if backend.is_frr() {
+        return peer
+            .ttl_security
+            .then(|| format!("BGPPeer {name}: spec.ttlSecurity: only the native back-end has it"));
+    }
     let profile = peer.bfd_profile.as_ref().and_then(|name| profiles.get(name))?;
-    let vain = !backend.is_frr() && profile.echo_mode && peer.ebgp_multihop;
-    vain.then(|| {
+    (profile.echo_mode && peer.ebgp_multihop).then(|| {
         format!(
-            "BGPPeer {}: spec.bfdProfile: echoMode of BFDProfile {} has no effect with ebgpMultiHop: echoes go over one hop \
+            "BGPPeer {name}: spec.bfdProfile: echoMode of BFDProfile {} has no effect with ebgpMultiHop: echoes go over one hop \
              only (RFC 5883)",
-            peer.name, profile.name
+            profile.name
         )
     })
 }

@@ -60,6 +60,7 @@ fn the_defaults_of_a_peer() {
 #[case(json!({ "password": "a", "passwordSecret": { "name": "s" } }), "spec.passwordSecret", "both")] // B-9, W-2
 #[case(json!({ "connectTime": "1500ms" }), "spec.connectTime", "whole seconds")] // B-14
 #[case(json!({ "connectTime": "0s" }), "spec.connectTime", "from 1s to 65535s")] // B-14
+#[case(json!({ "ttlSecurity": true, "ebgpMultiHop": true }), "spec.ttlSecurity", "crossed a router")] // W-25
 #[case(json!({ "localASN": 64500 }), "spec.localASN", "must differ from myASN")] // W-25
 #[case(json!({ "localASN": 7, "peerASN": 64500 }), "spec.localASN", "iBGP")] // W-25
 #[case(json!({ "vrf": "a b" }), "spec.vrf", "invalid vrf name")] // W-26

@@ -122,6 +122,11 @@ pub struct BGPPeerSpec {
     #[serde(default, skip_serializing_if = "is_false")]
     pub ebgp_multi_hop: bool,
 
+    /// Whether the peer is heard only if no router is in between (GTSM, RFC 5082); packets have TTL 255 both ways.
+    // Upstream: has no such field.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ttl_security: bool,
+
     /// The VRF of the host to peer from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vrf: Option<String>,
