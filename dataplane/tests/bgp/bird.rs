@@ -145,6 +145,22 @@ pub(crate) fn bird_without_four_octet_numbers_understands_the_path() {
     });
 }
 
+// BGP-47
+pub(crate) fn bird_without_four_octet_numbers_learns_a_long_one() {
+    in_namespace(async move {
+        let bird = Bird::start("local 10.0.0.2 as 64501; neighbor 10.0.0.1 external; enable as4 off;");
+        let long = PeerConfig {
+            my_asn: 4_200_000_000,
+            ..peer()
+        };
+        let handle = speaker(long, vec![route("192.168.0.1/32")]);
+        session(&handle, "bird", |state| state.up).await;
+        // It puts AS_TRANS in AS_PATH and what AS4_PATH says together.
+        bird.shows("show route 192.168.0.1/32 all", &["BGP.as_path: 4200000000"])
+            .await;
+    });
+}
+
 // BGP-58
 pub(crate) fn bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way() {
     in_namespace(async move {

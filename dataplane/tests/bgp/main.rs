@@ -94,6 +94,7 @@ fn main() -> ExitCode {
         bird::bird_learns_both_families_with_their_communities,
         bird::bird_takes_an_ipv6_session,
         bird::bird_without_four_octet_numbers_understands_the_path,
+        bird::bird_without_four_octet_numbers_learns_a_long_one,
         bird::bird_takes_fifteen_hundred_prefixes_in_one_extended_update_each_way,
         soak::tables_equal_what_is_desired_whenever_things_come_to_rest,
     ];

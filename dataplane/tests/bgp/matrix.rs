@@ -11,6 +11,7 @@ use crate::{
     eventually,
     frr::Frr,
     gobgp::{self, Gobgp},
+    gone, host_routes,
     neighbour::{in_namespace, run},
     route, route_with, session, speaker,
 };
@@ -106,12 +107,16 @@ pub(crate) fn tests() -> impl Iterator<Item = Test> {
         md5_over_ipv6,
         extended_next_hop,
     ];
-    // GoBGP keeps what it was told and never asks again.
-    let asking = [
-        of_router!("frr", Frr, [route_refresh]),
-        of_router!("bird", Bird, [route_refresh]),
+    // GoBGP keeps what it was told and never asks again; its version 3 does not know extended messages.
+    let some = [
+        of_router!("frr", Frr, [route_refresh, extended_messages]).into_iter(),
+        of_router!("bird", Bird, [route_refresh, extended_messages]).into_iter(),
     ];
-    all.into_iter().flatten().chain(asking.into_iter().flatten())
+    let newest = of_router!("gobgp4", Version<4>, [extended_messages]);
+    all.into_iter()
+        .flatten()
+        .chain(some.into_iter().flatten())
+        .chain(newest)
 }
 
 /// Waits until the router shows a route with next hop and AS path, and with these texts.
@@ -262,6 +267,32 @@ async fn extended_next_hop<R: Router>() {
     shows(&router, &us, [IPV6, "fd00::1"], &[]).await;
 }
 
+// BGP-58
+async fn extended_messages<R: Router>() {
+    let us = OVER_IPV4;
+    let router = R::start(&us).await;
+    let peer = PeerConfig {
+        offer: Offer {
+            extended_message: true,
+            ..Offer::default()
+        },
+        ..us.peer()
+    };
+    let handle = speaker(peer, host_routes(1500));
+    up(&handle).await;
+    shows(&router, &us, ["192.168.5.219/32", "10.0.0.1"], &[]).await;
+    let updates = || handle.sessions().borrow()["router"].counters.sent(MessageType::Update);
+    assert_eq!(updates(), 1);
+    handle.change_routes(gone(host_routes(1500)));
+    eventually("the withdrawal", || {
+        let known = is_named(&router, "192.168.5.219/32", "10.0.0.1");
+        if known { Err("it is still there") } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(updates(), 2);
+    assert!(handle.sessions().borrow()["router"].up);
+}
+
 // BGP-66
 async fn route_refresh<R: Asking>() {
     let us = OVER_IPV4;
@@ -340,7 +371,8 @@ impl Router for Bird {
         } else {
             ""
         };
-        let text = format!("local {ours} as 64501; neighbor {address} as {asn}; {password}");
+        let text =
+            format!("local {ours} as 64501; neighbor {address} as {asn}; {password} enable extended messages on;");
         Self::start_with(&text, next_hop)
     }
 

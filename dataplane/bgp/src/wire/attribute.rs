@@ -65,7 +65,7 @@ pub enum Attribute {
     LargeCommunities(Vec<LargeCommunity>),
     /// Not known here.
     Unknown {
-        /// The flags, without the extended length bit.
+        /// The flags optional, transitive and partial.
         flags: u8,
         /// The type.
         code: u8,
@@ -204,7 +204,7 @@ impl Attribute {
 
     fn flags(&self) -> u8 {
         match self {
-            Self::Unknown { flags, .. } => flags & !EXTENDED,
+            Self::Unknown { flags, .. } => flags & (OPTIONAL_TRANSITIVE | PARTIAL),
             // FRR and BIRD always write the long form here; so do we, that captures compare.
             Self::MpReach(_) => OPTIONAL | EXTENDED,
             other => expected_flags(other.code()).unwrap_or(OPTIONAL_TRANSITIVE),
@@ -264,7 +264,8 @@ impl Attribute {
     fn decode(flags: u8, code: u8, value: &[u8], codec: &Codec) -> Self {
         let Some(expected) = expected_flags(code) else {
             return Self::Unknown {
-                flags: flags & !EXTENDED,
+                // The others mean nothing (RFC 4271 §4.3).
+                flags: flags & (OPTIONAL_TRANSITIVE | PARTIAL),
                 code,
                 value: value.to_vec(),
             };

@@ -360,6 +360,14 @@ fn messages() -> impl Strategy<Value = (Codec, Message)> {
     codecs().prop_flat_map(|codec| (Just(codec), prop_oneof![4 => updates(codec.as4), 1 => opens()]))
 }
 
+// What NetGauze and we had not agreed on.
+#[test]
+fn flags_that_mean_nothing_are_ignored() {
+    let bytes = |flags: u8| [&[0xff; 16][..], &[0, 27, 2, 0, 0, 0, 4, flags, 99, 1, 7]].concat();
+    let read = Codec::default().decode_all(&bytes(0x8f & !0x10)).unwrap();
+    assert_eq!(read, Codec::default().decode_all(&bytes(0x80)).unwrap());
+}
+
 /// Tells whether a part of a message was taken for malformed, as NetGauze does less often: so for a SAFI of sixteen bits
 /// it takes the lower eight.
 fn sets_something_aside(message: &Message) -> bool {
