@@ -43,6 +43,21 @@ pub async fn serve_metrics(
     authorizer: Authorizer,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    serve_metrics_beside(Router::new(), address, registry, options, authorizer, stop).await
+}
+
+/// Like [`serve_metrics`], beside `others`, which are open to everybody.
+///
+/// # Errors
+/// Like [`serve_metrics`].
+pub async fn serve_metrics_beside(
+    others: Router,
+    address: SocketAddr,
+    registry: Registry,
+    options: MetricsOptions,
+    authorizer: Authorizer,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let failed = |source| Error::Serve { address, source };
     // Once is enough.
     let _ = register_panics(&registry);
@@ -60,7 +75,7 @@ pub async fn serve_metrics(
     };
     let listener = listen::bind(address).map_err(failed)?;
     tokio::select! {
-        result = serve(listener, settings, router(registry, authorizer), stop) => result.map_err(failed),
+        result = serve(listener, settings, router(registry, authorizer).merge(others), stop) => result.map_err(failed),
         () = follow => Ok(()),
     }
 }
