@@ -28,7 +28,15 @@ mod tests {
 
     #[test]
     fn the_links_of_the_image_are_programs_and_nothing_else_is() {
-        for name in ["/manager", "controller", "./speaker", "/usr/bin/metallb-speaker", "/etc/frr_reloader/frr-reloader.sh", "frr-metrics", "/cp-tool"] {
+        for name in [
+            "/manager",
+            "controller",
+            "./speaker",
+            "/usr/bin/metallb-speaker",
+            "/etc/frr_reloader/frr-reloader.sh",
+            "frr-metrics",
+            "/cp-tool",
+        ] {
             assert!(program(OsStr::new(name)).is_some(), "{name}");
         }
         assert!(program(OsStr::new("metallb")).is_none() && program(OsStr::new("")).is_none());
