@@ -1,4 +1,4 @@
-# The one image of operator, controller, webhook server and speaker: a single static file, called by three names.
+# The one image of operator, controller, webhook server and speaker: a single static file, called by several names.
 #
 #   docker build --tag ghcr.io/metallb-rs/metallb:v0.1.0 \
 #     --build-arg REVISION=$(git rev-parse HEAD) --build-arg CREATED=$(date --utc +%FT%TZ) .

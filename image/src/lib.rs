@@ -14,6 +14,10 @@ pub fn program(called: &OsStr) -> Option<Program> {
         "manager" | "metallb-operator" => Some(metallb_operator::main),
         "controller" | "metallb-controller" => Some(metallb_controller::main),
         "speaker" | "metallb-speaker" => Some(metallb_speaker::main),
+        // Copied into the containers of FRR under these names.
+        "frr-reloader.sh" | "frr-reloader" => Some(metallb_frr_tools::reloader),
+        "frr-metrics" => Some(metallb_frr_tools::frr_metrics),
+        "cp-tool" => Some(metallb_frr_tools::cp_tool),
         _ => None,
     }
 }
@@ -24,7 +28,15 @@ mod tests {
 
     #[test]
     fn the_links_of_the_image_are_programs_and_nothing_else_is() {
-        for name in ["/manager", "controller", "./speaker", "/usr/bin/metallb-speaker"] {
+        for name in [
+            "/manager",
+            "controller",
+            "./speaker",
+            "/usr/bin/metallb-speaker",
+            "/etc/frr_reloader/frr-reloader.sh",
+            "frr-metrics",
+            "/cp-tool",
+        ] {
             assert!(program(OsStr::new(name)).is_some(), "{name}");
         }
         assert!(program(OsStr::new("metallb")).is_none() && program(OsStr::new("")).is_none());

@@ -174,9 +174,9 @@ pub(super) const RULES: &[&Entry] = &[
         ..metallb(
             Rule::K13,
             "has a bgpBackend that the speaker of this release does not run with",
+            "{metadata: {name: metallb}, spec: {bgpBackend: frr-k8s}}",
             "{metadata: {name: metallb}, spec: {bgpBackend: frr}}",
-            "{metadata: {name: metallb}, spec: {bgpBackend: native}}",
-            "does not run with bgpBackend frr yet",
+            "does not run with bgpBackend frr-k8s yet",
         )
     },
     &Entry {

@@ -47,13 +47,13 @@ impl EffectiveBackend {
 
     /// Says what the back-end means for users of this release, if it is not all that they expect.
     ///
-    /// The objects of the FRR back-ends are deployed as upstream does, but our speaker does not yet drive FRR.
+    /// The objects of frr-k8s are deployed as upstream does, but our speaker does not yet write its configurations.
     pub const fn limitation(&self) -> Option<&'static str> {
         match self.backend {
-            BgpBackend::Native => None,
-            BgpBackend::Frr | BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal => Some(
-                "the speaker of this release speaks BGP natively only and refuses to start with this back-end: \
-                 nothing is announced until bgpBackend is native",
+            BgpBackend::Native | BgpBackend::Frr => None,
+            BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal => Some(
+                "the speaker of this release refuses to start with this back-end: nothing is announced until bgpBackend is \
+                 native or frr",
             ),
         }
     }

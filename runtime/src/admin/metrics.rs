@@ -45,6 +45,21 @@ pub async fn serve_metrics(
     authorizer: Authorizer,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    serve_metrics_beside(Router::new(), address, registry, options, authorizer, stop).await
+}
+
+/// Like [`serve_metrics`], beside `others`, which are open to everybody.
+///
+/// # Errors
+/// Like [`serve_metrics`].
+pub async fn serve_metrics_beside(
+    others: Router,
+    address: SocketAddr,
+    registry: Registry,
+    options: MetricsOptions,
+    authorizer: Authorizer,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let failed = |source| Error::Serve { address, source };
     // Once is enough.
     let _ = register_panics(&registry);
@@ -61,7 +76,7 @@ pub async fn serve_metrics(
         ..Settings::default()
     };
     let listener = listen::bind(address).map_err(failed)?;
-    let mut routes = router(registry, authorizer.clone());
+    let mut routes = router(registry, authorizer.clone()).merge(others);
     if let Some(more) = options.looking_glass {
         routes = routes.merge(glass::guarded(more, authorizer));
     }

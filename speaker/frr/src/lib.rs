@@ -10,9 +10,11 @@
 
 mod apply;
 mod copy;
+mod exporter;
 mod files;
 mod frr;
 mod reloader;
 
 pub use copy::main as cp_tool;
+pub use exporter::main as frr_metrics;
 pub use reloader::main as reloader;

@@ -70,7 +70,7 @@ pub fn check(spec: &MetalLBSpec, external_namespace: Option<&str>) -> Vec<Fault>
 #[must_use]
 pub fn warnings(spec: &MetalLBSpec, backend: BgpBackend) -> Vec<Fault> {
     let mut faults = Vec::new();
-    if backend != BgpBackend::Native {
+    if matches!(backend, BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal) {
         let reason = format!("the speaker of this release does not run with bgpBackend {backend} yet");
         faults.push(Fault::new(Rule::K13, "spec.bgpBackend", reason));
     }

@@ -5,6 +5,7 @@
 mod copying;
 #[path = "../../../../dataplane/frr/tests/frr/daemons.rs"]
 mod daemons;
+mod exporting;
 mod reloading;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     run(tests![
         copying::the_copy_is_as_executable_as_the_file,
         copying::whatever_goes_wrong_is_said_and_the_code_is_zero,
+        exporting::sessions_are_shown_to_whoever_has_a_token_and_life_to_everybody,
         reloading::what_the_speaker_wants_is_applied_and_told,
         reloading::routes_come_and_go_without_a_reload,
         reloading::a_file_that_frr_cannot_read_changes_nothing_and_is_told_in_its_words,
