@@ -114,6 +114,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
                 .filter(|dir| !dir.is_empty())
                 .map(Into::into),
             looking_glass: Some(inspect::routes(&data_plane.bgp, &args.node_name, &args.pod_name)),
+            ..MetricsOptions::default()
         };
         let server = admin::serve_metrics(
             address,

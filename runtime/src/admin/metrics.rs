@@ -30,6 +30,8 @@ pub struct MetricsOptions {
     pub cert_dir: Option<PathBuf>,
     /// What is served besides: each path to whom the authorizer allows that path.
     pub looking_glass: Option<Router>,
+    /// What is served besides to everybody.
+    pub others: Router,
 }
 
 /// Serves `registry` at `https://<address>/metrics` to whom `authorizer` allows, until `stop`.
@@ -39,21 +41,6 @@ pub struct MetricsOptions {
 /// # Errors
 /// When the address cannot be bound, or TLS cannot be set up.
 pub async fn serve_metrics(
-    address: SocketAddr,
-    registry: Registry,
-    options: MetricsOptions,
-    authorizer: Authorizer,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    serve_metrics_beside(Router::new(), address, registry, options, authorizer, stop).await
-}
-
-/// Like [`serve_metrics`], beside `others`, which are open to everybody.
-///
-/// # Errors
-/// Like [`serve_metrics`].
-pub async fn serve_metrics_beside(
-    others: Router,
     address: SocketAddr,
     registry: Registry,
     options: MetricsOptions,
@@ -76,7 +63,7 @@ pub async fn serve_metrics_beside(
         ..Settings::default()
     };
     let listener = listen::bind(address).map_err(failed)?;
-    let mut routes = router(registry, authorizer.clone()).merge(others);
+    let mut routes = router(registry, authorizer.clone()).merge(options.others);
     if let Some(more) = options.looking_glass {
         routes = routes.merge(glass::guarded(more, authorizer));
     }

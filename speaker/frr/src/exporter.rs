@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use axum::{Router, http::StatusCode, routing::get};
 use clap::Parser;
 use metallb_runtime::{
-    admin::{Authorizer, MetricsOptions, serve_metrics_beside},
+    admin::{Authorizer, MetricsOptions, serve_metrics},
     cause, client, flags, listen, shutdown, telemetry, tls,
 };
 use prometheus::Registry;
@@ -87,6 +87,7 @@ impl Args {
         Ok(MetricsOptions {
             tls,
             cert_dir: certificate.parent().filter(|_| !none).map(Into::into),
+            ..MetricsOptions::default()
         })
     }
 }
@@ -126,15 +127,15 @@ pub fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> Result<()> {
-    let options = args.options()?;
+    let mut options = args.options()?;
     let stop = shutdown::signal()?;
     let vtysh = Vtysh::new(std::env::var_os("FRR_SOCKETS").unwrap_or_else(|| "/var/run/frr".into()));
     let registry = Registry::new();
     registry.register(Box::new(families::Families::new(vtysh.clone())?))?;
     let livez = get(move || async move { livez(vtysh).await });
     let authorizer = Authorizer::new(client::connect("frr-metrics").await?);
-    let others = Router::new().route("/livez", livez);
-    serve_metrics_beside(others, args.address(), registry, options, authorizer, stop).await?;
+    options.others = Router::new().route("/livez", livez);
+    serve_metrics(args.address(), registry, options, authorizer, stop).await?;
     Ok(())
 }
 
