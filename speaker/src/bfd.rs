@@ -91,7 +91,9 @@ impl Bfd {
         let (guarded, sessions) = {
             let table = self.handle.sessions();
             let table = table.borrow();
-            desired(&asked.peers, &asked.found, |peer| is_near(&table, peer, bfd::is_on_link))
+            desired(&asked.peers, &asked.found, |peer| {
+                is_near(&table, peer, bfd::is_on_link)
+            })
         };
         // Before its session ends a peer must not be guarded by it any more.
         self.guarded.send_if_modified(|before| {
@@ -346,7 +348,10 @@ pub(crate) mod tests {
         let before = peers(&specs, &[("fast", json!({}))]);
         for unused in [json!({}), json!({ "receiveInterval": 20 }), json!({ "echoMode": true })] {
             let after = peers(&specs, &[("fast", json!({})), ("unused", unused)]);
-            assert_eq!(desired(&after, &Found::new(), |_| true), desired(&before, &Found::new(), |_| true));
+            assert_eq!(
+                desired(&after, &Found::new(), |_| true),
+                desired(&before, &Found::new(), |_| true)
+            );
         }
     }
 

@@ -42,8 +42,8 @@ pub use farewell::Farewell;
 pub use listen::{Listen, Range};
 pub use look::{Look, Part, View};
 pub use metallb_bgp::{
-    Attributes, Egress, GracefulRestart, LargeCommunity, Listed, Negotiated, Offer, Password, Path, PeerConfig, Posture,
-    Reach, RemoteAs, RouteChange, State, StopReason,
+    Attributes, Egress, GracefulRestart, LargeCommunity, Listed, Negotiated, Offer, Password, Path, PeerConfig,
+    Posture, Reach, RemoteAs, RouteChange, State, StopReason,
     wire::{Family, MessageType, NextHop},
 };
 use tokio::sync::{mpsc, watch};

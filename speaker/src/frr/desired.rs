@@ -94,7 +94,10 @@ fn neighbour(peer: &Peer) -> Result<Neighbour, Refusal> {
     let endpoint = match &peer.endpoint {
         config::Endpoint::Address(address) => Endpoint::Address(*address),
         config::Endpoint::LinkLocal(..) => {
-            let (what, must) = ("spec.peerAddress", "not be link-local: FRR finds such a router by spec.interface");
+            let (what, must) = (
+                "spec.peerAddress",
+                "not be link-local: FRR finds such a router by spec.interface",
+            );
             return Err(Refusal::Shape { what, must });
         }
         config::Endpoint::Interface(name) => Endpoint::Interface(Device::new("spec.interface", name)?),
@@ -265,7 +268,10 @@ mod tests {
         let announced = text(&model);
         assert!(model.apply(Change::Show(Posture::Shun)));
         let shunned = text(&model);
-        assert!(shunned.contains("65535:0") && shunned.contains("198.51.100.1/32"), "{shunned}");
+        assert!(
+            shunned.contains("65535:0") && shunned.contains("198.51.100.1/32"),
+            "{shunned}"
+        );
         model.apply(Change::Show(Posture::Withdraw));
         assert!(!text(&model).contains("198.51.100.1/32"));
         model.apply(Change::Show(Posture::Announce));
@@ -277,7 +283,10 @@ mod tests {
     fn a_link_local_address_is_named() {
         let one = [("tor", json!({ "peerAddress": "fe80::1%eth0" }))];
         let (desired, problems) = desired(&model(peers(&one, &[("fast", json!({}))]), &[]), &Fixed::default());
-        assert!(desired.sessions.is_empty() && problems[0].contains("link-local"), "{problems:?}");
+        assert!(
+            desired.sessions.is_empty() && problems[0].contains("link-local"),
+            "{problems:?}"
+        );
     }
 
     // BGP-111
