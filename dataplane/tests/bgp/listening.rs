@@ -189,31 +189,38 @@ pub(crate) async fn of_our_connection_and_the_routers_one_is_left() {
 }
 
 // BGP-77
-pub(crate) fn frr_that_dials_too_has_one_session() {
-    for identifier in ["10.0.0.1", "10.0.0.9"] {
-        in_namespace(async move {
-            let lines = [
-                "neighbor 10.0.0.1 remote-as 64500",
-                "neighbor 10.0.0.1 timers connect 1",
-            ];
-            let frr = Frr::start(&lines).await;
-            let peer = PeerConfig {
-                accepts: true,
-                router_id: Some(identifier.parse().unwrap()),
-                ..PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap())
-            };
-            let handle = speaker(peer, vec![route("192.168.0.1/32")]);
-            session(&handle, "frr", |state| state.up).await;
-            frr.shows("show bgp ipv4 unicast", &["192.168.0.1/32"]).await;
-            eventually("one connection", || {
-                let listed = run("ss -Htn state established '( sport = 179 or dport = 179 )' | wc -l");
-                let count = String::from_utf8(listed.stdout).unwrap();
-                (count.trim() == "1").then_some(()).ok_or(count)
-            })
-            .await;
-            handle.shutdown().await;
-        });
-    }
+pub(crate) fn frr_with_the_higher_identifier_that_dials_too_has_one_session() {
+    simultaneous_open("10.0.0.1");
+}
+
+// BGP-77
+pub(crate) fn frr_with_the_lower_identifier_that_dials_too_has_one_session() {
+    simultaneous_open("10.0.0.9");
+}
+
+fn simultaneous_open(identifier: &'static str) {
+    in_namespace(async move {
+        let lines = [
+            "neighbor 10.0.0.1 remote-as 64500",
+            "neighbor 10.0.0.1 timers connect 1",
+        ];
+        let frr = Frr::start(&lines).await;
+        let peer = PeerConfig {
+            accepts: true,
+            router_id: Some(identifier.parse().unwrap()),
+            ..PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap())
+        };
+        let handle = speaker(peer, vec![route("192.168.0.1/32")]);
+        session(&handle, "frr", |state| state.up).await;
+        frr.shows("show bgp ipv4 unicast", &["192.168.0.1/32"]).await;
+        eventually("one connection", || {
+            let listed = run("ss -Htn state established '( sport = 179 or dport = 179 )' | wc -l");
+            let count = String::from_utf8(listed.stdout).unwrap();
+            (count.trim() == "1").then_some(()).ok_or(count)
+        })
+        .await;
+        handle.shutdown().await;
+    });
 }
 
 // BGP-78
