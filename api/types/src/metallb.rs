@@ -164,7 +164,7 @@ pub struct MetalLBSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speaker_layer2: Option<SpeakerLayer2>,
 
-    /// Milliseconds that the FRR back-ends wait for more changes before they apply them; 3000 when unset.
+    /// Milliseconds that the FRR back-ends wait for more changes before they apply them; with frr-k8s 3000 when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 600_000))]
     pub bgp_debounce_timeout: Option<i32>,
