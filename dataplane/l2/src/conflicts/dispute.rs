@@ -291,6 +291,12 @@ impl Dispute {
             self.insists = false;
             self.asked = 0;
             self.untried = false;
+            if self.yielded {
+                // Whoever has withdrawn sooner than a move takes has no claim to be confirmed.
+                for claimant in &mut self.claimants {
+                    (claimant.confirm_at, claimant.held) = (None, 0);
+                }
+            }
             self.silent_since = self.yielded.then_some(now);
         } else if self.yielded && asked.get(self.asked).is_some_and(|after| now >= since + *after) {
             self.asked += 1;

@@ -411,6 +411,14 @@ fn a_claimant_that_withdraws_at_once_is_not_waited_for_in_vain() {
     bench.hear(OTHER);
     bench.run(SECOND);
     assert!(bench.ended.is_empty(), "that one goes on");
+    let mut bench = Bench::new();
+    bench.hear(OTHER);
+    bench.feed(Event::Yield(VIP.into()));
+    bench.run(Duration::from_millis(700));
+    bench.feed(Event::Resume(VIP.into()));
+    bench.told.clear();
+    bench.run(SECOND);
+    assert!(bench.told.is_empty(), "nobody is told of a claim that is over");
 }
 
 #[test]
