@@ -88,6 +88,12 @@ pub(super) const SPARED: &[Spared] = &[
     )
     .verbs(&["delete"]),
     Spared::new(
+        &["speaker"],
+        &["bgpsessionstates.frrk8s.metallb.io"],
+        "the state of a session goes with its BGPPeer; and as for ConfigurationStates",
+    )
+    .verbs(&["delete"]),
+    Spared::new(
         &["metallb-manager-role", "metallb-system:controller"],
         &["validatingwebhookconfigurations.admissionregistration.k8s.io"],
         "OpenShift's admission asks for it before it lets the namespace become the owner",
