@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::{
     PeerConfig,
-    wire::{Capability, Codec, Family, Open, RestartCapability, RestartFamily},
+    wire::{Capability, Family, Open, RestartCapability, RestartFamily},
 };
 
 /// Has a peer keep our routes while we restart.
@@ -49,20 +49,16 @@ impl GracefulRestart {
 /// What both sides agreed on for the time of a restart of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreed {
-    /// Lists the families whose routes the peer keeps.
-    pub families: Vec<Family>,
     /// The peer keeps them after a NOTIFICATION, too, unless that is a Hard Reset.
     pub notification: bool,
 }
 
 impl Agreed {
     /// Works out what both OPENs have in common; `None` if the peer does not keep routes.
-    pub(crate) fn negotiate(ours: &Open, theirs: &Open, codec: &Codec) -> Option<Self> {
+    pub(crate) fn negotiate(ours: &Open, theirs: &Open) -> Option<Self> {
         let restart = |open: &Open| open.capabilities.iter().find_map(|own| own.restart().cloned());
         let (ours, theirs) = (restart(ours)?, restart(theirs)?);
-        let families = ours.families.iter().map(|kept| kept.family);
         Some(Self {
-            families: families.filter(|family| codec.carries(*family)).collect(),
             notification: ours.notification && theirs.notification,
         })
     }

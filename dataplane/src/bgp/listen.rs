@@ -101,7 +101,7 @@ pub(super) struct Listeners {
     running: BTreeMap<(Place, u16), (watch::Sender<Keys>, AbortHandle)>,
     news: mpsc::Sender<News>,
     inbox: mpsc::Receiver<News>,
-    farewells: JoinSet<()>,
+    refusals: Refusals,
 }
 
 impl Default for Listeners {
@@ -111,7 +111,7 @@ impl Default for Listeners {
             running: BTreeMap::new(),
             news,
             inbox,
-            farewells: JoinSet::new(),
+            refusals: Refusals::default(),
         }
     }
 }
@@ -120,7 +120,8 @@ impl Listeners {
     /// Listens at these places and no others, with these keys from now on.
     pub(super) fn set(&mut self, port: u16, mut places: BTreeMap<Place, Keys>) {
         self.running.retain(|(place, old), (_, task)| {
-            let stays = *old == port && places.contains_key(place);
+            // One that has failed is started anew.
+            let stays = *old == port && places.contains_key(place) && !task.is_finished();
             if !stays {
                 task.abort();
             }
@@ -149,11 +150,22 @@ impl Listeners {
         }
     }
 
-    /// Tells whoever has connected why not, if there are not too many of them.
+    /// Tells whoever has connected why not.
     pub(super) fn refuse(&mut self, stream: TcpStream, notification: Notification) {
-        while self.farewells.try_join_next().is_some() {}
-        if self.farewells.len() < WAITING {
-            self.farewells.spawn(refuse(stream, notification));
+        self.refusals.refuse(stream, notification);
+    }
+}
+
+/// Connections that are not taken, for as long as it takes to say so.
+#[derive(Default)]
+pub(super) struct Refusals(JoinSet<()>);
+
+impl Refusals {
+    /// Says why, unless there are too many already.
+    pub(super) fn refuse(&mut self, stream: TcpStream, notification: Notification) {
+        while self.0.try_join_next().is_some() {}
+        if self.0.len() < WAITING {
+            self.0.spawn(refuse(stream, notification));
         }
     }
 }
@@ -168,7 +180,7 @@ impl Drop for Listeners {
 
 /// Says why a connection is not taken, and waits until that is read: unread input would make the kernel send RST, which
 /// may overtake it.
-pub(super) async fn refuse(mut stream: TcpStream, notification: Notification) {
+async fn refuse(mut stream: TcpStream, notification: Notification) {
     let farewell = async {
         if let Ok(bytes) = Codec::default().encode(&Message::Notification(notification)) {
             stream.write_all(&bytes).await?;

@@ -22,7 +22,7 @@ use super::{
     command::{Command, Inspection},
     connection::{Connection, DialError, Ready, adopt, dial},
     links::Known,
-    listen,
+    listen::Refusals,
     pace::Pace,
     report::Report,
     routes::Reader,
@@ -53,6 +53,8 @@ pub(super) struct Peer {
     connection: Option<(ConnectionId, Connection)>,
     /// The second connection, which the peer has dialled.
     challenger: Option<(ConnectionId, Connection)>,
+    /// Connections that are not taken.
+    refusals: Refusals,
     /// Whether the task ends with the connection.
     ephemeral: bool,
     /// Whether the peer has dialled yet.
@@ -94,6 +96,7 @@ impl Peer {
             dialling: None,
             connection: None,
             challenger: None,
+            refusals: Refusals::default(),
             ephemeral: false,
             accepted: false,
             pace: Pace::default(),
@@ -134,10 +137,13 @@ impl Peer {
                 Wake::Order(Order::Command(command)) => self.on_command(now, command),
                 Wake::Order(Order::Accepted(stream)) => self.on_accepted(now, stream),
                 Wake::Dialled(result) => self.on_dialled(now, result),
-                Wake::ChallengerReady(ready) => self.on_challenger_ready(now, ready, &mut buffer),
+                // Reading by readiness is not counted: a peer that never stops sending would keep the thread.
+                Wake::ChallengerReady(ready) => {
+                    self.on_challenger_ready(now, ready, &mut buffer);
+                    tokio::task::yield_now().await;
+                }
                 Wake::Ready(ready) => {
                     self.on_ready(now, ready, &mut buffer);
-                    // Reading by readiness is not counted: a peer that never stops sending would keep the thread.
                     tokio::task::yield_now().await;
                 }
                 Wake::RoutesChanged => self.on_routes_changed(now),
@@ -230,12 +236,7 @@ impl Peer {
             }
         };
         let Some(id) = self.session.accept() else {
-            // Ends by itself within seconds.
-            drop(tokio::spawn(listen::refuse(
-                stream,
-                StopReason::Collision.notification(),
-            )));
-            return;
+            return self.refusals.refuse(stream, StopReason::Collision.notification());
         };
         let connection = Some((id, Connection::new(stream)));
         if self.connection.is_none() && self.dialling.is_none() {

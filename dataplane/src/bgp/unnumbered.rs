@@ -46,11 +46,12 @@ impl Search {
     }
 
     /// Waits until the router is another one, or lost. Cancel-safe.
+    ///
+    /// # Panics
+    /// If the search has: whoever depends on it has failed, too, and is started anew.
     pub(super) async fn changed(&mut self) {
-        if self.found.changed().await.is_err() {
-            // A task that has failed finds nothing any more.
-            std::future::pending::<()>().await;
-        }
+        let changed = self.found.changed().await;
+        changed.expect("the search goes on until this is dropped");
     }
 
     /// Returns the router.

@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         frr::frr_that_is_shut_down_has_not_failed,
         many::the_thread_goes_before_others_where_that_is_allowed,
         many::hundreds_of_sessions_come_up_and_hold,
+        many::a_thousand_sessions_hold_for_two_minutes,
         changes::in_any_order_sessions_come_go_and_change_and_none_of_it_is_a_failure,
         changes::the_same_sessions_200_times_over_are_no_change,
         changes::sessions_hold_while_all_processors_are_busy,

@@ -13,31 +13,48 @@ use crate::{
     sessions, shell,
 };
 
-const SESSIONS: u8 = 200;
+/// How many sessions, how fast, and for how long they must hold.
+struct Load {
+    sessions: u16,
+    interval: Duration,
+    multiplier: u8,
+    hold: Duration,
+}
 
-fn config() -> SessionConfig {
-    SessionConfig {
-        transmit_interval: Duration::from_millis(50),
-        receive_interval: Duration::from_millis(50),
-        // Patient, as the machine may be busy.
-        multiplier: 60,
-        ..SessionConfig::default()
+impl Load {
+    /// The sessions of one end.
+    fn all(&self, local: u8, peer: u8) -> BTreeMap<SessionKey, SessionConfig> {
+        let config = SessionConfig {
+            transmit_interval: self.interval,
+            receive_interval: self.interval,
+            multiplier: self.multiplier,
+            ..SessionConfig::default()
+        };
+        let session = |n| {
+            let key = SessionKey {
+                local: Some(address(n, local).parse().unwrap()),
+                ..key(&address(n, peer))
+            };
+            (key, config.clone())
+        };
+        (0..self.sessions).map(session).collect()
+    }
+
+    fn is_up(&self, sessions: &bfd::Sessions) -> bool {
+        let up = |session: &bfd::SessionState| session.status.state == State::Up;
+        sessions.len() == usize::from(self.sessions) && sessions.values().all(up)
+    }
+
+    /// What `ip -batch` reads to give one end its addresses.
+    fn addresses(&self, end: u8, device: &str) -> String {
+        let line = |n| format!("addr add {}/24 dev {device}\n", address(n, end));
+        (0..self.sessions).map(line).collect()
     }
 }
 
-fn all(local: u8, peer: u8) -> BTreeMap<SessionKey, SessionConfig> {
-    let session = |n: u8| {
-        let key = SessionKey {
-            local: Some(format!("10.0.{n}.{local}").parse().unwrap()),
-            ..key(&format!("10.0.{n}.{peer}"))
-        };
-        (key, config())
-    };
-    (0..SESSIONS).map(session).collect()
-}
-
-fn is_up(sessions: &bfd::Sessions) -> bool {
-    sessions.len() == usize::from(SESSIONS) && sessions.values().all(|session| session.status.state == State::Up)
+/// Address of one end of session `n`.
+fn address(n: u16, end: u8) -> String {
+    format!("10.{}.{}.{end}", n / 250, n % 250)
 }
 
 /// What the kernel says of the BFD threads of this process: the fields of proc_pid_stat(5) from the third one on.
@@ -115,27 +132,51 @@ pub(crate) async fn shell_of(neighbour: &mut Neighbour) -> BfdHandle {
 
 // BGP-94
 pub(crate) fn hundreds_of_sessions_come_up_and_hold() {
+    come_up_and_hold(&Load {
+        sessions: 200,
+        interval: Duration::from_millis(50),
+        // Patient, as the machine may be busy.
+        multiplier: 60,
+        hold: Duration::from_secs(5),
+    });
+}
+
+// BGP-94
+pub(crate) fn a_thousand_sessions_hold_for_two_minutes() {
+    come_up_and_hold(&Load {
+        sessions: 1000,
+        interval: Duration::from_millis(300),
+        multiplier: 3,
+        hold: Duration::from_secs(120),
+    });
+}
+
+fn come_up_and_hold(load: &Load) {
     in_namespace(async {
         let mut neighbour = Neighbour::new(&[], &[]);
-        for n in 0..SESSIONS {
-            run(&format!("ip addr add 10.0.{n}.1/24 dev node0"));
-            neighbour.run(&format!("ip addr add 10.0.{n}.2/24 dev peer0"));
-        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("addresses");
+        let batch = format!("ip -batch {}", file.display());
+        fs::write(&file, load.addresses(1, "node0")).unwrap();
+        run(&batch);
+        fs::write(&file, load.addresses(2, "peer0")).unwrap();
+        neighbour.run(&batch);
         let handles = [shell().0, shell_of(&mut neighbour).await];
-        handles[0].set_sessions(all(1, 2));
-        handles[1].set_sessions(all(2, 1));
+        handles[0].set_sessions(load.all(1, 2));
+        handles[1].set_sessions(load.all(2, 1));
         for handle in &handles {
-            sessions(handle, is_up).await;
+            sessions(handle, |table| load.is_up(table)).await;
         }
         let before = (ticks(), packets(&handles[0]));
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(load.hold).await;
         let (used, sent) = (ticks() - before.0, packets(&handles[0]) - before.1);
         println!(
-            "{SESSIONS} sessions at 50 ms: {sent} packets each way in 5 s, {used}0 ms of processor time for both ends"
+            "{} sessions at {:?}: {sent} packets each way in {:?}, {used}0 ms of processor time for both ends",
+            load.sessions, load.interval, load.hold
         );
         assert!(sent > 0);
         for handle in &handles {
-            let found = sessions(handle, is_up).await;
+            let found = sessions(handle, |table| load.is_up(table)).await;
             assert!(found.values().all(|session| session.counters.downs() == 0));
             assert!(handle.refusals().is_empty(), "{:?}", handle.refusals());
         }

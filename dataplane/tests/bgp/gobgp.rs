@@ -87,3 +87,11 @@ pub(crate) fn neighbor(address: &str, asn: u32, password: Option<&str>) -> Strin
         families.concat()
     )
 }
+
+/// Has a neighbour's routes kept while it restarts (RFC 4724).
+pub(crate) fn helping(neighbor: &str) -> String {
+    let family = "[[neighbors.afi-safis]]\n";
+    let kept = format!("{family}[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n");
+    let kept = neighbor.replace(family, &kept);
+    format!("{kept}[neighbors.graceful-restart.config]\nenabled = true\nrestart-time = 120\n")
+}

@@ -71,6 +71,8 @@ fn main() -> ExitCode {
         restart_routers::frr_keeps_the_routes_when_the_peer_changes,
         restart_routers::bird_keeps_the_routes_of_a_killed_speaker_until_it_is_back,
         restart_routers::bird_without_graceful_restart_withdraws_when_the_connection_closes,
+        restart_routers::gobgp3_keeps_the_routes_of_a_killed_speaker_until_it_is_back,
+        restart_routers::gobgp4_keeps_the_routes_of_a_killed_speaker_until_it_is_back,
         flood::a_million_routes_of_the_router_take_no_memory,
         commands::routes_are_shunned_before_they_go_with_peers_to_come_as_well,
         words::frr_prefers_other_paths_to_shunned_ones,

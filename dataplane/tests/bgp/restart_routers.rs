@@ -1,4 +1,4 @@
-//! What FRR and BIRD make of a speaker that restarts, leaves or is killed.
+//! What FRR, BIRD and GoBGP make of a speaker that restarts, leaves or is killed.
 
 use std::{future::Future, time::Duration};
 
@@ -10,6 +10,7 @@ use crate::{
     bird::{self, Bird, IPV4},
     eventually,
     frr::{self, Frr, NEIGHBOR, up},
+    gobgp::{self, Gobgp},
     neighbour::in_namespace,
     restart::{comes_back, restarting},
     route, session,
@@ -257,5 +258,45 @@ pub(crate) fn bird_without_graceful_restart_withdraws_when_the_connection_closes
         bird.shows(BIRDS_TABLE, &["192.168.0.1/32"]).await;
         first.kill().await;
         becomes("an empty table", || !bird.birdc(BIRDS_TABLE).contains("192.168.0.1/32")).await;
+    });
+}
+
+// BGP-67
+pub(crate) fn gobgp3_keeps_the_routes_of_a_killed_speaker_until_it_is_back() {
+    gobgp_keeps_the_routes(3);
+}
+
+// BGP-67
+pub(crate) fn gobgp4_keeps_the_routes_of_a_killed_speaker_until_it_is_back() {
+    gobgp_keeps_the_routes(4);
+}
+
+fn gobgp_keeps_the_routes(version: u8) {
+    gobgp::programs(version);
+    in_namespace(async move {
+        let router = Gobgp::start(version, &gobgp::helping(&gobgp::neighbor("10.0.0.1", 64500, None)));
+        let table = || router.ask("global rib -a ipv4");
+        let has = |prefix: &str| table().contains(prefix);
+        let is_stale = |prefix: &str| {
+            table()
+                .lines()
+                .any(|line| line.starts_with('S') && line.contains(prefix))
+        };
+        let first = Speaker::with_routes(restarting(frr::peer()), routes());
+        up(&first.handle).await;
+        becomes("both routes", || has("192.168.0.1/32") && has("192.168.0.2/32")).await;
+        let restart = async {
+            first.kill().await;
+            becomes("stale routes", || is_stale("192.168.0.1/32")).await;
+            let second = Speaker::start(restarting(frr::peer()));
+            up(&second.handle).await;
+            sleep(IN_THE_DARK).await;
+            assert!(is_stale("192.168.0.1/32"), "{}", table());
+            second.learn(routes().split_off(1));
+            becomes("the end of the old table", || !has("192.168.0.1/32")).await;
+            second
+        };
+        let _second = throughout("the route that stays", || has("192.168.0.2/32"), restart).await;
+        assert!(!is_stale("192.168.0.2/32"), "{}", table());
     });
 }

@@ -8,10 +8,13 @@
 //!
 //! The challenger is promoted to be the session's connection if it wins, or if ours ends before that is decided.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
 use super::{Action, Connection, ConnectionId, LinkAddresses, Negotiated, OPEN_HOLD, Session, State, StopReason, open};
-use crate::wire::{Framer, Message, Notification, Open, notification::Code};
+use crate::wire::{Message, Notification, Open, notification::Code};
+
+/// How many octets may follow the OPEN of a connection that is not decided on: of a peer that behaves, one KEEPALIVE.
+const MOST_WAITING: usize = 4096;
 
 /// A connection that the peer has dialled beside ours.
 #[derive(Debug)]
@@ -59,16 +62,7 @@ impl Session {
         self.challenger = Some(Challenger {
             id,
             until: now + OPEN_HOLD,
-            connection: Connection {
-                link,
-                framer: Framer::default(),
-                open: open.clone(),
-                unwritten: 0,
-                negotiated: None,
-                established: None,
-                rib_ended: false,
-                refreshing: BTreeSet::new(),
-            },
+            connection: Connection::new(link, open.clone()),
             theirs: None,
         });
         // Ours may have ended while the peer's was on its way.
@@ -101,6 +95,9 @@ impl Session {
         challenger.connection.framer.push(bytes);
         if challenger.theirs.is_some() {
             // What follows the OPEN waits for the decision.
+            if challenger.connection.framer.waiting() > MOST_WAITING {
+                self.dismiss(&StopReason::Collision.notification(), out);
+            }
             return;
         }
         let message = match challenger.connection.framer.next(false) {

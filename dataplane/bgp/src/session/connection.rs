@@ -28,6 +28,20 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Of a connection on which nothing but our OPEN has been said.
+    pub(super) fn new(link: LinkAddresses, open: Open) -> Self {
+        Self {
+            link,
+            framer: Framer::default(),
+            open,
+            unwritten: 0,
+            negotiated: None,
+            established: None,
+            rib_ended: false,
+            refreshing: BTreeSet::new(),
+        }
+    }
+
     /// Returns the codec in force: extensions of the message size start with the first message after the OPENs.
     pub(super) fn codec(&self) -> Codec {
         self.negotiated

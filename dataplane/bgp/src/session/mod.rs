@@ -27,10 +27,7 @@ mod tests;
 mod timers;
 mod transmit;
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use self::{
     collision::Challenger,
@@ -45,7 +42,7 @@ pub use self::{
 };
 use crate::{
     DownReason, PeerConfig, PeerRoute, Posture, RibOut, StopReason,
-    wire::{Family, Framer, Message, Notification, notification::Code},
+    wire::{Family, Message, Notification, notification::Code},
 };
 
 /// How long TCP may take; upstream's value.
@@ -269,16 +266,7 @@ impl Session {
         self.dialled = self.state == State::Connect;
         self.timers.clear();
         self.timers.set(Timer::Hold, Some(now + OPEN_HOLD));
-        self.connection = Some(Connection {
-            link,
-            framer: Framer::default(),
-            open: open.clone(),
-            unwritten: 0,
-            negotiated: None,
-            established: None,
-            rib_ended: false,
-            refreshing: BTreeSet::new(),
-        });
+        self.connection = Some(Connection::new(link, open.clone()));
         self.enter(now, State::OpenSent);
         self.send(&Message::Open(open), out);
         self.watch_writing(now);

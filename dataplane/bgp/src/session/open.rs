@@ -138,7 +138,7 @@ pub(super) fn negotiate(
         remote_router_id: theirs.router_id,
         hold_time,
         keepalive_time: hold_time.map(|hold| keepalive(config, hold)),
-        graceful_restart: Agreed::negotiate(ours, theirs, &codec),
+        graceful_restart: Agreed::negotiate(ours, theirs),
         egress: Egress {
             codec,
             asn,

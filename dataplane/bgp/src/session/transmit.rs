@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Action, Session, State, Timer, connection::Connection};
+use super::{Action, Negotiated, Session, State, Timer, connection::Connection};
 use crate::{
     DownReason,
-    wire::{Message, Notification, Update},
+    wire::{Family, Message, Notification, Update},
 };
 
 /// RFC 9687 §3.3.
@@ -82,15 +82,15 @@ impl Session {
     /// before all routes are known: it would lose those that are still to come (RFC 4724 §4.1).
     fn end_rib(&mut self, out: &mut Vec<Action>) {
         let Some(connection) = &mut self.connection else { return };
-        let Some(agreed) = connection
-            .negotiated
-            .as_ref()
-            .and_then(|all| all.graceful_restart.clone())
-        else {
+        let helps = |all: &Negotiated| all.graceful_restart.is_some();
+        if !self.routes_known || connection.rib_ended || !connection.negotiated.as_deref().is_some_and(helps) {
             return;
-        };
-        if self.routes_known && !std::mem::replace(&mut connection.rib_ended, true) {
-            for family in agreed.families {
+        }
+        connection.rib_ended = true;
+        let codec = connection.codec();
+        // Also for a family that has no routes here: GoBGP 3 waits for the end of each one of the session.
+        for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
+            if codec.carries(family) {
                 self.send(&Message::Update(Update::end_of_rib(family)), out);
             }
         }

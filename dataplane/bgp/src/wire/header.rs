@@ -88,6 +88,11 @@ impl Framer {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Returns how many octets wait to be cut.
+    pub fn waiting(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Returns the next complete message, `None` if more bytes are needed.
     ///
     /// # Errors

@@ -245,6 +245,34 @@ fn of_two_connections_that_the_peer_has_dialled_the_later_counts() {
     assert_eq!((peer.session.state(), peer.id()), (State::OpenConfirm, second));
 }
 
+#[test]
+fn what_follows_an_open_that_is_not_decided_on_has_a_limit() {
+    let config = PeerConfig {
+        accepts: true,
+        ..config()
+    };
+    let mut session = Session::new(config, 1);
+    // Ours is being dialled, and would win.
+    session.handle(start(), Event::Start);
+    let id = session.accept().unwrap();
+    session.handle(start(), Event::Connected(id, LinkAddresses::only(A.into())));
+    let open = Open {
+        router_id: Ipv4Addr::new(9, 9, 9, 9),
+        ..peer_open()
+    };
+    let encode = |message| Codec::default().encode(&message).unwrap();
+    session.handle(start(), Event::Received(id, &encode(Message::Open(open))));
+    let keepalive = encode(Message::Keepalive);
+    assert!(session.handle(start(), Event::Received(id, &keepalive)).is_empty());
+    let actions = session.handle(start(), Event::Received(id, &keepalive.repeat(300)));
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Close(closed) if *closed == id)),
+        "{actions:?}"
+    );
+}
+
 proptest! {
     // BGP-77
     #[test]

@@ -141,9 +141,9 @@ fn under_graceful_restart_no_refresh_begins_before_end_of_rib() {
     assert!(ask(&mut peer, Family::IPV4_UNICAST, 0).is_empty());
     peer.feed(Event::RoutesChanged(&[route("192.168.0.0/32")]));
     let sent = peer.sent();
-    assert_eq!(kinds(&sent), [2, 2, 5, 2, 5]);
+    assert_eq!(kinds(&sent), [2, 2, 2, 5, 2, 5], "each family has its end first");
     assert_eq!(
-        (&sent[1][..], &sent[2][..]),
+        (&sent[1][..], &sent[3][..]),
         (&hex!("0017 02 0000 0000")[..], &BEGIN[..])
     );
 }

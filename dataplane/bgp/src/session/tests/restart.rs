@@ -35,7 +35,8 @@ fn last_word(mut peer: Scripted, reason: StopReason) -> Vec<Vec<u8>> {
     peer.sent()
 }
 
-const END_OF_RIB: [u8; 7] = hex!("0017 02 0000 0000");
+/// Of a family each.
+const ENDS_OF_RIB: [&[u8]; 2] = [&hex!("0017 02 0000 0000"), &hex!("001d 02 0000 0006 800f03 000201")];
 
 fn restart_of(open: &[u8]) -> Vec<u8> {
     let at = open
@@ -82,33 +83,28 @@ fn end_of_rib_follows_the_whole_table_and_not_the_part_that_is_known() {
     for _ in 0..5 {
         peer.sleep(secs(1)).receive(&Message::Keepalive);
     }
-    assert!(!peer.sent().contains(&END_OF_RIB.to_vec()));
+    assert!(!peer.sent().iter().any(|message| ENDS_OF_RIB.contains(&&message[..])));
     peer.feed(Event::RoutesChanged(&[route("192.168.0.0/32")]));
-    let sent = peer.sent();
-    assert_eq!((sent.len(), &sent[1][..]), (2, &END_OF_RIB[..]));
+    assert_eq!(peer.sent()[1..], ENDS_OF_RIB);
     peer.feed(Event::RoutesChanged(&[route("192.168.0.1/32")]));
     assert_eq!(peer.sent().len(), 1, "once a session");
     peer.close().tick();
     peer.connect().receive(&helper(true)).receive(&Message::Keepalive);
-    assert_eq!(
-        peer.sent().last().unwrap(),
-        &END_OF_RIB,
-        "the next session has one, too"
-    );
+    let sent = peer.sent();
+    assert_eq!(sent[sent.len() - 2..], ENDS_OF_RIB, "the next session has them, too");
 }
 
 #[test] // BGP-67
-fn empty_table_ends_as_well_and_each_kept_family_has_its_end() {
-    let dual = PeerConfig {
-        dual_stack: true,
-        ..restarting()
-    };
-    let mut peer = establish(dual, &helper(false));
-    peer.feed(Event::RoutesChanged(&[]));
-    assert_eq!(
-        peer.sent(),
-        [END_OF_RIB.to_vec(), hex!("001d 02 0000 0006 800f03 000201").to_vec()]
-    );
+fn empty_table_ends_as_well_and_each_family_of_the_session_has_its_end() {
+    for dual_stack in [true, false] {
+        let config = PeerConfig {
+            dual_stack,
+            ..restarting()
+        };
+        let mut peer = establish(config, &helper(false));
+        peer.feed(Event::RoutesChanged(&[]));
+        assert_eq!(peer.sent(), ENDS_OF_RIB);
+    }
 }
 
 #[test]
@@ -119,8 +115,14 @@ fn table_too_long_for_the_buffers_ends_after_its_last_message() {
         .collect();
     peer.feed(Event::RoutesChanged(&many));
     let sent = peer.sent();
-    let ends = sent.iter().filter(|message| ***message == END_OF_RIB).count();
-    assert_eq!((ends, &sent.last().unwrap()[..]), (1, &END_OF_RIB[..]));
+    let ends = sent
+        .iter()
+        .filter(|message| ENDS_OF_RIB.contains(&&message[..]))
+        .count();
+    assert_eq!(
+        (ends, &sent[sent.len() - 2..]),
+        (2, &ENDS_OF_RIB.map(<[u8]>::to_vec)[..])
+    );
     assert_eq!(peer.session.rib().advertised(), 50_000);
 }
 
