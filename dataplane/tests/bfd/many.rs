@@ -1,6 +1,11 @@
 //! Many sessions, between two shells of ours in two namespaces.
 
-use std::{collections::BTreeMap, fs, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Command, Output},
+    time::Duration,
+};
 
 use metallb_dataplane::bfd::{self, BfdHandle, SessionConfig, SessionKey, State};
 use metallb_test_runner::skip;
@@ -45,10 +50,14 @@ impl Load {
         sessions.len() == usize::from(self.sessions) && sessions.values().all(up)
     }
 
-    /// What `ip -batch` reads to give one end its addresses.
-    fn addresses(&self, end: u8, device: &str) -> String {
-        let line = |n| format!("addr add {}/24 dev {device}\n", address(n, end));
-        (0..self.sessions).map(line).collect()
+    /// What `ip -batch` reads to give one end its addresses. It knows where the others are: of neighbours that it has to
+    /// ask for, the kernel keeps no more than a thousand.
+    fn addresses(&self, (end, device): (u8, &str), (other, mac): (u8, &str)) -> String {
+        let lines = |n| {
+            let (own, other) = (address(n, end), address(n, other));
+            format!("addr add {own}/24 dev {device}\nneigh add {other} lladdr {mac} dev {device} nud permanent\n")
+        };
+        (0..self.sessions).map(lines).collect()
     }
 }
 
@@ -151,15 +160,23 @@ pub(crate) fn a_thousand_sessions_hold_for_two_minutes() {
     });
 }
 
+/// The hardware address in what `ip -brief` says of a link.
+fn mac(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace().nth(2).unwrap().to_owned()
+}
+
 fn come_up_and_hold(load: &Load) {
     in_namespace(async {
         let mut neighbour = Neighbour::new(&[], &[]);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("addresses");
         let batch = format!("ip -batch {}", file.display());
-        fs::write(&file, load.addresses(1, "node0")).unwrap();
+        let here = mac(&run("ip -brief link show dev node0"));
+        let there = mac(&neighbour.run("ip -brief link show dev peer0"));
+        fs::write(&file, load.addresses((1, "node0"), (2, &there))).unwrap();
         run(&batch);
-        fs::write(&file, load.addresses(2, "peer0")).unwrap();
+        fs::write(&file, load.addresses((2, "peer0"), (1, &here))).unwrap();
         neighbour.run(&batch);
         let handles = [shell().0, shell_of(&mut neighbour).await];
         handles[0].set_sessions(load.all(1, 2));
