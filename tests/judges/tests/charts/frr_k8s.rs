@@ -101,7 +101,11 @@ pub(crate) fn the_speaker_may_write_frr_configurations_only_for_frr_k8s() {
             .contains("frrk8s")
     );
     // What it says of its sessions is of a kind of frr-k8s, too.
-    for values in ["speaker.frr.enabled=true", "frrk8s.enabled=false", "frrk8s.enabled=true"] {
+    for values in [
+        "speaker.frr.enabled=true",
+        "frrk8s.enabled=false",
+        "frrk8s.enabled=true",
+    ] {
         let rights = rendered(values).get("Role/metallb-speaker")["rules"].to_string();
         assert!(rights.contains("bgpsessionstates/status"), "{values}: {rights}");
     }
