@@ -12,6 +12,8 @@ pub mod args;
 mod backend;
 mod bfd;
 mod bgp_args;
+mod data_plane;
+mod decide;
 mod departure;
 mod drain;
 mod exclude;
