@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agreed, down, eventually, far, fast, freeze, key,
+    agreed, bgp_settled, down, eventually, far, fast, freeze, key,
     neighbour::{Neighbour, in_namespace, run},
     session, sessions, set, signal, speaker, up,
 };
@@ -457,12 +457,9 @@ pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
         let (bfd, key) = (speaker([key("10.0.0.2")]), key("10.0.0.2"));
         let (_guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key.clone())]));
         tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
-        let mut sessions = bgp.sessions();
-        sessions
-            .wait_for(|sessions| sessions.get("frr").is_some_and(|session| session.up))
-            .await
-            .unwrap();
         up(&bfd, &key).await;
+        bgp_settled(&bgp).await;
+        let mut sessions = bgp.sessions();
         let routes = "show bgp ipv4 unicast";
         frr.shows(routes, &["192.0.2.1/32"]).await;
         let begun = std::time::Instant::now();
@@ -506,7 +503,7 @@ pub(crate) fn an_unnumbered_frr_is_watched_where_it_is_found() {
         let (_guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key.clone())]));
         tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
         up(&bfd, &key).await;
-        sessions.wait_for(|sessions| sessions["frr"].up).await.unwrap();
+        bgp_settled(&bgp).await;
         signal(frr.pid, "-STOP");
         let down = sessions.wait_for(|sessions| !sessions["frr"].up).await.unwrap();
         let reason = down["frr"].reason.clone().unwrap();

@@ -18,7 +18,10 @@ mod wire;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use metallb_dataplane::bfd::{BfdHandle, Hops, SessionConfig, SessionKey, SessionState, Sessions, State};
+use metallb_dataplane::{
+    bfd::{BfdHandle, Hops, SessionConfig, SessionKey, SessionState, Sessions, State},
+    bgp::{self, BgpHandle},
+};
 use metallb_test_runner::{main as run, tests};
 use tokio_util::sync::CancellationToken;
 
@@ -140,6 +143,28 @@ async fn agreed(handle: &BfdHandle, key: &SessionKey, interval: Duration) {
         status.state == State::Up && !status.polling && status.transmit_interval == interval
     })
     .await;
+}
+
+/// Waits until BGP with FRR has been up for a while beside BFD: FRR drops the first session once.
+async fn bgp_settled(bgp: &BgpHandle) {
+    let since = |sessions: &bgp::Sessions| {
+        let session = sessions.get("frr").filter(|session| session.up);
+        session.map(|session| session.since)
+    };
+    let mut sessions = bgp.sessions();
+    let settled = async {
+        loop {
+            let begun = since(&sessions.wait_for(|all| since(all).is_some()).await.unwrap());
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            if since(&sessions.borrow()) == begun {
+                return;
+            }
+        }
+    };
+    assert!(
+        tokio::time::timeout(PATIENCE, settled).await.is_ok(),
+        "BGP does not stay up"
+    );
 }
 
 async fn down(handle: &BfdHandle, key: &SessionKey) -> SessionState {
