@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agreed, bgp_settled, down, eventually, far, fast, freeze, key,
+    PATIENCE, agreed, bgp_settled, down, eventually, far, fast, freeze, key,
     neighbour::{Neighbour, in_namespace, run},
     session, sessions, set, signal, speaker, up,
 };
@@ -502,7 +502,11 @@ pub(crate) fn an_unnumbered_frr_is_watched_where_it_is_found() {
         let bfd = speaker([key.clone()]);
         let (_guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key.clone())]));
         tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
-        up(&bfd, &key).await;
+        // FRR refuses us until it has heard our advertisement; if zebra is late to listen, we dial ever more rarely.
+        let mut table = bfd.sessions();
+        let is_up = |table: &Sessions| table.get(&key).is_some_and(|session| session.status.state == State::Up);
+        let watched = tokio::time::timeout(3 * PATIENCE, table.wait_for(is_up)).await;
+        assert!(watched.is_ok(), "{:?}", bgp.sessions().borrow());
         bgp_settled(&bgp).await;
         signal(frr.pid, "-STOP");
         let down = sessions.wait_for(|sessions| !sessions["frr"].up).await.unwrap();
