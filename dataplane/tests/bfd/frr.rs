@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agreed, bgp_settled, down, eventually, far, fast, freeze, key,
+    PATIENCE, agreed, bgp_settled, down, eventually, far, fast, freeze, key,
     neighbour::{Neighbour, in_namespace, run},
     session, sessions, set, signal, speaker, up,
 };
@@ -478,6 +478,42 @@ pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
         .await;
         sessions.wait_for(|sessions| sessions["frr"].up).await.unwrap();
         frr.shows(routes, &["192.0.2.1/32"]).await;
+    });
+}
+
+// BGP-79, BGP-88, BGP-93
+pub(crate) fn an_unnumbered_frr_is_watched_where_it_is_found() {
+    in_namespace(async {
+        let mut frr = Frr::start(&[]).await;
+        frr.start_bgpd_with(&[
+            " neighbor peer0 interface remote-as external",
+            " neighbor peer0 bfd 30 100 100",
+        ]);
+        let (bgp, run) = metallb_dataplane::bgp::start(CancellationToken::new());
+        tokio::spawn(run);
+        bgp.set_peers(vec![PeerConfig::unnumbered("frr", 64500, RemoteAs::External, "node0")]);
+        let mut sessions = bgp.sessions();
+        let found = sessions.wait_for(|sessions| sessions.get("frr").is_some_and(|session| session.found.is_some()));
+        let router = found.await.unwrap()["frr"].found.unwrap();
+        let key = SessionKey {
+            zone: Some("node0".to_owned()),
+            ..key(&router.to_string())
+        };
+        let bfd = speaker([key.clone()]);
+        let (_guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key.clone())]));
+        tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
+        // FRR refuses us until it has heard our advertisement; if zebra is late to listen, we dial ever more rarely.
+        let mut table = bfd.sessions();
+        let is_up = |table: &Sessions| table.get(&key).is_some_and(|session| session.status.state == State::Up);
+        // What is found is let go at once: it is borrowed from the table.
+        let watched = async { drop(table.wait_for(is_up).await.unwrap()) };
+        let watched = tokio::time::timeout(3 * PATIENCE, watched).await;
+        assert!(watched.is_ok(), "{:?}", bgp.sessions().borrow());
+        bgp_settled(&bgp).await;
+        signal(frr.pid, "-STOP");
+        let down = sessions.wait_for(|sessions| !sessions["frr"].up).await.unwrap();
+        let reason = down["frr"].reason.clone().unwrap();
+        assert!(reason.contains("6/10"), "{reason}");
     });
 }
 

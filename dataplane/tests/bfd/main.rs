@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         frr::frr_stops_its_echoes_when_we_stop_to_forward,
         frr::a_router_returns_our_echoes_over_ipv6,
         frr::bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself,
+        frr::an_unnumbered_frr_is_watched_where_it_is_found,
         restart::bfd_that_is_switched_off_for_a_restart_costs_frr_no_route,
         restart::bfd_that_fails_ends_graceful_restart_as_well,
         frr::frr_that_is_shut_down_has_not_failed,
