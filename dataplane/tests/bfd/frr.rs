@@ -77,7 +77,7 @@ impl Frr {
         ])
     }
 
-    fn start_bgpd_with(&mut self, neighbor: &[&str]) -> u32 {
+    pub(crate) fn start_bgpd_with(&mut self, neighbor: &[&str]) -> u32 {
         let path = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
         let (sockets, config, pid, zserv) = (path(""), path("bgpd.conf"), path("bgpd.pid"), path("zserv"));
         let lines = [

@@ -9,11 +9,10 @@ use metallb_dataplane::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{eventually, fast, frr::Frr, key, neighbour::in_namespace, set, shell, up};
+use crate::{bgp_settled, eventually, fast, frr::Frr, key, neighbour::in_namespace, set, shell, up};
 
-/// Guarded BGP with a route that FRR keeps over a restart, all of it up.
-async fn restarting(frr: &mut Frr) -> (BgpHandle, BfdHandle, CancellationToken) {
-    frr.start_bgpd();
+/// BGP with a route that FRR keeps over a restart.
+async fn announcing(frr: &Frr) -> BgpHandle {
     let (bgp, run) = metallb_dataplane::bgp::start(CancellationToken::new());
     tokio::spawn(run);
     bgp.change_routes(vec![RouteChange {
@@ -25,6 +24,12 @@ async fn restarting(frr: &mut Frr) -> (BgpHandle, BfdHandle, CancellationToken) 
         graceful_restart: Some(GracefulRestart::default()),
         ..PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap())
     }]);
+    frr.shows(TABLE, &["192.168.0.1/32"]).await;
+    bgp
+}
+
+/// BFD that guards it, up on both sides.
+async fn guarding(frr: &Frr, bgp: &BgpHandle) -> (BfdHandle, CancellationToken) {
     let (bfd, stop) = shell();
     set(&bfd, [key("10.0.0.2")], &fast());
     let (guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key("10.0.0.2"))]));
@@ -33,10 +38,9 @@ async fn restarting(frr: &mut Frr) -> (BgpHandle, BfdHandle, CancellationToken) 
         let _guarded = guarded;
         guarding.await;
     });
-    frr.shows(TABLE, &["192.168.0.1/32"]).await;
     up(&bfd, &key("10.0.0.2")).await;
     frr.shows("show bfd peers", &["Status: up"]).await;
-    (bgp, bfd, stop)
+    (bfd, stop)
 }
 
 const TABLE: &str = "show bgp ipv4 unicast";
@@ -45,7 +49,11 @@ const TABLE: &str = "show bgp ipv4 unicast";
 pub(crate) fn bfd_that_is_switched_off_for_a_restart_costs_frr_no_route() {
     in_namespace(async {
         let mut frr = Frr::start(&[]).await;
-        let (bgp, bfd, stop) = restarting(&mut frr).await;
+        frr.start_bgpd();
+        let bgp = announcing(&frr).await;
+        let (bfd, stop) = guarding(&frr, &bgp).await;
+        bgp_settled(&bgp).await;
+        frr.shows(TABLE, &["192.168.0.1/32"]).await;
         // As the speaker does on a stop signal.
         bgp.leave(Farewell {
             reason: StopReason::Restart,
@@ -73,8 +81,10 @@ pub(crate) fn bfd_that_is_switched_off_for_a_restart_costs_frr_no_route() {
 pub(crate) fn bfd_that_fails_ends_graceful_restart_as_well() {
     in_namespace(async {
         let mut frr = Frr::start(&[]).await;
-        let (bgp, _bfd, _stop) = restarting(&mut frr).await;
-        // As it resets the session then, but for good: FRR forgets the reason when the next one is up.
+        // FRR has no BFD of its own, or on a busy machine it might be the first to end the session.
+        frr.start_bgpd_with(&[" neighbor 10.0.0.1 remote-as 64500", " neighbor 10.0.0.1 passive"]);
+        let bgp = announcing(&frr).await;
+        // As the session is reset when BFD fails, but for good: FRR forgets the reason when the next one is up.
         bgp.leave(Farewell {
             reason: StopReason::BfdDown,
             text: String::new(),
