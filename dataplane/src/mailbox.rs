@@ -1,4 +1,4 @@
-//! How a thread that waits for sockets is told something: a queue, and a descriptor that is readable while it may hold
+//! Messages to a thread that waits for sockets: a queue, and a descriptor that is readable while it may hold
 //! anything.
 
 use std::{
@@ -11,7 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// Puts in; never waits. Clones share the queue.
 pub(crate) struct Mailbox<T> {
-    /// Unbounded, so that nobody has to wait: what is told is taken out at once, and it is no more than what has changed.
+    /// Unbounded, so that senders never wait: the thread takes messages out at once, and they hold only what has changed.
     queue: mpsc::Sender<T>,
     wake: Arc<EventFd>,
 }
@@ -55,7 +55,7 @@ impl<T> Mailbox<T> {
     /// The owner of a thread that has ended learns of it otherwise.
     pub(crate) fn send(&self, message: T) {
         let _ = self.queue.send(message);
-        // Fails only after 2⁶⁴ wake-ups that nobody has acknowledged.
+        // Fails only after 2⁶⁴ wake-ups without acknowledgement.
         let _ = self.wake.write(1);
     }
 }

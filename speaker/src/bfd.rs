@@ -157,7 +157,7 @@ fn desired(
         let Some((key, profile)) = key(peer, found, &is_on_link).zip(profile) else {
             continue;
         };
-        let config = config(profile, key.hops);
+        let config = config(profile);
         // Peers at one address, behind different ports, share a session: the fastest of what they ask for.
         if sessions
             .get(&key)
@@ -202,15 +202,15 @@ fn key(peer: &Peer, found: &Found, is_on_link: impl Fn(IpAddr) -> bool) -> Optio
     })
 }
 
-fn config(profile: &BfdProfile, hops: Hops) -> SessionConfig {
-    let one_hop = hops == Hops::Single;
+fn config(profile: &BfdProfile) -> SessionConfig {
     SessionConfig {
         transmit_interval: profile.transmit_interval,
         receive_interval: profile.receive_interval,
         multiplier: profile.detect_multiplier,
-        echo_transmit: Some(profile.echo_interval).filter(|_| one_hop && profile.echo_mode),
+        // Also over several hops: that it has no effect there is reported as the session's error.
+        echo_transmit: Some(profile.echo_interval).filter(|_| profile.echo_mode),
         // As bfdd: it returns echoes whether or not it sends any.
-        echo_receive: Some(profile.echo_interval).filter(|_| one_hop),
+        echo_receive: Some(profile.echo_interval),
         passive: profile.passive_mode,
         minimum_ttl: profile.minimum_ttl,
     }
@@ -294,15 +294,14 @@ pub(crate) mod tests {
             receive_interval: Duration::from_millis(60),
             transmit_interval: Duration::from_millis(70),
             multiplier: 5,
-            echo_transmit: None,
-            echo_receive: None,
+            echo_transmit: Some(Duration::from_millis(20)),
+            echo_receive: Some(Duration::from_millis(20)),
             passive: true,
             minimum_ttl: Some(250),
         };
         assert_eq!(config, expected);
-        let (_, config) = only(&peers(&[("tor", near)], &[("fast", profile)]));
-        let twenty = Some(Duration::from_millis(20));
-        assert_eq!((config.echo_transmit, config.echo_receive), (twenty, twenty));
+        let (key, config) = only(&peers(&[("tor", near)], &[("fast", profile)]));
+        assert_eq!((key.hops, config), (Hops::Single, expected));
     }
 
     // BGP-86

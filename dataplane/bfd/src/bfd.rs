@@ -46,14 +46,14 @@ impl Arrival<'_> {
     }
 }
 
-/// What the core is told.
+/// An input of the core.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// These are now the sessions. Those that are configured otherwise than before stay as they are, up or down.
     Sessions(BTreeMap<SessionKey, SessionConfig>),
     /// A datagram came in to one of the ports of control packets.
     Control {
-        /// How.
+        /// How it arrived.
         arrival: Arrival<'a>,
         /// Its content.
         bytes: &'a [u8],
@@ -93,7 +93,7 @@ pub enum Action {
         /// Its content.
         bytes: [u8; ECHO_LEN],
     },
-    /// The state has changed, or whether the peer says that it is switched off.
+    /// The state has changed, or the peer was switched off or on by its administrator.
     Changed {
         /// The session.
         id: SessionId,
@@ -109,7 +109,7 @@ pub enum Action {
         /// How it is doing from now on.
         status: Status,
     },
-    /// A session does not exist any more.
+    /// A session no longer exists.
     Closed {
         /// The session.
         id: SessionId,
@@ -130,7 +130,7 @@ pub struct Bfd {
     random: Random,
     sessions: HashMap<SessionId, Session>,
     keys: BTreeMap<Arc<SessionKey>, SessionId>,
-    /// Which sessions the first packet of a peer may belong to.
+    /// The sessions that the first packet of a peer may belong to.
     peers: HashMap<(IpAddr, Hops), Vec<SessionId>>,
     queue: BTreeSet<(Instant, SessionId)>,
 }
@@ -241,7 +241,7 @@ impl Bfd {
         }
     }
 
-    /// Has a session do something, and follows what it wants next.
+    /// Has a session act, then updates its place in the queue.
     fn with<T>(
         &mut self,
         id: SessionId,
@@ -312,7 +312,7 @@ impl Bfd {
         let id = self.select(arrival, &packet)?;
         let received = self.with(id, now, actions, |session, turn| session.receive(&packet, turn));
         received.unwrap_or(Err(Refusal::Discriminator))?;
-        // Before what came of it: who learns of a session that is up finds its packets counted.
+        // First, so that the packet is counted before the change of state that it causes is reported.
         actions.insert(0, Action::Accepted(id));
         Ok(())
     }
@@ -336,7 +336,7 @@ impl Bfd {
         Ok(id)
     }
 
-    /// The session that a peer may mean; of several the one that says most about where.
+    /// The session that a first packet belongs to; of several that match, the most specific one.
     fn first_contact(&self, arrival: &Arrival<'_>) -> Option<SessionId> {
         let ids = self.peers.get(&(arrival.peer, arrival.hops))?;
         let keys = ids.iter().filter_map(|id| Some((*id, &self.sessions.get(id)?.key)));

@@ -1,4 +1,4 @@
-//! What a session is with, and how fast.
+//! Key and parameters of a session.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -11,7 +11,7 @@ pub enum Hops {
     Multi,
 }
 
-/// Tells a session from all others.
+/// Identifies a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionKey {
     /// The peer's address.
@@ -27,7 +27,7 @@ pub struct SessionKey {
 }
 
 impl SessionKey {
-    /// A session with a peer, over whatever the main routing table says.
+    /// A session with a peer over the route of the main routing table.
     #[must_use]
     pub fn new(peer: IpAddr, hops: Hops) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl fmt::Display for SessionKey {
     }
 }
 
-/// How fast a session is, and what it does. Each field can be changed without loss of the session.
+/// The parameters of a session. Each field can be changed without loss of the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
     /// We send no faster than this (`bfd.DesiredMinTxInterval`), once the session is up. Not zero.
@@ -65,10 +65,10 @@ pub struct SessionConfig {
     pub receive_interval: Duration,
     /// The peer misses so many of our packets before it gives the session up (`bfd.DetectMult`). Not zero.
     pub multiplier: u8,
-    /// We send echoes no faster than this; absent if we send none. Only over one hop.
+    /// We send echoes no faster than this; absent if we send none. Over several hops none are sent (RFC 5883 §3).
     pub echo_transmit: Option<Duration>,
-    /// The peer may send echoes no faster than this (`bfd.RequiredMinEchoRxInterval`); absent if we return none. Only over
-    /// one hop.
+    /// The peer may send echoes no faster than this (`bfd.RequiredMinEchoRxInterval`); absent if we return none. Over
+    /// several hops none are returned.
     pub echo_receive: Option<Duration>,
     /// We send nothing until the peer does.
     pub passive: bool,
@@ -92,8 +92,8 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
-    /// Brings what cannot be meant into what can: an interval or multiplier of zero would mean something else on the wire,
-    /// an interval has 32 bits there, and echoes cannot be sent over several hops (RFC 5883 §3).
+    /// Brings values into their ranges: an interval or multiplier of zero means something else on the wire, an interval has
+    /// 32 bits there, and there are no echoes over several hops (RFC 5883 §3).
     pub(crate) fn possible(mut self, hops: Hops) -> Self {
         let (least, most) = (Duration::from_micros(1), Duration::from_micros(u32::MAX.into()));
         self.transmit_interval = self.transmit_interval.clamp(least, most);

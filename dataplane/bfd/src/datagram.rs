@@ -16,15 +16,15 @@ const FRAGMENT: u16 = 0x3fff;
 /// A UDP datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// Who sends it.
+    /// The source address.
     pub source: IpAddr,
-    /// Who shall get it.
+    /// The destination address.
     pub destination: IpAddr,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// Port of the sender.
+    /// The source port.
     pub source_port: u16,
-    /// Port of the receiver.
+    /// The destination port.
     pub destination_port: u16,
     /// Its content.
     pub payload: &'a [u8],
@@ -131,7 +131,7 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// The checksum of the Internet (RFC 1071).
+/// The Internet checksum (RFC 1071).
 fn checksum(start: u32, bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| match *pair {
         [high, low] => u32::from(u16::from_be_bytes([high, low])),

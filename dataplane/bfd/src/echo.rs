@@ -6,7 +6,7 @@
 //! │ mlbe  │ discriminator│ secret of the start │ sequence  │
 //! └───────┴──────────────┴─────────────────────┴───────────┘
 //! ```
-//! The secret keeps anybody but the peer, which sees it, from answering for it.
+//! The secret keeps others than the peer, which sees it, from forging returned echoes.
 
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ pub(crate) struct Echoing {
 }
 
 impl Echoing {
-    /// `proven` says that the peer has returned echoes before.
+    /// `proven`: the peer has returned echoes before.
     pub(crate) fn new(now: Instant, interval: Duration, multiplier: u8, proven: bool, random: &mut Random) -> Self {
         Self {
             interval,
@@ -85,7 +85,7 @@ impl Echoing {
         }
     }
 
-    /// Whether this is an echo of ours that is newer than those waited for.
+    /// Whether this is an echo of this session, and newer than those that have come back.
     pub(crate) fn receive(&mut self, now: Instant, echo: &Echo, multiplier: u8) -> bool {
         let age = self.sequence.wrapping_sub(echo.sequence);
         if echo.secret != self.secret || age > u32::from(multiplier) {

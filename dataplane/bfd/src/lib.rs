@@ -12,7 +12,7 @@
 //!         Action::Opened { id, key }  => open a socket for the session, with a source port of its own
 //!         Action::Send { id, bytes }  => send on that socket, TTL 255, to port 3784 or 4784
 //!         Action::Echo { id, bytes }  => send to ourselves through the peer, to port 3785
-//!         Action::Changed { .. } | Action::Agreed { .. } => tell people
+//!         Action::Changed { .. } | Action::Agreed { .. } => report
 //!         Action::Closed { id }       => close the socket
 //!         Action::Accepted(id) | Action::Echoed(id) | Action::Refused(reason) => count
 //!     }

@@ -217,7 +217,7 @@ impl Control {
         if packet.your_discriminator == 0 && packet.state > State::Down {
             return Err(Refusal::YourDiscriminator);
         }
-        // The RFC has the session selected first. None of ours is authenticated, so that makes no difference but to the count.
+        // RFC 5880 selects the session first. None of ours is authenticated, so the order only decides which refusal counts.
         if flags & AUTHENTICATED != 0 {
             return Err(Refusal::Authentication);
         }

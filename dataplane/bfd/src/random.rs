@@ -1,4 +1,4 @@
-//! Randomness, which the caller supplies: a pure core has none of its own.
+//! Randomness, supplied by the caller: a pure core has none of its own.
 
 use std::{fmt, time::Duration};
 

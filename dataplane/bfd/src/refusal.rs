@@ -45,7 +45,7 @@ pub enum Refusal {
     /// The session is administratively down.
     #[error("session is administratively down")]
     AdminDown,
-    /// An echo that no session of ours waits for.
+    /// An echo that no session waits for.
     #[error("unknown echo")]
     Echo,
 }

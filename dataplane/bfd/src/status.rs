@@ -34,7 +34,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether the path worked and does not any more. A peer that says it was switched off has not failed (RFC 5882 §3.2),
+    /// Whether the path worked and no longer does. A peer that reports AdminDown has not failed (RFC 5882 §3.2),
     /// nor has one that was never heard.
     #[must_use]
     pub fn has_failed(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What a session is told about its peer.
+//! The configuration of a session.
 
 use std::{
     fmt,
@@ -8,22 +8,22 @@ use std::{
 
 use crate::{GracefulRestart, wire::Family};
 
-/// Describes one BGP peer: where it is, who we are towards it, and how the session behaves.
+/// Describes one BGP peer: its address, our identity towards it, and the parameters of the session.
 ///
-/// Two equal configurations describe the same session; a shell that compares them knows what it may leave untouched.
+/// Two equal configurations describe the same session: a shell need not touch a session whose configuration stays equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerConfig {
-    /// Names the peer; unique within a speaker.
+    /// The name of the peer; unique within a speaker.
     pub name: String,
     /// The address to dial; unspecified if the router on the link `zone` is to be found (unnumbered peering).
     pub address: IpAddr,
-    /// Names the interface of a link-local `address`, or of the router to be found.
+    /// The interface of a link-local `address`, or of the router to be found.
     pub zone: Option<String>,
     /// The TCP port to dial; 179 unless said otherwise.
     pub port: u16,
     /// The local address to dial from; the kernel chooses when absent.
     pub source: Option<IpAddr>,
-    /// Names the device (VRF) that the socket is bound to.
+    /// The device (VRF) that the socket is bound to.
     pub device: Option<String>,
     /// The TCP-MD5 key (RFC 2385).
     pub password: Option<Password>,
@@ -31,13 +31,13 @@ pub struct PeerConfig {
     pub my_asn: u32,
     /// Replaces `my_asn` towards this peer, in the OPEN and in the AS path.
     pub local_asn: Option<u32>,
-    /// Says which autonomous system the peer may be in.
+    /// The autonomous system that the peer may be in.
     pub remote: RemoteAs,
     /// Our BGP identifier; chosen from the connection when absent.
     pub router_id: Option<Ipv4Addr>,
-    /// Names this node; its hash is the last resort for the BGP identifier.
+    /// The name of this node; its hash is the last resort for the BGP identifier.
     pub node_name: String,
-    /// The proposed hold time; zero switches liveness off, absent means [`PeerConfig::DEFAULT_HOLD_TIME`].
+    /// The proposed hold time; zero switches hold and keepalive timers off, absent means [`PeerConfig::DEFAULT_HOLD_TIME`].
     pub hold_time: Option<Duration>,
     /// The keepalive interval; a third of the hold time when absent.
     pub keepalive_time: Option<Duration>,
@@ -45,17 +45,15 @@ pub struct PeerConfig {
     pub connect_time: Option<Duration>,
     /// Allows an eBGP peer any number of hops away (TTL 255).
     pub ebgp_multihop: bool,
-    /// Drops what came over a router, and sends what the peer can check likewise (GTSM, RFC 5082): TTL 255 both ways.
+    /// Sends with TTL 255 and drops what arrives with less, so that only a neighbour can take part (GTSM, RFC 5082).
     pub ttl_security: bool,
     /// Carries both address families over the session instead of only its own.
     pub dual_stack: bool,
-    /// Waits for the peer to connect and never dials.
-    pub passive: bool,
-    /// Takes a connection of the peer as well as dialling it; of two one survives.
-    pub accepts: bool,
+    /// Which side opens the connection.
+    pub dialing: Dialing,
     /// Lists the optional capabilities to offer.
     pub offer: Offer,
-    /// Has the peer keep our routes while we restart (RFC 4724); the routes go with the session when absent.
+    /// Graceful restart (RFC 4724): the peer keeps our routes while this speaker restarts. Off when absent.
     pub graceful_restart: Option<GracefulRestart>,
 }
 
@@ -86,14 +84,14 @@ impl PeerConfig {
             ebgp_multihop: false,
             ttl_security: false,
             dual_stack: false,
-            passive: false,
-            accepts: false,
+            dialing: Dialing::default(),
             offer: Offer::default(),
             graceful_restart: None,
         }
     }
 
-    /// Describes the router at the other end of an interface, which shows its address itself; both families travel.
+    /// Describes the router at the other end of an interface, whose address is learnt from its router advertisements; the
+    /// session carries both families.
     pub fn unnumbered(name: impl Into<String>, my_asn: u32, remote: RemoteAs, interface: impl Into<String>) -> Self {
         Self {
             zone: Some(interface.into()),
@@ -116,7 +114,7 @@ impl PeerConfig {
         self.local_asn.unwrap_or(self.my_asn)
     }
 
-    /// Tells whether routes of a family are meant to travel on the session: its own, or both.
+    /// Tells whether the session is meant to carry routes of a family: its own, or both.
     pub fn wants(&self, family: Family) -> bool {
         self.dual_stack || Family::of(self.address) == family
     }
@@ -132,7 +130,26 @@ impl PeerConfig {
     }
 }
 
-/// Says which autonomous system a peer may be in.
+/// Which side opens the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialing {
+    /// We do; a connection that the peer opens is refused.
+    #[default]
+    Active,
+    /// Either side does; of two connections one survives (RFC 4271 §6.8).
+    Both,
+    /// The peer does (PassiveTcpEstablishment, RFC 4271 §8.1.1).
+    Passive,
+}
+
+impl Dialing {
+    /// Tells whether a connection that the peer opens is taken.
+    pub fn accepts(self) -> bool {
+        self != Self::Active
+    }
+}
+
+/// The autonomous system that a peer may be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RemoteAs {
     /// Exactly this one.
@@ -144,7 +161,7 @@ pub enum RemoteAs {
 }
 
 impl RemoteAs {
-    /// Tells whether a peer in `asn` is the one meant, we being in `ours`.
+    /// Tells whether a peer in `asn` is accepted by a speaker in `ours`.
     pub fn accepts(self, ours: u32, asn: u32) -> bool {
         match self {
             Self::Asn(expected) => asn == expected,
@@ -159,9 +176,9 @@ impl RemoteAs {
 pub struct Offer {
     /// RFC 2918: the router may ask for everything again.
     pub route_refresh: bool,
-    /// RFC 7313: the answer to that has a begin and an end, so that the router finds what it should not have any more.
+    /// RFC 7313: marks begin and end of the answer to such a request, so that the router can remove stale routes.
     pub enhanced_refresh: bool,
-    /// The node's name, for people who look at the router.
+    /// The node's name, shown by the router (draft-walton-bgp-hostname-capability).
     pub host_name: bool,
     /// RFC 8654: messages of up to 65535 octets.
     pub extended_message: bool,

@@ -61,7 +61,7 @@ pub fn session(start: Instant, bytes: &[u8]) {
 }
 
 fn open() -> Message {
-    let families = [Family::IPV4_UNICAST, Family::IPV6_UNICAST].map(Capability::Multiprotocol);
+    let families = Family::UNICAST.map(Capability::Multiprotocol);
     let others = [Capability::FourOctetAsn(PEER_ASN), Capability::RouteRefresh];
     Message::Open(Open::new(
         PEER_ASN,

@@ -12,9 +12,9 @@
 //!     match action {
 //!         Action::Connect(id)  => dial, later feed Connected or ConnectFailed
 //!         Action::Send(bytes)  => queue bytes, feed Written(n) as the kernel takes them
-//!         Action::SendOn(id, bytes), Action::Promote(id) => likewise for a second connection, that the peer has dialled
+//!         Action::SendOn(id, bytes), Action::Promote(id) => the same for a second connection, which the peer has dialled
 //!         Action::Close(id)    => flush what is queued, then close
-//!         Action::Up(..) | Action::Down(..) | Action::Received(..) | Action::Update(..) | Action::Oversized(..) => tell people
+//!         Action::Up(..) | Action::Down(..) | Action::Received(..) | Action::Update(..) | Action::Oversized(..) => log, count
 //!     }
 //! }
 //! sleep until session.next_deadline(), or bytes arrive (Received), or the routes change (RoutesChanged)
@@ -35,7 +35,7 @@ mod session;
 mod table;
 pub mod wire;
 
-pub use config::{Offer, Password, PeerConfig, RemoteAs};
+pub use config::{Dialing, Offer, Password, PeerConfig, RemoteAs};
 pub use discovery::{Discovery, DiscoveryAction, DiscoveryEvent, DiscoveryLink};
 pub use reason::{DownReason, StopReason};
 pub use restart::{Agreed, GracefulRestart};

@@ -4,12 +4,12 @@ use std::{fmt, time::Duration};
 
 use crate::wire::{Notification, notification::Code};
 
-/// Says why the owner of a session ends it; decides the Cease subcode (RFC 4486, RFC 9384).
+/// Why the owner of a session ends it; decides the Cease subcode (RFC 4486, RFC 9384).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
     /// The speaker exits: 6/2.
     Shutdown,
-    /// The speaker exits and comes back: nothing is said to a peer that keeps routes meanwhile (RFC 4724), else 6/2.
+    /// The speaker exits and comes back: no NOTIFICATION to a peer that keeps routes meanwhile (RFC 4724), else 6/2.
     Restart,
     /// The peer was removed from the configuration: 6/3.
     Deconfigured,
@@ -17,16 +17,16 @@ pub enum StopReason {
     Reset,
     /// The configuration of the peer changed: 6/6.
     ConfigChange,
-    /// The peer is to be reached elsewhere, or otherwise: 6/6, and the session there is another one.
+    /// The addresses, interface or AS of the session change: 6/6. The next session is another one to the router.
     Moved,
     /// Another connection to the same peer won: 6/7.
     Collision,
-    /// The path to the peer does not work any more: 6/10 (RFC 9384).
+    /// The path to the peer no longer works: 6/10 (RFC 9384).
     BfdDown,
 }
 
 impl StopReason {
-    /// Returns the NOTIFICATION that tells the peer.
+    /// Returns the NOTIFICATION to send to the peer.
     pub fn notification(self) -> Notification {
         let subcode = match self {
             Self::Shutdown | Self::Restart => 2,
@@ -39,7 +39,8 @@ impl StopReason {
         Notification::new(Code::Cease, subcode)
     }
 
-    /// Tells whether the routes must go with the session, since it does not come back, or leads nowhere (RFC 5882 §4.3).
+    /// Tells whether the peer must drop the routes with the session: it does not come back, or its path does not work
+    /// (RFC 5882 §4.3).
     pub(crate) fn is_final(self) -> bool {
         matches!(self, Self::Shutdown | Self::Deconfigured | Self::Moved | Self::BfdDown)
     }
@@ -54,7 +55,7 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// Says why a session, or an attempt at one, ended.
+/// Why a session, or an attempt at one, ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DownReason {
     /// TCP did not come up; the text is the operating system's.
@@ -66,15 +67,15 @@ pub enum DownReason {
     /// The peer closed the connection, or it broke.
     #[error("connection closed{}", .0.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
     Closed(Option<String>),
-    /// The peer said why.
+    /// The peer sent this NOTIFICATION.
     #[error("peer sent NOTIFICATION {0}{hint}", hint = hint(.0))]
     Received(Notification),
-    /// We found fault with what the peer sent, or did not send.
+    /// This speaker rejected what the peer sent, or missed what it should have sent.
     #[error("sent NOTIFICATION {notification}: {text}")]
     Sent {
-        /// What the peer was told.
+        /// The NOTIFICATION that was sent.
         notification: Notification,
-        /// Says what was wrong.
+        /// What was wrong.
         text: String,
     },
     /// The owner ended the session.
@@ -82,7 +83,7 @@ pub enum DownReason {
     Stopped(StopReason),
 }
 
-/// Says what to do about it, where that is not obvious.
+/// Returns advice, where the remedy is not obvious.
 fn hint(notification: &Notification) -> &'static str {
     match (notification.code, notification.subcode) {
         // An identifier that is a hash of the node's name may be that of another node.
@@ -92,10 +93,10 @@ fn hint(notification: &Notification) -> &'static str {
 }
 
 impl DownReason {
-    /// Tells whether the peer does not want us for now, so that dialling at once would only be refused.
+    /// Tells whether the peer refuses sessions for now, so that it would refuse another attempt made at once as well.
     ///
     /// A reset (6/4), a change of its configuration (6/6) and a lost collision (6/7) ask for another session; BFD that is down
-    /// (6/10) and the expiry of its hold timer (4/0) say that it did not hear us.
+    /// (6/10) and the expiry of its hold timer (4/0) mean that it did not hear us.
     pub(crate) fn is_refusal(&self) -> bool {
         let Self::Received(notification) = self else {
             return false;

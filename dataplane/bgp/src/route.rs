@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ipnet::IpNet;
 
-/// Says what is announced for one prefix from now on.
+/// What is announced for one prefix from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteChange {
     /// The destination; host bits are ignored.
@@ -15,12 +15,12 @@ pub struct RouteChange {
     pub paths: Vec<Path>,
 }
 
-/// Says what some peers, or all of them, are told about a prefix.
+/// What is announced for a prefix to some peers, or to all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     /// Names peers; empty means all, unknown ones are ignored.
     pub peers: BTreeSet<String>,
-    /// What they are told.
+    /// The attributes of the route.
     pub attributes: Arc<Attributes>,
 }
 
@@ -53,7 +53,7 @@ impl Attributes {
     /// The community of routes that are about to go (RFC 8326 §5).
     pub const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
 
-    /// Returns what a route that is about to go looks like: the least preferred in our AS, and marked as such to others
+    /// Returns the attributes of a route that is about to be withdrawn: least preferred in our AS, and marked for others
     /// (RFC 8326 §4).
     pub(crate) fn shunned(&self) -> Self {
         let mut shunned = self.clone();

@@ -4,8 +4,8 @@
 //!  session ──► IP packet from our address to our address ──► frame to the peer's link address
 //!  session ◄── the same packet, TTL 254 ◄────────────────── the peer routes it back
 //! ```
-//! The kernel would deliver such a packet here, and drop it when it comes back; packet sockets do neither. The link address
-//! of the peer, and the address of ours that it knows, are those of its control packets.
+//! An ordinary socket would deliver such a packet locally, and drop it when it comes back; packet sockets do neither. The
+//! link address of the peer, and our address that it knows, are taken from its control packets.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -80,7 +80,7 @@ impl Echoes {
             let received = match self.sockets[socket].receive(&mut self.buffer) {
                 Ok(received) => received?,
                 Err(error) => {
-                    tracing::debug!(%error, "receiving BFD echoes");
+                    tracing::debug!(%error, "cannot receive BFD echoes");
                     return None;
                 }
             };
@@ -107,7 +107,8 @@ impl Echoes {
     /// Sends an echo through the peer of a session.
     pub(super) fn send(&self, path: &Path, payload: &[u8]) -> Result<(), String> {
         let neighbor = self.neighbors.get(&(path.interface, path.peer));
-        let neighbor = neighbor.ok_or_else(|| format!("the link address of {} is not known", path.peer))?;
+        let neighbor =
+            neighbor.ok_or_else(|| format!("no echoes are sent: the link address of {} is not known", path.peer))?;
         let echo = Datagram {
             source: path.local,
             destination: path.local,
@@ -116,10 +117,12 @@ impl Echoes {
             destination_port: ECHO_PORT,
             payload,
         };
-        let packet = echo.encode().ok_or("an echo has the wrong length")?;
+        let packet = echo
+            .encode()
+            .ok_or("no echoes are sent: an echo does not fit a packet")?;
         let socket = &self.sockets[usize::from(path.local.is_ipv6())];
         let sent = socket.send(neighbor, &packet);
-        sent.map_err(|error| format!("sending an echo through {}: {error}", path.peer))
+        sent.map_err(|error| format!("cannot send an echo through {}: {error}", path.peer))
     }
 }
 
@@ -178,7 +181,7 @@ fn filter_v4() -> Vec<Instruction> {
     start.into_iter().chain(ports()).collect()
 }
 
-/// Likewise in IPv6.
+/// The same in IPv6.
 fn filter_v6() -> Vec<Instruction> {
     let start = [
         instruction(LOAD_BYTE, 0, 0, 6),

@@ -12,8 +12,8 @@ pub type Guarded = BTreeMap<String, SessionKey>;
 
 /// Ends the BGP session of a peer (Cease 6/10) each time its BFD session fails; it may begin anew at once.
 ///
-/// BGP never waits for BFD: not for a session that was never up, nor for a router that has no BFD any more. A peer that
-/// says that its BFD was switched off has not failed. Ends with the BFD thread.
+/// BGP never waits for BFD: not for a session that was never up, nor for a router that no longer speaks BFD. A peer that
+/// reports AdminDown has not failed. Ends with the BFD thread.
 pub async fn guard(bfd: BfdHandle, bgp: BgpHandle, guarded: watch::Receiver<Guarded>) {
     let mut sessions = bfd.sessions();
     let mut known = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! What the kernel tells of interfaces: their names, and that they or the forwarding of packets have changed. What has changed
-//! is read anew where it matters.
+//! Names of interfaces, and notifications from the kernel that interfaces or the forwarding of packets have changed. What has
+//! changed is read anew where it matters.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use nix::{
 /// Bits of the groups of rtnetlink(7): interfaces, and forwarding of either family.
 const GROUPS: u32 = group(1) | group(24) | group(25);
 
-/// How long the name of an interface is believed.
+/// How long the name of an interface is cached.
 const NAMES_KEPT: Duration = Duration::from_secs(1);
 
 const fn group(number: u32) -> u32 {
@@ -40,9 +40,9 @@ impl News {
         Ok(Self(socket))
     }
 
-    /// Takes all news that has come. What was lost for want of memory is news, too.
+    /// Takes all notifications that have come. Those lost for lack of memory count as well.
     pub(super) fn take(&self) {
-        // The kernel cuts a message that is longer: nobody reads it.
+        // The kernel cuts longer messages; their content is not read.
         let mut buffer = [0; 64];
         while let Ok(_) | Err(nix::Error::ENOBUFS) = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {}
     }

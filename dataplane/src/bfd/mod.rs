@@ -5,7 +5,7 @@
 //!                                     (metallb_bfd::Bfd)   one socket a session to send,
 //!  sessions() ◄──watch── states ◄─────────┘               one a port, family and VRF to receive
 //! ```
-//! The thread waits in `ppoll`, to the microsecond, and hears whatever has arrived before it judges anybody's silence.
+//! The thread waits in `ppoll`, to the microsecond, and handles whatever has arrived before it evaluates detection times.
 
 mod counters;
 mod echo;
@@ -23,6 +23,7 @@ use std::{
     io,
     net::IpAddr,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 pub use counters::Counters;
@@ -40,12 +41,16 @@ use tokio_util::sync::CancellationToken;
 use self::{states::Refusals, thread::Thread};
 use crate::mailbox::{Mailbox, mailbox};
 
-/// What the thread is asked.
+/// The pause before the first attempt to follow the addresses of the node again, which doubles up to the last one.
+const RESUBSCRIBE_FIRST: Duration = Duration::from_secs(1);
+const RESUBSCRIBE_LAST: Duration = Duration::from_secs(60);
+
+/// A request to the thread.
 #[derive(Debug)]
 enum Request {
     /// Have these sessions and no others.
     Sessions(BTreeMap<SessionKey, SessionConfig>),
-    /// Tell the peers, and end.
+    /// Send AdminDown to the peers, and end.
     Stop,
     /// End.
     Abandon,
@@ -72,21 +77,32 @@ pub fn is_on_link(peer: IpAddr) -> bool {
 }
 
 /// Calls `changed` whenever interfaces or addresses of this node have changed, after which [`is_on_link`] may have another
-/// answer. Needs a tokio runtime.
+/// answer; also each time it has subscribed to them, as there may have been changes before. A subscription that fails is
+/// renewed. Needs a tokio runtime.
 pub async fn follow_addresses(mut changed: impl FnMut()) -> Infallible {
-    match LinkMonitor::open() {
-        Ok(mut monitor) => {
-            while monitor.changed().await {
+    let mut pause = RESUBSCRIBE_FIRST;
+    loop {
+        let error = match LinkMonitor::open() {
+            Ok(mut monitor) => {
+                pause = RESUBSCRIBE_FIRST;
                 changed();
+                while monitor.changed().await {
+                    changed();
+                }
+                io::Error::other("the netlink socket has failed")
             }
-            tracing::warn!(
-                event = "bfdError",
-                "the addresses of this node are not followed any more"
-            );
-        }
-        Err(error) => tracing::warn!(event = "bfdError", %error, "the addresses of this node are not followed"),
+            Err(error) => error,
+        };
+        tracing::warn!(
+            event = "bfdError",
+            %error,
+            pause_seconds = pause.as_secs(),
+            "cannot follow the addresses of this node: for a while BFD may take a peer on the link for one behind a router, or \
+             the other way round"
+        );
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RESUBSCRIBE_LAST);
     }
-    std::future::pending().await
 }
 
 /// Why the shell ended without being told to.
@@ -96,7 +112,7 @@ pub enum Error {
     #[error("the BFD thread has failed")]
     Failed,
     /// It cannot wait for packets.
-    #[error("waiting for BFD packets: {0}")]
+    #[error("cannot wait for BFD packets: {0}")]
     Wait(#[source] io::Error),
 }
 
@@ -108,11 +124,11 @@ pub struct BfdHandle {
     refusals: Refusals,
 }
 
-/// Starts the BFD thread, without sessions. It ends when `stop` is cancelled, which the peers are told of, or when the
-/// future is dropped, which they are not. The future ends with the thread.
+/// Starts the BFD thread, without sessions. It ends when `stop` is cancelled, after sending AdminDown to the peers, or without
+/// that when the future is dropped. The future ends with the thread.
 ///
 /// # Errors
-/// If there is no thread or socket to be had.
+/// If the thread or its socket cannot be created.
 pub fn start(
     stop: CancellationToken,
 ) -> io::Result<(BfdHandle, impl Future<Output = Result<(), Error>> + Send + 'static)> {
@@ -123,7 +139,7 @@ pub fn start(
     let thread = Thread::new(inbox, states, Arc::clone(&refusals));
     std::thread::Builder::new().name("bfd".to_owned()).spawn(move || {
         let outcome = thread.run();
-        // Nobody may be left who wants to know.
+        // Fails if the future was dropped.
         let _ = ending.send(outcome);
     })?;
     let handle = BfdHandle {
@@ -147,7 +163,7 @@ pub fn start(
     Ok((handle, run))
 }
 
-/// Ends the thread when nobody waits for it any more.
+/// Ends the thread when its future is dropped.
 struct Abandon(Mailbox<Request>);
 
 impl Drop for Abandon {
@@ -159,8 +175,8 @@ impl Drop for Abandon {
 impl BfdHandle {
     /// Replaces the whole set of sessions.
     ///
-    /// A session that is configured otherwise than before stays up; one that is missing is ended, and its peer is told
-    /// that this is no failure.
+    /// A session whose configuration changes stays up; one that is missing is ended with AdminDown, so that its peer does not
+    /// take that for a failure.
     pub fn set_sessions(&self, sessions: BTreeMap<SessionKey, SessionConfig>) {
         self.mailbox.send(Request::Sessions(sessions));
     }

@@ -13,7 +13,7 @@ use super::ports::{control_port, named};
 
 /// Source ports must be among these (RFC 5881 §4).
 const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
-/// So many are tried.
+/// How many random ports are tried.
 const ATTEMPTS: usize = 64;
 /// RFC 5881 §5.
 const TTL: u32 = 255;
@@ -47,7 +47,7 @@ impl Outlet {
             Ok(_) => {}
             // The next one may go out.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(format!("sending to {target}: {error}")),
+            Err(error) => return Err(format!("cannot send to {target}: {error}")),
         }
         self.open = Some((socket, target));
         Ok(())
@@ -55,7 +55,9 @@ impl Outlet {
 
     fn open(&mut self, key: &SessionKey, random: &mut impl FnMut() -> u16) -> Result<(Socket, SocketAddr), String> {
         let scope = match &key.zone {
-            Some(zone) => if_nametoindex(zone.as_str()).map_err(|error| format!("interface {zone}: {error}"))?,
+            Some(zone) => {
+                if_nametoindex(zone.as_str()).map_err(|error| format!("cannot find interface {zone}: {error}"))?
+            }
             None => 0,
         };
         let address = |ip: IpAddr, port| match ip {
@@ -63,14 +65,14 @@ impl Outlet {
             IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, if ip.is_unicast_link_local() { scope } else { 0 }).into(),
         };
         let target = address(key.peer, control_port(key.hops));
-        let socket = prepare(key).map_err(|error| format!("opening a socket: {error}"))?;
+        let socket = prepare(key).map_err(|error| format!("cannot open a UDP socket: {error}"))?;
         let unspecified = match key.peer {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let local = key.local.unwrap_or(unspecified);
         let port = self.bind(&socket, |port| address(local, port), random);
-        self.port = Some(port.map_err(|error| format!("using source address {local}: {error}"))?);
+        self.port = Some(port.map_err(|error| format!("cannot use source address {local}: {error}"))?);
         Ok((socket, target))
     }
 

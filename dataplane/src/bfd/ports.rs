@@ -156,7 +156,7 @@ fn index(device: &str) -> io::Result<u32> {
     if_nametoindex(device).map_err(|error| named(device, &error.into()))
 }
 
-/// An error of a device, which by itself does not say which.
+/// Adds the name of the device to an error.
 pub(super) fn named(device: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("VRF {device}: {error}"))
 }
@@ -166,7 +166,7 @@ fn source(address: &SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
 }
 
-/// What the kernel says beside the packet. What it does not say refuses the packet: no interface has index 0, and a TTL of
+/// The control messages of a packet. One that is missing makes the packet refused: no interface has index 0, and a TTL of
 /// 0 is too low.
 struct Arrival {
     local: IpAddr,
@@ -218,7 +218,7 @@ impl Ports {
         });
     }
 
-    /// Opens what is needed and not open, and closes what is not needed any more.
+    /// Opens the sockets that are needed and not open, and closes those that are no longer needed.
     pub(super) fn need<'a>(&mut self, keys: impl Iterator<Item = &'a SessionKey>) {
         let needed: BTreeMap<Port, ()> = keys
             .flat_map(|key| {
@@ -240,7 +240,7 @@ impl Ports {
             match Inlet::open(&port) {
                 Ok(inlet) => drop(self.open.insert(port, inlet)),
                 Err(error) => {
-                    let text = format!("listening on UDP port {}: {error}", control_port(port.hops));
+                    let text = format!("cannot listen on UDP port {}: {error}", control_port(port.hops));
                     self.failed.insert(port, text);
                 }
             }

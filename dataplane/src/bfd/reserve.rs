@@ -1,8 +1,8 @@
-//! Randomness in stock.
+//! Buffered randomness.
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// So much is drawn at a time.
+/// How many octets are drawn at a time.
 const STOCK: usize = 256;
 
 /// Randomness for many packets at a time: each of them needs some, and each draw is a system call.
@@ -31,13 +31,13 @@ impl Reserve {
             }
             let next = &mut self.bytes[self.used..][..chunk.len()];
             chunk.copy_from_slice(next);
-            // Nobody learns later what was drawn.
+            // Used bytes must not be found in memory later.
             next.fill(0);
             self.used += chunk.len();
         }
     }
 
-    /// A port, which may be none of those that are wanted.
+    /// A random port of the whole range; the caller maps it.
     pub(super) fn port(&mut self) -> u16 {
         let mut bytes = [0; 2];
         self.fill(&mut bytes);

@@ -1,4 +1,4 @@
-//! What people are told about sessions: log lines, and the table of states.
+//! Reports about sessions: log lines, and the table of states.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,9 +15,9 @@ use super::counters::{Counters, count};
 pub struct SessionState {
     /// Its state when that changed last.
     pub status: Status,
-    /// How often the path failed: the session was up, and then was not although nobody had switched it off.
+    /// How often the path failed: the session was up and went down without being switched off.
     pub failures: u64,
-    /// Why this node cannot send to the peer, or receive from it; absent if it can.
+    /// Why this node cannot send to the peer or receive from it, or sends no echoes although it should.
     pub error: Option<String>,
     /// Packet and event counts, live.
     pub counters: Arc<Counters>,
@@ -83,14 +83,14 @@ impl States {
         });
     }
 
-    /// Says why a session cannot work here, or that it can again.
+    /// Sets or clears the error of a session.
     pub(super) fn set_error(&self, key: &SessionKey, error: Option<String>) {
         self.table.send_if_modified(|sessions| {
             let Some(session) = sessions.get_mut(key).filter(|session| session.error != error) else {
                 return false;
             };
             if let Some(error) = &error {
-                tracing::warn!(event = "bfdError", peer = %key, %error, "the BFD session cannot work");
+                tracing::warn!(event = "bfdError", peer = %key, %error, "the BFD session does not work as configured");
             }
             session.error = error;
             true

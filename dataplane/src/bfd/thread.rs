@@ -1,4 +1,4 @@
-//! The thread: waits, hears, and performs what the core decides.
+//! The thread: waits, receives, and performs what the core decides.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,16 +29,19 @@ use super::{
 };
 use crate::mailbox::Inbox;
 
-/// So many packets of one socket are heard before what else there is to do: a flood must not stop the timers.
+/// The most packets of one socket that are received in a turn: a flood must not stop the timers.
 const HEARD_AT_A_TIME: usize = 1024;
-/// The least time between two turns. With hundreds of sessions, what comes within it is done together, which takes half
-/// of the processor time; to intervals of 10 ms and more it makes no difference.
+/// The least time between two turns. With hundreds of sessions, handling what arrives within it together halves the processor
+/// time; intervals of 10 ms and more are not affected.
 const TURN: Duration = Duration::from_millis(1);
-/// A port that another process has may become free.
+/// How often ports that could not be opened are tried again: another process may have freed them.
 const RETRY: Duration = Duration::from_secs(1);
-/// News of the kernel is taken together for so long: containers that start and end bring a lot of it.
+/// How long news from the kernel is gathered: containers that start and end cause a lot of it.
 const NEWS_AFTER: Duration = Duration::from_millis(100);
-/// How long the peers have to answer a goodbye.
+/// Why a session over several hops sends no echoes.
+const TOO_FAR: &str =
+    "no echoes are sent: the peer is several hops away, and echoes go over one hop only (RFC 5883 §3)";
+/// How long the peers have to answer AdminDown at the end.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A session as the shell sees it.
@@ -49,14 +52,14 @@ struct Line {
     path: Option<Path>,
     cannot_send: Option<String>,
     cannot_echo: Option<String>,
-    /// What people were told last: to tell them takes a lock, which is not for every packet.
+    /// The error reported last: a report takes a lock, which is too slow for every packet.
     told: Option<String>,
 }
 
 /// Owns the core, the sockets and the table of states.
 pub(super) struct Thread {
     inbox: Inbox<Request>,
-    /// Absent if the kernel does not tell.
+    /// Absent if the subscription failed.
     news: Option<News>,
     states: States,
     refusals: Refusals,
@@ -84,7 +87,7 @@ impl Thread {
         let mut random = Reserve::new();
         let news = News::subscribe();
         if let Err(error) = &news {
-            tracing::warn!(event = "bfdError", %error, "changes of interfaces and of forwarding are not followed");
+            tracing::warn!(event = "bfdError", %error, "cannot follow changes of interfaces and of IP forwarding: BFD does not notice them");
         }
         Self {
             inbox,
@@ -158,7 +161,7 @@ impl Thread {
         }
     }
 
-    /// Waits for a packet, a request, a deadline or news of the kernel; tells whether there is news.
+    /// Waits for a packet, a request, a deadline or news from the kernel; returns whether there is news.
     fn wait(&self) -> io::Result<bool> {
         let deadlines = [self.bfd.next_deadline(), self.news_at, self.retry_at, self.end_at];
         let deadline = deadlines.into_iter().flatten().min();
@@ -194,21 +197,27 @@ impl Thread {
         }
         let mut sessions = self.wanted.clone();
         self.promise(&mut sessions);
-        let refused = self.open_echoes(&sessions);
+        let peers = echo::peers(&sessions);
+        let refused = self.open_echoes(!peers.is_empty());
         if refused.is_some() {
-            // Control packets alone do it, more slowly perhaps, and an echo that is never sent is never missed.
+            // The session works with control packets alone, and an echo that is never sent is never missed.
             sessions.values_mut().for_each(|config| config.echo_transmit = None);
         }
-        let peers = echo::peers(&sessions);
         if let Some(echoes) = &mut self.echoes {
             echoes.set_peers(peers);
         }
-        // Who learns of a session may send to it.
+        // Opened before the session is reported: a peer may send as soon as it is.
         let before = self.lines.values().map(|line| &*line.key);
         self.ports.need(before.chain(sessions.keys()));
         self.feed(Event::Sessions(sessions));
         for line in self.lines.values_mut() {
-            line.cannot_echo.clone_from(&refused);
+            let wanted = self.wanted.get(&*line.key);
+            let echoes = wanted.is_some_and(|config| config.echo_transmit.is_some());
+            line.cannot_echo = match line.key.hops {
+                Hops::Multi => Some(TOO_FAR.to_owned()),
+                Hops::Single => refused.clone(),
+            }
+            .filter(|_| echoes);
         }
     }
 
@@ -229,9 +238,9 @@ impl Thread {
         }
     }
 
-    /// Opens the sockets of echoes if a session sends any, or closes them; returns why they cannot be opened.
-    fn open_echoes(&mut self, sessions: &BTreeMap<SessionKey, SessionConfig>) -> Option<String> {
-        if echo::peers(sessions).is_empty() {
+    /// Opens the sockets of echoes if they are needed, or closes them; returns why they cannot be opened.
+    fn open_echoes(&mut self, needed: bool) -> Option<String> {
+        if !needed {
             self.echoes = None;
         } else if self.echoes.is_none() {
             match Echoes::open() {
@@ -262,7 +271,7 @@ impl Thread {
                     Ok(Some(received)) => received,
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::debug!(%error, "receiving BFD packets");
+                        tracing::debug!(%error, "cannot receive BFD packets");
                         continue;
                     }
                 };
@@ -370,7 +379,7 @@ impl Thread {
         };
         let sent = match &line.path {
             Some(path) => echoes.send(path, bytes),
-            None => Err("no echoes are sent: nothing has come from the peer".to_owned()),
+            None => Err("no echoes are sent: the peer has not been heard yet".to_owned()),
         };
         if sent.is_ok()
             && let Some(counters) = self.states.counters(id)

@@ -18,7 +18,7 @@ use super::unnumbered::Found;
 /// TTL towards an external peer several hops away (`ebgpMultiHop`), and what GTSM sends and wants (RFC 5082); otherwise
 /// the system's default of 64 stays.
 const MAX_TTL: u8 = 255;
-/// TTL towards a router that was found on the link, from where nothing need come further.
+/// TTL towards a router that was found on the link.
 const LINK_TTL: u8 = 1;
 /// How many queued messages go into one system call.
 const BATCH: usize = 64;
@@ -97,7 +97,7 @@ impl Connection {
                 break;
             }
         }
-        // The peer may have closed already; there is nobody left to tell.
+        // Fails if the peer has closed already, which is fine.
         let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
     }
 }
@@ -114,19 +114,19 @@ pub(super) enum Ready {
 /// Why dialling failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
-    #[error("creating a socket: {0}")]
+    #[error("cannot set up a TCP socket: {0}")]
     Socket(#[source] io::Error),
-    #[error("interface {name}: {source}")]
+    #[error("cannot find interface {name}: {source}")]
     Interface { name: String, source: io::Error },
-    #[error("binding to device {name}: {source}")]
+    #[error("cannot bind to device {name}: {source}")]
     Device { name: String, source: io::Error },
-    #[error("setting the TCP-MD5 key: {0}")]
+    #[error("cannot set the TCP-MD5 key: {0}")]
     Md5(#[source] io::Error),
-    #[error("setting the TTL: {0}")]
+    #[error("cannot set the TTL: {0}")]
     Ttl(#[source] io::Error),
-    #[error("source address {address}: {source}")]
+    #[error("cannot use source address {address}: {source}")]
     Source { address: IpAddr, source: io::Error },
-    #[error("source address {0} is of another family than the peer")]
+    #[error("source address {0} is of another address family than the peer")]
     SourceFamily(IpAddr),
     #[error("{0}")]
     NoRouter(String),
@@ -134,7 +134,7 @@ pub(super) enum DialError {
     Connect(#[source] io::Error),
 }
 
-/// Dials a peer, at the address found of an unnumbered one; says which addresses of ours are on that link.
+/// Dials a peer, an unnumbered one at the address that was found; returns our addresses on that link as well.
 pub(super) async fn dial(config: &PeerConfig, found: Option<Found>) -> Result<(TcpStream, LinkAddresses), DialError> {
     let address = match found {
         Some(found) => found.map_err(DialError::NoRouter)?.into(),
@@ -151,12 +151,12 @@ pub(super) async fn dial(config: &PeerConfig, found: Option<Found>) -> Result<(T
     Ok((stream, link_addresses(local, address, config.zone.as_deref())))
 }
 
-/// Takes a connection that the peer has dialled; says which addresses of ours are on that link.
+/// Prepares a connection that the peer has opened; returns our addresses on that link.
 pub(super) fn adopt(config: &PeerConfig, stream: &TcpStream) -> Result<LinkAddresses, DialError> {
     let remote = stream.peer_addr().map_err(DialError::Socket)?.ip().to_canonical();
     stream.set_nodelay(true).map_err(DialError::Socket)?;
     set_ttl(stream, config, remote.is_ipv4()).map_err(DialError::Ttl)?;
-    // It may be older than the key of the socket that it came by.
+    // The key may have changed since the listening socket passed it on.
     if let Some(key) = &config.password {
         metallb_net::set_tcp_md5(stream, remote, key.expose()).map_err(DialError::Md5)?;
     }
@@ -190,7 +190,7 @@ fn socket(config: &PeerConfig, address: IpAddr) -> Result<TcpSocket, DialError> 
     Ok(socket)
 }
 
-/// Says how far segments may go, and how far they may have come.
+/// Sets the TTL of segments that are sent, and the least TTL of those that are accepted.
 fn set_ttl(socket: &impl AsFd, config: &PeerConfig, ipv4: bool) -> io::Result<()> {
     let ttl = if config.ttl_security || config.ebgp_multihop {
         MAX_TTL
@@ -211,7 +211,7 @@ fn set_ttl(socket: &impl AsFd, config: &PeerConfig, ipv4: bool) -> io::Result<()
     Ok(())
 }
 
-/// Adds the interface index that a link-local address means nothing without.
+/// Adds the interface index, which a link-local address needs.
 fn with_zone(address: IpAddr, port: u16, zone: Option<&str>) -> Result<SocketAddr, DialError> {
     match (address, zone) {
         (IpAddr::V6(address), Some(name)) if address.is_unicast_link_local() => {

@@ -1,38 +1,43 @@
-//! How the speaker takes its leave of all peers.
+//! How a session, or all of them, end.
 
 use std::sync::{Arc, OnceLock};
 
 use metallb_bgp::StopReason;
 
-/// What all peers are told when the speaker ends.
+/// How a session ends: the reason and text of its NOTIFICATION.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Farewell {
-    /// Whether the speaker comes back ([`StopReason::Restart`]) or leaves for good ([`StopReason::Shutdown`]).
+    /// Why it ends; of a speaker that exits, [`StopReason::Restart`] if it comes back, else [`StopReason::Shutdown`].
     pub reason: StopReason,
-    /// For the people who look after the router (RFC 9003); empty says nothing.
+    /// A text for the administrators of the router (RFC 9003); none is sent if it is empty.
     pub text: String,
 }
 
 impl Default for Farewell {
     fn default() -> Self {
-        Self {
-            reason: StopReason::Shutdown,
-            text: String::new(),
-        }
+        StopReason::Shutdown.into()
     }
 }
 
-/// The farewell, once it is decided on; clones share it.
+impl From<StopReason> for Farewell {
+    /// Without a text.
+    fn from(reason: StopReason) -> Self {
+        let text = String::new();
+        Self { reason, text }
+    }
+}
+
+/// The farewell of the speaker to all peers, once it is decided on; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Decided(Arc<OnceLock<Arc<Farewell>>>);
+pub(super) struct Decided(Arc<OnceLock<Farewell>>);
 
 impl Decided {
-    /// The first decision counts.
+    /// Sets the farewell; the first call counts.
     pub(super) fn decide(&self, farewell: Farewell) {
-        let _ = self.0.set(Arc::new(farewell));
+        let _ = self.0.set(farewell);
     }
 
-    pub(super) fn get(&self) -> Arc<Farewell> {
+    pub(super) fn get(&self) -> Farewell {
         self.0.get().cloned().unwrap_or_default()
     }
 }

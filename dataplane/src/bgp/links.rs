@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use metallb_net::{LinkFacts, LinkMonitor};
 use tokio::{sync::watch, task::AbortHandle};
 
-/// How long a failure of netlink is let be.
+/// The pause after a failure of netlink.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is known of the interfaces; `None` before they were listed.
 pub(super) type Known = Option<Arc<Vec<LinkFacts>>>;
 
-/// Follows the interfaces from the first time that somebody asks.
+/// Follows the interfaces from the first call of [`Links::follow`] on.
 #[derive(Default)]
 pub(super) struct Links(Option<(watch::Receiver<Known>, AbortHandle)>);
 

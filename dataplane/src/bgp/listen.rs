@@ -1,9 +1,10 @@
-//! Waits for routers that connect: one socket for each address family and VRF, and only where somebody wants one.
+//! Accepts connections of routers: one socket for each address family and VRF, only where a peer or a range needs it.
 //!
-//! This runs beside others on the network of the host: a port that is taken is told and tried again, nothing else.
+//! On the network of the host another daemon may have the port: that is reported, and the port tried again.
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
@@ -11,7 +12,7 @@ use std::{
 
 use ipnet::IpNet;
 use metallb_bgp::{
-    Password, PeerConfig,
+    Dialing, Password, PeerConfig,
     wire::{Codec, Message, Notification},
 };
 use tokio::{
@@ -23,19 +24,21 @@ use tokio::{
 
 /// The pause before a socket that failed is opened again.
 const PAUSE: Duration = Duration::from_secs(10);
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Connections that wait in the kernel.
 const BACKLOG: u32 = 64;
 /// Connections that wait here.
 const WAITING: usize = 64;
-/// How long whoever is refused may take to read that.
+/// How long a router that is refused may take to read the NOTIFICATION.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Where routers may connect to, apart from the peers that want so.
+/// The port that routers connect to, and ranges of routers without a configuration of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// The TCP port.
     pub port: u16,
-    /// Networks whose routers need not be known beforehand.
+    /// Networks whose routers need no configuration of their own.
     pub ranges: Vec<Range>,
 }
 
@@ -48,14 +51,15 @@ impl Default for Listen {
     }
 }
 
-/// Routers that are peers as long as they are connected.
+/// Routers that are peers as long as they are connected ("dynamic neighbours", FRR's `bgp listen range`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// Where they are.
+    /// The network that they connect from.
     pub prefix: IpNet,
     /// How many there may be at a time; FRR's default is 100.
     pub limit: usize,
-    /// What they have in common. Its address counts for nothing, its name is followed by theirs in brackets.
+    /// Their common configuration. Its address is ignored; the name of a member is this name with the member's address in
+    /// brackets.
     pub peer: PeerConfig,
 }
 
@@ -66,7 +70,7 @@ impl Range {
             name: format!("{}[{address}]", self.peer.name),
             address,
             zone: None,
-            passive: true,
+            dialing: Dialing::Passive,
             ..self.peer.clone()
         }
     }
@@ -89,7 +93,7 @@ pub(super) struct Place {
 /// The key of each network that has one (TCP-MD5).
 pub(super) type Keys = BTreeMap<IpNet, Password>;
 
-/// What listeners tell.
+/// A report of a listener.
 #[derive(Debug)]
 pub(super) enum News {
     Incoming(Place, TcpStream, SocketAddr),
@@ -130,8 +134,14 @@ impl Listeners {
         while let Some((place, keys)) = places.pop_first() {
             let (writer, _) = self.running.entry((place.clone(), port)).or_insert_with(|| {
                 let (writer, reader) = watch::channel(keys.clone());
-                let task = tokio::spawn(listen(place, port, reader, self.news.clone()));
-                (writer, task.abort_handle())
+                let listener = Listener {
+                    place,
+                    port,
+                    keys: reader,
+                    news: self.news.clone(),
+                    told: None,
+                };
+                (writer, tokio::spawn(listener.run()).abort_handle())
             });
             writer.send_if_modified(|known| {
                 let news = *known != keys;
@@ -141,27 +151,32 @@ impl Listeners {
         }
     }
 
+    /// Tells whether a task has panicked, so that [`Listeners::set`] has to start it anew.
+    pub(super) fn have_failed(&self) -> bool {
+        self.running.values().any(|(_, task)| task.is_finished())
+    }
+
     /// Waits for news. Cancel-safe.
     pub(super) async fn next(&mut self) -> News {
         match self.inbox.recv().await {
             Some(news) => news,
-            // We hold a sender ourselves.
+            // Cannot happen: `self.news` is a sender.
             None => std::future::pending().await,
         }
     }
 
-    /// Tells whoever has connected why not.
+    /// Refuses a connection with this NOTIFICATION.
     pub(super) fn refuse(&mut self, stream: TcpStream, notification: Notification) {
         self.refusals.refuse(stream, notification);
     }
 }
 
-/// Connections that are not taken, for as long as it takes to say so.
+/// Connections that are being refused.
 #[derive(Default)]
 pub(super) struct Refusals(JoinSet<()>);
 
 impl Refusals {
-    /// Says why, unless there are too many already.
+    /// Sends the NOTIFICATION, unless too many are being refused already.
     pub(super) fn refuse(&mut self, stream: TcpStream, notification: Notification) {
         while self.0.try_join_next().is_some() {}
         if self.0.len() < WAITING {
@@ -178,8 +193,7 @@ impl Drop for Listeners {
     }
 }
 
-/// Says why a connection is not taken, and waits until that is read: unread input would make the kernel send RST, which
-/// may overtake it.
+/// Sends the NOTIFICATION and waits until it is read: unread input would make the kernel send RST, which may overtake it.
 async fn refuse(mut stream: TcpStream, notification: Notification) {
     let farewell = async {
         if let Ok(bytes) = Codec::default().encode(&Message::Notification(notification)) {
@@ -189,49 +203,85 @@ async fn refuse(mut stream: TcpStream, notification: Notification) {
         while stream.read(&mut [0; 1024]).await? > 0 {}
         io::Result::Ok(())
     };
-    // Whoever does not listen need not be told.
+    // A router that does not read in time misses it.
     let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
-async fn listen(place: Place, port: u16, mut keys: watch::Receiver<Keys>, news: mpsc::Sender<News>) {
-    let mut told = None;
-    loop {
-        let Err(error) = serve(&place, port, &mut keys, &news).await;
-        let text = format!("cannot wait for connections on port {port}: {error}");
-        if told.as_ref() != Some(&text) {
-            tracing::warn!(event = "listenFailed", port, device = place.device, ipv4 = place.ipv4, %error, "no BGP peer can connect");
-            told = Some(text.clone());
-        }
-        // Nobody is left to be told only when all ends.
-        let _ = news.send(News::Failed(place.clone(), text)).await;
-        tokio::time::sleep(PAUSE).await;
-    }
+/// The task of one socket.
+struct Listener {
+    place: Place,
+    port: u16,
+    keys: watch::Receiver<Keys>,
+    news: mpsc::Sender<News>,
+    /// What was logged last.
+    told: Option<String>,
 }
 
-async fn serve(
-    place: &Place,
-    port: u16,
-    keys: &mut watch::Receiver<Keys>,
-    news: &mpsc::Sender<News>,
-) -> io::Result<std::convert::Infallible> {
-    let socket = open(place, port)?;
-    // Before anybody can connect.
-    let mut known = Keys::new();
-    set_keys(&socket, &mut known, &keys.borrow_and_update().clone())?;
-    let listener: TcpListener = socket.listen(BACKLOG)?;
-    loop {
-        // Both arms are cancel-safe.
-        tokio::select! {
-            changed = keys.changed() => {
-                if changed.is_err() {
-                    return Err(io::Error::other("nobody waits any more"));
+impl Listener {
+    async fn run(mut self) {
+        loop {
+            let Err(error) = self.serve().await;
+            self.tell(format!("cannot listen on port {}: {error}", self.port)).await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Reports a failure. A peer that was configured since the last time has not been told yet, so only the log line is
+    /// not repeated.
+    async fn tell(&mut self, text: String) {
+        if self.told.as_ref() != Some(&text) {
+            let Place { device, ipv4 } = &self.place;
+            tracing::warn!(
+                event = "listenFailed",
+                port = self.port,
+                device,
+                ipv4,
+                reason = text,
+                "no BGP peer can connect"
+            );
+            self.told = Some(text.clone());
+        }
+        // The supervisor is gone only when all ends.
+        let _ = self.news.send(News::Failed(self.place.clone(), text)).await;
+    }
+
+    /// Returns if the socket cannot be set up.
+    async fn serve(&mut self) -> io::Result<Infallible> {
+        let socket = open(&self.place, self.port)?;
+        // Before anybody can connect.
+        let mut known = Keys::new();
+        set_keys(&socket, &mut known, &self.keys.borrow_and_update().clone())?;
+        let listener: TcpListener = socket.listen(BACKLOG)?;
+        loop {
+            // Both arms are cancel-safe.
+            tokio::select! {
+                changed = self.keys.changed() => {
+                    if changed.is_err() {
+                        return Err(io::Error::other("the supervisor has ended"));
+                    }
+                    let wanted = self.keys.borrow_and_update().clone();
+                    set_keys(&listener, &mut known, &wanted)?;
                 }
-                let wanted = keys.borrow_and_update().clone();
-                set_keys(&listener, &mut known, &wanted)?;
+                accepted = listener.accept() => self.on_accepted(accepted).await,
             }
-            accepted = listener.accept() => {
-                let (stream, from) = accepted?;
-                let _ = news.send(News::Incoming(place.clone(), stream, from)).await;
+        }
+    }
+
+    /// Passes a connection on. The socket outlives an error of accept(2), which is about the connection (such as
+    /// ECONNABORTED) or about this process (EMFILE, ENFILE, ENOBUFS, ENOMEM): closing it would lose those that wait.
+    async fn on_accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
+            Ok((stream, from)) => {
+                self.told = None;
+                let _ = self.news.send(News::Incoming(self.place.clone(), stream, from)).await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                tracing::debug!(port = self.port, %error, "a connection was gone before it was accepted");
+            }
+            Err(error) => {
+                self.tell(format!("cannot accept connections on port {}: {error}", self.port))
+                    .await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How people look at a running session: at itself, and at its Adj-RIB-Out page by page.
+//! Inspection of a running session: its state, and its Adj-RIB-Out page by page.
 
 use ipnet::IpNet;
 use metallb_bgp::{Listed, Negotiated, Posture, Session, State};
@@ -11,7 +11,7 @@ use super::{BgpHandle, command::Command};
 pub enum Part {
     /// None.
     Nothing,
-    /// So many of those behind a prefix, or from the first on.
+    /// At most so many, in order, from behind this prefix on or from the first.
     After(Option<IpNet>, usize),
     /// That of one prefix.
     At(IpNet),
@@ -51,7 +51,7 @@ impl Look {
             drained: rib.posture() == Posture::Withdraw,
             routes,
         };
-        // Who asked may have lost patience.
+        // Fails if the caller has stopped waiting.
         drop(self.answer.send(view));
     }
 }

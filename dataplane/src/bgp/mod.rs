@@ -9,7 +9,7 @@
 //!  change_routes, routes_known ───────────────────────────────► RouteTable
 //! ```
 //!
-//! Peer tasks share nothing but the table of routes, which nobody holds across a wait: a peer that is slow or gone delays
+//! Peer tasks share nothing but the table of routes, which is never locked across a wait: a peer that is slow or gone delays
 //! no other. A task that panics is started anew; the others go on.
 
 mod command;
@@ -36,14 +36,14 @@ use std::{
     time::SystemTime,
 };
 
-pub use command::{Command, Inspection};
+pub use command::Command;
 pub use counters::Counters;
 pub use farewell::Farewell;
 pub use listen::{Listen, Range};
 pub use look::{Look, Part, View};
 pub use metallb_bgp::{
-    Attributes, Egress, GracefulRestart, LargeCommunity, Listed, Negotiated, Offer, Password, Path, PeerConfig,
-    Posture, Reach, RemoteAs, RouteChange, State, StopReason,
+    Attributes, Dialing, Egress, GracefulRestart, LargeCommunity, Listed, Negotiated, Offer, Password, Path,
+    PeerConfig, Posture, Reach, RemoteAs, RouteChange, State, StopReason,
     wire::{Family, MessageType, NextHop},
 };
 use tokio::sync::{mpsc, watch};
@@ -69,7 +69,7 @@ pub struct SessionState {
     pub device: Option<String>,
     /// Whether routes are exchanged right now.
     pub up: bool,
-    /// Since when it is up, or down.
+    /// Since when it has been up, or down.
     pub since: SystemTime,
     /// What went wrong last; what happens again while it is down is counted without a notice.
     pub trouble: Option<Trouble>,
@@ -100,11 +100,11 @@ impl SessionState {
 /// All sessions by the name of their peer.
 pub type Sessions = BTreeMap<String, SessionState>;
 
-/// Why the shell ended without being told to.
+/// Why the shell ended although it was not stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody holds a handle any more.
-    #[error("nobody is left to say what BGP shall announce")]
+    /// All handles were dropped.
+    #[error("all handles to the BGP sessions were dropped")]
     Abandoned,
 }
 
@@ -121,8 +121,8 @@ pub struct BgpHandle {
 
 /// Makes the BGP shell, without peers and routes; it works while the future is polled, which must be on a tokio runtime.
 ///
-/// When `stop` is cancelled every peer is told (Cease 6/2), then the future ends; [`BgpHandle::shutdown`] waits for that.
-/// Dropping the future drops all sessions without a word.
+/// When `stop` is cancelled all sessions end with Cease 6/2, then the future ends; [`BgpHandle::shutdown`] waits for that.
+/// Dropping the future drops all sessions without a NOTIFICATION.
 #[must_use = "the shell works only while its future is polled"]
 #[expect(clippy::needless_pass_by_value, reason = "every shell takes its token the same way")]
 pub fn start(stop: CancellationToken) -> (BgpHandle, impl Future<Output = Result<(), Error>> + Send + 'static) {
@@ -148,13 +148,15 @@ impl BgpHandle {
     /// Replaces the whole set of peers, keyed by name (of two with one name the later counts).
     ///
     /// An unchanged peer is not touched; a changed one is ended with Cease 6/6 and started anew; a missing one is ended
-    /// with Cease 6/3. The first peers of all are told that this speaker has restarted (RFC 4724). A peer at the address, port and device of one that ends is dialled when that connection is closed.
+    /// with Cease 6/3. The first OPEN to the peers of the first set says that this speaker has restarted (RFC 4724). A peer
+    /// at the address, port and device of one that ends is dialled when that connection is closed.
     pub fn set_peers(&self, peers: Vec<PeerConfig>) {
         self.ask(Request::Peers(peers));
     }
 
-    /// Says where routers may connect to, and which of them need not be known; see [`PeerConfig::passive`] and
-    /// [`PeerConfig::accepts`] for those that are. Without either of these nothing listens.
+    /// Sets the port that routers connect to, and the ranges whose routers need no configuration of their own; the
+    /// other routers that may connect are the peers whose [`PeerConfig::dialing`] says so. Without any of these nothing
+    /// listens.
     ///
     /// Sessions of a range that stays as it is are not touched.
     pub fn set_listening(&self, listen: Listen) {
@@ -168,7 +170,7 @@ impl BgpHandle {
         self.routes.change(changes);
     }
 
-    /// Says that all routes are known that are to be announced at the start; nothing is announced before.
+    /// Marks the routes to announce at the start as complete; nothing is announced before.
     pub fn routes_known(&self) {
         self.routes.known();
     }
@@ -178,8 +180,7 @@ impl BgpHandle {
         self.ask(Request::Command(peer.to_owned(), command));
     }
 
-    /// Shows the routes to all peers in this way from now on, those to come included; a peer that was told to
-    /// [`Command::Drain`] stays without.
+    /// Announces the routes to all peers in this way from now on, including peers to come.
     pub fn show(&self, posture: Posture) {
         self.ask(Request::Show(posture));
     }
@@ -190,14 +191,14 @@ impl BgpHandle {
         self.sessions.subscribe()
     }
 
-    /// Ends all sessions with Cease 6/2 and waits until the peers were told, or do not listen.
+    /// Ends all sessions with Cease 6/2 and waits until that was sent, as far as the peers read.
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.ended.cancelled().await;
     }
 
-    /// Ends all sessions as `farewell` says, and waits as [`BgpHandle::shutdown`] does. A peer that agreed on graceful
-    /// restart is told nothing when the speaker comes back, so that it keeps the routes.
+    /// Ends all sessions as `farewell` says, and waits as [`BgpHandle::shutdown`] does. If the speaker comes back, a peer that
+    /// agreed on graceful restart is sent no NOTIFICATION, so that it keeps the routes.
     pub async fn leave(&self, farewell: Farewell) {
         self.farewell.decide(farewell);
         self.shutdown().await;

@@ -1,9 +1,9 @@
-//! When changes go out: the first at once, what follows on its heels together.
+//! When changes are sent: the first at once, those that follow within milliseconds together.
 
 use std::time::{Duration, Instant};
 
-/// How long what follows a flush is gathered: with the way to the wire, less than the five milliseconds that any change
-/// may take.
+/// How long changes are gathered after a flush. With the time to the wire, this keeps within the five milliseconds that any
+/// change may take.
 const BATCH: Duration = Duration::from_millis(2);
 
 /// Decides when changed routes are handed to a session.
@@ -21,7 +21,7 @@ impl Pace {
         self.due(now)
     }
 
-    /// Tells whether what was gathered may go now; whoever is told so must send it.
+    /// Tells whether what was gathered may go now; the caller must then send it.
     pub(super) fn due(&mut self, now: Instant) -> bool {
         let free = self.busy_until.is_none_or(|until| until <= now);
         let due = self.waiting && free;

@@ -1,9 +1,8 @@
-//! The task of one peer: performs what its session decides.
+//! The task of one peer: performs the actions of its session.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io,
-    sync::Arc,
     time::Instant,
 };
 
@@ -19,7 +18,7 @@ use tokio::{
 
 use super::{
     Farewell,
-    command::{Command, Inspection},
+    command::Command,
     connection::{Connection, DialError, Ready, adopt, dial},
     links::Known,
     listen::Refusals,
@@ -29,14 +28,13 @@ use super::{
     unnumbered::Search,
 };
 
-/// What the supervisor wants of a peer.
+/// An order of the supervisor to the task of a peer.
 #[derive(Debug)]
 pub(super) enum Order {
-    Stop(StopReason),
-    Leave(Arc<Farewell>),
+    Stop(Farewell),
     Show(Posture),
     Command(Command),
-    /// The peer has dialled us.
+    /// The peer has opened this connection.
     Accepted(TcpStream),
 }
 
@@ -53,7 +51,7 @@ pub(super) struct Peer {
     connection: Option<(ConnectionId, Connection)>,
     /// The second connection, which the peer has dialled.
     challenger: Option<(ConnectionId, Connection)>,
-    /// Connections that are not taken.
+    /// Connections that are being refused.
     refusals: Refusals,
     /// Whether the task ends with the connection.
     ephemeral: bool,
@@ -104,7 +102,7 @@ impl Peer {
         }
     }
 
-    /// Has the session show its routes in this way from the beginning.
+    /// Has the session announce its routes in this way from the beginning.
     pub(super) fn show(&mut self, posture: Posture) {
         self.handle(Instant::now(), Event::Show(posture));
     }
@@ -119,7 +117,7 @@ impl Peer {
         self.ephemeral = true;
     }
 
-    /// Runs until told to stop, or until nobody is left who could.
+    /// Runs until [`Order::Stop`], or until the supervisor is gone.
     pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Order>) {
         let mut buffer = vec![0; 64 * 1024];
         let now = Instant::now();
@@ -129,10 +127,7 @@ impl Peer {
             let wake = self.wait(&mut orders).await;
             let now = Instant::now();
             match wake {
-                Wake::Order(Order::Stop(reason)) => return self.on_stop(now, reason),
-                Wake::Order(Order::Leave(farewell)) => {
-                    return self.handle(now, Event::Leave(farewell.reason, &farewell.text));
-                }
+                Wake::Order(Order::Stop(farewell)) => return self.stop(now, &farewell).await,
                 Wake::Order(Order::Show(posture)) => self.handle(now, Event::Show(posture)),
                 Wake::Order(Order::Command(command)) => self.on_command(now, command),
                 Wake::Order(Order::Accepted(stream)) => self.on_accepted(now, stream),
@@ -152,7 +147,7 @@ impl Peer {
             }
             self.write(now);
             if self.ephemeral && self.accepted && self.connection.is_none() && self.challenger.is_none() {
-                return self.handle(now, Event::Stop(StopReason::Deconfigured));
+                return self.handle(now, Event::Stop(StopReason::Deconfigured, ""));
             }
         }
     }
@@ -167,7 +162,7 @@ impl Peer {
         let connection = self.connection.as_ref().map(|(_, connection)| connection);
         let challenger = self.challenger.as_ref().map(|(_, connection)| connection);
         tokio::select! {
-            order = orders.recv() => Wake::Order(order.unwrap_or(Order::Stop(StopReason::Shutdown))),
+            order = orders.recv() => Wake::Order(order.unwrap_or_else(|| Order::Stop(StopReason::Shutdown.into()))),
             result = pending_or(self.dialling.as_mut().map(|(_, dialling)| dialling)) => Wake::Dialled(result),
             ready = pending_or(connection.map(|connection| Box::pin(connection.ready()))) => Wake::Ready(ready),
             ready = pending_or(challenger.map(|connection| Box::pin(connection.ready()))) => Wake::ChallengerReady(ready),
@@ -178,15 +173,16 @@ impl Peer {
         }
     }
 
-    fn on_stop(&mut self, now: Instant, reason: StopReason) {
-        self.handle(now, Event::Stop(reason));
-        // After a restart or a change the link has its router again.
-        if let Some(search) = self.search.as_ref().filter(|_| reason == StopReason::Deconfigured) {
-            search.leave();
+    async fn stop(mut self, now: Instant, farewell: &Farewell) {
+        self.handle(now, Event::Stop(farewell.reason, &farewell.text));
+        // Otherwise this node is soon a router on that link again.
+        let for_good = matches!(farewell.reason, StopReason::Deconfigured | StopReason::Shutdown);
+        if let Some(search) = self.search.take().filter(|_| for_good) {
+            search.leave().await;
         }
     }
 
-    /// A link that is lost ends the session at once, as the router's end does; a router that is found is dialled at once.
+    /// A link that is lost ends the session at once, as FRR does; a router that is found is dialled at once.
     fn on_found(&mut self, now: Instant) {
         let Some(found) = self.search.as_mut().map(Search::found) else {
             return;
@@ -195,9 +191,9 @@ impl Peer {
         let connected = self.connection.as_ref().map(|(id, _)| *id);
         match (found, connected) {
             (Err(text), Some(id)) => self.handle(now, Event::Closed(id, Some(text))),
-            // Another router beside the one that works.
+            // A second router does not disturb the session that works.
             (Ok(_), Some(_)) => {}
-            // Dialling says what is missing.
+            // An attempt to dial reports what is missing.
             (_, None) => self.handle(now, Event::Reset(StopReason::Reset)),
         }
     }
@@ -205,10 +201,6 @@ impl Peer {
     fn on_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Reset(reason) => self.handle(now, Event::Reset(reason)),
-            // The supervisor makes orders of these: what all peers are shown counts as well.
-            Command::Drain | Command::Resume => {}
-            // Who asked may have lost patience.
-            Command::Inspect(answer) => drop(answer.send(Inspection::of(&self.session))),
             Command::Look(look) => look.at(&self.session),
             #[cfg(test)]
             Command::Panic => panic!("as the test wants"),
@@ -232,7 +224,7 @@ impl Peer {
             Ok(link) => link,
             Err(error) => {
                 let peer = &self.session.config().name;
-                return tracing::warn!(event = "connectionLost", %peer, %error, "a connection cannot be used");
+                return tracing::warn!(event = "connectionLost", %peer, %error, "cannot set up a connection that the peer has opened");
             }
         };
         let Some(id) = self.session.accept() else {
@@ -278,7 +270,7 @@ impl Peer {
     }
 
     fn on_deadline(&mut self, now: Instant, buffer: &mut [u8]) {
-        // This process may have been held up, not the peer: what it said meanwhile counts before the hold timer does.
+        // This process may have been held up, not the peer: read what has arrived before the hold timer is evaluated.
         self.read(now, buffer);
         if self.pace.due(now) {
             self.hand_over_routes(now);
@@ -371,7 +363,7 @@ impl Peer {
     }
 }
 
-/// What a connection that is ready to be read has brought.
+/// Reads from a connection that is ready.
 fn received<'a>(id: ConnectionId, connection: &Connection, buffer: &'a mut [u8]) -> Option<Event<'a>> {
     match connection.read(buffer) {
         Ok(None) => None,

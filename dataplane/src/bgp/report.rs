@@ -1,4 +1,4 @@
-//! What people are told about a session: log lines, and its entry in the table of sessions.
+//! Reports about a session: log lines, and its entry in the table of sessions.
 
 use std::{net::Ipv6Addr, sync::Arc, time::SystemTime};
 
@@ -6,9 +6,9 @@ use ipnet::IpNet;
 use metallb_bgp::{DownReason, Negotiated, Reach, wire::Family};
 use tokio::sync::watch;
 
-use super::{Counters, Sessions, Trouble};
+use super::{Counters, SessionState, Sessions, Trouble};
 
-/// Tells people how the session is doing.
+/// Reports how the session is doing.
 pub(super) struct Report {
     name: String,
     sessions: watch::Sender<Sessions>,
@@ -50,7 +50,7 @@ impl Report {
         self.set(true, None, egress.next_hops.carried(), lacking);
     }
 
-    /// Warns that the routes will not outlast a restart of ours, as they should.
+    /// Warns that the peer will not keep the routes over a restart, although it should.
     pub(super) fn forgotten(&self) {
         tracing::warn!(
             event = "gracefulRestartNotAgreed",
@@ -59,7 +59,7 @@ impl Report {
         );
     }
 
-    /// Warns about a new reason only: a router that is off for a night need not fill the log.
+    /// Warns about a new reason only: a router that is off for a night must not fill the log.
     pub(super) fn down(&mut self, reason: &DownReason) {
         let event = match reason {
             DownReason::Received(_) => "peerNotification",
@@ -80,12 +80,7 @@ impl Report {
 
     /// Notes where the router of an unnumbered peer is.
     pub(super) fn found(&self, router: Option<Ipv6Addr>) {
-        self.sessions.send_if_modified(|sessions| {
-            let own = sessions
-                .get_mut(&self.name)
-                .filter(|state| Arc::ptr_eq(&state.counters, &self.counters));
-            own.is_some_and(|state| std::mem::replace(&mut state.found, router) != router)
-        });
+        self.change(|state| std::mem::replace(&mut state.found, router) != router);
     }
 
     pub(super) fn oversized(&self, prefixes: &[IpNet]) {
@@ -96,36 +91,35 @@ impl Report {
         );
     }
 
-    /// Remembers what went wrong; nobody is woken for that.
+    /// Remembers what went wrong; watchers are not notified of that.
     fn note(&self, reason: &DownReason) {
-        self.sessions.send_if_modified(|sessions| {
-            let own = sessions
-                .get_mut(&self.name)
-                .filter(|state| Arc::ptr_eq(&state.counters, &self.counters));
-            if let Some(state) = own
-                && let Some(trouble) = Trouble::of(reason, state.up, SystemTime::now())
-            {
+        self.change(|state| {
+            if let Some(trouble) = Trouble::of(reason, state.up, SystemTime::now()) {
                 state.trouble = Some(trouble.after(state.trouble.as_ref()));
             }
             false
         });
     }
 
-    /// Writes to the entry of this very task: a successor of the same name has other counters.
     fn set(&self, up: bool, reason: Option<String>, carries: Vec<Family>, lacking: Vec<Family>) {
+        self.change(|state| {
+            let changed = state.up != up || state.reason != reason;
+            if state.up != up {
+                state.since = SystemTime::now();
+            }
+            (state.up, state.reason) = (up, reason);
+            (state.carries, state.lacking) = (carries, lacking);
+            changed
+        });
+    }
+
+    /// Changes the entry of this very task: a successor of the same name has other counters. Watchers are notified if
+    /// `change` says so.
+    fn change(&self, change: impl FnOnce(&mut SessionState) -> bool) {
         self.sessions.send_if_modified(|sessions| {
-            let own = sessions
-                .get_mut(&self.name)
-                .filter(|state| Arc::ptr_eq(&state.counters, &self.counters));
-            own.is_some_and(|state| {
-                let changed = state.up != up || state.reason != reason;
-                if state.up != up {
-                    state.since = SystemTime::now();
-                }
-                (state.up, state.reason) = (up, reason);
-                (state.carries, state.lacking) = (carries, lacking);
-                changed
-            })
+            let entry = sessions.get_mut(&self.name);
+            let own = entry.filter(|state| Arc::ptr_eq(&state.counters, &self.counters));
+            own.is_some_and(change)
         });
     }
 }

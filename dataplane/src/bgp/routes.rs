@@ -56,14 +56,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Waits until there may be something to read, or the last who could change the table is gone. Cancel-safe.
+    /// Waits until there may be something to read; fails when the last [`Routes`] is gone. Cancel-safe.
     pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         self.changed.changed().await
     }
 
     /// Returns what changed for `peer`; `None` while the table is not known.
     pub(super) fn read(&mut self, peer: &str) -> Option<Vec<PeerRoute>> {
-        // What changes from here on is told again.
+        // Later changes notify again.
         self.changed.mark_unchanged();
         lock(&self.table).read(self.id, peer)
     }
@@ -75,7 +75,7 @@ impl Drop for Reader {
     }
 }
 
-/// A panic of whoever held the table leaves a prefix half entered at worst, and must not take the others with it.
+/// A panic while the table was locked leaves a prefix half entered at worst, and must not end the other tasks.
 fn lock(table: &Mutex<RouteTable>) -> MutexGuard<'_, RouteTable> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }

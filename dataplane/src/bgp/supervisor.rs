@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Counters, Error, SessionState, Sessions,
     command::Command,
-    farewell::Decided,
+    farewell::{Decided, Farewell},
     links::Links,
     listen::{Listen, Listeners, Range},
     peer::{Order, Orders, Peer},
@@ -30,7 +30,7 @@ use super::{
     routes::Routes,
 };
 
-/// What the handle asks for, in order.
+/// A request of the handle.
 #[derive(Debug)]
 pub(super) enum Request {
     Peers(Vec<PeerConfig>),
@@ -42,19 +42,25 @@ pub(super) enum Request {
 /// Keeps one task for each configured peer.
 pub(super) struct Supervisor {
     peers: BTreeMap<String, Slot>,
+    /// The peers without a task.
+    waiting: BTreeSet<String>,
     tasks: JoinSet<()>,
-    /// Says whose each task is, including those that were told to end.
+    /// The tasks of the peers.
     running: HashMap<Id, Running>,
+    /// Tasks that were told to end, and may still hold a connection.
+    ending: HashMap<Id, Running>,
     routes: Routes,
     sessions: watch::Sender<Sessions>,
     farewell: Decided,
-    /// How all peers are shown the routes, except those that are drained.
+    /// How all peers are shown the routes.
     posture: Posture,
-    /// Names the first peers that were configured, until they are greeted: to them this speaker has restarted.
+    /// The first peers that were configured and not started yet: their first OPEN says that this speaker has restarted.
     left_behind: Option<BTreeSet<String>>,
     links: Links,
     listen: Listen,
     listeners: Listeners,
+    /// Whether the peers that may connect, or their keys, have changed.
+    listening_changed: bool,
 }
 
 /// A configured peer, or one of a range.
@@ -64,28 +70,26 @@ struct Slot {
     /// Absent while a predecessor holds the connection, or in the pause after a failure.
     task: Option<(Id, Orders)>,
     not_before: Option<Instant>,
-    drained: bool,
     /// The range of a peer that was not configured.
     range: Option<Range>,
-    /// What the peer has dialled before its task has started.
+    /// A connection that the peer opened before its task has started.
     accepted: Option<TcpStream>,
-}
-
-impl Slot {
-    /// Returns how this peer is shown the routes when all are shown them in that way.
-    fn posture(&self, all: Posture) -> Posture {
-        if self.drained { Posture::Withdraw } else { all }
-    }
 }
 
 /// A task that may hold a connection.
 struct Running {
     name: String,
     target: Target,
-    ending: bool,
 }
 
-/// Says where a connection leads; a router keeps one for each neighbour, and may refuse a second.
+impl Running {
+    /// Tells whether a peer must not be started beside this task.
+    fn precedes(&self, config: &PeerConfig) -> bool {
+        self.name == config.name || self.target == Target::of(config)
+    }
+}
+
+/// Where a connection leads. A router keeps one for each neighbour, and may refuse a second.
 #[derive(PartialEq, Eq)]
 struct Target {
     address: IpAddr,
@@ -105,7 +109,8 @@ impl Target {
     }
 }
 
-/// Tells whether the router would not know the next session for a successor of this one, and keep routes for nobody.
+/// Tells whether the router will take the next session for another neighbour's, and must not keep the routes of this one for
+/// it.
 fn leads_elsewhere(before: &PeerConfig, after: &PeerConfig) -> bool {
     let seen = |config: &PeerConfig| (Target::of(config), config.source, config.asn());
     seen(before) != seen(after)
@@ -115,8 +120,10 @@ impl Supervisor {
     pub(super) fn new(routes: Routes, sessions: watch::Sender<Sessions>, farewell: Decided) -> Self {
         Self {
             peers: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
+            ending: HashMap::new(),
             routes,
             sessions,
             farewell,
@@ -125,6 +132,7 @@ impl Supervisor {
             links: Links::default(),
             listen: Listen::default(),
             listeners: Listeners::default(),
+            listening_changed: false,
         }
     }
 
@@ -148,14 +156,15 @@ impl Supervisor {
                 },
                 Some(ended) = self.tasks.join_next_with_id() => self.on_ended(ended),
                 news = self.listeners.next() => self.on_news(news),
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.start_due(),
             }
-            self.start_due();
-            self.listen();
+            if std::mem::take(&mut self.listening_changed) || self.listeners.have_failed() {
+                self.listen();
+            }
         };
         self.listeners = Listeners::default();
         for slot in std::mem::take(&mut self.peers).into_values() {
-            self.leave(slot);
+            self.end(slot, self.farewell.get());
         }
         while let Some(ended) = self.tasks.join_next_with_id().await {
             self.on_ended(ended);
@@ -175,28 +184,31 @@ impl Supervisor {
             .collect();
         for (name, slot) in gone {
             tracing::debug!(peer = %name, "ending the session");
-            self.end(slot, StopReason::Deconfigured);
-            self.sessions.send_modify(|sessions| drop(sessions.remove(&name)));
+            self.end(slot, StopReason::Deconfigured.into());
+            self.forget(&name);
         }
-        for (name, config) in wanted {
-            if self.peers.get(&name).is_none_or(|slot| slot.config != config) {
-                self.replace(name, config);
-            }
+        let changed =
+            |(name, config): &(String, PeerConfig)| self.peers.get(name).is_none_or(|slot| slot.config != *config);
+        let changed: Vec<_> = wanted.into_iter().filter(changed).collect();
+        let names: Vec<_> = changed.iter().map(|(name, _)| name.clone()).collect();
+        for (name, config) in changed {
+            self.replace(name, config);
         }
+        // Not before: one may take the place of another that has not been told to end yet.
+        names.iter().for_each(|name| self.start(name));
     }
 
     /// Ends the predecessor of that name, if there is one, and enters the new configuration.
     fn replace(&mut self, name: String, config: PeerConfig) {
-        let predecessor = self.peers.remove(&name);
-        let drained = predecessor.as_ref().is_some_and(|slot| slot.drained);
-        if let Some(slot) = predecessor {
+        if let Some(slot) = self.peers.remove(&name) {
             let reason = if leads_elsewhere(&slot.config, &config) {
                 StopReason::Moved
             } else {
                 StopReason::ConfigChange
             };
-            self.end(slot, reason);
+            self.end(slot, reason.into());
         }
+        self.listening_changed |= config.dialing.accepts();
         let counters = Arc::<Counters>::default();
         let state = SessionState::new(&config, Arc::clone(&counters));
         self.sessions
@@ -206,46 +218,30 @@ impl Supervisor {
             counters,
             task: None,
             not_before: None,
-            drained,
             range: None,
             accepted: None,
         };
+        self.waiting.insert(name.clone());
         self.peers.insert(name, slot);
     }
 
-    /// Asks the task of a peer to end; what it holds is watched until it has.
-    fn end(&mut self, slot: Slot, reason: StopReason) {
-        self.order_end(slot, Order::Stop(reason));
-    }
-
-    /// Has a peer end as the farewell to all says.
-    fn leave(&mut self, slot: Slot) {
-        self.order_end(slot, Order::Leave(self.farewell.get()));
-    }
-
-    fn order_end(&mut self, slot: Slot, order: Order) {
+    /// Asks the task of a peer to end; no successor is started until it has.
+    fn end(&mut self, slot: Slot, farewell: Farewell) {
+        self.listening_changed |= slot.config.dialing.accepts();
+        self.waiting.remove(&slot.config.name);
         let Some((id, orders)) = slot.task else { return };
         // A task that is gone already needs no asking.
-        let _ = orders.send(order);
-        if let Some(running) = self.running.get_mut(&id) {
-            running.ending = true;
-        }
+        let _ = orders.send(Order::Stop(farewell));
+        self.ending.extend(self.running.remove_entry(&id));
     }
 
     fn pass_on(&mut self, name: &str, command: Command) {
-        let Some(slot) = self.peers.get_mut(name) else {
+        let Some(slot) = self.peers.get(name) else {
             return tracing::debug!(peer = name, ?command, "there is no such peer");
         };
-        let order = match command {
-            Command::Drain | Command::Resume => {
-                slot.drained = matches!(command, Command::Drain);
-                Order::Show(slot.posture(self.posture))
-            }
-            command => Order::Command(command),
-        };
-        // A peer without a task has nothing to reset or to show; that it is drained it learns when it starts.
+        // A peer without a task has nothing to reset or to show.
         if let Some((_, orders)) = &slot.task {
-            let _ = orders.send(order);
+            let _ = orders.send(Order::Command(command));
         }
     }
 
@@ -253,51 +249,64 @@ impl Supervisor {
         self.posture = posture;
         for slot in self.peers.values() {
             if let Some((_, orders)) = &slot.task {
-                let _ = orders.send(Order::Show(slot.posture(posture)));
+                let _ = orders.send(Order::Show(posture));
             }
         }
     }
 
-    /// Returns when a peer is to be started that pauses.
+    /// Returns when the pause of the next peer is over.
     fn next_start(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|slot| slot.not_before).min()
+        let waiting = self.waiting.iter().filter_map(|name| self.peers.get(name));
+        waiting.filter_map(|slot| slot.not_before).min()
     }
 
-    /// Starts every peer that has no task, no pause, and no predecessor whose connection is still open.
+    /// Starts the peers whose pause is over.
     fn start_due(&mut self) {
         let now = Instant::now();
-        for (name, slot) in &mut self.peers {
-            slot.not_before.take_if(|at| *at <= now);
-            let target = Target::of(&slot.config);
-            let mut ending = self.running.values().filter(|running| running.ending);
-            let held = ending.any(|running| running.target == target || running.name == *name);
-            if slot.task.is_some() || slot.not_before.is_some() || held {
-                continue;
+        let over = |slot: &Slot| slot.not_before.is_some_and(|at| at <= now);
+        for name in self.waiting_that(over) {
+            if let Some(slot) = self.peers.get_mut(&name) {
+                slot.not_before = None;
             }
-            tracing::debug!(peer = %name, address = %slot.config.address, "starting the session");
-            let (orders, inbox) = mpsc::unbounded_channel();
-            let report = Report::new(name.clone(), self.sessions.clone(), Arc::clone(&slot.counters));
-            let links = slot.config.is_unnumbered().then(|| self.links.follow());
-            let mut peer = Peer::new(slot.config.clone(), self.routes.reader(), report, links);
-            peer.show(slot.posture(self.posture));
-            if self.left_behind.as_mut().is_some_and(|names| names.remove(name)) {
-                peer.set_restarted();
-            }
-            if slot.range.is_some() {
-                peer.end_with_connection();
-            }
-            let id = self.tasks.spawn(peer.run(inbox)).id();
-            slot.task = Some((id, orders));
-            if let Some(stream) = slot.accepted.take() {
-                slot.accept(stream);
-            }
-            let running = Running {
-                name: name.clone(),
-                target,
-                ending: false,
-            };
-            self.running.insert(id, running);
+            self.start(&name);
         }
+    }
+
+    fn waiting_that(&self, test: impl Fn(&Slot) -> bool) -> Vec<String> {
+        let chosen = |name: &&String| self.peers.get(*name).is_some_and(&test);
+        self.waiting.iter().filter(chosen).cloned().collect()
+    }
+
+    /// Starts the task of a peer, unless it has one, pauses, or has a predecessor whose connection is still open.
+    fn start(&mut self, name: &str) {
+        let Some(slot) = self.peers.get_mut(name) else { return };
+        let held = self.ending.values().any(|task| task.precedes(&slot.config));
+        if slot.task.is_some() || slot.not_before.is_some() || held {
+            return;
+        }
+        tracing::debug!(peer = name, address = %slot.config.address, "starting the session");
+        self.waiting.remove(name);
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let report = Report::new(name.to_owned(), self.sessions.clone(), Arc::clone(&slot.counters));
+        let links = slot.config.is_unnumbered().then(|| self.links.follow());
+        let mut peer = Peer::new(slot.config.clone(), self.routes.reader(), report, links);
+        peer.show(self.posture);
+        if self.left_behind.as_mut().is_some_and(|names| names.remove(name)) {
+            peer.set_restarted();
+        }
+        if slot.range.is_some() {
+            peer.end_with_connection();
+        }
+        let id = self.tasks.spawn(peer.run(inbox)).id();
+        slot.task = Some((id, orders));
+        if let Some(stream) = slot.accepted.take() {
+            slot.accept(stream);
+        }
+        let running = Running {
+            name: name.to_owned(),
+            target: Target::of(&slot.config),
+        };
+        self.running.insert(id, running);
     }
 
     /// A task that panics, or ends without having been told to, has failed.
@@ -306,17 +315,24 @@ impl Supervisor {
             Ok((id, ())) => (id, None),
             Err(error) => (error.id(), Some(panic_text(error))),
         };
-        let Some(Running { name, ending, .. }) = self.running.remove(&id) else {
+        if let Some(ended) = self.ending.remove(&id) {
+            if let Some(failure) = failure {
+                tracing::error!(
+                    event = "sessionFailed",
+                    peer = ended.name,
+                    failure,
+                    "the task of the BGP session has failed"
+                );
+            }
+            let successors = self.waiting_that(|slot| ended.precedes(&slot.config));
+            return successors.iter().for_each(|name| self.start(name));
+        }
+        let Some(Running { name, .. }) = self.running.remove(&id) else {
             return;
         };
-        if ending {
-            if let Some(failure) = failure {
-                tracing::error!(event = "sessionFailed", peer = %name, failure, "the task of the BGP session has failed");
-            }
-            return;
-        }
         if self.peers.get(&name).is_some_and(|slot| slot.range.is_some()) {
             self.peers.remove(&name);
+            self.listening_changed = true;
             return self.forget(&name);
         }
         self.start_later(&name, &failure.unwrap_or_else(|| "ended unexpectedly".to_owned()));
@@ -330,6 +346,7 @@ impl Supervisor {
         // 1, 2, 4 .. 64 seconds.
         let pause = Duration::from_secs(1 << (failures - 1).min(6));
         slot.not_before = Some(Instant::now() + pause);
+        self.waiting.insert(name.to_owned());
         tracing::error!(
             event = "sessionFailed",
             peer = name,

@@ -1,11 +1,8 @@
-//! What happens when a task of ours fails.
+//! Failures of our own tasks, and the end of the shell.
 
 use std::net::Ipv4Addr;
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
-};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
@@ -19,16 +16,14 @@ async fn listen(name: &str) -> (TcpListener, PeerConfig) {
     (listener, peer)
 }
 
-async fn inspect(handle: &BgpHandle, peer: &str) -> Inspection {
-    let (answer, question) = oneshot::channel();
-    handle.command(peer, Command::Inspect(answer));
-    question.await.unwrap()
+async fn look(handle: &BgpHandle, peer: &str) -> View {
+    handle.look(peer, Part::Nothing).await.unwrap()
 }
 
 /// Accepts a connection and waits until the session has seen that.
 async fn accept(listener: &TcpListener, handle: &BgpHandle, peer: &str) -> TcpStream {
     let (stream, _) = listener.accept().await.unwrap();
-    while inspect(handle, peer).await.state != State::OpenSent {
+    while look(handle, peer).await.state != State::OpenSent {
         tokio::task::yield_now().await;
     }
     stream
@@ -42,9 +37,8 @@ async fn a_peer_whose_task_panics_is_started_anew_and_the_others_go_on() {
     handle.set_peers(vec![bad_peer, good_peer]);
     let _first = accept(&bad, &handle, "bad").await;
     let _other = accept(&good, &handle, "good").await;
-    let before = inspect(&handle, "good").await.since;
 
-    handle.command("bad", Command::Drain);
+    handle.show(Posture::Withdraw);
     handle.command("bad", Command::Panic);
     let mut sessions = handle.sessions();
     let failed = sessions.wait_for(|sessions| sessions["bad"].reason.is_some()).await;
@@ -54,9 +48,9 @@ async fn a_peer_whose_task_panics_is_started_anew_and_the_others_go_on() {
     assert_eq!(state.counters.failures(), 1);
 
     let _second = accept(&bad, &handle, "bad").await;
-    assert!(inspect(&handle, "bad").await.drained, "what it was told is remembered");
-    let other = inspect(&handle, "good").await;
-    assert_eq!((other.state, other.since), (State::OpenSent, before));
+    assert!(look(&handle, "bad").await.drained, "what it was told is remembered");
+    assert_eq!(look(&handle, "good").await.state, State::OpenSent);
+    assert_eq!(handle.sessions().borrow()["good"].counters.sent(MessageType::Open), 1);
     handle.shutdown().await;
     assert!(handle.sessions().borrow().is_empty());
 }
@@ -72,7 +66,5 @@ async fn shell_without_handle_says_so_and_stopped_shell_does_not() {
     assert!(run.await.is_ok());
     // Returns although the shell is gone.
     handle.shutdown().await;
-    let (answer, question) = oneshot::channel();
-    handle.command("r", Command::Inspect(answer));
-    assert!(question.await.is_err());
+    assert!(handle.look("r", Part::Nothing).await.is_none());
 }

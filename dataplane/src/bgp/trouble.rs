@@ -1,4 +1,4 @@
-//! What went wrong with a session last, as people are told.
+//! The last problem of a session.
 
 use std::time::SystemTime;
 
@@ -7,11 +7,11 @@ use metallb_bgp::{DownReason, StopReason, wire::Notification};
 /// What went wrong with a session last. It stays when the session comes up again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// Who found fault, if one of the two said so in a NOTIFICATION.
+    /// Which side sent the NOTIFICATION, if there was one.
     pub direction: Option<Direction>,
     /// Error code and subcode of that NOTIFICATION (RFC 4271 §4.5).
     pub code: Option<(u8, u8)>,
-    /// Says what happened; holds what an administrator of the peer sent along (RFC 9003).
+    /// What happened, with the text that an administrator of the peer has sent (RFC 9003).
     pub text: String,
     /// Whether a session was lost, and not just an attempt at one.
     pub lost: bool,
@@ -23,7 +23,7 @@ pub struct Trouble {
     pub count: u64,
 }
 
-/// Who sent a NOTIFICATION.
+/// Which side sent a NOTIFICATION.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The peer.
@@ -33,7 +33,7 @@ pub enum Direction {
 }
 
 impl Trouble {
-    /// Describes why a session, or an attempt at one, ended; `None` if somebody here wanted that.
+    /// Describes why a session, or an attempt at one, ended; `None` if this side ended it on purpose.
     pub(super) fn of(reason: &DownReason, lost: bool, now: SystemTime) -> Option<Self> {
         let told = |direction, notification: &Notification| {
             let code = (notification.code.number(), notification.subcode);

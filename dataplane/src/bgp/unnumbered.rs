@@ -1,4 +1,4 @@
-//! Finds the router at the other end of an interface: owns the socket of a [`Discovery`].
+//! Finds the router at the other end of an interface: runs a [`Discovery`] and owns its socket.
 //!
 //! ```text
 //!  netlink ──Known──► search task ◄──ICMPv6──► link
@@ -29,7 +29,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Begins to look for the router on an interface, and to show ourselves to it.
+    /// Begins to look for the router on an interface, and to advertise this node to it.
     pub(super) fn start(interface: &str, links: watch::Receiver<Known>) -> Self {
         let (news, found) = watch::channel(Err(format!("interface {interface} is not known yet")));
         let leave = CancellationToken::new();
@@ -48,7 +48,7 @@ impl Search {
     /// Waits until the router is another one, or lost. Cancel-safe.
     ///
     /// # Panics
-    /// If the search has: whoever depends on it has failed, too, and is started anew.
+    /// If the search has panicked: the peer that depends on it fails as well, and is started anew.
     pub(super) async fn changed(&mut self) {
         let changed = self.found.changed().await;
         changed.expect("the search goes on until this is dropped");
@@ -59,18 +59,17 @@ impl Search {
         self.found.borrow_and_update().clone()
     }
 
-    /// Tells the link that we are no router any more, and ends.
-    pub(super) fn leave(&self) {
+    /// Ends, and announces that this node is no longer a router on the link (RFC 4861 §6.2.5).
+    pub(super) async fn leave(mut self) {
         self.leave.cancel();
+        // Fails if the search has panicked, and then nothing is announced.
+        let _ = (&mut self.task).await;
     }
 }
 
 impl Drop for Search {
     fn drop(&mut self) {
-        // Who leaves ends without this.
-        if !self.leave.is_cancelled() {
-            self.task.abort();
-        }
+        self.task.abort();
     }
 }
 
@@ -101,7 +100,7 @@ impl Task {
             match wake {
                 Wake::Links => self.on_links(),
                 Wake::Packet(Ok((length, from))) => self.handle(DiscoveryEvent::Heard(from, &buffer[..length])),
-                // Such as that the interface is gone, which netlink tells as well; the socket has taken the error off.
+                // For example the interface is gone, which netlink reports as well. Reading has cleared the error.
                 Wake::Packet(Err(error)) => {
                     tracing::debug!(interface = self.interface, %error, "cannot hear routers");
                 }
@@ -145,11 +144,11 @@ impl Task {
             self.socket = None;
         }
         self.handle(DiscoveryEvent::Link(link));
-        self.tell(missing);
+        self.report_missing(missing);
     }
 
-    /// Says why there is no router, unless there is one.
-    fn tell(&self, missing: Option<String>) {
+    /// Reports why there is no router, unless there is one.
+    fn report_missing(&self, missing: Option<String>) {
         let missing = missing.unwrap_or_else(|| format!("no router has been heard on interface {}", self.interface));
         self.news.send_if_modified(|found| {
             let news = found.as_ref().is_err_and(|known| *known != missing);
@@ -188,13 +187,13 @@ impl Task {
     fn send(&self, to: Ipv6Addr, packet: &[u8]) {
         let Some((_, socket)) = &self.socket else { return };
         if let Err(error) = socket.send(to, packet) {
-            // The next one is not far.
+            // The next advertisement follows within seconds.
             tracing::debug!(interface = self.interface, %error, "cannot send a router advertisement");
         }
     }
 }
 
-/// Describes the interface if routers can be heard on it, else says why not.
+/// Describes the interface if routers can be heard on it; the error says why not.
 fn usable(name: &str, all: &[LinkFacts]) -> Result<DiscoveryLink, String> {
     let Some(link) = all.iter().find(|link| link.name == name) else {
         return Err(format!("there is no interface {name}"));

@@ -1,6 +1,6 @@
 //! BGP that is guarded by BFD, against a scripted router on loopback.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use metallb_bgp::wire::notification::Code;
 use metallb_dataplane::{
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bgp_router, down, fast, key,
-    neighbour::{in_namespace, run},
+    neighbour::{in_namespace, run, take_descriptors},
     router::{Router, at},
     sessions, set, speaker, up,
 };
@@ -158,6 +158,30 @@ pub(crate) fn a_peer_that_gets_onto_the_link_is_noticed() {
                 told = tokio::time::timeout(crate::PATIENCE, told) => drop(told.unwrap().unwrap()),
                 () = tell => {}
             }
+        }
+    });
+}
+
+pub(crate) fn addresses_are_followed_again_after_a_failure_of_netlink() {
+    in_namespace(async {
+        let (changed, mut answers) = watch::channel(());
+        let mut follow = pin!(follow_addresses(|| changed.send_replace(())));
+        let taken = take_descriptors();
+        assert!(futures::poll!(&mut follow).is_pending());
+        assert!(
+            !answers.has_changed().unwrap(),
+            "nothing can be followed without a socket"
+        );
+        drop(taken);
+        let followed = async {
+            // Once it follows, and once more for the address.
+            answers.changed().await.unwrap();
+            run("ip addr add 10.9.9.9/32 dev lo");
+            answers.changed().await.unwrap();
+        };
+        tokio::select! {
+            followed = tokio::time::timeout(crate::PATIENCE, followed) => followed.unwrap(),
+            never = follow => match never {},
         }
     });
 }

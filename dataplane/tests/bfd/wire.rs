@@ -100,6 +100,26 @@ pub(crate) fn a_port_that_another_daemon_has_is_reported_until_it_is_free() {
     });
 }
 
+// BGP-84
+pub(crate) fn echoes_over_several_hops_are_told_to_have_no_effect() {
+    in_namespace(async {
+        let (handle, _) = shell();
+        let echoing = SessionConfig {
+            echo_transmit: Some(Duration::from_millis(50)),
+            ..fast()
+        };
+        set(&handle, [far("127.0.0.2")], &echoing);
+        let state = session(&handle, &far("127.0.0.2"), |session| session.error.is_some()).await;
+        let error = state.error.unwrap();
+        assert!(error.contains("echoes") && error.contains("several hops"), "{error}");
+        // It works apart from that.
+        Router::listen(at("127.0.0.2", 4784), None).establish().await;
+        up(&handle, &far("127.0.0.2")).await;
+        set(&handle, [far("127.0.0.2")], &fast());
+        session(&handle, &far("127.0.0.2"), |session| session.error.is_none()).await;
+    });
+}
+
 pub(crate) fn malformed_packets_are_counted_with_their_reasons() {
     in_namespace(async {
         let (handle, key) = (speaker([key("127.0.0.2")]), key("127.0.0.2"));
@@ -208,7 +228,8 @@ pub(crate) fn a_missing_interface_is_reported_until_it_is_there() {
         };
         let handle = speaker([local.clone()]);
         let state = session(&handle, &local, |session| session.error.is_some()).await;
-        assert!(state.error.unwrap().starts_with("interface late0"));
+        let error = state.error.unwrap();
+        assert!(error.contains("interface late0"), "{error}");
         run("ip link add late0 type veth peer late1 && ip link set late1 up && ip link set late0 up");
         session(&handle, &local, |session| session.error.is_none()).await;
     });

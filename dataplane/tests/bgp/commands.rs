@@ -4,20 +4,19 @@ use std::{collections::BTreeSet, time::Instant};
 
 use metallb_bgp::wire::{Attribute, Message, Notification, Update, notification::Code};
 use metallb_dataplane::bgp::{
-    Attributes, BgpHandle, Command, Family, Inspection, MessageType, PeerConfig, Posture, State, StopReason,
+    Attributes, BgpHandle, Command, Family, MessageType, Part, PeerConfig, Posture, State, StopReason, View,
 };
-use tokio::sync::oneshot;
 
 use crate::{host_routes, route, router::Router, session, shell, shell::announced, speaker};
 
-async fn inspect(handle: &BgpHandle, peer: &str) -> Inspection {
-    let (answer, question) = oneshot::channel();
-    handle.command(peer, Command::Inspect(answer));
-    question.await.unwrap()
+async fn look(handle: &BgpHandle, peer: &str) -> View {
+    handle.look(peer, Part::After(None, 100)).await.unwrap()
 }
 
-fn prefixes(inspection: &Inspection) -> Vec<String> {
-    inspection.routes.iter().map(|(prefix, _)| prefix.to_string()).collect()
+/// Lists what the peer knows.
+fn prefixes(view: &View) -> Vec<String> {
+    let known = view.routes.iter().filter(|route| route.advertised.is_some());
+    known.map(|route| route.prefix.to_string()).collect()
 }
 
 fn communities(update: &Update) -> Vec<u32> {
@@ -40,16 +39,16 @@ pub(crate) async fn routes_are_shunned_before_they_go_with_peers_to_come_as_well
     handle.set_peers(vec![one.peer("one"), two.peer("two")]);
     let mut second = two.establish().await;
     assert_eq!(communities(&second.update().await), farewell);
-    // One that was drained stays without whatever becomes of the others.
-    handle.command("two", Command::Drain);
-    assert_eq!(second.update().await.all_withdrawn().count(), 1);
     handle.show(Posture::Withdraw);
-    assert_eq!(first.update().await.all_withdrawn().count(), 1);
+    for line in [&mut first, &mut second] {
+        assert_eq!(line.update().await.all_withdrawn().count(), 1);
+    }
     handle.show(Posture::Announce);
-    assert!(communities(&first.update().await).is_empty());
-    assert!(inspect(&handle, "two").await.drained);
-    handle.command("two", Command::Resume);
-    assert_eq!(announced(&second.update().await), ["192.0.2.1/32"]);
+    for line in [&mut first, &mut second] {
+        let update = line.update().await;
+        assert_eq!(announced(&update), ["192.0.2.1/32"]);
+        assert!(communities(&update).is_empty());
+    }
 }
 
 // BGP-28
@@ -60,7 +59,7 @@ pub(crate) async fn nothing_is_announced_before_the_routes_are_known() {
     let mut line = router.establish().await;
     handle.change_routes(vec![route("192.0.2.1/32")]);
     session(&handle, "r", |state| state.up).await;
-    assert!(inspect(&handle, "r").await.routes.is_empty());
+    assert!(look(&handle, "r").await.routes.is_empty());
     handle.change_routes(vec![route("192.0.2.2/32")]);
     handle.routes_known();
     assert_eq!(announced(&line.update().await), ["192.0.2.1/32", "192.0.2.2/32"]);
@@ -82,11 +81,11 @@ pub(crate) async fn drained_session_stays_up_until_it_is_resumed() {
     let handle = speaker(router.peer("r"), vec![route("192.0.2.1/32")]);
     let mut line = router.establish().await;
     line.update().await;
-    handle.command("r", Command::Drain);
+    handle.show(Posture::Withdraw);
     let update = line.update().await;
     assert_eq!(update.all_withdrawn().count(), 1);
-    let drained = inspect(&handle, "r").await;
-    assert!(drained.drained && drained.routes.is_empty());
+    let drained = look(&handle, "r").await;
+    assert!(drained.drained && prefixes(&drained).is_empty());
     assert_eq!(drained.state, State::Established);
     // Another configuration does not undo it.
     let changed = PeerConfig {
@@ -97,33 +96,27 @@ pub(crate) async fn drained_session_stays_up_until_it_is_resumed() {
     line.notification().await;
     let mut line = router.establish().await;
     session(&handle, "r", |state| state.up).await;
-    assert!(inspect(&handle, "r").await.drained);
-    handle.command("r", Command::Resume);
+    assert!(look(&handle, "r").await.drained);
+    handle.show(Posture::Announce);
     assert_eq!(announced(&line.update().await), ["192.0.2.1/32"]);
     let sessions = handle.sessions();
     assert_eq!(sessions.borrow()["r"].counters.sent(MessageType::Update), 1);
 }
 
-pub(crate) async fn inspection_shows_what_the_peer_knows() {
+pub(crate) async fn a_look_shows_what_the_peer_knows() {
     let router = Router::listen().await;
     let handle = speaker(router.peer("r"), vec![route("192.0.2.1/32"), route("2001:db8::1/128")]);
     let mut line = router.accept().await;
     line.establish().await;
     line.update().await;
-    let inspection = inspect(&handle, "r").await;
-    assert_eq!(inspection.state, State::Established);
-    assert_eq!(
-        inspection.negotiated.as_ref().unwrap().remote_asn,
-        crate::router::ROUTER_ASN
-    );
-    assert!(inspection.since.unwrap() <= Instant::now());
-    assert_eq!(prefixes(&inspection), ["192.0.2.1/32"]);
+    let view = look(&handle, "r").await;
+    assert_eq!(view.state, State::Established);
+    assert_eq!(view.negotiated.as_ref().unwrap().remote_asn, crate::router::ROUTER_ASN);
+    assert_eq!(prefixes(&view), ["192.0.2.1/32"]);
     drop(line);
     session(&handle, "r", |state| !state.up).await;
-    assert_eq!(prefixes(&inspect(&handle, "r").await), [""; 0]);
-    let (answer, question) = oneshot::channel();
-    handle.command("nobody", Command::Inspect(answer));
-    assert!(question.await.is_err());
+    assert_eq!(prefixes(&look(&handle, "r").await), [""; 0]);
+    assert!(handle.look("nobody", Part::Nothing).await.is_none());
 }
 
 // A router that still has the old session may refuse the new one. Tried often, since the order was a matter of luck.
@@ -191,7 +184,7 @@ pub(crate) async fn family_that_the_peer_does_not_offer_is_told() {
     line.establish_with(&[Family::IPV6_UNICAST]).await;
     let state = session(&handle, "r", |state| state.up).await;
     assert_eq!((state.carries, state.lacking), (vec![], vec![Family::IPV4_UNICAST]));
-    inspect(&handle, "r").await;
+    look(&handle, "r").await;
     let counters = &state.counters;
     assert_eq!(
         (counters.desired(), counters.advertised(), counters.unsendable()),

@@ -1,19 +1,22 @@
 //! Routers that connect to us.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use metallb_bgp::{
     StopReason,
     wire::{Message, Notification, notification::Code},
 };
-use metallb_dataplane::bgp::{BgpHandle, Listen, Password, PeerConfig, Range, RemoteAs};
+use metallb_dataplane::bgp::{BgpHandle, Dialing, Listen, Password, PeerConfig, Range, RemoteAs};
 use metallb_test_runner::skip;
 use tokio::net::TcpSocket;
 
 use crate::{
     eventually,
     frr::Frr,
-    neighbour::{in_namespace, run},
+    neighbour::{in_namespace, run, take_descriptors},
     route,
     router::{Line, OUR_ASN, ROUTER_ASN},
     session, shell, speaker,
@@ -33,7 +36,7 @@ fn listening(handle: &BgpHandle, ranges: Vec<Range>) -> u16 {
 
 fn passive(name: &str, address: &str) -> PeerConfig {
     PeerConfig {
-        passive: true,
+        dialing: Dialing::Passive,
         router_id: Some(Ipv4Addr::new(10, 0, 0, 1)),
         ..PeerConfig::new(name, OUR_ASN, RemoteAs::Asn(ROUTER_ASN), address.parse().unwrap())
     }
@@ -50,7 +53,7 @@ async fn connect(from: &str, port: u16, key: Option<&[u8]>) -> Line {
         }
         match socket.connect((Ipv4Addr::LOCALHOST, port).into()).await {
             Ok(stream) => return Line::over(stream),
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
@@ -122,6 +125,87 @@ pub(crate) async fn range_takes_whom_it_has_room_for_and_forgets_them() {
     assert_eq!(lines[0].notification().await, StopReason::Deconfigured.notification());
 }
 
+fn need_md5() {
+    let probe = TcpSocket::new_v4().unwrap();
+    if let Err(error) = metallb_net::set_tcp_md5(&probe, Ipv4Addr::LOCALHOST.into(), b"k") {
+        skip(format!("this kernel has no TCP-MD5: {error}"));
+    }
+}
+
+// BGP-73, BGP-78
+pub(crate) async fn members_of_a_range_sign_with_its_key() {
+    need_md5();
+    let handle = shell();
+    let range = |prefix: &str, key: Option<&str>| Range {
+        prefix: prefix.parse().unwrap(),
+        limit: 10,
+        peer: PeerConfig {
+            password: key.map(Password::new),
+            ..passive(prefix, "0.0.0.0")
+        },
+    };
+    let ranges = vec![
+        range("127.9.0.0/24", Some("nine")),
+        range("127.8.0.0/24", Some("eight")),
+        range("127.7.0.0/24", None),
+    ];
+    let port = listening(&handle, ranges);
+    let mut lines = vec![];
+    for (from, key) in [
+        ("127.9.0.1", Some("nine")),
+        ("127.9.0.2", Some("nine")),
+        ("127.8.0.1", Some("eight")),
+        ("127.7.0.1", None),
+    ] {
+        let mut line = connect(from, port, key.map(str::as_bytes)).await;
+        line.establish().await;
+        lines.push(line);
+    }
+    session_count(&handle, 4).await;
+    // Neither a wrong key nor none is answered.
+    for key in [None, Some(&b"eight"[..])] {
+        let wrong = tokio::time::timeout(Duration::from_millis(500), connect("127.9.0.3", port, key)).await;
+        assert!(wrong.is_err(), "{key:?}");
+    }
+    // Those that stay do not depend on those that go, and whoever comes back needs the key again.
+    drop(lines.remove(0));
+    session_count(&handle, 3).await;
+    let wrong = tokio::time::timeout(Duration::from_millis(500), connect("127.9.0.1", port, None)).await;
+    assert!(wrong.is_err());
+    connect("127.9.0.1", port, Some(b"nine")).await.establish().await;
+    session_count(&handle, 4).await;
+    handle.shutdown().await;
+    for line in &mut lines {
+        assert_eq!(line.notification().await, StopReason::Shutdown.notification());
+    }
+}
+
+async fn session_count(handle: &BgpHandle, count: usize) {
+    let mut sessions = handle.sessions();
+    let counted = sessions.wait_for(|all| all.values().filter(|state| state.up).count() == count);
+    tokio::time::timeout(crate::PATIENCE, counted).await.unwrap().unwrap();
+}
+
+pub(crate) fn who_connects_while_descriptors_are_short_waits_for_one() {
+    in_namespace(async {
+        let handle = shell();
+        let port = listening(&handle, vec![]);
+        handle.set_peers(vec![passive("r", "127.0.0.2")]);
+        // Somebody listens.
+        drop(connect("127.0.0.9", port, None).await);
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new("127.0.0.2".parse().unwrap(), 0)).unwrap();
+        let taken = take_descriptors();
+        let stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.unwrap();
+        let state = session(&handle, "r", |state| state.reason.is_some()).await;
+        let reason = state.reason.unwrap();
+        assert!(reason.contains("Too many open files"), "{reason}");
+        drop(taken);
+        Line::over(stream).establish().await;
+        session(&handle, "r", |state| state.up).await;
+    });
+}
+
 // BGP-73, BGP-78
 pub(crate) async fn keys_of_those_who_connect_are_taken_up_live() {
     let handle = shell();
@@ -129,10 +213,7 @@ pub(crate) async fn keys_of_those_who_connect_are_taken_up_live() {
         password: Some(Password::new(key)),
         ..passive("r", "127.0.0.2")
     };
-    let probe = TcpSocket::new_v4().unwrap();
-    if let Err(error) = metallb_net::set_tcp_md5(&probe, Ipv4Addr::LOCALHOST.into(), b"k") {
-        skip(format!("this kernel has no TCP-MD5: {error}"));
-    }
+    need_md5();
     let port = listening(&handle, vec![]);
     handle.set_peers(vec![with_key("one")]);
     let mut line = connect("127.0.0.2", port, Some(b"one")).await;
@@ -172,7 +253,7 @@ pub(crate) async fn of_our_connection_and_the_routers_one_is_left() {
     let handle = shell();
     let port = listening(&handle, vec![]);
     let peer = PeerConfig {
-        accepts: true,
+        dialing: Dialing::Both,
         router_id: Some(Ipv4Addr::new(10, 0, 0, 1)),
         ..router.peer("r")
     };
@@ -206,7 +287,7 @@ fn simultaneous_open(identifier: &'static str) {
         ];
         let frr = Frr::start(&lines).await;
         let peer = PeerConfig {
-            accepts: true,
+            dialing: Dialing::Both,
             router_id: Some(identifier.parse().unwrap()),
             ..PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap())
         };

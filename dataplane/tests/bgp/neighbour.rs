@@ -1,6 +1,7 @@
 //! A neighbour in another network namespace.
 
 use std::{
+    fs::File,
     io,
     process::{Child, Command, Output, Stdio},
 };
@@ -22,6 +23,12 @@ pub(crate) fn run(command: &str) -> Output {
         String::from_utf8_lossy(&output.stderr)
     );
     output
+}
+
+/// Takes all file descriptors that are left to this process, which must be one of its own (see [`in_namespace`]).
+pub(crate) fn take_descriptors() -> Vec<File> {
+    run("prlimit --nofile=256 --pid $PPID");
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
 
 /// A network namespace joined to ours by a veth pair: `node0` here, `peer0` there.

@@ -121,7 +121,7 @@ pub(crate) fn device_of_the_peer_is_used() {
             .await
             .reason
             .unwrap();
-        assert!(reason.contains("binding to device vrf9"), "{reason}");
+        assert!(reason.contains("bind to device vrf9"), "{reason}");
         handle.set_peers(vec![on("lo")]);
         router.establish().await;
     });

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use ipnet::{IpNet, Ipv4Net};
 use metallb_bgp::wire::Message;
-use metallb_bgp::{Action, Event, LinkAddresses, PeerConfig, RemoteAs, Session};
+use metallb_bgp::{Action, Dialing, Event, LinkAddresses, PeerConfig, RemoteAs, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -70,7 +70,7 @@ async fn accept(listener: TcpListener, learned: mpsc::Sender<Learned>) {
 async fn converse(mut stream: TcpStream, from: Ipv4Addr, learned: &mpsc::Sender<Learned>) -> Result<()> {
     stream.set_nodelay(true)?;
     let config = PeerConfig {
-        passive: true,
+        dialing: Dialing::Passive,
         router_id: Some(ROUTER),
         ..PeerConfig::new(from.to_string(), ASN, RemoteAs::External, IpAddr::V4(from))
     };

@@ -11,7 +11,7 @@
 //!              │  Init  │──────────────────►│   Up   │────┘
 //!              └────────┘ hears Init or Up  └────────┘
 //! ```
-//! From Init, too, silence and AdminDown lead to Down. A session that is removed says AdminDown until the peer has heard it.
+//! From Init, too, silence and AdminDown lead to Down. A session that is removed sends AdminDown until the peer has heard it.
 
 mod parameters;
 mod receive;
@@ -85,10 +85,10 @@ struct Rates {
     polling: bool,
 }
 
-/// Says goodbye to a peer that believes the session to work.
+/// The AdminDown packets of a session that ends while the peer believes it to be up.
 #[derive(Debug)]
 struct Ending {
-    /// So many more packets.
+    /// How many more packets are sent.
     left: u8,
     interval: Duration,
 }
@@ -106,16 +106,16 @@ pub(crate) struct Session {
     remote: Remote,
     parameters: Parameters,
     echoing: Option<Echoing>,
-    /// Echoes have come back. A peer that says that it returns them, and then does not route them, is not down.
+    /// Whether echoes have come back. A peer that promises to return them and does not route them is not down.
     echo_proven: bool,
     ending: Option<Ending>,
     /// The next periodic packet.
     transmit_at: Option<Instant>,
-    /// The peer is silent then.
+    /// When the detection time expires.
     detect_at: Option<Instant>,
-    /// What people were told last of the intervals in force.
+    /// The intervals in force that were reported last.
     told: Rates,
-    /// When the queue of all sessions has this one due.
+    /// When this session is due in the queue of all sessions.
     pub(crate) queued: Option<Instant>,
 }
 
@@ -182,8 +182,8 @@ impl Session {
         self.schedule(turn);
     }
 
-    /// Begins to end. A peer that believes the session to work is told until it has heard, so that it does not take the
-    /// end for a failure (RFC 5880 §6.8.16).
+    /// Begins to end. A peer that believes the session to be up is sent AdminDown until it answers, so that it does not take
+    /// the end for a failure (RFC 5880 §6.8.16).
     pub(crate) fn end(&mut self, turn: &mut Turn<'_>) {
         if self.ending.is_some() {
             return;
@@ -206,7 +206,7 @@ impl Session {
         self.ending.as_ref().is_some_and(|ending| ending.left == 0)
     }
 
-    /// Does what is due.
+    /// Performs what is due.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -224,10 +224,10 @@ impl Session {
         }
     }
 
-    /// The peer was silent for the detection time (RFC 5880 §6.8.4).
+    /// Handles a peer that was silent for the detection time (RFC 5880 §6.8.4).
     fn on_silence(&mut self, turn: &mut Turn<'_>) {
         self.detect_at = None;
-        // A peer that comes back may have another discriminator (§6.8.1), and other wishes.
+        // A peer that comes back may have another discriminator (§6.8.1), and other parameters.
         self.remote = Remote {
             state: self.remote.state,
             diagnostic: self.remote.diagnostic,
@@ -240,7 +240,7 @@ impl Session {
         }
     }
 
-    /// Changes the state, tells the peer at once, and reports it.
+    /// Changes the state, sends it to the peer at once, and reports it.
     fn enter(&mut self, state: State, diagnostic: Diagnostic, turn: &mut Turn<'_>) {
         self.change(state, diagnostic, turn);
         self.announce(turn);
@@ -257,7 +257,7 @@ impl Session {
         self.report(turn);
     }
 
-    /// Reports the intervals in force if they are others than people were told.
+    /// Reports the intervals in force if they have changed since the last report.
     pub(crate) fn report_rates(&mut self, turn: &mut Turn<'_>) {
         let rates = self.rates();
         if std::mem::replace(&mut self.told, rates) != rates {

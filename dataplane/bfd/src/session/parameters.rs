@@ -14,11 +14,12 @@ enum Poll {
     Idle,
     /// Every packet asks for confirmation.
     Asking,
-    /// Likewise, and there was another change meanwhile: the next confirmation may be of the first one.
+    /// Every packet asks for confirmation, and there was another change meanwhile: the next confirmation may be of the first
+    /// one.
     AskingAgain,
 }
 
-/// What the peer is told, and what is in force.
+/// The intervals that are offered to the peer, and those in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parameters {
     /// `bfd.DesiredMinTxInterval`
@@ -91,7 +92,7 @@ impl Session {
         let required_min_rx = slow(self.config.receive_interval, self.echoing.is_some() && self.echo_proven);
         let before = self.detection_time();
         self.parameters.set(desired_min_tx, required_min_rx, up);
-        // What the peer was told a moment ago it may still follow, so the deadline is never moved ahead.
+        // The peer may still follow what was offered a moment ago, so the deadline is never moved ahead.
         let longer = self.detection_time().saturating_sub(before);
         self.detect_at = self.detect_at.map(|at| at + longer);
     }
@@ -106,7 +107,7 @@ impl Session {
             return;
         };
         let wanted = wanted.max(interval(self.remote.required_min_echo_rx));
-        // Others on the link know nothing of ours that are under way, so a change is as a start.
+        // Echoes that are under way with the old interval cannot be matched, so a change starts the function anew.
         if self.echoing.as_ref().is_none_or(|echoing| echoing.interval != wanted) {
             self.echoing = Some(Echoing::new(
                 turn.now,
@@ -123,7 +124,7 @@ impl Session {
         self.parameters.used_min_tx.max(interval(self.remote.required_min_rx))
     }
 
-    /// The silence after which the peer is gone (RFC 5880 §6.8.4).
+    /// The detection time (RFC 5880 §6.8.4).
     pub(super) fn detection_time(&self) -> Duration {
         let agreed = self.parameters.used_min_rx.max(interval(self.remote.desired_min_tx));
         agreed * u32::from(self.remote.multiplier)

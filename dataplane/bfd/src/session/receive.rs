@@ -42,7 +42,7 @@ impl Session {
         Ok(())
     }
 
-    /// The state to which what the peer says leads, if it is another.
+    /// The state that follows from the peer's state, if it is another one.
     fn successor(&self, heard: State) -> Option<(State, Diagnostic)> {
         match (self.state, heard) {
             (State::Init | State::Up, State::AdminDown) | (State::Up, State::Down) => {
@@ -60,7 +60,7 @@ impl Session {
     /// Takes in an echo.
     ///
     /// # Errors
-    /// If it is none of those that are waited for.
+    /// If no such echo is awaited.
     pub(crate) fn receive_echo(&mut self, echo: &Echo, turn: &mut Turn<'_>) -> Result<(), Refusal> {
         let multiplier = self.config.multiplier;
         let echoing = self.echoing.as_mut().ok_or(Refusal::Echo)?;

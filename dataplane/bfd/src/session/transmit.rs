@@ -11,7 +11,7 @@ enum Confirms {
 }
 
 impl Session {
-    /// Tells the peer of a change at once, without waiting for the next periodic packet.
+    /// Sends a packet about a change at once, without waiting for the next periodic one.
     pub(super) fn announce(&mut self, turn: &mut Turn<'_>) {
         if self.has_role() {
             self.send(Confirms::Nothing, turn);
@@ -19,7 +19,7 @@ impl Session {
         }
     }
 
-    /// Answers a poll at once, whatever else forbids to send.
+    /// Answers a poll at once, even if periodic packets must not be sent.
     pub(super) fn confirm(&mut self, turn: &mut Turn<'_>) {
         self.send(Confirms::Poll, turn);
     }
@@ -44,11 +44,11 @@ impl Session {
         }
     }
 
-    /// Sees to it that the next periodic packet is neither later than the interval allows, nor sent at all if it must not.
+    /// Schedules the next periodic packet: no later than the interval allows, and not at all if it must not be sent.
     pub(super) fn schedule(&mut self, turn: &mut Turn<'_>) {
         if !self.has_role() || !self.is_wanted() {
             self.transmit_at = None;
-            // Who must not be told need not be.
+            // A packet that must not be sent need not be timed.
             if let Some(ending) = &mut self.ending {
                 ending.left = 0;
             }
@@ -63,7 +63,7 @@ impl Session {
         }
     }
 
-    /// A passive session speaks when it is spoken to.
+    /// A passive session sends nothing before the peer does.
     fn has_role(&self) -> bool {
         !self.config.passive || self.remote.discriminator != 0
     }

@@ -1,7 +1,11 @@
 //! How two ends of a link without configured addresses find each other (unnumbered peering), sans-IO.
 //!
 //! Each end sends router advertisements, whose source is its link-local address, as FRR does on an interface with
-//! `neighbor <interface> interface`; whoever has heard one knows whom to dial.
+//! `neighbor <interface> interface`; the source of an advertisement is the address to dial.
+//!
+//! The router lifetime does not matter here. It says whether the sender is a default router (RFC 4861 §4.2), not whether it
+//! speaks BGP: FRR sends 30 seconds on such an interface, or 0 with `ipv6 nd ra-lifetime 0`, and takes a neighbour from an
+//! advertisement with either.
 
 mod packet;
 #[cfg(test)]
@@ -16,15 +20,15 @@ use bytes::Bytes;
 
 use self::packet::Kind;
 
-/// How long an advertisement counts, in seconds; FRR's value.
+/// The router lifetime in our advertisements, in seconds; FRR's value.
 const LIFETIME: u16 = 30;
 /// The time between two advertisements; FRR's value on such links.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// The time between the first ones, and the least between any two.
+/// The time between the first advertisements, and the least between any two.
 const QUICK_INTERVAL: Duration = Duration::from_secs(1);
-/// How many go out quickly after the link came up: the other end may be a moment later.
+/// How many advertisements follow each other quickly after the link came up: the other end may be up a moment later.
 const QUICK: u32 = 4;
-/// How long a router may be silent before another one takes its place.
+/// How long a router may be silent before another one replaces it.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Our end of a link that works.
@@ -34,7 +38,7 @@ pub struct DiscoveryLink {
     pub index: u32,
     /// Our link-local address on it.
     pub local: Ipv6Addr,
-    /// Our hardware address, if the link has such.
+    /// Our hardware address, if the link has hardware addresses.
     pub mac: Option<[u8; 6]>,
     /// How often the carrier came up: after each time the router may be another one.
     pub carrier_ups: u32,
@@ -49,7 +53,7 @@ pub enum DiscoveryEvent<'a> {
     Heard(Ipv6Addr, &'a [u8]),
     /// [`Discovery::next_deadline`] has passed.
     Tick,
-    /// The link shall be left for good.
+    /// This node leaves the link for good.
     Leave,
 }
 
@@ -58,11 +62,11 @@ pub enum DiscoveryEvent<'a> {
 pub enum DiscoveryAction {
     /// Send this ICMPv6 packet with hop limit 255 to this group.
     Send(Ipv6Addr, Bytes),
-    /// The router has this address now; `None` = none is known any more.
+    /// The router has this address from now on; `None` if no router is known any longer.
     Router(Option<Ipv6Addr>),
 }
 
-/// Looks for the router on one link, and shows ourselves to it.
+/// Finds the router on one link, and advertises this node to it.
 #[derive(Debug, Default)]
 pub struct Discovery {
     link: Option<DiscoveryLink>,
@@ -119,7 +123,7 @@ impl Discovery {
         let ours = self.link.as_ref().is_none_or(|link| link.local == from);
         match packet::kind(packet).filter(|_| !ours) {
             Some(Kind::Solicitation) => {
-                // One advertisement answers all who ask within a second.
+                // One advertisement answers all solicitations of a second.
                 let soon = self.last.map_or(now, |last| now.max(last + QUICK_INTERVAL));
                 self.next = self.next.map(|next| next.min(soon));
                 self.handle(now, DiscoveryEvent::Tick)
@@ -129,7 +133,7 @@ impl Discovery {
         }
     }
 
-    /// The first router stays until it was silent for long: a second one must not end a session that works.
+    /// The first router stays until it has been silent for [`SILENCE`]: a second one must not end a session that works.
     fn on_router(&mut self, now: Instant, from: Ipv6Addr) -> Vec<DiscoveryAction> {
         match &mut self.router {
             Some((router, heard)) if *router == from => *heard = now,
@@ -156,7 +160,7 @@ impl Discovery {
         actions
     }
 
-    /// RFC 4861 §6.2.5: who is no router any more says so.
+    /// Announces that this node is no longer a router (RFC 4861 §6.2.5).
     fn leave(&mut self) -> Vec<DiscoveryAction> {
         self.next = None;
         let link = self.link.take();

@@ -15,16 +15,16 @@ const SOURCE_LINK_ADDRESS: u8 = 1;
 const SOLICITATION_LEN: usize = 8;
 const ADVERTISEMENT_LEN: usize = 16;
 
-/// What a packet is.
+/// The type of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Asks routers to show themselves.
+    /// A router solicitation.
     Solicitation,
-    /// Shows a router.
+    /// A router advertisement.
     Advertisement,
 }
 
-/// Reads what is of interest of an ICMPv6 packet; `None` if it is another one, or broken (RFC 4861 §6.1).
+/// Returns the type of an ICMPv6 packet; `None` if it is another type, or malformed (RFC 4861 §6.1).
 pub(super) fn kind(packet: &[u8]) -> Option<Kind> {
     let (kind, fixed) = match packet {
         [SOLICITATION, 0, ..] => (Kind::Solicitation, SOLICITATION_LEN),
@@ -47,7 +47,7 @@ pub(super) fn solicitation(mac: Option<[u8; 6]>) -> Bytes {
     packet.freeze()
 }
 
-/// Makes an advertisement that is good for so many seconds; zero = no router any more.
+/// Makes an advertisement with this router lifetime in seconds; zero means that the sender is no longer a router.
 ///
 /// Everything else is left to the other routers of the link: hop limit, times, prefixes.
 pub(super) fn advertisement(mac: Option<[u8; 6]>, lifetime: u16) -> Bytes {

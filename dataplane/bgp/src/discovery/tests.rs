@@ -136,6 +136,18 @@ fn who_leaves_says_so_once() {
     assert_eq!(discovery.next_deadline(), None);
 }
 
+// FRR sends a lifetime of zero with `ipv6 nd ra-lifetime 0`.
+#[test]
+fn a_router_that_is_no_default_router_is_found() {
+    let (mut discovery, _) = up(start());
+    let mut advertisement = ADVERTISEMENT;
+    advertisement[6..8].fill(0);
+    assert_eq!(
+        discovery.handle(start(), DiscoveryEvent::Heard(ROUTER, &advertisement)),
+        [DiscoveryAction::Router(Some(ROUTER))]
+    );
+}
+
 #[test]
 fn packets_of_our_own_and_of_strangers_are_no_routers() {
     let (mut discovery, _) = up(start());

@@ -1,4 +1,4 @@
-//! The table as people look at it.
+//! Listing of the table, for inspection.
 
 use std::{
     ops::Bound::{Excluded, Unbounded},
@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::RibOut;
+use super::{Entry, RibOut};
 use crate::Attributes;
 
 /// What is known of one prefix.
@@ -28,23 +28,21 @@ impl RibOut {
     pub fn listed(&self, after: Option<IpNet>) -> impl Iterator<Item = Listed> + '_ {
         let from = after.map_or(Unbounded, Excluded);
         let entries = self.entries.range((from, Unbounded));
-        entries.map(|(prefix, entry)| Listed {
-            prefix: *prefix,
-            desired: entry.desired.clone(),
-            advertised: entry.advertised.clone(),
-            oversized: self.oversized.contains(prefix),
-        })
+        entries.map(|(prefix, entry)| self.describe(*prefix, entry))
     }
 
-    /// What is known of one prefix, if anything.
+    /// Returns what is known of one prefix, if anything.
     pub fn listed_at(&self, prefix: IpNet) -> Option<Listed> {
-        let entry = self.entries.get(&prefix)?;
-        Some(Listed {
+        Some(self.describe(prefix, self.entries.get(&prefix)?))
+    }
+
+    fn describe(&self, prefix: IpNet, entry: &Entry) -> Listed {
+        Listed {
             prefix,
             desired: entry.desired.clone(),
             advertised: entry.advertised.clone(),
             oversized: self.oversized.contains(&prefix),
-        })
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Egress {
     pub asn: u32,
     /// Tells whether the peer is in our AS.
     pub internal: bool,
-    /// Says where the peer should send packets, by family.
+    /// The next hops, by family.
     pub next_hops: NextHops,
 }
 
@@ -60,15 +60,15 @@ pub struct RibOut {
     posture: Posture,
 }
 
-/// How the routes are shown to a peer.
+/// How routes are announced to a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Posture {
     /// As they are.
     #[default]
     Announce,
-    /// As ones that are about to go: with GRACEFUL_SHUTDOWN, so that the peer moves traffic to other paths first (RFC 8326).
+    /// With GRACEFUL_SHUTDOWN, so that the peer moves traffic to other paths before they are withdrawn (RFC 8326).
     Shun,
-    /// Not at all.
+    /// Not announced: all are withdrawn.
     Withdraw,
 }
 
@@ -96,7 +96,7 @@ impl Count {
 }
 
 impl RibOut {
-    /// Says what the peer should know about a prefix from now on, if anything.
+    /// Sets what the peer should know about a prefix from now on, if anything.
     pub fn change(&mut self, prefix: IpNet, desired: Option<Arc<Attributes>>) {
         let entry = self.entries.entry(prefix).or_default();
         match (&entry.desired, &desired) {
@@ -258,12 +258,12 @@ impl RibOut {
 /// Attributes with the prefixes that have them.
 type Group = (Arc<Attributes>, Vec<IpNet>);
 
-/// What separates the routes advertised from those desired.
+/// The difference between the routes advertised and those desired.
 #[derive(Default)]
 struct Difference {
     withdrawn: BTreeMap<Family, Vec<IpNet>>,
-    /// Groups by where the attributes are kept, since comparing them for every prefix is dear: equal ones are nearly
-    /// always the same.
+    /// Groups by the address of the attributes, since comparing their contents for every prefix is expensive: equal ones
+    /// nearly always share an address.
     announced: HashMap<(Family, *const Attributes), Group>,
     oversized: Vec<IpNet>,
     /// What attributes become when the peer should prefer other paths, by where they are kept.

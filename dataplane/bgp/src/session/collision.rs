@@ -16,11 +16,11 @@ use crate::wire::{Message, Notification, Open, notification::Code};
 /// How many octets may follow the OPEN of a connection that is not decided on: of a peer that behaves, one KEEPALIVE.
 const MOST_WAITING: usize = 4096;
 
-/// A connection that the peer has dialled beside ours.
+/// A connection that the peer has dialled while there is one already.
 #[derive(Debug)]
 pub(super) struct Challenger {
     pub(super) id: ConnectionId,
-    /// When it is given up.
+    /// When it is dropped if nothing is decided.
     pub(super) until: Instant,
     pub(super) connection: Connection,
     /// The peer's OPEN, if ours is still being dialled and would win.
@@ -31,8 +31,7 @@ impl Session {
     /// Names a connection that the peer has dialled; `None` if the session takes none now: answer with
     /// [`StopReason::Collision`] then. Any connection named before is to be closed.
     pub fn accept(&mut self) -> Option<ConnectionId> {
-        let takes = self.config.passive || self.config.accepts;
-        if !takes || !self.is_running() || self.state == State::Established {
+        if !self.config.dialing.accepts() || !self.is_running() || self.state == State::Established {
             return None;
         }
         self.challenger = None;
@@ -49,14 +48,15 @@ impl Session {
         self.challenger.as_ref().is_some_and(|challenger| challenger.id == id)
     }
 
-    /// Sends our OPEN on the second connection, too.
+    /// Sends our OPEN on the second connection as well.
     pub(super) fn on_challenged(&mut self, now: Instant, id: ConnectionId, link: LinkAddresses, out: &mut Vec<Action>) {
         self.expected = None;
         if self.state == State::Established || !self.is_running() {
             return out.push(Action::Close(id));
         }
-        // The OPEN on the other connection is as much the first one as this.
-        let told = self.connection.as_ref().is_some_and(|other| other.open.tells_restart());
+        // Both connections carry the first OPEN after the restart.
+        let restart = self.connection.as_ref().and_then(|other| other.open.restart());
+        let told = restart.is_some_and(|restart| restart.restarted);
         let restarted = std::mem::take(&mut self.restarted) || told;
         let open = open::offer(&self.config, &link, self.withheld.as_ref(), restarted);
         self.challenger = Some(Challenger {
@@ -123,7 +123,7 @@ impl Session {
             Ok(negotiated) => negotiated,
             Err(error) => return self.dismiss(&error.notification(), out),
         };
-        // Of two that the peer has dialled the later one counts: it will have forgotten the other.
+        // If the peer dialled both, the later one counts: the peer has most likely lost the other.
         let dialled = self.dialled || self.state == State::Connect;
         match (dialled && ours_wins(&negotiated), self.connection.is_some()) {
             (true, true) => self.dismiss(&StopReason::Collision.notification(), out),
@@ -140,7 +140,7 @@ impl Session {
         }
     }
 
-    /// Ours knows the peer by now: if it is the one to stay, the other one goes.
+    /// Decides now that the first connection has the peer's OPEN: if it is to stay, the second one is ended.
     pub(super) fn settle_collision(&mut self, out: &mut Vec<Action>) {
         let ours = self.connection.as_ref().and_then(|ours| ours.negotiated.as_deref());
         let established = self.state == State::Established;
@@ -171,7 +171,7 @@ impl Session {
         true
     }
 
-    /// Ends the second connection and says why.
+    /// Sends the NOTIFICATION on the second connection and ends it.
     pub(super) fn dismiss(&mut self, notification: &Notification, out: &mut Vec<Action>) {
         self.send_to_challenger(&Message::Notification(notification.clone()), out);
         self.drop_challenger(out);

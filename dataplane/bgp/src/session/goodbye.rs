@@ -1,4 +1,4 @@
-//! The last word of a session (RFC 4486, RFC 8538 §3.1).
+//! The NOTIFICATION that ends a session (RFC 4486, RFC 8538 §3.1).
 
 use super::{Action, Session};
 use crate::{
@@ -18,11 +18,11 @@ impl Session {
         self.retry.reset();
     }
 
-    /// Returns what the peer is told, if anything: routes outlast a connection that is closed without a word.
+    /// Returns the NOTIFICATION to send, if any: the peer keeps the routes of a connection that closes without one.
     fn last_word(&self, reason: StopReason, text: &str) -> Option<Notification> {
         let negotiated = self.negotiated();
         let agreed = negotiated.and_then(|negotiated| negotiated.graceful_restart.as_ref());
-        // Before the peer's OPEN nobody knows whether it still keeps routes of the session before.
+        // Before the peer's OPEN it is unknown whether the peer still keeps routes of the session before.
         let kept = agreed.is_some() || (negotiated.is_none() && self.config.graceful_restart.is_some());
         if reason == StopReason::Restart && kept {
             return None;

@@ -41,7 +41,7 @@ pub use self::{
     state::{Action, ConnectionId, Event, LinkAddresses, Prefixes, State},
 };
 use crate::{
-    DownReason, PeerConfig, PeerRoute, Posture, RibOut, StopReason,
+    Dialing, DownReason, PeerConfig, PeerRoute, Posture, RibOut, StopReason,
     wire::{Family, Message, Notification, notification::Code},
 };
 
@@ -65,15 +65,15 @@ pub struct Session {
     /// Names the connection, or the attempt at one.
     current: Option<ConnectionId>,
     connection: Option<Connection>,
-    /// Tells whether we have dialled `connection`.
+    /// Whether this speaker dialled `connection`.
     dialled: bool,
     /// Names the second connection while it is on its way to us.
     expected: Option<ConnectionId>,
     challenger: Option<Challenger>,
     rib: RibOut,
-    /// Tells whether `rib` is complete: "nothing to announce" and "not known yet" differ.
+    /// Whether `rib` is complete: "nothing to announce" differs from "not known yet".
     routes_known: bool,
-    /// Tells whether the speaker has restarted and the peer does not know yet.
+    /// Whether the speaker has restarted and the peer has not been informed yet.
     restarted: bool,
     /// Set for one attempt after the peer refused a capability.
     withheld: Option<Withheld>,
@@ -102,7 +102,7 @@ impl Session {
         }
     }
 
-    /// Has the first OPEN say that the speaker has restarted (RFC 4724 §4.1); to be called before the start.
+    /// Sets the restart flag in the first OPEN (RFC 4724 §4.1). Must be called before the start.
     pub fn set_restarted(&mut self) {
         self.restarted = true;
     }
@@ -140,8 +140,7 @@ impl Session {
 
     /// Counts the routes of this session.
     pub fn prefixes(&self) -> Prefixes {
-        let families = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
-        let wanted = families.into_iter().filter(|family| self.config.wants(*family));
+        let wanted = Family::UNICAST.into_iter().filter(|family| self.config.wants(*family));
         let established = self.negotiated().filter(|_| self.state == State::Established);
         let lacks = |family| established.is_some_and(|agreed| agreed.egress.next_hops.of(family).is_lacking());
         let mut prefixes = Prefixes {
@@ -178,8 +177,7 @@ impl Session {
         let mut out = Vec::new();
         match event {
             Event::Start => self.on_start(now, &mut out),
-            Event::Stop(reason) => self.on_stop(now, reason, "", &mut out),
-            Event::Leave(reason, text) => self.on_stop(now, reason, text, &mut out),
+            Event::Stop(reason, text) => self.on_stop(now, reason, text, &mut out),
             Event::Reset(reason) => self.on_reset(now, reason, &mut out),
             Event::Show(posture) => self.on_show(now, posture, &mut out),
             Event::RoutesChanged(routes) => self.on_routes_changed(now, routes, &mut out),
@@ -195,7 +193,7 @@ impl Session {
             Event::Received(id, bytes) if self.is_challenger(id) => self.on_challenger_received(now, bytes, &mut out),
             Event::Written(id, octets) if self.is_challenger(id) => self.on_challenger_written(octets),
             Event::Closed(id, _) if self.is_challenger(id) => self.drop_challenger(&mut out),
-            // They are about a connection that is no more.
+            // They are about a connection that the session no longer has.
             Event::ConnectFailed(..) | Event::Received(..) | Event::Written(..) | Event::Closed(..) => {}
         }
         out
@@ -220,7 +218,7 @@ impl Session {
     }
 
     fn begin(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if self.config.passive {
+        if self.config.dialing == Dialing::Passive {
             self.enter(now, State::Active);
         } else {
             self.connect(now, out);
@@ -236,7 +234,7 @@ impl Session {
         }
     }
 
-    /// Whoever asks for a fresh session does not want to wait for it: the pause between attempts ends as well.
+    /// Also ends the pause between attempts: a session that is reset by hand should be back at once.
     fn on_reset(&mut self, now: Instant, reason: StopReason, out: &mut Vec<Action>) {
         if !self.is_running() {
             return;
@@ -345,7 +343,7 @@ impl Session {
         if self.promote(now, out) {
             return;
         }
-        if self.config.passive {
+        if self.config.dialing == Dialing::Passive {
             return self.enter(now, State::Active);
         }
         self.enter(now, if tcp_failed { State::Active } else { State::Idle });

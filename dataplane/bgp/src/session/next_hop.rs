@@ -5,16 +5,16 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::LinkAddresses;
 use crate::wire::{Codec, Family, NextHop};
 
-/// Says how routes of a family travel on a session.
+/// How routes of a family are sent on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The family is none of this session's business.
+    /// The session is not meant to carry this family.
     NotWanted,
-    /// The family is meant to travel here, but was not agreed on: the peer does not offer it.
+    /// The session is meant to carry this family, but the peer does not offer it.
     NotOffered,
-    /// The family would travel, but this node has no address to name as next hop.
+    /// Both sides offer the family, but this node has no address to use as next hop.
     NoNextHop,
-    /// Routes go out with this next hop.
+    /// Routes are sent with this next hop.
     Via(NextHop),
 }
 
@@ -24,7 +24,7 @@ impl Reach {
     }
 }
 
-/// Says how each family travels on a session.
+/// How the routes of each family are sent on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextHops {
     /// IPv4 unicast.
@@ -34,22 +34,22 @@ pub struct NextHops {
 }
 
 impl NextHops {
-    /// Lists the families that routes travel in.
+    /// Lists the families whose routes are sent.
     pub fn carried(&self) -> Vec<Family> {
         self.families(|reach| matches!(reach, Reach::Via(_)))
     }
 
-    /// Lists the families that should travel and cannot.
+    /// Lists the families whose routes should be sent and cannot.
     pub fn lacking(&self) -> Vec<Family> {
         self.families(Reach::is_lacking)
     }
 
     fn families(&self, test: impl Fn(Reach) -> bool) -> Vec<Family> {
-        let both = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
-        both.into_iter().filter(|family| test(self.of(*family))).collect()
+        let families = Family::UNICAST.into_iter();
+        families.filter(|family| test(self.of(*family))).collect()
     }
 
-    /// Returns how a family travels.
+    /// Returns how routes of a family are sent.
     pub fn of(&self, family: Family) -> Reach {
         match family {
             Family::IPV4_UNICAST => self.ipv4,

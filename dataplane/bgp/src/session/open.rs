@@ -22,17 +22,17 @@ pub struct Negotiated {
     pub remote_asn: u32,
     /// The BGP identifier of the peer.
     pub remote_router_id: Ipv4Addr,
-    /// The time without a message after which the peer is dead; absent when liveness is off.
+    /// The time without a message after which the session is down; absent if there is no such limit.
     pub hold_time: Option<Duration>,
-    /// The interval of KEEPALIVEs; absent when liveness is off.
+    /// The interval of KEEPALIVEs; absent if none are sent.
     pub keepalive_time: Option<Duration>,
-    /// What the peer does while we restart; absent if it does not keep our routes.
+    /// What was agreed for restarts of this speaker; absent if the peer does not keep our routes.
     pub graceful_restart: Option<Agreed>,
-    /// Everything that the encoding of routes needs.
+    /// The parameters of the encoding of routes.
     pub egress: Egress,
 }
 
-/// Says which capabilities to leave out after a peer refused an OPEN (RFC 5492 §3).
+/// The capabilities to leave out after a peer refused an OPEN (RFC 5492 §3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Withheld {
     /// The peer did not say which.

@@ -32,7 +32,7 @@ impl Session {
                     out.append(&mut answer);
                 }
                 Err(error) => match kind.filter(|kind| !may_arrive(self.state, *kind)) {
-                    // What is wrong inside matters less than that nobody may say it now (RFC 4271 §8.2.2).
+                    // A message that may not come in this state is an error whatever is in it (RFC 4271 §8.2.2).
                     Some(kind) => self.on_unexpected(now, self.state, kind, out),
                     None => self.fail(now, error.notification(), error.to_string(), out),
                 },

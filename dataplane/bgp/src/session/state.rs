@@ -39,22 +39,20 @@ impl fmt::Display for State {
 
 /// Names one connection of a session, or one attempt at it.
 ///
-/// An event that names another one than the session has now comes too late, and has no effect.
+/// An event that names a connection that the session no longer has came too late, and has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(super) u64);
 
 /// What happens to a session.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    /// The session shall come up and stay up.
+    /// Bring the session up and keep it up.
     Start,
-    /// The session shall end for good.
-    Stop(StopReason),
-    /// The session shall end for good, and the peer's administrators read this (RFC 9003); an empty text says nothing.
-    Leave(StopReason, &'a str),
-    /// The session shall end for this reason, and another one begin at once.
+    /// End the session for good. The text goes to the peer's administrators (RFC 9003); none is sent if it is empty.
+    Stop(StopReason, &'a str),
+    /// End the session for this reason and begin another one at once.
     Reset(StopReason),
-    /// The session shall stay up, and show its routes in this way from now on.
+    /// Keep the session up, and announce its routes in this way from now on.
     Show(Posture),
     /// TCP is up, dialled or accepted.
     Connected(ConnectionId, LinkAddresses),
@@ -68,7 +66,7 @@ pub enum Event<'a> {
     Closed(ConnectionId, Option<String>),
     /// The peer should know this from now on; prefixes not listed stay as they are.
     ///
-    /// The first such event says that the table is complete, even if it lists nothing.
+    /// The first such event means that the table is complete, even if it lists nothing.
     RoutesChanged(&'a [PeerRoute]),
     /// [`super::Session::next_deadline`] has passed.
     Tick,
@@ -91,10 +89,10 @@ pub enum Action {
     Up(Box<Negotiated>),
     /// A session, or an attempt at one, has ended.
     Down(DownReason),
-    /// The peer sent this, which is no UPDATE.
+    /// The peer sent this message, which is not an UPDATE.
     Received(Message),
-    /// The peer sent an UPDATE. Nobody here keeps routes, so that only its lengths were looked at; with the negotiated
-    /// codec it can be decoded.
+    /// The peer sent an UPDATE. Received routes are not kept, so only its lengths were checked; the negotiated codec can
+    /// decode it.
     Update(Frame),
     /// These prefixes cannot be announced on this session: their attributes are too long for one message.
     Oversized(Vec<IpNet>),
@@ -125,7 +123,7 @@ pub struct LinkAddresses {
 }
 
 impl LinkAddresses {
-    /// Knows nothing but the connection itself.
+    /// Makes a list of nothing but the local address of the connection.
     pub fn only(local: IpAddr) -> Self {
         Self {
             local,

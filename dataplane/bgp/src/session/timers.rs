@@ -11,7 +11,7 @@ pub(super) enum Timer {
     Connect,
     /// Declares the peer dead.
     Hold,
-    /// Tells the peer that we live.
+    /// When the next KEEPALIVE is due.
     Keepalive,
     /// Declares the connection dead that takes no bytes (RFC 9687).
     SendHold,
@@ -59,7 +59,7 @@ pub(super) struct Retry {
     pauses: u32,
 }
 
-/// Says how an attempt ended, as far as the next one depends on it.
+/// How an attempt ended, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// A session that was up is gone, and the peer did not ask us to stay away: the first time it is dialled at once.

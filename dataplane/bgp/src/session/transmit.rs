@@ -45,7 +45,7 @@ impl Session {
         }
     }
 
-    /// Tells the peer what it does not know yet, unless it is busy with what it was told before.
+    /// Sends what the peer does not know yet, unless it is still busy with what was sent before.
     pub(super) fn flush(&mut self, now: Instant, out: &mut Vec<Action>) {
         let unwritten = |session: &Self| session.connection.as_ref().map_or(0, |connection| connection.unwritten);
         let before = unwritten(self);
@@ -78,8 +78,8 @@ impl Session {
         }
     }
 
-    /// Says that the peer has the whole table, once it has, so that it forgets what it kept of the session before. Not
-    /// before all routes are known: it would lose those that are still to come (RFC 4724 §4.1).
+    /// Sends End-of-RIB once the peer has the whole table, so that it drops the routes it kept from the session before. Not
+    /// before all routes are known: the peer would drop those that are still to come (RFC 4724 §4.1).
     fn end_rib(&mut self, out: &mut Vec<Action>) {
         let Some(connection) = &mut self.connection else { return };
         let helps = |all: &Negotiated| all.graceful_restart.is_some();
@@ -89,7 +89,7 @@ impl Session {
         connection.rib_ended = true;
         let codec = connection.codec();
         // Also for a family that has no routes here: GoBGP 3 waits for the end of each one of the session.
-        for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
+        for family in Family::UNICAST {
             if codec.carries(family) {
                 self.send(&Message::Update(Update::end_of_rib(family)), out);
             }
@@ -121,7 +121,7 @@ impl Session {
         }
     }
 
-    /// Ends the connection because of the peer's fault, and says so.
+    /// Sends the NOTIFICATION and ends the connection, because of an error of the peer.
     pub(super) fn fail(&mut self, now: Instant, notification: Notification, text: String, out: &mut Vec<Action>) {
         self.send(&Message::Notification(notification.clone()), out);
         self.end(now, DownReason::Sent { notification, text }, out);

@@ -38,7 +38,7 @@ pub struct RouteTable {
     /// The versions of entries without paths.
     tombstones: BTreeSet<u64>,
     version: u64,
-    /// Says up to which version each reader has read.
+    /// The version up to which each reader has read.
     cursors: BTreeMap<ReaderId, u64>,
     readers: u64,
     attributes: Interner,
@@ -81,8 +81,8 @@ impl RouteTable {
         true
     }
 
-    /// Says that the table is complete for the first time: until then readers get nothing, since "nothing to announce"
-    /// and "not known yet" differ (RFC 4724 §2: End-of-RIB must not be sent too early). Tells whether that is news.
+    /// Marks the table as complete for the first time: until then readers get nothing, since "nothing to announce" differs
+    /// from "not known yet" (RFC 4724 §2: End-of-RIB must not be sent too early). Tells whether that is news.
     pub fn set_known(&mut self) -> bool {
         !std::mem::replace(&mut self.known, true)
     }
@@ -105,7 +105,7 @@ impl RouteTable {
         id
     }
 
-    /// Removes a reader: nothing is kept for it any more.
+    /// Removes a reader, for which nothing is kept from now on.
     pub fn remove_reader(&mut self, reader: ReaderId) {
         self.cursors.remove(&reader);
         self.drop_passed_tombstones();
@@ -122,7 +122,7 @@ impl RouteTable {
         let mut routes = Vec::new();
         for prefix in self.log.range(since + 1..).map(|(_, prefix)| *prefix) {
             let paths = self.entries.get(&prefix).map_or(&[][..], |entry| &entry.paths);
-            // Who has read nothing has nothing to forget.
+            // A reader that has read nothing has nothing to withdraw.
             if since > 0 || !paths.is_empty() {
                 routes.push((prefix, for_peer(paths, peer, &mut self.attributes)));
             }

@@ -79,7 +79,7 @@ pub enum Attribute {
     },
 }
 
-/// Says where a route comes from.
+/// The origin of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Interior to the originating AS.
@@ -123,13 +123,13 @@ impl AsPath {
 /// A part of an AS path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Says how to read the numbers.
+    /// How the numbers are ordered.
     pub kind: SegmentKind,
     /// Lists the AS numbers, at most 255.
     pub asns: Vec<u32>,
 }
 
-/// Says how to read a path segment.
+/// How a path segment is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentKind {
     /// Unordered (1).
@@ -142,7 +142,7 @@ pub enum SegmentKind {
     ConfedSet,
 }
 
-/// Says who aggregated a route.
+/// The speaker that aggregated a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aggregator {
     /// Its AS.
@@ -270,7 +270,7 @@ impl Attribute {
                 value: value.to_vec(),
             };
         };
-        // Partial says something about the way, not about the attribute.
+        // The partial bit is about the path of the route, not about the attribute.
         if (flags ^ expected) & OPTIONAL_TRANSITIVE & !PARTIAL != 0 {
             return Self::Malformed { code };
         }

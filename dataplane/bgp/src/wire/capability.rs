@@ -11,7 +11,7 @@ use super::{
     reader::{self, Reader},
 };
 
-/// Something that a speaker says it can do.
+/// A capability that a speaker offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Capability {
     /// Carries routes of this family (RFC 4760 §8).
@@ -28,11 +28,11 @@ pub enum Capability {
     FourOctetAsn(u32),
     /// Puts a begin and an end around a table that is sent again (RFC 7313 §3.1).
     EnhancedRouteRefresh,
-    /// Tells the name of the host, and its domain (draft-walton-bgp-hostname-capability §3).
+    /// The name of the host, and its domain (draft-walton-bgp-hostname-capability §3).
     HostName {
         /// At most 64 octets; a longer one is cut between two characters.
         host: String,
-        /// Likewise; may be empty.
+        /// The domain; may be empty.
         domain: String,
     },
     /// Not known here, or has a length that its code does not allow: ignored.
@@ -84,7 +84,7 @@ impl Capability {
         }
     }
 
-    /// Returns what the speaker says of its restarts, if it is about that.
+    /// Returns the graceful restart capability, if it is that.
     pub fn restart(&self) -> Option<&RestartCapability> {
         match self {
             Self::GracefulRestart(restart) => Some(restart),

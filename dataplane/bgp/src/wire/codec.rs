@@ -14,7 +14,7 @@ pub enum Message {
     Open(Open),
     /// Announces and withdraws routes.
     Update(Update),
-    /// Ends the session and says why.
+    /// Ends the session.
     Notification(Notification),
     /// Shows that the sender lives.
     Keepalive,
@@ -86,7 +86,7 @@ impl Codec {
         }
     }
 
-    /// Tells whether routes of this family may flow.
+    /// Tells whether routes of this family may be sent.
     pub fn carries(&self, family: Family) -> bool {
         match family {
             Family::IPV4_UNICAST => self.ipv4,

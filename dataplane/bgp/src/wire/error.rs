@@ -5,7 +5,7 @@ use super::{
     notification::{Code, Notification},
 };
 
-/// Says what is wrong with received bytes.
+/// An error in received bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// RFC 4271 §6.1.
@@ -34,7 +34,7 @@ impl DecodeError {
     }
 }
 
-/// Says what is wrong with a message header.
+/// An error in a message header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// The marker is not all ones.
@@ -59,7 +59,7 @@ impl HeaderError {
     }
 }
 
-/// Says what is wrong with an OPEN.
+/// An error in an OPEN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// An optional parameter or a capability does not fit its place.
@@ -104,7 +104,7 @@ impl OpenError {
     }
 }
 
-/// Says what is wrong with an UPDATE so badly that its parts cannot be told apart.
+/// An error in an UPDATE that makes its parts indistinguishable.
 ///
 /// A malformed attribute is not an error: see [`super::Attribute::Malformed`] (RFC 7606 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +127,7 @@ impl UpdateError {
     }
 }
 
-/// Says why a message cannot be put into bytes.
+/// Why a message cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// The message would be longer than negotiated.

@@ -6,10 +6,7 @@
 //! +---------------+---------------------------
 //! ```
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -29,6 +26,8 @@ impl Family {
     pub const IPV4_UNICAST: Self = Self { afi: 1, safi: 1 };
     /// IPv6 unicast.
     pub const IPV6_UNICAST: Self = Self { afi: 2, safi: 1 };
+    /// The families that are spoken here.
+    pub const UNICAST: [Self; 2] = [Self::IPV4_UNICAST, Self::IPV6_UNICAST];
 
     /// Returns the unicast family of an address.
     pub fn of(address: IpAddr) -> Self {
@@ -64,31 +63,29 @@ pub(super) fn encode(out: &mut Vec<u8>, prefix: &IpNet) {
 }
 
 pub(super) fn decode_ipv4(bytes: &[u8]) -> Option<Vec<Ipv4Net>> {
-    reader::all(bytes, |reader| {
-        let (octets, length) = prefix::<4>(reader)?;
-        Ipv4Net::new(Ipv4Addr::from(octets), length)
-            .ok()
-            .map(|prefix| prefix.trunc())
-    })
+    reader::all(bytes, ipv4)
 }
 
-/// Tells whether these are prefixes as [`decode_ipv4`] reads them, without keeping any.
+/// Tells whether [`decode_ipv4`] would read these, without keeping any.
 pub(super) fn check_ipv4(bytes: &[u8]) -> bool {
     let mut reader = Reader::new(bytes);
     while !reader.is_empty() {
-        if prefix::<4>(&mut reader).is_none_or(|(_, length)| length > 32) {
+        if ipv4(&mut reader).is_none() {
             return false;
         }
     }
     true
 }
 
+fn ipv4(reader: &mut Reader<'_>) -> Option<Ipv4Net> {
+    let (octets, length) = prefix::<4>(reader)?;
+    Some(Ipv4Net::new(octets.into(), length).ok()?.trunc())
+}
+
 pub(super) fn decode_ipv6(bytes: &[u8]) -> Option<Vec<Ipv6Net>> {
     reader::all(bytes, |reader| {
         let (octets, length) = prefix::<16>(reader)?;
-        Ipv6Net::new(Ipv6Addr::from(octets), length)
-            .ok()
-            .map(|prefix| prefix.trunc())
+        Some(Ipv6Net::new(octets.into(), length).ok()?.trunc())
     })
 }
 

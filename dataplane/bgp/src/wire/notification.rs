@@ -67,7 +67,7 @@ impl Code {
     }
 }
 
-/// Tells the peer why the session ends.
+/// A NOTIFICATION message, which ends the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
     /// The class of the error.
@@ -108,7 +108,7 @@ impl Notification {
             .map(String::from_utf8_lossy)
     }
 
-    /// Adds a text for the people on the other side, where there is room for one: in a shutdown or reset, 255 octets at
+    /// Adds a text for the peer's administrators to a shutdown or reset, which alone may have one: 255 octets at
     /// most (RFC 9003 §2). A longer one is cut between two characters.
     #[must_use]
     pub fn with_communication(self, text: &str) -> Self {
@@ -206,7 +206,7 @@ impl Notification {
 impl fmt::Display for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.describe(f)?;
-        // One level: what a peer encloses in what it encloses is none of our concern, and might have no end.
+        // One level only: nesting has no meaning, and might have no end.
         self.enclosed().map_or(Ok(()), |enclosed| {
             f.write_str(" for ")?;
             enclosed.describe(f)

@@ -17,16 +17,16 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Capability, OpenError, reader::Reader, two_octets};
+use super::{Capability, OpenError, RestartCapability, reader::Reader, two_octets};
 
 const VERSION: u8 = 4;
 const CAPABILITIES: u8 = 2;
 const EXTENDED: u8 = 255;
 
-/// Offers a session.
+/// An OPEN message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// The 16-bit AS field; [`Open::asn`] knows better.
+    /// The 16-bit AS field, which may be AS_TRANS; see [`Open::asn`].
     pub two_octet_asn: u16,
     /// The proposed hold time in seconds.
     pub hold_time: u16,
@@ -47,7 +47,7 @@ impl Open {
         }
     }
 
-    /// Returns the 4-octet AS number if the speaker knows such.
+    /// Returns the 4-octet AS number if the speaker supports these (RFC 6793).
     pub fn four_octet_asn(&self) -> Option<u32> {
         self.capabilities.iter().find_map(|capability| match capability {
             Capability::FourOctetAsn(asn) => Some(*asn),
@@ -60,10 +60,9 @@ impl Open {
         self.four_octet_asn().unwrap_or_else(|| self.two_octet_asn.into())
     }
 
-    /// Tells whether the speaker says that it has restarted (RFC 4724 §3).
-    pub fn tells_restart(&self) -> bool {
-        let mut restarts = self.capabilities.iter().filter_map(Capability::restart);
-        restarts.any(|restart| restart.restarted)
+    /// Returns the graceful restart capability, if there is one (RFC 4724 §3).
+    pub fn restart(&self) -> Option<&RestartCapability> {
+        self.capabilities.iter().find_map(Capability::restart)
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

@@ -24,7 +24,7 @@ pub struct RouteRefresh {
 /// The subcode of 7 for a length that is not that of the subtype (RFC 7313 §5).
 const INVALID_LENGTH: u8 = 1;
 
-/// Says that a begin or end has not the one length that it may have (RFC 7313 §5); holds the whole message.
+/// A begin or end of the wrong length (RFC 7313 §5); holds the whole message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("begin or end of {} octets", .0.len())]
 pub struct RefreshError(Bytes);

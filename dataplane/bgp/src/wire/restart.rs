@@ -18,7 +18,7 @@ const NOTIFICATION: u16 = 0x4000;
 const TIME: u16 = 0x0fff;
 const FORWARDS: u8 = 0x80;
 
-/// What a speaker says of its restarts.
+/// The graceful restart capability of a speaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestartCapability {
     /// The speaker has restarted: its peer must not wait for its End-of-RIB.

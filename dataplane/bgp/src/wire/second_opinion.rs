@@ -1,4 +1,4 @@
-//! What another implementation makes of our messages, and we of its: NetGauze's `netgauze-bgp-pkt`.
+//! Our messages read by another implementation, NetGauze's `netgauze-bgp-pkt`, and its messages read by us.
 
 use std::net::IpAddr;
 

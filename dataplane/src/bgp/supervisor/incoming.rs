@@ -1,4 +1,4 @@
-//! Who may connect, and to which peer a connection goes.
+//! Which routers may connect, and which peer a connection belongs to.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 use metallb_bgp::{
-    PeerConfig, StopReason,
+    Dialing, PeerConfig, StopReason,
     wire::{Notification, notification::Code},
 };
 use tokio::net::TcpStream;
@@ -20,20 +20,21 @@ impl Supervisor {
         let stays = |slot: &Slot| slot.range.as_ref().is_none_or(|range| listen.ranges.contains(range));
         let gone: Vec<_> = self.peers.extract_if(.., |_, slot| !stays(slot)).collect();
         for (name, slot) in gone {
-            self.end(slot, StopReason::Deconfigured);
+            self.end(slot, StopReason::Deconfigured.into());
             self.forget(&name);
         }
         self.listen = listen;
+        self.listening_changed = true;
     }
 
-    /// Listens where somebody wants it, with the keys of all who may connect there.
+    /// Listens where a peer or a range needs it, with the keys of all routers that may connect there.
     pub(super) fn listen(&mut self) {
         let mut places = BTreeMap::<Place, Keys>::new();
         let waiting = self
             .peers
             .values()
             .map(|slot| &slot.config)
-            .filter(|config| takes(config));
+            .filter(|config| config.dialing.accepts());
         for config in waiting {
             let keys = places.entry(place(config)).or_default();
             if let Some(key) = config.password.clone().filter(|_| !config.is_unnumbered()) {
@@ -54,20 +55,19 @@ impl Supervisor {
         }
     }
 
-    /// Who cannot be connected to is down for that reason, if that is the only way.
+    /// Gives the reason to the sessions that only the peer can open, and cannot there. A listener fails again and again:
+    /// watchers are notified of what is new to them.
     fn on_failed(&mut self, failed: &Place, reason: &str) {
-        let waiting = self
-            .peers
-            .iter()
-            .filter(|(_, slot)| slot.config.passive && place(&slot.config) == *failed);
-        let names: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
-        self.sessions.send_modify(|sessions| {
-            for (_, state) in sessions
-                .iter_mut()
-                .filter(|(name, state)| names.contains(name) && !state.up)
-            {
-                state.down(reason.to_owned());
+        let configs = self.peers.values().map(|slot| &slot.config);
+        let stuck = configs.filter(|config| config.dialing == Dialing::Passive && place(config) == *failed);
+        self.sessions.send_if_modified(|sessions| {
+            let mut news = false;
+            for config in stuck {
+                let state = sessions.get_mut(&config.name);
+                let state = state.filter(|state| !state.up && state.reason.as_deref() != Some(reason));
+                news |= state.map(|state| state.down(reason.to_owned())).is_some();
             }
+            news
         });
     }
 
@@ -86,6 +86,7 @@ impl Supervisor {
             slot.range = Some(range);
             slot.accept(stream);
         }
+        self.start(&name);
     }
 
     /// Returns the range that has room for this router.
@@ -125,10 +126,6 @@ impl Slot {
     }
 }
 
-fn takes(config: &PeerConfig) -> bool {
-    config.passive || config.accepts
-}
-
 fn place(config: &PeerConfig) -> Place {
     Place {
         device: config.device.clone(),
@@ -136,7 +133,7 @@ fn place(config: &PeerConfig) -> Place {
     }
 }
 
-/// Tells whether a connection is from this peer; one to be found on a link may have any link-local address there.
+/// Tells whether a connection is from this peer; an unnumbered one may have any link-local address on its link.
 fn is_from(config: &PeerConfig, at: &Place, from: SocketAddr) -> bool {
     let (scope, link_local) = match from {
         SocketAddr::V6(from) => (from.scope_id(), from.ip().is_unicast_link_local()),
@@ -145,5 +142,44 @@ fn is_from(config: &PeerConfig, at: &Place, from: SocketAddr) -> bool {
     let index = |zone: &str| nix::net::if_::if_nametoindex(zone).unwrap_or_default();
     let here = !link_local || config.zone.as_deref().is_some_and(|zone| index(zone) == scope);
     let same = config.address == from.ip() || (config.is_unnumbered() && link_local);
-    takes(config) && place(config) == *at && same && here
+    config.dialing.accepts() && place(config) == *at && same && here
+}
+
+#[cfg(test)]
+mod tests {
+    use metallb_bgp::RemoteAs;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::bgp::{Sessions, farewell::Decided, routes::Routes};
+
+    #[tokio::test]
+    async fn a_listener_that_fails_is_told_once_to_those_who_depend_on_it() {
+        let sessions = watch::Sender::new(Sessions::new());
+        let mut supervisor = Supervisor::new(Routes::new(), sessions.clone(), Decided::default());
+        let peer = |name: &str, address: &str, dialing| PeerConfig {
+            dialing,
+            ..PeerConfig::new(name, 64500, RemoteAs::External, address.parse().unwrap())
+        };
+        supervisor.apply(vec![
+            peer("four", "192.0.2.1", Dialing::Passive),
+            peer("six", "2001:db8::1", Dialing::Passive),
+            peer("dials", "192.0.2.2", Dialing::Both),
+        ]);
+        let mut watcher = sessions.subscribe();
+        let here = Place {
+            device: None,
+            ipv4: true,
+        };
+        supervisor.on_failed(&here, "the port is taken");
+        assert!(watcher.has_changed().unwrap());
+        let told: Vec<_> = {
+            let sessions = watcher.borrow_and_update();
+            let told = sessions.iter().filter(|(_, state)| state.reason.is_some());
+            told.map(|(name, _)| name.clone()).collect()
+        };
+        assert_eq!(told, ["four"]);
+        supervisor.on_failed(&here, "the port is taken");
+        assert!(!watcher.has_changed().unwrap(), "that is no news");
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use ipnet::IpNet;
 use metallb_bgp::Offer;
-use metallb_dataplane::bgp::{Attributes, BgpHandle, Command, Path, PeerConfig, RouteChange, StopReason};
+use metallb_dataplane::bgp::{Attributes, BgpHandle, Command, Path, PeerConfig, Posture, RouteChange, StopReason};
 
 use self::routers::{Name, Routers};
 use crate::{eventually, neighbour::in_namespace, session, shell};
@@ -109,10 +109,10 @@ impl Soak {
                 "session reset"
             }
             13 => {
-                self.handle.command(name.text(), Command::Drain);
+                self.handle.show(Posture::Withdraw);
                 self.change_routes(5);
-                self.handle.command(name.text(), Command::Resume);
-                "session drained and resumed"
+                self.handle.show(Posture::Announce);
+                "node drained and resumed"
             }
             14..17 => {
                 self.routers.clear(name);

@@ -177,7 +177,7 @@ impl Net {
 
 fn both() -> [PeerConfig; 2] {
     let one = PeerConfig {
-        accepts: true,
+        dialing: Dialing::Both,
         ..config()
     };
     let two = PeerConfig {
@@ -226,7 +226,7 @@ fn a_connection_beside_an_established_one_is_refused() {
 fn who_neither_waits_nor_accepts_takes_no_connection() {
     let mut peer = Scripted::new(config());
     assert_eq!(peer.session.accept(), None);
-    peer.feed(Event::Stop(StopReason::Shutdown));
+    peer.feed(Event::Stop(StopReason::Shutdown, ""));
     assert_eq!(peer.session.accept(), None);
 }
 
@@ -234,7 +234,7 @@ fn who_neither_waits_nor_accepts_takes_no_connection() {
 #[test]
 fn of_two_connections_that_the_peer_has_dialled_the_later_counts() {
     let mut peer = Scripted::new(PeerConfig {
-        passive: true,
+        dialing: Dialing::Passive,
         ..config()
     });
     peer.connect();
@@ -248,7 +248,7 @@ fn of_two_connections_that_the_peer_has_dialled_the_later_counts() {
 #[test]
 fn what_follows_an_open_that_is_not_decided_on_has_a_limit() {
     let config = PeerConfig {
-        accepts: true,
+        dialing: Dialing::Both,
         ..config()
     };
     let mut session = Session::new(config, 1);

@@ -264,7 +264,7 @@ fn hold_time_zero_means_no_keepalives_and_no_deadline() {
 fn stopping_says_why_and_stays_stopped(#[case] reason: StopReason, #[case] notification: &[u8]) {
     let mut peer = Scripted::new(config());
     peer.establish().take();
-    peer.feed(Event::Stop(reason));
+    peer.feed(Event::Stop(reason, ""));
     let actions = peer.take();
     let [
         Action::Send(bytes),
@@ -302,7 +302,7 @@ fn peer_that_stops_reading_is_given_up_after_eight_minutes() {
 #[test]
 fn passive_session_waits_to_be_called() {
     let mut peer = Scripted::new(PeerConfig {
-        passive: true,
+        dialing: Dialing::Passive,
         ..config()
     });
     assert_eq!((peer.state(), peer.session.next_deadline()), (State::Active, None));
@@ -375,7 +375,7 @@ fn reset_ends_the_pause_between_attempts() {
     peer.feed(Event::Reset(StopReason::Reset));
     assert!(matches!(peer.take()[..], [Action::Connect(_)]));
     let mut stopped = Scripted::new(config());
-    stopped.feed(Event::Stop(StopReason::Shutdown)).take();
+    stopped.feed(Event::Stop(StopReason::Shutdown, "")).take();
     stopped.feed(Event::Reset(StopReason::Reset));
     assert_eq!((stopped.state(), stopped.take()), (State::Idle, vec![]));
 }

@@ -31,7 +31,13 @@ impl Pair {
     fn new(one: PeerConfig, two: PeerConfig) -> Self {
         let sessions = [
             Session::new(one, 1),
-            Session::new(PeerConfig { passive: true, ..two }, 2),
+            Session::new(
+                PeerConfig {
+                    dialing: Dialing::Passive,
+                    ..two
+                },
+                2,
+            ),
         ];
         let (wire, received) = (VecDeque::new(), [vec![], vec![]]);
         let mut pair = Self {

@@ -208,7 +208,7 @@ fn host_name_is_told_if_it_is_to_be_and_cut_to_what_fits() {
 fn last_word_carries_a_text(#[case] text: &str, #[case] data: Vec<u8>) {
     let mut peer = Scripted::new(config());
     peer.establish().take();
-    peer.feed(Event::Leave(StopReason::Shutdown, text));
+    peer.feed(Event::Stop(StopReason::Shutdown, text));
     let sent = peer.sent();
     assert_eq!(sent[0][3..], [&hex!("0602")[..], &data].concat());
 }

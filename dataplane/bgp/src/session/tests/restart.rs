@@ -31,7 +31,7 @@ fn establish(config: PeerConfig, open: &Message) -> Scripted {
 }
 
 fn last_word(mut peer: Scripted, reason: StopReason) -> Vec<Vec<u8>> {
-    peer.feed(Event::Stop(reason));
+    peer.feed(Event::Stop(reason, ""));
     peer.sent()
 }
 
