@@ -30,6 +30,7 @@ pub mod cause;
 pub mod cert_files;
 pub mod client;
 pub mod events;
+pub mod files;
 pub mod flags;
 pub mod lease;
 pub mod listen;

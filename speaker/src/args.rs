@@ -474,10 +474,12 @@ mod tests {
         assert_eq!(membership.timing, Timing::lan());
     }
 
-    // L2-98
+    // L2-98, FRR-28
     #[rstest]
     #[case("--ml-bindport=x")]
     #[case("--bgp-debounce-timeout=0")]
+    #[case("--bgp-debounce-timeout=-1")]
+    #[case("--bgp-debounce-timeout=3s")]
     #[case("--gratuitous-arp-interval=2147483648")]
     #[case("--gratuitous-arp-interval=1.5")]
     #[case("--gratuitous-arp-interval=-1")]

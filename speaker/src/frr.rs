@@ -32,20 +32,20 @@ pub(crate) use problems::{Teller, follow_extras, tell};
 use reloader::Reloader;
 use work::Work;
 
-/// Where upstream's containers have the file and the process id of the reloader.
+/// Variables and defaults, upstream's, for the paths of the configuration and of the reloader's process id.
 const CONFIG_FILE: (&str, &str) = ("FRR_CONFIG_FILE", "/etc/frr_reloader/frr.conf");
 const PID_FILE: (&str, &str) = ("FRR_RELOADER_PID_FILE", "/etc/frr_reloader/reloader.pid");
-/// Overrides the level of FRR's log.
+/// Variable that overrides FRR's log level.
 const LEVEL: &str = "FRR_LOGGING_LEVEL";
 
-/// How this back-end works; does not change while it runs.
+/// Settings, which do not change while the back-end runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where the configuration goes.
+    /// Path of the configuration.
     pub(crate) config_file: PathBuf,
-    /// Who applies it.
+    /// Path of the file with the reloader's process id.
     pub(crate) pid_file: PathBuf,
-    /// How long changes are gathered, if the user has a wish.
+    /// How long changes are gathered, if the user has set it.
     pub(crate) window: Option<Duration>,
     fixed: Fixed,
 }
@@ -54,7 +54,7 @@ impl Settings {
     /// Reads the environment.
     ///
     /// # Errors
-    /// For a level of the log that FRR does not have.
+    /// If the log level is none of FRR's.
     pub(crate) fn read(node: &str, log_level: &str, window: Option<Duration>) -> Result<Self> {
         let path = |(variable, usual): (&str, &str)| std::env::var_os(variable).unwrap_or_else(|| usual.into()).into();
         let level = match std::env::var(LEVEL) {
@@ -68,16 +68,16 @@ impl Settings {
             window,
             fixed: Fixed {
                 level,
-                // FRR keeps the one it has.
+                // Without one FRR keeps its own.
                 hostname: Host::new(host.trim()).ok(),
-                // Decided once: an address that comes later resets no session.
+                // Decided once, so that an address that is added later does not change it, which would reset all sessions.
                 router_id: (!has_ipv4()).then(|| metallb_bgp::hashed_router_id(node)),
             },
         })
     }
 }
 
-/// Tells whether FRR finds an IPv4 address to make its identifier of.
+/// Tells whether the node has an IPv4 address that FRR can use as its router ID.
 fn has_ipv4() -> bool {
     let Ok(all) = nix::ifaddrs::getifaddrs() else {
         return true;
@@ -98,7 +98,7 @@ pub(crate) struct Frr {
 }
 
 impl Frr {
-    /// Starts; the future is its work and ends after [`Frr::shutdown`]. Nothing is written until all is known.
+    /// Starts; the future is its work and ends after [`Frr::shutdown`]. Nothing is written before the model is complete.
     pub(crate) fn start(settings: Settings) -> (Self, impl Future<Output = Result<()>> + Send + 'static) {
         let (model, stop) = (Arc::<Mutex<Model>>::default(), CancellationToken::new());
         let (changed, changes) = watch::channel(());
@@ -106,7 +106,7 @@ impl Frr {
         let frr = Self {
             model: Arc::clone(&model),
             changed,
-            // Which of its sessions are up only FRR knows.
+            // Stays empty: only FRR knows the state of its sessions.
             sessions: watch::Sender::new(Sessions::new()),
             problems: reader,
             stop: stop.clone(),
@@ -131,14 +131,14 @@ impl Frr {
     }
 
     fn change(&self, change: impl FnOnce(&mut Model) -> bool) {
-        // A panic of whoever held it leaves a prefix out at worst.
+        // A panic while it was held leaves out a prefix at worst.
         let news = change(&mut self.model.lock().unwrap_or_else(PoisonError::into_inner));
         if news {
             self.changed.send_replace(());
         }
     }
 
-    /// How the sessions are doing: unknown.
+    /// The states of sessions: always empty, as only FRR knows them.
     pub(crate) fn sessions(&self) -> watch::Receiver<Sessions> {
         self.sessions.subscribe()
     }
@@ -148,8 +148,8 @@ impl Frr {
         self.problems.clone()
     }
 
-    /// Leaves FRR as it is: routers keep the routes while this container alone starts anew, and where the whole pod
-    /// goes FRR ends its sessions itself.
+    /// Leaves FRR's configuration as it is: if only this container restarts, routers keep the routes; if the whole pod ends,
+    /// FRR closes its sessions itself.
     pub(crate) fn shutdown(&self) {
         self.stop.cancel();
     }

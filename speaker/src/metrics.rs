@@ -14,8 +14,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use metallb_dataplane::l2::L2Handle;
 use metallb_dataplane::members::MembersHandle;
-use metallb_engine::{Protocol, ServiceKey};
+use metallb_engine::{ConfigReport, Protocol, ServiceKey};
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntGauge, Registry};
+use tokio::sync::watch;
 
 use crate::backend::Bgp;
 
@@ -124,7 +125,7 @@ impl Metrics {
     }
 
     /// Tells whether the configuration is in effect as written.
-    pub(crate) fn configured(&self, stale: bool) {
+    fn configured(&self, stale: bool) {
         self.loaded.set(1);
         self.stale.set(i64::from(stale));
     }
@@ -132,6 +133,15 @@ impl Metrics {
     /// Replaces the series of one Service and protocol.
     pub(crate) fn announced(&self, service: Arc<ServiceKey>, protocol: Protocol, ips: Vec<IpAddr>) {
         self.announced.set(service, protocol, ips);
+    }
+}
+
+/// Tells whether the last report is one without errors, until nobody can report any more.
+pub(crate) async fn follow(metrics: Arc<Metrics>, mut reports: watch::Receiver<Option<ConfigReport>>) {
+    while reports.changed().await.is_ok() {
+        if let Some(report) = &*reports.borrow_and_update() {
+            metrics.configured(!report.errors.is_empty());
+        }
     }
 }
 

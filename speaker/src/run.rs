@@ -31,7 +31,7 @@ use crate::inputs::{Inputs, KINDS, Speakers};
 use crate::inspect;
 use crate::key;
 use crate::membership::{self, Membership as Members};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::sessions;
 use crate::shell::{FIRST_DECISIONS, Shell};
 use crate::state;
@@ -232,9 +232,11 @@ fn spawn_writers(
     let spawner = || tasks.spawner();
     let l2 = status::write::<ServiceL2Status>(client.clone(), owner.clone(), shell.l2_statuses.clone(), spawner());
     let bgp = status::write::<ServiceBGPStatus>(client.clone(), owner.clone(), shell.bgp_statuses.clone(), spawner());
+    let metric = metrics::follow(Arc::clone(&shell.metrics), reports.clone());
     let state = state::write(client.clone(), owner.clone(), reports, spawner());
     tasks.spawn("ServiceL2Status", infallible(l2));
     tasks.spawn("ServiceBGPStatus", infallible(bgp));
+    tasks.spawn("configuration metrics", infallible(metric));
     tasks.spawn("ConfigurationState", infallible(state));
 }
 

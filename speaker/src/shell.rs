@@ -134,7 +134,6 @@ impl Shell {
                     .emit(&peer, EventType::Warning, event_reason::CONFIG_DOUBTFUL, READ, &note);
             }
             Effect::Configuration(report) => {
-                self.metrics.configured(!report.errors.is_empty());
                 if !report.errors.is_empty() {
                     self.metrics.failed();
                 }

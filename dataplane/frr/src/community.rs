@@ -1,4 +1,4 @@
-//! Communities, as lists are named after them and as FRR prints them.
+//! Communities, as written in the names of lists and as FRR prints them.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Which prefixes a neighbour is told, and with what: prefix lists and route-maps.
+//! Prefix lists and route-maps: which prefixes are announced to a neighbour, with which attributes.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl Family {
     }
 }
 
-/// A prefix list of those to whose routes something is added.
+/// A prefix list, and the attribute that its prefixes get.
 struct List<'a> {
     family: Family,
     set: String,

@@ -1,8 +1,8 @@
-//! FRR's configuration file: from what is desired of BGP and BFD to the text of `frr.conf`.
+//! Renders the desired BGP and BFD state as the text of `frr.conf`.
 //!
-//! It reads and writes no file, starts no program and knows no Kubernetes. Equal desires give equal texts, whatever the
-//! order in which they came about. Names of route-maps and prefix lists are upstream's, since users' own lines (`bgpextras`)
-//! refer to them.
+//! It touches no files, starts no programs and knows nothing of Kubernetes. Equal states give equal texts, in whatever order
+//! they were built. Names of route-maps and prefix lists are upstream's, because users' own lines (`bgpextras`) refer to
+//! them.
 //!
 //! ```
 //! use metallb_frr::{Desired, Endpoint, Neighbour, RemoteAs, Router, Session};
@@ -18,7 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Every text that a user may choose is of a type of [`word`] that cannot hold a line break, and so cannot add a line.
+//! Every text that a user can choose has a type of [`word`], which cannot hold a line break and so cannot add a line.
 #![deny(missing_docs)]
 
 mod community;
@@ -30,6 +30,7 @@ mod render;
 mod routers;
 mod sequence;
 mod shortcut;
+mod verdict;
 pub mod word;
 
 pub use community::Community;
@@ -39,6 +40,7 @@ pub use model::{
     Attributes, BfdProfile, Desired, Endpoint, Extras, Neighbour, RemoteAs, Router, Routes, Session, Timers,
 };
 pub use shortcut::shortcut;
+pub use verdict::{NoOutcome, Outcome, Verdict};
 
 #[cfg(test)]
 mod tests;

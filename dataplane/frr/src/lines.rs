@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// Tells one text from another: FNV-1a, 64 bits. Whoever applies a file names it so to whoever wrote it.
+/// FNV-1a, 64 bits, of a text: by it the reloader names a configuration to the speaker.
 pub fn digest(text: &str) -> u64 {
     let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     text.bytes().fold(0xcbf2_9ce4_8422_2325, fnv)
 }
 
-/// The text of `frr.conf`. It may hold passwords, so it is not shown.
+/// The text of `frr.conf`. It may hold passwords, so `Debug` does not show it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Text(String);
 
@@ -24,7 +24,7 @@ impl Text {
         self.0.push('\n');
     }
 
-    /// Adds lines that somebody else wrote.
+    /// Adds the user's own lines.
     pub(crate) fn push_verbatim(&mut self, lines: &str) {
         self.0.push_str(lines);
         if !lines.is_empty() && !lines.ends_with('\n') {

@@ -1,4 +1,4 @@
-//! What is desired.
+//! The desired state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
 pub struct Desired {
     /// How much it logs.
     pub level: Level,
-    /// The name of the host, which FRR shows in its logs; as it is when absent.
+    /// The host name that FRR shows in its logs; FRR's own when absent.
     pub hostname: Option<Host>,
     /// Sessions with other routers, in any order. Of two with one neighbour in one VRF the first describes the session.
     pub sessions: Vec<Session>,
@@ -29,7 +29,7 @@ pub struct Desired {
     pub extras: Extras,
 }
 
-/// Us, as some sessions see us: one BGP instance of FRR.
+/// A BGP instance of FRR, which sessions belong to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Router {
     /// Our autonomous system.
@@ -40,19 +40,19 @@ pub struct Router {
     pub vrf: Option<Device>,
 }
 
-/// One session: with whom, as whom, and what is told.
+/// A session: our side, the neighbour, and what is announced to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// As whom.
+    /// Our side.
     pub router: Router,
-    /// With whom.
+    /// The neighbour.
     pub neighbour: Neighbour,
-    /// What is told. Prefixes of a family that the session does not carry are left out.
+    /// What is announced. Prefixes of a family that the session does not carry are left out.
     pub routes: Routes,
 }
 
 impl Session {
-    /// Describes a session that tells nothing.
+    /// Describes a session without routes.
     pub fn new(router: Router, neighbour: Neighbour) -> Self {
         Self {
             router,
@@ -62,7 +62,7 @@ impl Session {
     }
 }
 
-/// Prefixes, and what is told about them.
+/// Prefixes with their attributes.
 pub type Routes = BTreeMap<IpNet, Attributes>;
 
 /// Where a neighbour is.
@@ -88,9 +88,9 @@ impl fmt::Display for Endpoint {
 pub enum RemoteAs {
     /// Exactly this one.
     Asn(u32),
-    /// Ours, whatever it is.
+    /// The same as ours (iBGP).
     Internal,
-    /// Any but ours.
+    /// Any other than ours (eBGP).
     External,
 }
 
@@ -111,11 +111,11 @@ pub struct Neighbour {
     pub endpoint: Endpoint,
     /// Which autonomous system it may be in.
     pub remote: RemoteAs,
-    /// Shown to it instead of the router's number.
+    /// Our AS number towards it, if not that of the router.
     pub local_asn: Option<u32>,
     /// Its TCP port.
     pub port: u16,
-    /// How soon silence ends the session; FRR's 60 s and 180 s when absent.
+    /// Keepalive interval and hold time; FRR's 60 s and 180 s when absent.
     pub timers: Option<Timers>,
     /// Seconds between attempts to connect; FRR's 120 when absent.
     pub connect: Option<u16>,
@@ -127,7 +127,7 @@ pub struct Neighbour {
     pub graceful_restart: bool,
     /// The BFD profile that guards the session, if any does.
     pub bfd_profile: Option<ProfileName>,
-    /// Whether it is more than one hop away although it is in another autonomous system.
+    /// Whether an eBGP neighbour may be more than one hop away.
     pub ebgp_multihop: bool,
     /// Whether the session carries both address families instead of its own.
     pub dual_stack: bool,
@@ -182,7 +182,7 @@ pub struct Timers {
     pub hold: u16,
 }
 
-/// What is told about a prefix.
+/// Attributes of a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// LOCAL_PREF; FRR's default when zero.
@@ -204,19 +204,19 @@ impl Attributes {
 pub struct BfdProfile {
     /// The name that neighbours refer to.
     pub name: ProfileName,
-    /// How often we can hear, to the millisecond; FRR's 300 ms.
+    /// Minimum interval at which we can receive, in whole milliseconds; FRR's default is 300 ms.
     pub receive_interval: Option<Duration>,
-    /// How often we speak; FRR's 300 ms.
+    /// Minimum interval at which we send; FRR's default is 300 ms.
     pub transmit_interval: Option<Duration>,
-    /// How many packets may be missed; FRR's 3.
+    /// Number of missed packets after which the session is down; FRR's default is 3.
     pub detect_multiplier: Option<u8>,
-    /// How often echoes are sent and can be returned; FRR's 50 ms.
+    /// Interval of echo packets, sent and accepted; FRR's default is 50 ms.
     pub echo_interval: Option<Duration>,
     /// Whether echoes are sent.
     pub echo_mode: bool,
-    /// Whether the other side has to begin.
+    /// Whether the other side starts the session.
     pub passive_mode: bool,
-    /// The least TTL of packets over several hops; FRR's 254.
+    /// Lowest TTL accepted on multihop sessions; FRR's default is 254.
     pub minimum_ttl: Option<u8>,
 }
 
@@ -236,7 +236,7 @@ impl BfdProfile {
     }
 }
 
-/// A user's own lines of configuration, verbatim. They may hold what the user likes, and so can undo all else.
+/// A user's own lines of configuration, verbatim. They may contain anything, so they can also override all else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras(String);
 

@@ -1,10 +1,10 @@
-//! The file, block by block.
+//! Writes the file, block by block.
 
 use std::time::Duration;
 
 use crate::{BfdProfile, Desired, Level, Text, filters, lines::line, routers};
 
-/// What FRR says when everything is logged.
+/// The debug lines of level `debugging`.
 const DEBUG: [&str; 14] = [
     "zebra events",
     "zebra nht",
@@ -22,15 +22,15 @@ const DEBUG: [&str; 14] = [
     "bfd zebra",
 ];
 
-/// FRR's defaults of BFD, in milliseconds, packets and hops. It does not show them, so that a reload would set them again.
+/// FRR's BFD defaults, in milliseconds, packets and hops. FRR does not show values equal to them, so if they were written
+/// each reload would set them again.
 const INTERVAL: u128 = 300;
 const ECHO_INTERVAL: u128 = 50;
 const MULTIPLIER: u8 = 3;
 const MINIMUM_TTL: u8 = 254;
 
 impl Desired {
-    /// Writes `frr.conf`; loads in FRR 8.4 to 10. Equal desires give equal texts, in whatever order sessions and profiles
-    /// are.
+    /// Writes `frr.conf`, which FRR 8.4 to 10 can load. The text does not depend on the order of sessions and profiles.
     pub fn render(&self) -> Text {
         let mut text = Text::default();
         self.head(&mut text);

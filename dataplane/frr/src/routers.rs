@@ -12,7 +12,7 @@ use crate::{
     Attributes, Endpoint, Neighbour, RemoteAs, Router, Session, Text, filters::Family, lines::line, word::Device,
 };
 
-/// What names of route-maps and prefix lists begin with: upstream's, since users refer to them.
+/// The prefix of a neighbour's route-map and prefix list names; upstream's, because users refer to them.
 pub(crate) struct Id<'a> {
     endpoint: &'a Endpoint,
     vrf: Option<&'a Device>,
@@ -28,7 +28,7 @@ impl Display for Id<'_> {
     }
 }
 
-/// What a neighbour is told, in the order of the texts of the prefixes.
+/// What is announced to a neighbour, sorted by the text of the prefix.
 pub(crate) type Told = Vec<(IpNet, Attributes)>;
 
 /// A neighbour of a router.
@@ -44,7 +44,7 @@ pub(crate) struct Instance<'a> {
     pub(crate) neighbours: Vec<Known<'a>>,
 }
 
-/// Groups sessions; the order is that of upstream's keys.
+/// Groups sessions, in the order of upstream's keys.
 pub(crate) fn instances(sessions: &[Session]) -> Vec<Instance<'_>> {
     let mut routers: BTreeMap<String, BTreeMap<String, Vec<&Session>>> = BTreeMap::new();
     for session in sessions {
@@ -129,13 +129,13 @@ fn session(text: &mut Text, router: &Router, neighbour: &Neighbour) {
         Endpoint::Interface(_) => line!(text, "  neighbor {peer} interface remote-as {remote}"),
     }
     if neighbour.ebgp_multihop {
-        // With the number, as FRR shows it.
+        // With the TTL, as FRR shows it.
         line!(text, "  neighbor {peer} ebgp-multihop 255");
     }
     if let Some(asn) = neighbour.local_asn {
         line!(text, "  neighbor {peer} local-as {asn} no-prepend replace-as");
     }
-    // Upstream: always. FRR does not show its default, so that every reload would set it again.
+    // Upstream: always written. FRR does not show the default, so each reload would set it again.
     if neighbour.port != Neighbour::DEFAULT_PORT {
         line!(text, "  neighbor {peer} port {}", neighbour.port);
     }
@@ -155,7 +155,7 @@ fn session(text: &mut Text, router: &Router, neighbour: &Neighbour) {
         line!(text, "  neighbor {peer} graceful-restart");
     }
     if let Some(profile) = &neighbour.bfd_profile {
-        // Both, since FRR shows both: with the second alone every reload would remove the first, and the session with it.
+        // FRR shows both lines: with only the second, each reload would remove the first, and thereby the session.
         line!(text, "  neighbor {peer} bfd");
         line!(text, "  neighbor {peer} bfd profile {profile}");
     }
@@ -164,7 +164,7 @@ fn session(text: &mut Text, router: &Router, neighbour: &Neighbour) {
     }
 }
 
-/// A session over IPv6 alone with another autonomous system, one hop away.
+/// Tells whether this is a single-hop eBGP session over IPv6 that carries IPv6 only.
 fn is_adjacent_by_ipv6(router: &Router, neighbour: &Neighbour) -> bool {
     let external = match neighbour.remote {
         RemoteAs::Asn(asn) => asn != router.asn,
@@ -192,7 +192,7 @@ fn activate(text: &mut Text, known: &Known<'_>) {
     }
 }
 
-/// What any neighbour is told is in the table of the router.
+/// A router has a network line for every prefix that any neighbour is told.
 fn networks(text: &mut Text, family: Family, instance: &Instance<'_>) {
     let told = instance.neighbours.iter().flat_map(|known| &known.told);
     let prefixes = told

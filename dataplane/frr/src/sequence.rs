@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-/// As far as numbers go: lines without one that a user adds get the highest plus five, and 2^32 is the end.
+/// Highest number. FRR's limit is 2^32, and a line without a number, which a user may add, gets the highest plus five.
 const RANGE: u32 = 1 << 31;
 
 /// Numbers these prefixes, which must be in the order in which they are written.
 ///
-/// Upstream: counts from 1, so that one prefix more changes the lines of all that follow, which takes FRR minutes with a
-/// thousand of them. The order of the entries means nothing, as all of them permit. So a prefix brings its number along,
-/// which two prefixes share once in a million lists of a hundred; one of them has the next one then.
+/// Upstream: counts from 1, so an inserted prefix renumbers all that follow, which takes FRR minutes with a thousand of
+/// them. The order of the entries does not matter, as all of them permit, so here the number is a hash of the prefix. In one
+/// of a million lists of a hundred prefixes two have the same hash; the second then gets the next number.
 pub(crate) fn numbers(prefixes: impl Iterator<Item = IpNet>) -> impl Iterator<Item = (u32, IpNet)> {
     let mut taken = BTreeSet::new();
     prefixes.map(move |prefix| {

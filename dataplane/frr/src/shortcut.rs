@@ -1,14 +1,15 @@
-//! From one configuration to another without a reload, where nothing but prefixes has to go.
+//! The commands for a change that needs no reload: one that only adds lines or removes prefixes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A numbered entry of a prefix list: all before the word after the number, and the rest.
+/// Numbered entries of prefix lists, split after the number.
 type Entries<'a> = BTreeMap<&'a str, &'a str>;
 
-/// A line below those that it belongs to.
+/// The lines that a line is nested in, and the line.
 type Placed<'a> = (Vec<&'a str>, &'a str);
 
-/// How the blocks begin that FRR may be given one line of. Who writes others may rely on what stands before them.
+/// First words of the blocks to which single lines may be added. A user's own lines in other blocks may depend on the lines
+/// before them.
 const STARTS: [&str; 8] = [
     "route-map ",
     "router bgp ",
@@ -20,12 +21,12 @@ const STARTS: [&str; 8] = [
     "ipv6 nht ",
 ];
 
-/// The parts of a file that this can tell from each other.
+/// The lines of a file, by how they are treated.
 #[derive(Debug, Default)]
 struct File<'a> {
     /// Entries of prefix lists with numbers.
     entries: Entries<'a>,
-    /// What routers announce.
+    /// `network` lines.
     networks: BTreeSet<Placed<'a>>,
     /// All other lines.
     rest: Vec<Placed<'a>>,
@@ -47,7 +48,7 @@ impl<'a> File<'a> {
             }
             above.push(line);
         }
-        // Comes and goes with what it announces; whatever else is in it stands for itself.
+        // FRR has the block as long as there is anything in it.
         let is_head = |(_, line): &Placed<'_>| line.starts_with("  address-family ");
         file.rest.retain(|placed| !is_head(placed));
         file
@@ -77,10 +78,10 @@ fn entry(line: &str) -> Option<(&str, &str)> {
     number.contains(" seq ").then_some((number, entry))
 }
 
-/// The commands that lead from `before`, which FRR runs, to `after`, both made by [`crate::Desired::render`]; `None` if
-/// more than prefixes has to go, so that the whole file must be loaded.
+/// The commands that change `before`, which FRR runs, into `after`; both are results of [`crate::Desired::render`]. `None`
+/// if anything other than prefixes must be removed, which needs a reload.
 ///
-/// No prefix is announced without what belongs to it: it enters its lists first and leaves them last.
+/// No prefix is announced without its attributes: it is added to its lists first and removed from them last.
 pub fn shortcut(before: &str, after: &str) -> Option<Vec<String>> {
     let (before, after) = (File::read(before), File::read(after));
     let known: BTreeSet<_> = before.rest.iter().collect();
@@ -90,7 +91,7 @@ pub fn shortcut(before: &str, after: &str) -> Option<Vec<String>> {
         return None;
     }
     let added = entries(&after.entries, &before.entries);
-    // Where a number has another entry now, that one has taken the place.
+    // An entry whose number is used again is replaced by the new one.
     let gone = before
         .entries
         .iter()
@@ -101,7 +102,7 @@ pub fn shortcut(before: &str, after: &str) -> Option<Vec<String>> {
     let no = |line: String| format!("no {line}");
     let mut commands = permits;
     commands.extend(no_denials.into_iter().map(no));
-    // A list without entries lets nothing pass, and neither does one that denies all.
+    // An empty list permits nothing, as one that denies all.
     place(
         &mut commands,
         new.into_iter().map(|(above, line)| (above, (*line).to_owned())),
@@ -134,12 +135,12 @@ fn entries(entries: &Entries<'_>, others: &Entries<'_>) -> Vec<String> {
     new.map(|(number, entry)| format!("{number}{entry}")).collect()
 }
 
-/// Adds lines below those that they belong to.
+/// Adds lines inside the blocks that they belong to.
 fn place<'a>(commands: &mut Vec<String>, lines: impl Iterator<Item = (&'a Vec<&'a str>, String)>) {
     let mut inside = Vec::new();
     for (above, line) in lines {
         if inside != *above {
-            // The lines just written may be the ones that this belongs to.
+            // The block may just have been opened.
             let written =
                 !inside.is_empty() || above.len() != 1 || commands.last().is_none_or(|last| *last != above[0]);
             if written {

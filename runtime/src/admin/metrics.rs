@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +8,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
 use rustls::ServerConfig;
 use tokio::sync::watch;
@@ -32,6 +36,28 @@ pub struct MetricsOptions {
     pub looking_glass: Option<Router>,
     /// What is served besides to everybody.
     pub others: Router,
+    /// Metrics that are asked for at each scrape, beside those of the registry.
+    pub scraped: Option<Scraped>,
+}
+
+/// Metrics that somebody has to be asked for. The question ends when whoever scrapes hangs up.
+#[derive(Clone)]
+pub struct Scraped(Arc<dyn Fn() -> BoxFuture<'static, Vec<MetricFamily>> + Send + Sync>);
+
+impl Scraped {
+    /// Calls `ask` at each scrape.
+    pub fn new<F>(ask: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Vec<MetricFamily>> + Send + 'static,
+    {
+        Self(Arc::new(move || ask().boxed()))
+    }
+}
+
+impl fmt::Debug for Scraped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scraped").finish_non_exhaustive()
+    }
 }
 
 /// Serves `registry` at `https://<address>/metrics` to whom `authorizer` allows, until `stop`.
@@ -63,7 +89,12 @@ pub async fn serve_metrics(
         ..Settings::default()
     };
     let listener = listen::bind(address).map_err(failed)?;
-    let mut routes = router(registry, authorizer.clone()).merge(options.others);
+    let shared = Shared {
+        registry,
+        authorizer: authorizer.clone(),
+        scraped: options.scraped,
+    };
+    let mut routes = router(shared).merge(options.others);
     if let Some(more) = options.looking_glass {
         routes = routes.merge(glass::guarded(more, authorizer));
     }
@@ -119,17 +150,24 @@ async fn follow(dir: &Path, options: &tls::Options, config: &watch::Sender<Arc<S
 struct Shared {
     registry: Registry,
     authorizer: Authorizer,
+    scraped: Option<Scraped>,
 }
 
-fn router(registry: Registry, authorizer: Authorizer) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .with_state(Shared { registry, authorizer })
+fn router(shared: Shared) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(shared)
 }
 
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    refusal(shared.authorizer.judge(authorization, "/metrics").await).unwrap_or_else(|| exposition(&shared.registry))
+    if let Some(refusal) = refusal(shared.authorizer.judge(authorization, "/metrics").await) {
+        return refusal;
+    }
+    let mut families = shared.registry.gather();
+    if let Some(Scraped(ask)) = &shared.scraped {
+        families.extend(ask().await);
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+    }
+    exposition(&families)
 }
 
 /// What is answered instead to whom may not read.
@@ -142,10 +180,10 @@ pub(super) fn refusal(access: Access) -> Option<Response> {
     })
 }
 
-fn exposition(registry: &Registry) -> Response {
+fn exposition(families: &[MetricFamily]) -> Response {
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
-    match encoder.encode(&registry.gather(), &mut text) {
+    match encoder.encode(families, &mut text) {
         Ok(()) => ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -176,7 +214,16 @@ mod tests {
         if let Some(value) = authorization {
             request = request.header("authorization", value);
         }
-        let router = router(registry, Authorizer::new(client));
+        let scraped = Scraped::new(async || {
+            let gauge = IntGauge::new("metallb_scraped", "Test.").unwrap();
+            gauge.set(8);
+            prometheus::core::Collector::collect(&gauge)
+        });
+        let router = router(Shared {
+            registry,
+            authorizer: Authorizer::new(client),
+            scraped: Some(scraped),
+        });
         let response = router
             .oneshot(request.body(axum::body::Body::empty()).unwrap())
             .await
@@ -260,6 +307,8 @@ mod tests {
     ) {
         let (status, body) = scrape(authorization, known, allowed).await;
         assert_eq!(status.as_u16(), expected);
-        assert_eq!(body.contains("metallb_test 7"), expected == 200);
+        for line in ["metallb_test 7", "metallb_scraped 8"] {
+            assert_eq!(body.contains(line), expected == 200, "{line}");
+        }
     }
 }

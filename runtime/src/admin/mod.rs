@@ -8,7 +8,7 @@ mod plain;
 
 pub use access::{Access, Authorizer};
 pub use health::{Health, serve_health};
-pub use metrics::{MetricsOptions, register_panics, register_process, serve_metrics};
+pub use metrics::{MetricsOptions, Scraped, register_panics, register_process, serve_metrics};
 pub use plain::serve_plain;
 
 /// Failure to serve.

@@ -1,32 +1,53 @@
-//! From one configuration to the next, as quickly as it can be done.
+//! Applies a configuration to FRR: line by line where possible, otherwise by a reload.
 
-use std::fs;
+use std::{fs, mem};
 
 use anyhow::{Context, Result};
+use metallb_frr::{Outcome, digest};
 
 use crate::{
-    files::{Outcome, Shared},
+    files::Shared,
     frr::{Frr, Lives},
 };
 
-/// What FRR runs as far as is known.
+/// What is known about FRR's running configuration.
 #[derive(Debug)]
-struct Running {
-    text: String,
-    /// The daemons that were told.
-    lives: Lives,
+enum State {
+    /// Nothing, and no daemon was configured yet: `frr.conf` is applied once all of them run.
+    Waiting,
+    /// Nothing: these daemons refused the last configuration.
+    Unknown(Lives),
+    /// These daemons run this text.
+    Running { text: String, lives: Lives },
 }
 
-/// Brings FRR to what the speaker wants.
+impl State {
+    /// The daemons that were configured last.
+    fn told(&self) -> Option<&Lives> {
+        match self {
+            Self::Waiting => None,
+            Self::Unknown(lives) | Self::Running { lives, .. } => Some(lives),
+        }
+    }
+}
+
+/// How a configuration is applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Line by line if possible.
+    Quick,
+    /// By a reload of the whole file, which also reverts changes that others made in FRR.
+    Whole,
+}
+
+/// Applies `frr.conf` to FRR.
 #[derive(Debug)]
 pub(crate) struct Applier {
     shared: Shared,
     frr: Frr,
-    running: Option<Running>,
-    /// Whether something was changed without a look at all that FRR runs.
+    state: State,
+    /// Whether FRR may run something other than `state` says.
     unchecked: bool,
-    /// Whether something is wanted of an FRR that was not there.
-    waiting: bool,
 }
 
 impl Applier {
@@ -34,70 +55,79 @@ impl Applier {
         Self {
             shared,
             frr,
-            running: None,
+            // The speaker may have written a configuration while no reloader ran.
+            state: State::Waiting,
             unchecked: false,
-            // Something may have been wanted while nobody was there to apply it.
-            waiting: true,
         }
     }
 
-    /// Tells whether daemons that are there have not been told yet what is wanted, because they are new.
+    /// Tells whether there is a configuration for daemons that have (re)started since the last one was applied.
     pub(crate) fn is_behind(&self) -> bool {
-        let lives = self.frr.lives();
-        lives.is_some()
-            && self
-                .running
-                .as_ref()
-                .is_some_and(|running| Some(&running.lives) != lives.as_ref())
+        let Ok(lives) = self.frr.lives() else { return false };
+        self.state.told() != Some(&lives) && self.shared.path("frr.conf").exists()
     }
 
-    /// Tells whether the last changes were made without a look at all that FRR runs.
+    /// Tells whether FRR may run something other than what was applied last.
     pub(crate) fn is_unchecked(&self) -> bool {
         self.unchecked
     }
 
-    /// Applies what is wanted now and tells the speaker what became of it. Nothing happens while nothing is wanted.
+    /// Applies `frr.conf`, if it exists, and reports the outcome to the speaker. If a daemon does not run, reports that
+    /// instead; [`Self::is_behind`] becomes true once all of them run.
     pub(crate) async fn apply(&mut self) -> Result<()> {
-        let _lock = self.shared.lock()?;
+        self.bring(Way::Quick).await
+    }
+
+    /// Reloads the whole file, which also reverts changes that others made in FRR.
+    pub(crate) async fn check(&mut self) -> Result<()> {
+        self.bring(Way::Whole).await
+    }
+
+    async fn bring(&mut self, way: Way) -> Result<()> {
+        let _lock = self.shared.lock().await?;
         let Some(text) = self.shared.wanted()? else {
             return Ok(());
         };
-        let Some(lives) = self.frr.lives() else {
-            self.waiting = true;
-            println!("FRR does not run yet");
-            return Ok(());
+        let lives = match self.frr.lives() {
+            Ok(lives) => lives,
+            Err(missing) => {
+                println!("not applied yet {:016x}: {missing}", digest(&text));
+                self.state = State::Waiting;
+                return self.shared.explain(&missing);
+            }
         };
-        self.waiting = false;
-        if self.by_shortcut(&text, &lives).await? {
+        // Also if this fails half-way: only a restart of a daemon is a reason to try again unasked.
+        let before = mem::replace(&mut self.state, State::Unknown(lives.clone()));
+        // FRR's own start-up may still load the configuration it saved earlier.
+        let new = before.told() != Some(&lives);
+        if way == Way::Quick && self.by_shortcut(before, &text, &lives).await? {
             return self.by_and_by(text, lives).await;
         }
+        self.unchecked = new;
         match self.by_file().await {
-            Ok(()) => {
-                self.unchecked = false;
-                self.succeeded(text, lives, "by a reload")
-            }
+            Ok(()) => self.succeeded(text, lives, "by a reload"),
             Err(words) => self.failed(&text, &words),
         }
     }
 
-    /// Tells the speaker first: how long FRR takes to remember grows with what it runs.
+    /// Reports to the speaker before FRR saves the configuration, which takes long for a long one.
     async fn by_and_by(&mut self, text: String, lives: Lives) -> Result<()> {
         self.succeeded(text, lives, "line by line")?;
         self.unchecked = true;
         if let Err(words) = self.frr.remember().await {
-            // A restart of FRR without it would be seen, and mended by loading the file.
-            println!("not remembered: {words}");
+            // The saved file only matters at FRR's next start, after which `frr.conf` is applied anyway.
+            println!("not saved: {words}");
         }
         Ok(())
     }
 
-    /// Adds what is new and removes prefixes, if no more than that is to be done; tells whether that worked.
+    /// Applies the change line by line if it only adds lines or removes prefixes; returns whether that was done.
     ///
-    /// frr-reload.py needs seconds where this needs a moment, two minutes for the first thousand prefixes, and it sets
-    /// what is new twice, which ends sessions with BFD.
-    async fn by_shortcut(&mut self, text: &str, lives: &Lives) -> Result<bool> {
-        let before = match self.running.take() {
-            Some(before) if before.lives == *lives => before.text,
+    /// frr-reload.py takes seconds per change and two minutes for the first thousand prefixes; it also applies new lines
+    /// twice, which resets sessions with BFD.
+    async fn by_shortcut(&mut self, before: State, text: &str, lives: &Lives) -> Result<bool> {
+        let before = match before {
+            State::Running { text, lives: told } if told == *lives => text,
             _ if self.frr.is_blank().await => String::new(),
             _ => return Ok(false),
         };
@@ -113,31 +143,31 @@ impl Applier {
         self.shared.write("commands", &(commands.join("\n") + "\n"))?;
         let file = self.shared.path("commands");
         let done = self.frr.execute(&file).await;
-        fs::remove_file(&file).context("cannot remove the file with commands")?;
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
         if let Err(words) = &done {
-            println!("not applied in one go, will be reloaded: {words}");
+            println!("not applied line by line, will be reloaded: {words}");
         }
         Ok(done.is_ok())
     }
 
-    /// Loads the whole file.
+    /// Reloads the whole file; if that fails, the last good one.
     async fn by_file(&self) -> Result<(), String> {
         let file = self.shared.path("frr.conf");
         self.frr.test(&file).await?;
         if self.frr.load(&file).await.is_ok() {
             return Ok(());
         }
-        // FRR 8.4 calls it a failure when graceful restart is switched on for a neighbour, and does it: once more, nothing
-        // is left to be done.
+        // FRR 8.4 reports a failure when graceful restart is enabled for a neighbour, although it takes effect. A second
+        // reload then succeeds.
         let Err(words) = self.frr.load(&file).await else {
             return Ok(());
         };
         let good = self.shared.path("good.conf");
         if good.exists() {
-            // Half of what is wanted may be worse than all of what was wanted before.
+            // A half-applied configuration may be worse than the previous one.
             let back = match self.frr.load(&good).await {
-                Ok(()) => "the last good configuration is in force",
-                Err(_) => "nor could the last good configuration be restored",
+                Ok(()) => "the last good configuration is in force".to_owned(),
+                Err(words) => format!("nor could the last good configuration be restored: {words}"),
             };
             return Err(format!("{words}; {back}"));
         }
@@ -146,21 +176,14 @@ impl Applier {
 
     fn succeeded(&mut self, text: String, lives: Lives, how: &str) -> Result<()> {
         self.shared.report(&text, Outcome::Success, "")?;
-        println!("applied {:016x} {how}", metallb_frr::digest(&text));
+        println!("applied {:016x} {how}", digest(&text));
         self.shared.write("good.conf", &text)?;
-        self.running = Some(Running { text, lives });
+        self.state = State::Running { text, lives };
         Ok(())
     }
 
     fn failed(&self, text: &str, words: &str) -> Result<()> {
-        println!("not applied {:016x}: {words}", metallb_frr::digest(text));
-        Ok(self.shared.report(text, Outcome::Failure, words)?)
-    }
-
-    /// Loads the whole file although nothing new is wanted: whatever else was changed in FRR is undone.
-    pub(crate) async fn check(&mut self) -> Result<()> {
-        self.running = None;
-        self.unchecked = false;
-        self.apply().await
+        println!("not applied {:016x}: {words}", digest(text));
+        self.shared.report(text, Outcome::Failure, words)
     }
 }

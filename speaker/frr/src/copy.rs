@@ -1,13 +1,10 @@
 //! `cp-tool FROM TO`: copies one file with its mode, on images without a shell.
 
-use std::{
-    ffi::OsString,
-    fs, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{ffi::OsString, fs, io, path::Path, process::ExitCode};
 
-/// Copies what the command line says. As upstream's: whatever goes wrong is printed, and the code is 0.
+use metallb_runtime::files;
+
+/// Copies a file as the command line says. As upstream, prints errors and always exits with 0.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let [from, to] = args.as_slice() else {
@@ -20,11 +17,7 @@ pub fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Copies by way of another file: a program that runs cannot be written to, but it can be replaced.
+/// Copies to a new file and renames it: a program that is running cannot be overwritten, only replaced.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut name = to.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    fs::copy(from, &new)?;
-    fs::rename(new, to)
+    files::replace_by(to, |new| fs::copy(from, new).map(drop))
 }

@@ -1,4 +1,4 @@
-//! `frr-metrics`: shows the state of FRR's sessions to Prometheus, and whether its daemons run to the kubelet.
+//! `frr-metrics`: exports the state of FRR's sessions to Prometheus and answers liveness probes for its daemons.
 
 mod ask;
 mod families;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use axum::{Router, http::StatusCode, routing::get};
 use clap::Parser;
 use metallb_runtime::{
-    admin::{Authorizer, MetricsOptions, serve_metrics},
+    admin::{Authorizer, MetricsOptions, Scraped, serve_metrics},
     cause, client, flags, listen, shutdown, telemetry, tls,
 };
 use prometheus::Registry;
@@ -22,7 +22,7 @@ use tracing::error;
 
 use ask::Vtysh;
 
-/// Shows FRR's state; flags are upstream's.
+/// Exports FRR's state; the flags are upstream's.
 #[derive(Debug, Parser)]
 #[command(
     name = "frr-metrics",
@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
     let args = match Args::try_parse_from(flags::go_style(std::env::args_os())) {
         Ok(args) => args,
         Err(refusal) => {
-            // Nowhere to say that the terminal is gone.
+            // If the terminal is gone there is nowhere to report that.
             let _ = refusal.print();
             return if refusal.use_stderr() {
                 ExitCode::from(2)
@@ -111,12 +111,8 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     tls::install_crypto_provider();
-    // A scrape waits for vtysh; who asks whether daemons run must not wait for it.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let work = || runtime.context("cannot start threads")?.block_on(serve(args));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let work = || runtime.context("cannot start")?.block_on(serve(args));
     match work() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -130,22 +126,20 @@ async fn serve(args: Args) -> Result<()> {
     let mut options = args.options()?;
     let stop = shutdown::signal()?;
     let vtysh = Vtysh::new(std::env::var_os("FRR_SOCKETS").unwrap_or_else(|| "/var/run/frr".into()));
-    let registry = Registry::new();
-    registry.register(Box::new(families::Families::new(vtysh.clone())?))?;
-    let livez = get(move || async move { livez(vtysh).await });
+    let asked = vtysh.clone();
+    options.scraped = Some(Scraped::new(move || families::scrape(asked.clone())));
+    let livez = get(move || async move { livez(&vtysh).await });
     let authorizer = Authorizer::new(client::connect("frr-metrics").await?);
     options.others = Router::new().route("/livez", livez);
-    serve_metrics(args.address(), registry, options, authorizer, stop).await?;
+    serve_metrics(args.address(), Registry::new(), options, authorizer, stop).await?;
     Ok(())
 }
 
-/// 200 if all daemons run, 404 if some do not, 500 if that cannot be known.
-async fn livez(vtysh: Vtysh) -> (StatusCode, String) {
-    let answer = tokio::task::spawn_blocking(move || vtysh.ask("show daemons")).await;
-    match answer {
-        Ok(Ok(answer)) => judge(&answer),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+/// 200 if all daemons run, 404 if some do not, 500 if FRR cannot be asked.
+async fn livez(vtysh: &Vtysh) -> (StatusCode, String) {
+    match vtysh.ask("show daemons").await {
+        Ok(answer) => judge(&answer),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")),
     }
 }
 

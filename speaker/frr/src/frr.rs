@@ -1,4 +1,4 @@
-//! The programs of FRR that change its configuration.
+//! The programs that change FRR's configuration: vtysh and frr-reload.py.
 
 use std::{
     collections::BTreeSet,
@@ -9,46 +9,57 @@ use std::{
     process::Stdio,
 };
 
-use anyhow::{Context, Result};
 use tokio::process::Command;
 
-/// The daemons that a configuration of ours is for.
+/// The daemons that we configure.
 const DAEMONS: [&str; 4] = ["zebra", "bgpd", "bfdd", "staticd"];
 
 /// An installation of FRR.
 #[derive(Clone, Debug)]
 pub(crate) struct Frr {
-    /// Where its daemons listen for vtysh.
+    /// Folder of the sockets on which the daemons listen for vtysh.
     pub(crate) sockets: PathBuf,
-    /// Where `frr.conf` and `vtysh.conf` are.
+    /// Folder of `frr.conf` and `vtysh.conf`.
     pub(crate) config: PathBuf,
 }
 
-/// Which lives the daemons are in; another one begins when a daemon starts anew.
+/// Identifies the running daemons: each makes a new socket when it starts.
 pub(crate) type Lives = BTreeSet<(u64, i64, i64)>;
 
 impl Frr {
-    /// Tells in which lives the daemons are; `None` unless all of them are there.
-    pub(crate) fn lives(&self) -> Option<Lives> {
-        let life = |daemon: &&str| {
-            let socket = fs::metadata(self.sockets.join(format!("{daemon}.vty"))).ok()?;
-            Some((socket.ino(), socket.ctime(), socket.ctime_nsec()))
+    /// Identifies the running daemons.
+    ///
+    /// # Errors
+    /// Names the daemons without a socket.
+    pub(crate) fn lives(&self) -> Result<Lives, String> {
+        let life = |daemon: &str| {
+            let socket = fs::metadata(self.sockets.join(format!("{daemon}.vty"))).map_err(|_| daemon.to_owned())?;
+            Ok((socket.ino(), socket.ctime(), socket.ctime_nsec()))
         };
-        DAEMONS.iter().map(life).collect()
+        let (there, missing): (Vec<_>, Vec<_>) = DAEMONS.into_iter().map(life).partition(Result::is_ok);
+        if missing.is_empty() {
+            return Ok(there.into_iter().flatten().collect());
+        }
+        let missing: Vec<String> = missing.into_iter().filter_map(Result::err).collect();
+        let folder = self.sockets.display();
+        Err(format!(
+            "FRR does not run: no socket of {} in {folder}",
+            missing.join(", ")
+        ))
     }
 
-    /// Tells whether a file is one that FRR can read.
+    /// Checks the syntax of a file.
     ///
-    /// Upstream: has frr-reload.py compare it with all that FRR runs, which says no more and takes a hundred times as long.
+    /// Upstream: `frr-reload.py --test`, which finds the same errors and takes a hundred times as long.
     pub(crate) async fn test(&self, file: &Path) -> Result<(), String> {
         let args = [OsStr::new("-C"), OsStr::new("-f"), file.as_os_str()];
         self.vtysh(&args).await
     }
 
-    /// Makes FRR run what a file says, and remember it.
+    /// Reloads a file, and saves it as FRR's own.
     pub(crate) async fn load(&self, file: &Path) -> Result<(), String> {
         let mut command = Command::new("/usr/lib/frr/frr-reload.py");
-        // At other levels it would log passwords.
+        // At lower levels it logs passwords.
         command.args(["--reload", "--overwrite", "--stdout", "--log-level", "warning"]);
         command.arg("--vty_socket").arg(&self.sockets);
         command.arg("--rundir").arg(&self.sockets);
@@ -56,11 +67,11 @@ impl Frr {
         run(command).await
     }
 
-    /// Tells whether FRR runs nothing that a configuration of ours could contradict.
+    /// Tells whether FRR runs nothing of the kind that we configure.
     pub(crate) async fn is_blank(&self) -> bool {
         let mut command = self.command();
         command.args(["-c", "show running-config"]).stdin(Stdio::null());
-        let Ok(output) = command.output().await else {
+        let Ok(output) = command.kill_on_drop(true).output().await else {
             return false;
         };
         let running = String::from_utf8_lossy(&output.stdout);
@@ -81,7 +92,7 @@ impl Frr {
         self.vtysh(&[OsStr::new("-f"), file.as_os_str()]).await
     }
 
-    /// Makes FRR remember what it runs.
+    /// Saves the running configuration.
     pub(crate) async fn remember(&self) -> Result<(), String> {
         self.vtysh(&["-c", "write"].map(OsStr::new)).await
     }
@@ -100,12 +111,11 @@ impl Frr {
     }
 }
 
-/// Runs a command; an error is what it said.
+/// Runs a command; the error is what it printed.
 async fn run(mut command: Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
-    let program = command.as_std().get_program().display().to_string();
-    let output = output.with_context(|| format!("cannot run {program}"));
-    let output = output.map_err(|error| format!("{error:#}"))?;
+    let program = command.as_std().get_program().display();
+    let output = output.map_err(|error| format!("cannot run {program}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -113,7 +123,7 @@ async fn run(mut command: Command) -> Result<(), String> {
     Err(gist(&String::from_utf8_lossy(&said)))
 }
 
-/// The lines that say what is wrong, without those that show what was changed.
+/// Picks the lines that report an error, without those that list changes.
 fn gist(said: &str) -> String {
     let wrong = |line: &str| {
         let lower = line.to_lowercase();
@@ -131,7 +141,7 @@ fn gist(said: &str) -> String {
     }
 }
 
-/// Takes out what makes a terminal show colours: `ESC [ … m`.
+/// Removes terminal colours: `ESC [ … m`.
 fn uncoloured(said: &str) -> String {
     let mut parts = said.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();

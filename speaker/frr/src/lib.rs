@@ -1,12 +1,12 @@
-//! Programs of our image that run beside FRR, in containers of FRR's own image; it is static, so it runs there.
+//! Programs of our image that run in containers of FRR's image; ours is static, so they run there.
 //!
 //! ```text
 //!  speaker ──frr.conf, SIGHUP──► reloader ──vtysh, frr-reload.py──► zebra, bgpd, bfdd
 //!     ▲                             │
 //!     └── .status, .status-of, last-error
 //! ```
-//! The protocol is upstream's, so that either side works with upstream's other one; `.status-of` and, in this mode,
-//! `last-error` are ours.
+//! The protocol is upstream's, so our reloader works with upstream's speaker and the other way round. `.status-of` and, in
+//! this mode, `last-error` are additions of ours.
 
 mod apply;
 mod copy;

@@ -1,4 +1,4 @@
-//! `frr-reloader`: applies what the speaker wants, whenever it sends SIGHUP.
+//! `frr-reloader`: applies `frr.conf` on SIGHUP, and when FRR starts.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -10,13 +10,13 @@ use tokio::{
 
 use crate::{apply::Applier, files::Shared, frr::Frr};
 
-/// How often it looks whether daemons have started anew.
+/// How often to look for daemons that have started.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long nothing is wanted before what was changed without a reload is compared with all that FRR runs.
+/// How long after the last line-by-line change the whole file is reloaded, which corrects what differs.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// Runs until the process is told to stop. Where FRR is comes from the environment: `SHARED_VOLUME` (upstream's),
-/// `FRR_SOCKETS` and `FRR_CONFIG_DIR`.
+/// Runs until SIGTERM or SIGINT. Paths come from the environment: `SHARED_VOLUME` (upstream's), `FRR_SOCKETS` and
+/// `FRR_CONFIG_DIR`.
 pub fn main() -> ExitCode {
     let folder = |variable: &str, usual: &str| std::env::var_os(variable).unwrap_or_else(|| usual.into());
     let shared = Shared::new(folder("SHARED_VOLUME", "/etc/frr_reloader"));
@@ -36,9 +36,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(shared: Shared, frr: Frr) -> Result<()> {
-    // Before anybody knows whom to signal.
+    // Before the process id is published: an unhandled SIGHUP ends the process.
     let mut signals = Signals::new()?;
-    shared.enter().context("cannot write into the shared folder")?;
+    shared.enter()?;
     let mut applier = Applier::new(shared.clone(), frr);
     let done = tokio::select! {
         done = serve(&mut applier, &mut signals.reload) => done,
@@ -66,7 +66,7 @@ impl Signals {
     }
 }
 
-/// One reload at a time. Signals that arrive meanwhile are one signal, after which the newest file is read.
+/// One reload at a time. Signals that arrive during one are merged into one, after which the newest file is read.
 async fn serve(applier: &mut Applier, reload: &mut Signal) -> Result<()> {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,8 +79,9 @@ async fn serve(applier: &mut Applier, reload: &mut Signal) -> Result<()> {
                 quiet = Instant::now() + QUIET;
             }
             _ = look.tick() => if applier.is_behind() {
-                println!("a daemon has started anew");
-                applier.check().await?;
+                println!("FRR has started since it was told last");
+                applier.apply().await?;
+                quiet = Instant::now() + QUIET;
             },
             () = sleep_until(quiet), if applier.is_unchecked() => applier.check().await?,
         }

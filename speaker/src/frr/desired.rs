@@ -1,4 +1,4 @@
-//! From the engine's vocabulary to that of FRR's configuration.
+//! Translates the engine's model into FRR's configuration.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -26,7 +26,7 @@ pub(super) struct Fixed {
     pub(super) router_id: Option<Ipv4Addr>,
 }
 
-/// What FRR is to do, and what it cannot: one sentence each.
+/// The configuration for FRR, and one sentence for everything that cannot be part of it.
 pub(super) fn desired(model: &Model, fixed: &Fixed) -> (Desired, Vec<String>) {
     let mut problems = Vec::new();
     let mut desired = Desired {
@@ -112,7 +112,7 @@ fn neighbour(peer: &Peer) -> Result<Neighbour, Refusal> {
         .as_ref()
         .map(|password| Password::new(password.expose_secret()));
     if password.is_none() && peer.password_secret.is_some() {
-        // Rather no session than one that anybody could have.
+        // No session rather than one without a password.
         let (what, must) = ("the password", "be known");
         return Err(Refusal::Shape { what, must });
     }
@@ -131,7 +131,7 @@ fn neighbour(peer: &Peer) -> Result<Neighbour, Refusal> {
     })
 }
 
-/// FRR counts in whole seconds. Half a second must not become none, which means never.
+/// FRR counts in whole seconds. Half a second must not become 0, which switches keepalives off.
 fn timers(peer: &Peer) -> Option<Timers> {
     let keepalive = peer.keepalive_time?;
     Some(Timers {
@@ -289,7 +289,7 @@ mod tests {
         );
     }
 
-    // BGP-111
+    // BGP-111, FRR-68
     #[test]
     fn identifier_is_the_configured_one_before_that_of_a_node_without_ipv4() {
         let two = [

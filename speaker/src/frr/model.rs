@@ -10,20 +10,20 @@ use metallb_engine::Peers;
 
 use crate::backend::Change;
 
-/// All that was told so far.
-#[derive(Debug, Default)]
+/// Everything the engine has told so far.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(super) peers: Peers,
     pub(super) routes: BTreeMap<IpNet, Vec<Arc<Path>>>,
     /// The user's own lines; `None` while it is not known whether there are any.
     pub(super) extras: Option<String>,
-    /// How routers see the routes.
+    /// How the routes are shown to routers.
     pub(super) posture: Posture,
     known: bool,
 }
 
 impl Model {
-    /// Takes in a change; tells whether there is anything new to write.
+    /// Applies a change; returns whether the configuration may differ.
     pub(super) fn apply(&mut self, change: Change) -> bool {
         match change {
             Change::Peers(peers) => {
@@ -52,7 +52,7 @@ impl Model {
         news
     }
 
-    /// Tells whether this is all that there is to be told: what is not known yet must not be withdrawn.
+    /// Tells whether the model is complete. Before that, writing it would withdraw what is not known yet.
     pub(super) fn is_known(&self) -> bool {
         self.known && self.extras.is_some()
     }

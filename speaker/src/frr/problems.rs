@@ -1,4 +1,4 @@
-//! What the user gives to FRR past our own kinds, and what FRR gives back.
+//! The user's own lines for FRR, and reports of what FRR does not do.
 
 use std::sync::Arc;
 
@@ -18,9 +18,10 @@ use crate::metrics::Metrics;
 
 /// The key of the ConfigMap with a user's own lines.
 const EXTRAS: &str = "extras";
-/// Reason of the event when FRR does not do what is desired; not upstream's.
+/// Reasons of the events when FRR does not do something that is desired, and when that is over; not upstream's.
 const REFUSED: &str = "frrConfigurationRefused";
-/// The action that it is about.
+const RESOLVED: &str = "frrConfigurationResolved";
+/// The action in these events.
 const ACTION: &str = "ConfigureFRR";
 
 /// Follows the ConfigMap with the user's own lines, until the stop signal.
@@ -51,7 +52,7 @@ pub(crate) async fn follow_extras(client: Client, namespace: String, frr: Frr, t
     }
 }
 
-/// Adds what FRR does not do to what the engine reports about the configuration.
+/// Adds FRR's problems to the engine's report about the configuration.
 pub(crate) struct Teller {
     /// From the engine.
     pub(crate) reports: channel::Receiver<Option<ConfigReport>>,
@@ -64,34 +65,39 @@ pub(crate) struct Teller {
     pub(crate) node: String,
 }
 
-/// Tells of `problems` until whoever has them ends.
+/// Reports `problems` until the sender ends. Each is one event when it appears and one when it is over.
 pub(crate) async fn tell(mut teller: Teller, mut problems: channel::Receiver<Vec<String>>) {
+    let mut told = Vec::new();
     loop {
         // Every arm is cancel-safe.
         tokio::select! {
-            changed = problems.changed() => match changed {
-                Ok(()) => teller.events(&problems.borrow()),
-                Err(_) => return,
-            },
+            changed = problems.changed() => if changed.is_err() { return },
             changed = teller.reports.changed() => if changed.is_err() { return },
         }
         let found = problems.borrow_and_update().clone();
+        teller.events(&told, &found);
         let report = teller.reports.borrow_and_update().clone();
         if let Some(mut report) = report {
-            report.errors.extend(found);
-            teller.metrics.configured(!report.errors.is_empty());
+            report.errors.extend(found.iter().cloned());
             teller.all.send_replace(Some(report));
         }
+        told = found;
     }
 }
 
 impl Teller {
-    fn events(&self, problems: &[String]) {
-        for problem in problems {
+    fn events(&self, before: &[String], now: &[String]) {
+        for problem in now.iter().filter(|problem| !before.contains(problem)) {
             self.metrics.failed();
-            self.recorder
-                .emit(&self.state(), EventType::Warning, REFUSED, ACTION, problem);
+            self.emit(EventType::Warning, REFUSED, problem);
         }
+        for problem in before.iter().filter(|problem| !now.contains(problem)) {
+            self.emit(EventType::Normal, RESOLVED, &format!("no longer: {problem}"));
+        }
+    }
+
+    fn emit(&self, type_: EventType, reason: &str, note: &str) {
+        self.recorder.emit(&self.state(), type_, reason, ACTION, note);
     }
 
     fn state(&self) -> ObjectReference {
@@ -102,5 +108,90 @@ impl Teller {
             namespace: Some(self.namespace.clone()),
             ..ObjectReference::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use http_body_util::BodyExt as _;
+    use kube::client::Body;
+    use metallb_runtime::CancellationToken;
+    use metallb_runtime::tasks::Tasks;
+    use serde_json::Value;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Type and note of each event.
+    type Events = Arc<Mutex<Vec<(String, String)>>>;
+
+    /// An API server that takes every event.
+    fn client(events: &Events) -> Client {
+        let events = Arc::clone(events);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let events = Arc::clone(&events);
+            async move {
+                let event = request.into_body().collect().await?.to_bytes();
+                let value: Value = serde_json::from_slice(&event)?;
+                let field = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+                events.lock().unwrap().push((field("type"), field("note")));
+                Ok::<_, tower::BoxError>(Response::new(Body::from(event)))
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn each_problem_is_told_once_when_it_appears_and_once_when_it_is_over() {
+        let (events, mut tasks) = (Events::default(), Tasks::new(CancellationToken::new()));
+        let (reports, report_reader) = channel::channel(None);
+        let (all, all_reader) = channel::channel(None);
+        let (problems, problem_reader) = channel::channel(Vec::new());
+        let metrics = Arc::new(Metrics::new("node-a").unwrap());
+        let teller = Teller {
+            reports: report_reader,
+            all,
+            recorder: Recorder::new(client(&events), "metallb-speaker", "node-a", &tasks.spawner()),
+            metrics: Arc::clone(&metrics),
+            namespace: "metallb-system".to_owned(),
+            node: "node-a".to_owned(),
+        };
+        tasks.spawn("problems", async {
+            tell(teller, problem_reader).await;
+            Ok(())
+        });
+        let set = |now: &[&str]| problems.send_replace(now.iter().map(|it| (*it).to_owned()).collect());
+        let told = async |wanted: &[(&str, &str)]| {
+            let is = || {
+                let events = events.lock().unwrap();
+                let is = events.iter().map(|(type_, note)| (type_.as_str(), note.as_str()));
+                is.eq(wanted.iter().copied())
+            };
+            for _ in 0..500 {
+                if is() {
+                    break;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+            assert!(is(), "{:?} instead of {wanted:?}", events.lock().unwrap());
+            events.lock().unwrap().clear();
+        };
+        set(&["a"]);
+        told(&[("Warning", "a")]).await;
+        set(&["a", "b"]);
+        told(&[("Warning", "b")]).await;
+        // Both at once: neither is lost.
+        reports.send_replace(Some(ConfigReport::default()));
+        set(&["b"]);
+        told(&[("Normal", "no longer: a")]).await;
+        let report = all_reader.borrow().clone();
+        assert_eq!(report.unwrap().errors, ["b"]);
+        set(&[]);
+        told(&[("Normal", "no longer: b")]).await;
+        assert!(metrics.text().contains("metallb_k8s_client_update_errors_total 2"));
     }
 }

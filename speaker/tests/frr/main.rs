@@ -23,6 +23,8 @@ fn main() -> ExitCode {
     run(tests![
         whole::services_and_peers_come_and_go_at_the_router,
         whole::a_new_speaker_resets_no_session_and_a_new_bgpd_learns_all_again,
+        whole::frr_may_start_after_the_speaker,
+        whole::a_router_with_graceful_restart_keeps_the_routes_while_all_of_the_pod_is_gone,
         whole::what_frr_refuses_is_told_in_its_words_and_changes_nothing,
     ])
 }

@@ -58,12 +58,19 @@ pub(crate) struct Node {
 impl Node {
     /// Without a speaker yet. The router is at 10.0.0.2 and fd00::2 in AS 64501.
     pub(crate) async fn new() -> Self {
+        let mut node = Self::without_frr().await;
+        node.frr.begin(None);
+        node
+    }
+
+    /// Without FRR on the node, too.
+    pub(crate) async fn without_frr() -> Self {
         metallb_runtime::tls::install_crypto_provider();
         run("ip link set lo up");
         let space = Space::new();
         run("ip addr add 10.0.0.1/24 dev near && ip addr add fd00::1/64 dev near nodad");
         space.run("ip addr add 10.0.0.2/24 dev far && ip addr add fd00::2/64 dev far nodad");
-        let (frr, router) = (Frr::start(None), Frr::start(Some(&space)));
+        let (frr, router) = (Frr::absent(), Frr::start(Some(&space)));
         router.apply(ROUTER);
         let folder = TempDir::new().unwrap();
         let reloader = Program::start(
@@ -132,7 +139,15 @@ impl Node {
     }
 
     pub(crate) async fn peer(&self, name: &str, address: &str) {
-        let spec = json!({ "myASN": 64500, "peerASN": 64501, "peerAddress": address, "bfdProfile": "patient", "connectTime": "1s" });
+        self.peer_with(name, address, json!({ "bfdProfile": "patient" })).await;
+    }
+
+    /// A peer with these fields beside the usual ones.
+    pub(crate) async fn peer_with(&self, name: &str, address: &str, more: Value) {
+        let mut spec = json!({ "myASN": 64500, "peerASN": 64501, "peerAddress": address, "connectTime": "1s" });
+        for (field, value) in more.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
         make(
             &self.ours::<BGPPeer>(),
             json!({ "metadata": { "name": name }, "spec": spec }),

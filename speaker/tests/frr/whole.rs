@@ -5,6 +5,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::{Api, api::DeleteParams};
 use metallb_api::BGPPeer;
 use metallb_test_runner::in_namespace;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{daemons::eventually, node::Node};
@@ -94,6 +95,57 @@ pub(crate) fn a_new_speaker_resets_no_session_and_a_new_bgpd_learns_all_again() 
     });
 }
 
+// FRR-30
+pub(crate) fn frr_may_start_after_the_speaker() {
+    in_namespace(async {
+        let mut node = Node::without_frr().await;
+        node.service("a", "198.51.100.1").await;
+        let _speaker = node.speaker();
+        eventually("words of the reloader about FRR", || {
+            let words = std::fs::read_to_string(node.path("last-error")).unwrap_or_default();
+            words.contains("FRR does not run").then_some(()).ok_or(words)
+        });
+        node.frr.begin(None);
+        node.router_shows("show bgp ipv4 unicast", &["198.51.100.1/32"]);
+        // It knows that this was done, and does the next.
+        node.service("b", "198.51.100.2").await;
+        node.router_shows("show bgp ipv4 unicast", &["198.51.100.1/32", "198.51.100.2/32"]);
+    });
+}
+
+// FRR-17, FRR-36
+pub(crate) fn a_router_with_graceful_restart_keeps_the_routes_while_all_of_the_pod_is_gone() {
+    in_namespace(async {
+        let mut node = Node::new().await;
+        let peers = node.ours::<BGPPeer>();
+        peers.delete("four", &DeleteParams::default()).await.unwrap();
+        // Without BFD, which would tell the router that the path is gone.
+        node.peer_with("four", "10.0.0.2", json!({ "enableGracefulRestart": true }))
+            .await;
+        node.service("a", "198.51.100.1").await;
+        let speaker = node.speaker();
+        let neighbour = "show bgp neighbors 10.0.0.1";
+        node.router_shows(
+            neighbour,
+            &["Established", "Graceful Restart Capability: advertised and received"],
+        );
+        node.router_shows("show bgp ipv4 unicast", &["198.51.100.1/32"]);
+        drop(speaker);
+        node.frr.end();
+        gone(&node, neighbour, "Established");
+        let kept = node.router.vtysh("show bgp ipv4 unicast 198.51.100.1/32");
+        assert!(kept.contains("stale"), "{kept}");
+        node.frr.begin(None);
+        let _speaker = node.speaker();
+        node.router_shows(neighbour, &["Established"]);
+        eventually("route of the new session", || {
+            let route = node.router.vtysh("show bgp ipv4 unicast 198.51.100.1/32");
+            let is_new = route.contains("10.0.0.1 from 10.0.0.1") && !route.contains("stale");
+            is_new.then_some(()).ok_or(route)
+        });
+    });
+}
+
 // FRR-22, FRR-32
 pub(crate) fn what_frr_refuses_is_told_in_its_words_and_changes_nothing() {
     in_namespace(async {
@@ -108,22 +160,32 @@ pub(crate) fn what_frr_refuses_is_told_in_its_words_and_changes_nothing() {
             summary.contains(words) && summary.contains("frobnicate")
         })
         .await;
-        let events: Api<Event> = Api::all(node.client.clone());
-        let events = events.list(&Default::default()).await.unwrap();
-        let told = events
-            .items
-            .iter()
-            .any(|event| event.reason.as_deref() == Some("frrConfigurationRefused"));
-        assert!(told, "{events:?}");
+        told(&node, "frrConfigurationRefused", words).await;
         assert_eq!(connections(&node), connections_before);
         node.ours::<ConfigMap>()
             .delete("bgpextras", &DeleteParams::default())
             .await
             .unwrap();
         summary(&node, str::is_empty).await;
+        told(&node, "frrConfigurationResolved", "no longer: FRR refuses").await;
         node.service("b", "198.51.100.2").await;
         node.router_shows("show bgp ipv4 unicast", &["198.51.100.1/32", "198.51.100.2/32"]);
     });
+}
+
+/// Waits for an event.
+async fn told(node: &Node, reason: &str, note: &str) {
+    let events: Api<Event> = Api::all(node.client.clone());
+    for _ in 0..100 {
+        let events = events.list(&Default::default()).await.unwrap();
+        let is = |event: &&Event| event.reason.as_deref() == Some(reason);
+        let notes = events.items.iter().filter(is).filter_map(|event| event.note.as_deref());
+        if notes.into_iter().any(|it| it.starts_with(note)) {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no event {reason}");
 }
 
 /// Waits for what the ConfigurationState says.

@@ -13,7 +13,7 @@ use std::{
 use metallb_test_runner::skip;
 use tempfile::TempDir;
 
-const DAEMONS: [&str; 4] = ["zebra", "staticd", "bgpd", "bfdd"];
+pub(crate) const DAEMONS: [&str; 4] = ["zebra", "staticd", "bgpd", "bfdd"];
 const FOLDER: &str = "/usr/lib/frr";
 const RELOAD: &str = "/usr/lib/frr/frr-reload.py";
 /// How long anything may take before a test gives up; generous, as machines are busy.
@@ -92,19 +92,44 @@ pub(crate) struct Frr {
 impl Frr {
     /// Starts them without a configuration; skips the test if FRR is not installed or does not run here.
     pub(crate) fn start(space: Option<&Space>) -> Self {
+        let mut frr = Self::absent();
+        frr.begin(space);
+        frr
+    }
+
+    /// Has a folder for them and starts none yet; skips the test if FRR is not installed.
+    pub(crate) fn absent() -> Self {
         if !Path::new(FOLDER).join("bgpd").exists() || !Path::new(RELOAD).exists() {
             skip("FRR with its frr-reload.py is not installed");
         }
-        let mut frr = Self {
+        let frr = Self {
             children: Vec::new(),
             folder: TempDir::new().unwrap(),
         };
         run(&format!("chmod 777 {}", frr.path("").display()));
         fs::write(frr.path("vtysh.conf"), "service integrated-vtysh-config\n").unwrap();
-        for daemon in DAEMONS {
-            frr.daemon(space, daemon);
-        }
         frr
+    }
+
+    /// Starts all of them; skips the test if they do not run here.
+    pub(crate) fn begin(&mut self, space: Option<&Space>) {
+        for daemon in DAEMONS {
+            self.daemon(space, daemon);
+        }
+    }
+
+    /// Kills all of them.
+    pub(crate) fn end(&mut self) {
+        for mut child in self.children.drain(..).rev() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// The process of a daemon.
+    pub(crate) fn pid(&self, daemon: &str) -> u32 {
+        let at = DAEMONS.iter().position(|it| *it == daemon).unwrap();
+        self.children[at].id()
     }
 
     fn daemon(&mut self, space: Option<&Space>, daemon: &str) {
@@ -126,6 +151,8 @@ impl Frr {
             _ => {}
         }
         let enter = space.map(|space| space.enter.clone()).unwrap_or_default();
+        // Who was killed has left it.
+        let _ = fs::remove_file(self.path(&format!("{daemon}.vty")));
         let child = mortal("sh")
             .args(["-c", &format!("exec {enter} \"$@\""), "sh"])
             .args(&args)
@@ -153,7 +180,6 @@ impl Frr {
         let mut child = self.children.remove(at);
         child.kill().unwrap();
         child.wait().unwrap();
-        fs::remove_file(self.path(&format!("{daemon}.vty"))).unwrap();
         self.daemon(None, daemon);
         let child = self.children.pop().unwrap();
         self.children.insert(at, child);
@@ -208,10 +234,7 @@ impl Frr {
 
 impl Drop for Frr {
     fn drop(&mut self) {
-        for child in self.children.iter_mut().rev() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.end();
     }
 }
 

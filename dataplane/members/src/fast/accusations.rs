@@ -174,11 +174,13 @@ impl Accusations {
     }
 
     /// Accuses on behalf of those who are no longer members; says whether that is anybody more. New members would not hear it
-    /// otherwise, and others would go by it for a while.
+    /// otherwise, and others would go by it for a while. What was only passed on ends with whoever did so: its accuser may
+    /// be a member still, and may have lifted it.
     pub(super) fn inherit(&mut self, is_member: impl Fn(&String) -> bool, now: Instant) -> bool {
         let before = self.own.len();
         let gone = self.others.extract_if(.., |accuser, _| !is_member(accuser));
-        for (name, level) in gone.flat_map(|(_, told)| told.accused) {
+        let accused = gone.flat_map(|(_, told)| told.accused);
+        for (name, level) in accused.filter(|(_, level)| *level > RELAY) {
             self.own.entry(name).or_insert(Own {
                 level,
                 answers_since: None,
@@ -342,6 +344,16 @@ mod tests {
         accusations.heard("b", start);
         accusations.expire(start + PROBATION, 2 * PROBATION);
         assert!(accusations.suspects().is_empty(), "it has answered for long enough");
+    }
+
+    #[test]
+    fn what_a_member_that_is_gone_had_only_passed_on_is_not_inherited() {
+        let (mut accusations, start) = (Accusations::default(), start());
+        let told = Accused::from([("b".to_owned(), RELAY), ("c".to_owned(), 2)]);
+        accusations.learn("a", stamp(1), told, start);
+        assert!(accusations.inherit(|name| name != "a", start));
+        assert_eq!(accusations.told(), Accused::from([("c".to_owned(), 2)]));
+        assert_eq!(accusations.suspects(), BTreeSet::from(["c".to_owned()]));
     }
 
     #[test]

@@ -524,6 +524,26 @@ fn who_is_accused_learns_it_from_those_that_it_hears() {
     assert!(lab.several < 20 * MS, "{:?}", lab.several);
 }
 
+// Whoever passed an accusation on leaves just before its accuser lifts it.
+#[test]
+fn the_accused_does_not_inherit_what_was_only_passed_on_to_it() {
+    let mut lab = Lab::of(4, 1);
+    lab.off_segment = names(0..1).into_iter().collect();
+    lab.part(&names(0..1), &names(3..4));
+    lab.deaf_to_vouches = Some("n003".to_owned());
+    lab.run(SECOND);
+    assert_eq!(lab.suspects("n000"), ["n000"], "it was told");
+    lab.heal();
+    lab.off_segment.clear();
+    lab.run(19 * SECOND / 2);
+    assert_eq!(lab.owners(), ["n001"], "n003 has not lifted it");
+    lab.set("n001", State::Crashed);
+    let left = ["n000", "n002", "n003"].map(str::to_owned);
+    left.iter().for_each(|name| lab.introduce(name, &left, true));
+    lab.run(2 * SECOND);
+    assert_eq!(lab.owners(), ["n000"], "n003 has lifted it");
+}
+
 // L2-79
 #[test]
 fn who_cannot_announce_says_so_at_once_and_is_on_probation_when_it_can() {

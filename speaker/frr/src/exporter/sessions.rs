@@ -1,11 +1,11 @@
-//! What FRR says about its sessions.
+//! Parses FRR's description of its sessions.
 
 use serde_json::{Map, Value};
 
 /// A session as FRR describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Session {
-    /// Where the other end is: an address, or a network interface.
+    /// The peer: address (and port, for BGP) or network interface.
     pub(super) peer: String,
     /// The VRF, `default` for none.
     pub(super) vrf: String,
@@ -13,7 +13,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A number, which may be in an object below: `["messageStats", "opensSent"]`. 0 if FRR does not say.
+    /// The number at a path such as `["messageStats", "opensSent"]`; 0 if there is none.
     pub(super) fn number(&self, path: &[&str]) -> f64 {
         self.fact(path).and_then(Value::as_f64).unwrap_or_default()
     }
@@ -22,11 +22,11 @@ impl Session {
         self.fact(&[fact]).and_then(Value::as_str) == Some(word)
     }
 
-    /// How many prefixes were announced, over all address families.
+    /// The number of announced prefixes, over all address families.
     pub(super) fn announced(&self) -> f64 {
         let families = self.fact(&["addressFamilyInfo"]).and_then(Value::as_object);
         let sent = |family: &Value| family.get("sentPrefixCounter").and_then(Value::as_f64);
-        // Not `sum`, for which the sum of nothing is -0.
+        // Not `sum`, which gives -0 for no families.
         families
             .into_iter()
             .flat_map(Map::values)
@@ -39,9 +39,9 @@ impl Session {
     }
 }
 
-/// Reads `show bgp vrf all neighbors json`. Neighbours without numbers are keyed by interface.
+/// Parses `show bgp vrf all neighbors json`. Unnumbered neighbours are keyed by interface.
 ///
-/// Upstream: takes every key for an address, and shows nothing if one is none.
+/// Upstream: expects every key to be an address, and exports nothing if one is not.
 pub(super) fn bgp(answer: &Value) -> Vec<Session> {
     let mut sessions = Vec::new();
     for (vrf, neighbours) in answer.as_object().into_iter().flatten() {
@@ -65,7 +65,7 @@ pub(super) fn bgp(answer: &Value) -> Vec<Session> {
     sessions
 }
 
-/// Reads `show bfd peers json` or `show bfd peers counters json`.
+/// Parses `show bfd peers json` or `show bfd peers counters json`.
 pub(super) fn bfd(answer: &Value) -> Vec<Session> {
     let text = |facts: &Value, name: &str| facts.get(name).and_then(Value::as_str).map(str::to_owned);
     let session = |facts: &Value| {

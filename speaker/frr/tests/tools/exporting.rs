@@ -1,6 +1,14 @@
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+    thread,
+};
 
 use metallb_test_runner::{in_namespace, skip};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 use crate::daemons::{Frr, eventually, run, words};
@@ -34,15 +42,18 @@ fn get(path: &str, token: &str) -> String {
     words(&output)
 }
 
-// FRR-39, FRR-40, FRR-41, FRR-42
-pub(crate) fn sessions_are_shown_to_whoever_has_a_token_and_life_to_everybody() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        skip("curl is not installed");
-    }
-    in_namespace(async {
-        run("ip link set lo up");
-        let frr = Frr::start(None);
-        frr.apply(CONFIGURATION);
+struct Exporter {
+    child: Child,
+    api: metallb_lab_api::ApiServer,
+    _folder: TempDir,
+}
+
+impl Exporter {
+    /// Starts it; skips the test without curl.
+    async fn start(frr: &Frr) -> Self {
+        if Command::new("curl").arg("--version").output().is_err() {
+            skip("curl is not installed");
+        }
         let folder = TempDir::new().unwrap();
         let options = metallb_lab_api::Options {
             listeners: vec![std::net::TcpListener::bind("127.0.0.1:0").unwrap()],
@@ -50,7 +61,7 @@ pub(crate) fn sessions_are_shown_to_whoever_has_a_token_and_life_to_everybody() 
             ..Default::default()
         };
         let api = metallb_lab_api::start(options).await.unwrap();
-        let mut exporter = Command::new("setpriv")
+        let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_frr-metrics")])
             .args(["--metrics-port=9121", "--metrics-bind-address=0.0.0.0"])
             .env("KUBECONFIG", api.kubeconfig_path())
@@ -63,8 +74,40 @@ pub(crate) fn sessions_are_shown_to_whoever_has_a_token_and_life_to_everybody() 
             let answer = get("/livez", "");
             (answer == "not running: watchfrr\n\n404").then_some(()).ok_or(answer)
         });
+        Self {
+            child,
+            api,
+            _folder: folder,
+        }
+    }
+
+    fn metrics(&self) -> String {
+        get("/metrics", self.api.token())
+    }
+
+    /// Programs that it has started and that have not ended.
+    fn programs(&self) -> String {
+        let pid = self.child.id();
+        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap()
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// FRR-39, FRR-40, FRR-41, FRR-42
+pub(crate) fn sessions_are_shown_to_whoever_has_a_token_and_life_to_everybody() {
+    in_namespace(async {
+        run("ip link set lo up");
+        let frr = Frr::start(None);
+        frr.apply(CONFIGURATION);
+        let exporter = Exporter::start(&frr).await;
         assert!(get("/metrics", "wrong").ends_with("401"));
-        let metrics = get("/metrics", api.token());
+        let metrics = exporter.metrics();
         for line in [
             "# TYPE metallb_bgp_session_up gauge",
             "metallb_bgp_session_up{peer=\"192.0.2.1:-1\",vrf=\"default\"} 0",
@@ -76,7 +119,40 @@ pub(crate) fn sessions_are_shown_to_whoever_has_a_token_and_life_to_everybody() 
         ] {
             assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
         }
-        exporter.kill().unwrap();
-        exporter.wait().unwrap();
+    });
+}
+
+// FRR-42
+pub(crate) fn a_daemon_that_hangs_holds_up_neither_answers_nor_programs() {
+    in_namespace(async {
+        run("ip link set lo up");
+        let frr = Frr::start(None);
+        frr.apply(CONFIGURATION);
+        let exporter = Exporter::start(&frr).await;
+        let bgpd = Pid::from_raw(i32::try_from(frr.pid("bgpd")).unwrap());
+        kill(bgpd, Signal::SIGSTOP).unwrap();
+        // Those who scrape hang up before FRR has answered; what asks for them ends.
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| run("curl -sk --max-time 1 https://127.0.0.1:9121/livez || true"));
+            }
+        });
+        eventually("end of what nobody waits for", || {
+            let programs = exporter.programs();
+            programs.is_empty().then_some(()).ok_or(programs)
+        });
+        let life = get("/livez", "");
+        assert!(
+            life.starts_with("no answer to 'show daemons' within 5s") && life.ends_with("500"),
+            "{life}"
+        );
+        let metrics = exporter.metrics();
+        assert!(
+            metrics.ends_with("200") && !metrics.contains("metallb_bgp_session_up"),
+            "{metrics}"
+        );
+        assert_eq!(exporter.programs(), "");
+        kill(bgpd, Signal::SIGCONT).unwrap();
+        assert!(exporter.metrics().contains("metallb_bgp_session_up"));
     });
 }

@@ -12,7 +12,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::daemons::{Frr, eventually, run};
+use crate::daemons::{DAEMONS, Frr, eventually, run};
 
 struct Reloader {
     child: Child,
@@ -128,8 +128,11 @@ pub(crate) fn what_the_speaker_wants_is_applied_and_told() {
         assert!(reloader.read(".status").ends_with(" success"));
         for line in ["neighbor 192.0.2.1 password hunter2", "network 198.51.0.0/32"] {
             assert!(runs(&frr, line), "{line}");
-            let remembered = fs::read_to_string(frr.path("frr.conf")).unwrap();
-            assert!(remembered.contains(line), "{remembered}");
+            // The speaker is told before it is saved.
+            eventually(&format!("saved {line}"), || {
+                let saved = fs::read_to_string(frr.path("frr.conf")).unwrap_or_default();
+                saved.contains(line).then_some(()).ok_or(saved)
+            });
         }
         let said = reloader.end();
         assert!(said.contains("applied") && !said.contains("hunter2"), "{said}");
@@ -213,6 +216,62 @@ pub(crate) fn a_daemon_that_starts_anew_is_told_again() {
             known.then_some(()).ok_or_else(|| frr.vtysh("show running-config"))
         });
         drop(reloader);
+    });
+}
+
+// FRR-30
+pub(crate) fn what_is_wanted_before_frr_runs_is_applied_when_it_does() {
+    in_namespace(async {
+        run("ip link set lo up");
+        let mut frr = Frr::absent();
+        let reloader = Reloader::start(&frr);
+        let wanted = text("192.0.2.1", 1);
+        reloader.want(&wanted);
+        eventually("words about FRR", || {
+            let words = reloader.read("last-error");
+            words.contains("no socket of zebra").then_some(()).ok_or(words)
+        });
+        frr.begin(None);
+        // Nobody signals a second time.
+        assert_eq!(reloader.outcome(&wanted), "success");
+        assert!(runs(&frr, "neighbor 192.0.2.1 remote-as 64501"));
+        assert_eq!(reloader.read("last-error"), "");
+    });
+}
+
+pub(crate) fn a_new_reloader_applies_what_the_last_one_did_not() {
+    in_namespace(async {
+        run("ip link set lo up");
+        let frr = Frr::start(None);
+        let reloader = Reloader::start(&frr);
+        let wanted = text("192.0.2.1", 1);
+        fs::write(reloader.path("frr.conf"), &wanted).unwrap();
+        assert_eq!(reloader.outcome(&wanted), "success");
+        assert!(runs(&frr, "neighbor 192.0.2.1 remote-as 64501"));
+    });
+}
+
+// FRR-36
+pub(crate) fn what_dead_daemons_could_not_be_told_is_told_to_their_successors() {
+    in_namespace(async {
+        let (mut frr, reloader) = started();
+        let first = text("192.0.2.1", 1);
+        reloader.want(&first);
+        assert_eq!(reloader.outcome(&first), "success");
+        for daemon in DAEMONS {
+            // Its socket is still there.
+            let pid = i32::try_from(frr.pid(daemon)).unwrap();
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        }
+        let wanted = text("192.0.2.2", 1);
+        reloader.want(&wanted);
+        assert_eq!(reloader.outcome(&wanted), "failure");
+        DAEMONS.iter().for_each(|daemon| frr.restart(daemon));
+        eventually("success without another signal", || {
+            let outcome = reloader.outcome(&wanted);
+            (outcome == "success").then_some(()).ok_or(outcome)
+        });
+        assert!(runs(&frr, "neighbor 192.0.2.2 remote-as 64501"));
     });
 }
 
