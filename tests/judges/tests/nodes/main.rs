@@ -1,14 +1,16 @@
 //! The product on real nodes: what only a kubelet judges, and only a real kube-proxy forwards.
 
+mod bfd;
 mod doors;
 mod families;
+mod processes;
 mod rights;
 mod upgrade;
 
 use std::process::ExitCode;
 
-use metallb_test_support::ClusterKind;
 use metallb_test_support::harness::{Test, main as run};
+use metallb_test_support::{ClusterKind, RouterKind};
 
 fn main() -> ExitCode {
     run(&[
@@ -41,6 +43,12 @@ fn main() -> ExitCode {
             on: ClusterKind::NODES,
             skip: || None,
             body: upgrade::under_load,
+        },
+        Test {
+            name: "bfd_takes_the_routes_out_when_the_router_falls_silent",
+            on: ClusterKind::NODES,
+            skip: || RouterKind::Frr.obstacle(),
+            body: bfd::from_pods,
         },
     ])
 }
