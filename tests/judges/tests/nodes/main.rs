@@ -3,6 +3,7 @@
 mod bfd;
 mod doors;
 mod families;
+mod frr;
 mod processes;
 mod rights;
 mod upgrade;
@@ -49,6 +50,12 @@ fn main() -> ExitCode {
             on: ClusterKind::NODES,
             skip: || RouterKind::Frr.obstacle(),
             body: bfd::from_pods,
+        },
+        Test {
+            name: "frr_beside_the_speaker_announces_withdraws_and_is_told_anew",
+            on: ClusterKind::NODES,
+            skip: || RouterKind::Frr.obstacle(),
+            body: frr::in_pods,
         },
     ])
 }
