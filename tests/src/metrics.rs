@@ -52,7 +52,11 @@ impl Reader {
 
     /// What the component on a node tells.
     pub async fn read(&self, node: std::net::Ipv4Addr) -> Result<String> {
-        let address = SocketAddr::new(node.into(), PORT);
+        self.read_from(SocketAddr::new(node.into(), PORT)).await
+    }
+
+    /// What is told there.
+    pub async fn read_from(&self, address: SocketAddr) -> Result<String> {
         wait_for("the metrics to be given", PATIENCE, async || {
             let text = ask(address, Some(&self.token)).await?;
             Ok(text.starts_with("HTTP/1.1 200 ").then_some(text))

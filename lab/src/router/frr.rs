@@ -1,4 +1,4 @@
-//! FRR as router: zebra installs what bgpd learns from any speaker of the nodes' network.
+//! FRR as router: zebra installs what bgpd learns from any speaker of the nodes' network, and bfdd watches those that have BFD.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -14,11 +14,12 @@ use crate::topology::ROUTER;
 
 const ZEBRA: &str = "/usr/lib/frr/zebra";
 const BGPD: &str = "/usr/lib/frr/bgpd";
+const BFDD: &str = "/usr/lib/frr/bfdd";
 /// Where FRR 8 to 10 keep sockets and pid files.
 const RUN: &str = "/var/run/frr";
 
 pub(super) fn installed() -> bool {
-    Path::new(ZEBRA).exists() && Path::new(BGPD).exists()
+    [ZEBRA, BGPD, BFDD].iter().all(|program| Path::new(program).exists())
 }
 
 pub(super) async fn start(netns: &Netns, dir: &Path, many_users: bool) -> Result<Vec<Daemon>> {
@@ -32,16 +33,20 @@ pub(super) async fn start(netns: &Netns, dir: &Path, many_users: bool) -> Result
     fs::create_dir_all(&run)?;
     fs::write(run.join("zebra.conf"), "hostname router\nlog stdout\n")?;
     fs::write(run.join("bgpd.conf"), configuration())?;
-    // An empty one stops vtysh from complaining.
+    // Empty ones stop bfdd and vtysh from complaining.
+    fs::write(run.join("bfdd.conf"), "")?;
     fs::write(run.join("vtysh.conf"), "")?;
     give_to_frr(&run)?;
     // A bgpd that does not find zebra tries again only after ten seconds.
     let mut zebra = daemon::start(netns, dir, RUN, &command(ZEBRA, "zebra"))?;
     zebra.ready(&run.join("zserv.api")).await?;
+    // Sessions are asked for by bgpd, by way of zebra.
+    let mut bfdd = daemon::start(netns, dir, RUN, &command(BFDD, "bfdd"))?;
+    bfdd.ready(&run.join("bfdd.vty")).await?;
     let listen_on = vec!["--listenon".into(), ROUTER.to_string()];
     let mut bgpd = daemon::start(netns, dir, RUN, &[command(BGPD, "bgpd"), listen_on].concat())?;
     bgpd.ready(&run.join("bgpd.vty")).await?;
-    Ok(vec![zebra, bgpd])
+    Ok(vec![zebra, bfdd, bgpd])
 }
 
 fn command(program: &str, name: &str) -> Vec<String> {
@@ -77,6 +82,7 @@ router bgp {ASN}
  no bgp network import-check
  neighbor nodes peer-group
  neighbor nodes remote-as external
+ neighbor nodes bfd
  neighbor nodes passive
  bgp listen range 172.30.0.0/24 peer-group nodes
  address-family ipv4 unicast

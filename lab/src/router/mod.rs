@@ -26,7 +26,7 @@ pub enum RouterKind {
     Auto,
     /// Our own receiver of routes.
     Builtin,
-    /// FRR's zebra and bgpd.
+    /// FRR's zebra, bgpd and bfdd.
     Frr,
     /// BIRD 2.
     Bird,

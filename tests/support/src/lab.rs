@@ -171,6 +171,15 @@ impl Lab {
         nodes.tag(name, other).await
     }
 
+    /// Puts FRR onto all real nodes, as the image `name`: the machine's packages, laid out as FRR's own image is.
+    ///
+    /// # Errors
+    /// When there are no real nodes, FRR is not installed, or containerd refuses.
+    pub async fn import_frr(&self, name: &str) -> Result<()> {
+        let nodes = self.nodes.as_ref().context("images are on real nodes only")?;
+        nodes.import_frr(name, &self.dir.join("frr.tar")).await
+    }
+
     /// Stops pods in order, then everything else.
     pub async fn stop(self) {
         self.lab.stop().await;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use metallb_lab::{Launch, Role};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::real::{self, Groups};
 
@@ -26,9 +27,7 @@ pub fn entry() -> Result<Role> {
     let stage = std::env::args_os().nth(1).unwrap_or_default();
     let rest: Vec<OsString> = std::env::args_os().skip(2).collect();
     match stage.to_str() {
-        Some(PAUSE) => loop {
-            std::thread::park();
-        },
+        Some(PAUSE) => pause(),
         Some(NODE) => {
             unblock_signals()?;
             std::process::exit(real::enter(&rest)?)
@@ -54,6 +53,19 @@ pub fn launch(launch: Launch) -> Result<ExitCode> {
 
 fn clear(work: &Path) {
     Groups::of(work).remove();
+}
+
+/// Runs until it is killed and reaps its children. In a pod with a shared process namespace it is process 1, so it inherits
+/// all orphans; as zombies they would still look alive to FRR's scripts, which wait for a process to end with `kill -0`.
+fn pause() -> Result<Role> {
+    let mut ended = SigSet::empty();
+    ended.add(Signal::SIGCHLD);
+    ended.thread_block().context("cannot block signals")?;
+    loop {
+        ended.wait().context("cannot wait for signals")?;
+        // Signals of several children may arrive as one.
+        while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
+    }
 }
 
 /// A supervising stage blocks signals to wait for them, and its children would inherit that.

@@ -1,14 +1,17 @@
 //! The product on real nodes: what only a kubelet judges, and only a real kube-proxy forwards.
 
+mod bfd;
 mod doors;
 mod families;
+mod frr;
+mod processes;
 mod rights;
 mod upgrade;
 
 use std::process::ExitCode;
 
-use metallb_test_support::ClusterKind;
 use metallb_test_support::harness::{Test, main as run};
+use metallb_test_support::{ClusterKind, RouterKind};
 
 fn main() -> ExitCode {
     run(&[
@@ -41,6 +44,18 @@ fn main() -> ExitCode {
             on: ClusterKind::NODES,
             skip: || None,
             body: upgrade::under_load,
+        },
+        Test {
+            name: "bfd_takes_the_routes_out_when_the_router_falls_silent",
+            on: ClusterKind::NODES,
+            skip: || RouterKind::Frr.obstacle(),
+            body: bfd::from_pods,
+        },
+        Test {
+            name: "frr_beside_the_speaker_announces_withdraws_and_is_told_anew",
+            on: ClusterKind::NODES,
+            skip: || RouterKind::Frr.obstacle(),
+            body: frr::in_pods,
         },
     ])
 }

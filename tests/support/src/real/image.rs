@@ -53,7 +53,7 @@ fn libraries() -> Result<BTreeSet<PathBuf>> {
     Ok(paths.filter(|path| path.contains(".so")).map(PathBuf::from).collect())
 }
 
-fn append(tar: &mut tar::Builder<impl Write>, path: impl AsRef<Path>, data: &[u8], mode: u32) -> Result<()> {
+pub(super) fn append(tar: &mut tar::Builder<impl Write>, path: impl AsRef<Path>, data: &[u8], mode: u32) -> Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(data.len() as u64);
     header.set_mode(mode);
@@ -63,7 +63,7 @@ fn append(tar: &mut tar::Builder<impl Write>, path: impl AsRef<Path>, data: &[u8
     Ok(tar.append_data(&mut header, path, data)?)
 }
 
-fn relative(path: &Path) -> &Path {
+pub(super) fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 

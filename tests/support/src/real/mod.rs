@@ -5,11 +5,12 @@
 //!   │                (own mounts, pids,     ├─ kubelet
 //!   │                 host name; the        └─ kube-proxy
 //!   │                 lab's network `node-1`)
-//!   └── ctr import: the image as the Dockerfile makes it, and one that holds the lab's own program
+//!   └── ctr import: the image as the Dockerfile makes it, one that holds the lab's own program; FRR's on request
 //! ```
 //! A node ends with its first process: its mounts, containers and processes are in that one's namespaces. What is left of
 //! it are control groups, which [`groups`] removes.
 
+mod frr;
 mod groups;
 mod image;
 mod node;
@@ -156,6 +157,17 @@ impl RealNodes {
     /// When containerd refuses it.
     pub(crate) async fn tag(&self, name: &str, other: &str) -> Result<()> {
         let all = self.running.iter().map(|node| ctr(&node.spec, ["tag", name, other]));
+        futures::future::try_join_all(all).await.map(drop)
+    }
+
+    /// Puts FRR onto every node, as the image `name`; `out` takes the archive.
+    ///
+    /// # Errors
+    /// When FRR is not installed, or containerd refuses it.
+    pub(crate) async fn import_frr(&self, name: &str, out: &Path) -> Result<()> {
+        frr::pack(name, out)?;
+        let archives = [out];
+        let all = self.running.iter().map(|node| import(&node.spec, &archives));
         futures::future::try_join_all(all).await.map(drop)
     }
 }
