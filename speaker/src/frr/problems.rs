@@ -13,7 +13,7 @@ use metallb_runtime::watch;
 use tokio::sync::watch as channel;
 use tracing::warn;
 
-use super::Frr;
+use super::model::Shared;
 use crate::metrics::Metrics;
 
 /// The key of the ConfigMap with a user's own lines.
@@ -24,7 +24,7 @@ const REFUSED: &str = "frrConfigurationRefused";
 const ACTION: &str = "ConfigureFRR";
 
 /// Follows the ConfigMap with the user's own lines, until the stop signal.
-pub(crate) async fn follow_extras(client: Client, namespace: String, frr: Frr, tasks: Spawner) {
+pub(crate) async fn follow_extras(client: Client, namespace: String, model: Shared, tasks: Spawner) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let only = watch::Config::default().fields(&format!("metadata.name={}", names::BGP_EXTRAS_CONFIG_MAP));
     let mut watched = watch::watch(api, only, &tasks);
@@ -44,7 +44,7 @@ pub(crate) async fn follow_extras(client: Client, namespace: String, frr: Frr, t
                 "the ConfigMap bgpextras is used, which is not supported"
             );
         }
-        frr.set_extras(lines.as_deref());
+        model.set_extras(lines.as_deref());
         if watched.changes.recv().await.is_none() {
             return;
         }
@@ -65,12 +65,12 @@ pub(crate) struct Teller {
 }
 
 /// Tells of `problems` until whoever has them ends.
-pub(crate) async fn tell(mut teller: Teller, mut problems: channel::Receiver<Vec<String>>) {
+pub(crate) async fn tell(mut teller: Teller, mut problems: channel::Receiver<ConfigReport>) {
     loop {
         // Every arm is cancel-safe.
         tokio::select! {
             changed = problems.changed() => match changed {
-                Ok(()) => teller.events(&problems.borrow()),
+                Ok(()) => teller.events(&problems.borrow().errors),
                 Err(_) => return,
             },
             changed = teller.reports.changed() => if changed.is_err() { return },
@@ -78,7 +78,8 @@ pub(crate) async fn tell(mut teller: Teller, mut problems: channel::Receiver<Vec
         let found = problems.borrow_and_update().clone();
         let report = teller.reports.borrow_and_update().clone();
         if let Some(mut report) = report {
-            report.errors.extend(found);
+            report.errors.extend(found.errors);
+            report.doubts.extend(found.doubts);
             teller.metrics.configured(!report.errors.is_empty());
             teller.all.send_replace(Some(report));
         }

@@ -1,8 +1,8 @@
 //! Brings what is desired to FRR, one configuration at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use metallb_engine::ConfigReport;
 use metallb_frr::Text;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::Settings;
 use super::answer::{Answer, Outcome};
 use super::desired::desired;
-use super::model::Model;
+use super::model::Shared;
 use super::reloader::Reloader;
 
 /// How long changes are gathered when nobody has a wish: those of one pass of the engine arrive together. While FRR is
@@ -34,9 +34,9 @@ const SILENCE: &str = "FRR's reloader does not answer";
 #[derive(Debug)]
 pub(super) struct Work {
     settings: Settings,
-    model: Arc<Mutex<Model>>,
+    model: Shared,
     reloader: Reloader,
-    problems: watch::Sender<Vec<String>>,
+    problems: watch::Sender<ConfigReport>,
     /// What FRR has been brought to.
     applied: Option<Text>,
     pause: Duration,
@@ -53,9 +53,9 @@ enum Next {
 impl Work {
     pub(super) fn new(
         settings: Settings,
-        model: Arc<Mutex<Model>>,
+        model: Shared,
         reloader: Reloader,
-        problems: watch::Sender<Vec<String>>,
+        problems: watch::Sender<ConfigReport>,
     ) -> Self {
         Self {
             settings,
@@ -68,8 +68,10 @@ impl Work {
     }
 
     /// Works until nobody is left who could change anything.
-    pub(super) async fn run(mut self, mut changes: watch::Receiver<()>) {
-        let mut retry = None;
+    pub(super) async fn run(mut self) {
+        let (mut changes, mut retry) = (self.model.changes(), None);
+        // What came before us counts, too.
+        changes.mark_changed();
         loop {
             let again = async {
                 match retry {
@@ -100,11 +102,7 @@ impl Work {
     }
 
     async fn attempt(&mut self) -> Next {
-        let rendered = {
-            let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-            model.is_known().then(|| desired(&model, &self.settings.fixed))
-        };
-        let Some((desired, problems)) = rendered else {
+        let Some((desired, problems)) = self.model.known(|model| desired(model, &self.settings.fixed)) else {
             return Next::Wait;
         };
         let text = desired.render();
@@ -116,13 +114,16 @@ impl Work {
             true => (None, Next::Wait),
             false => self.bring(text).await,
         };
-        let problems: Vec<String> = problems.into_iter().chain(refusal).collect();
+        self.tell(problems.into_iter().chain(refusal).collect());
+        next
+    }
+
+    fn tell(&self, errors: Vec<String>) {
         self.problems.send_if_modified(|known| {
-            let news = *known != problems;
-            *known = problems;
+            let news = known.errors != errors;
+            known.errors = errors;
             news
         });
-        next
     }
 
     /// Hands a configuration over and waits for what becomes of it.
@@ -166,7 +167,7 @@ impl Work {
             return Some(outcome);
         }
         warn!(event = "reload", cause = "reload", "no answer yet");
-        self.problems.send_replace(vec![SILENCE.to_owned()]);
+        self.tell(vec![SILENCE.to_owned()]);
         timeout(BUSY, answer).await.ok()
     }
 }
