@@ -13,6 +13,8 @@ use metallb_engine::Failback;
 use metallb_runtime::{listen, tls};
 
 use crate::bgp_args::BgpArgs;
+use crate::frr;
+use crate::frr_k8s::{self, Secrets};
 
 /// Announces the addresses of LoadBalancer Services from this node.
 #[derive(Clone, Debug, Parser)]
@@ -119,7 +121,8 @@ pub struct Args {
         default_value_t = false
     )]
     pub l2_check_addresses: bool,
-    /// Milliseconds for which the FRR back-end gathers changes; unless given it does so only while FRR is busy
+    /// Milliseconds for which the FRR back-ends gather changes; unless given, frr does so only while FRR is busy, and
+    /// frr-k8s for half a second
     #[arg(
         long,
         env = "METALLB_BGP_DEBOUNCE_TIMEOUT",
@@ -130,7 +133,7 @@ pub struct Args {
     /// Those of BGP that upstream does not have.
     #[command(flatten)]
     pub bgp: BgpArgs,
-    /// Namespace of frr-k8s
+    /// Namespace of frr-k8s; MetalLB's by default
     #[arg(long, env = "FRRK8S_NAMESPACE", default_value = "", hide_default_value = true)]
     pub frrk8s_namespace: String,
     /// Pass references to password Secrets on to frr-k8s
@@ -239,10 +242,33 @@ impl Args {
         backend(&std::env::var(BGP_TYPE).unwrap_or_default())
     }
 
-    /// How long the FRR back-end gathers changes, if not as long as it thinks best.
+    /// How long the FRR back-ends gather changes, if not as long as they think best.
     #[must_use]
     pub fn debounce(&self) -> Option<Duration> {
         self.bgp_debounce_timeout.parse().ok().map(Duration::from_millis)
+    }
+
+    /// The namespace of frr-k8s: that of MetalLB, `own`, unless it is told.
+    #[must_use]
+    pub fn frr_k8s_namespace<'a>(&'a self, own: &'a str) -> &'a str {
+        match self.frrk8s_namespace.as_str() {
+            "" => own,
+            namespace => namespace,
+        }
+    }
+
+    /// What the back-end `frr-k8s` is to know, beside one that runs in the namespace `own`.
+    pub(crate) fn frr_k8s(&self, own: &str) -> frr_k8s::Settings {
+        let namespace = self.frr_k8s_namespace(own);
+        // As upstream: what is in its namespace frr-k8s reads itself.
+        let named = namespace == own || self.frrk8s_secret_passthrough;
+        frr_k8s::Settings {
+            node: self.node_name.clone(),
+            namespace: namespace.to_owned(),
+            secrets: if named { Secrets::Named } else { Secrets::Told },
+            window: self.debounce(),
+            router_id: frr::router_id(&self.node_name),
+        }
     }
 
     /// TLS settings of the metrics.
@@ -502,6 +528,21 @@ mod tests {
         assert_eq!(args(&["--port=0"]).unwrap().metrics_address(), None);
         let given = args(&["--port=1"]).unwrap().metrics_address();
         assert_eq!(given, Some(listen::everywhere(1)), "on both families");
+    }
+
+    // FRR-51
+    #[rstest]
+    #[case(&[], "metallb-system", Secrets::Named)]
+    #[case(&["--frrk8s-namespace=routers"], "routers", Secrets::Told)]
+    #[case(&["--frrk8s-namespace=routers", "--frrk8s-secret-passthrough"], "routers", Secrets::Named)]
+    #[case(&["--frrk8s-namespace=metallb-system"], "metallb-system", Secrets::Named)]
+    fn frr_k8s_reads_the_secrets_where_it_runs(
+        #[case] flags: &[&str],
+        #[case] namespace: &str,
+        #[case] secrets: Secrets,
+    ) {
+        let settings = args(flags).unwrap().frr_k8s("metallb-system");
+        assert_eq!((settings.namespace.as_str(), settings.secrets), (namespace, secrets));
     }
 
     #[rstest]

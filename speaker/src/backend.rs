@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use futures::future::Either;
 use metallb_config::Backend;
 use metallb_dataplane::bgp::{self, BgpHandle, GracefulRestart, Posture, Sessions};
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::args::Args;
 use crate::bfd::Bfd;
 use crate::frr::{Frr, Settings};
+use crate::frr_k8s::FrrK8s;
 use crate::native;
 
 /// What is desired of BGP changes; in the engine's vocabulary, which loses nothing that a user set.
@@ -45,13 +46,15 @@ pub(crate) enum Bgp {
     },
     /// FRR in containers beside ours.
     Frr(Frr),
+    /// frr-k8s in pods of its own.
+    FrrK8s(FrrK8s),
 }
 
 impl Bgp {
     /// Starts a back-end; the future is its work and ends with [`Bgp::shutdown`].
     ///
     /// # Errors
-    /// For a back-end that does not work yet, for settings that make no sense, or without a thread for BFD.
+    /// For settings that make no sense, or without a thread for BFD.
     pub(crate) fn start(
         backend: Backend,
         args: &Args,
@@ -68,14 +71,23 @@ impl Bgp {
                     node,
                     restart: args.bgp.restart()?,
                 };
-                Ok((native, Either::Left(work)))
+                Ok((native, Either::Left(Either::Left(work))))
             }
             Backend::Frr => {
                 let settings = Settings::read(&args.node_name, &args.log_level, args.debounce())?;
                 let (frr, work) = Frr::start(settings);
-                Ok((Self::Frr(frr), Either::Right(work)))
+                Ok((Self::Frr(frr), Either::Left(Either::Right(work))))
             }
-            Backend::FrrK8s => bail!("METALLB_BGP_TYPE=frr-k8s is not supported yet: native and frr are"),
+            // All of its work is with the API server, and no matter of the data plane.
+            Backend::FrrK8s => {
+                let stop = CancellationToken::new();
+                let frr_k8s = FrrK8s::new(stop.clone());
+                let work = async move {
+                    stop.cancelled_owned().await;
+                    Ok(())
+                };
+                Ok((Self::FrrK8s(frr_k8s), Either::Right(work)))
+            }
         }
     }
 
@@ -88,7 +100,8 @@ impl Bgp {
                 node,
                 restart,
             } => (handle, bfd, node, restart),
-            Self::Frr(frr) => return frr.apply(change),
+            Self::Frr(frr) => return frr.model().apply(change),
+            Self::FrrK8s(frr_k8s) => return frr_k8s.model().apply(change),
         };
         match change {
             Change::Peers(all) => {
@@ -107,6 +120,7 @@ impl Bgp {
         match self {
             Self::Native { handle, .. } => handle.sessions(),
             Self::Frr(frr) => frr.sessions(),
+            Self::FrrK8s(frr_k8s) => frr_k8s.sessions(),
         }
     }
 
@@ -114,7 +128,7 @@ impl Bgp {
     pub(crate) async fn look(&self, peer: &str, part: bgp::Part) -> Option<bgp::View> {
         match self {
             Self::Native { handle, .. } => handle.look(peer, part).await,
-            Self::Frr(_) => None,
+            Self::Frr(_) | Self::FrrK8s(_) => None,
         }
     }
 
@@ -122,15 +136,16 @@ impl Bgp {
     pub(crate) fn bfd(&self) -> Option<&Bfd> {
         match self {
             Self::Native { bfd, .. } => Some(bfd),
-            Self::Frr(_) => None,
+            Self::Frr(_) | Self::FrrK8s(_) => None,
         }
     }
 
-    /// FRR, if it is what speaks BGP.
-    pub(crate) fn frr(&self) -> Option<&Frr> {
+    /// Its name, as `METALLB_BGP_TYPE` has it.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Native { .. } => None,
-            Self::Frr(frr) => Some(frr),
+            Self::Native { .. } => "native",
+            Self::Frr(_) => "frr",
+            Self::FrrK8s(_) => "frr-k8s",
         }
     }
 
@@ -143,6 +158,7 @@ impl Bgp {
                 bfd.shutdown();
             }
             Self::Frr(frr) => frr.shutdown(),
+            Self::FrrK8s(frr_k8s) => frr_k8s.shutdown(),
         }
     }
 }

@@ -6,28 +6,27 @@
 //! ```
 
 mod answer;
-mod desired;
-mod model;
+pub(crate) mod desired;
+pub(crate) mod model;
 mod problems;
 mod reloader;
 mod work;
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use metallb_dataplane::bgp::Sessions;
+use metallb_engine::ConfigReport;
 use metallb_frr::Level;
 use metallb_frr::word::Host;
 use metallb_runtime::CancellationToken;
 use tokio::sync::watch;
 
-use crate::backend::Change;
 use desired::Fixed;
-use model::Model;
+use model::Shared;
 pub(crate) use problems::{Teller, follow_extras, tell};
 use reloader::Reloader;
 use work::Work;
@@ -70,11 +69,16 @@ impl Settings {
                 level,
                 // Without one FRR keeps its own.
                 hostname: Host::new(host.trim()).ok(),
-                // Decided once, so that an address that is added later does not change it, which would reset all sessions.
-                router_id: (!has_ipv4()).then(|| metallb_bgp::hashed_router_id(node)),
+                router_id: router_id(node),
             },
         })
     }
+}
+
+/// The router ID of a node without an IPv4 address. Decided once, so that an address that is added later does not change it,
+/// which would reset all sessions.
+pub(crate) fn router_id(node: &str) -> Option<Ipv4Addr> {
+    (!has_ipv4()).then(|| metallb_bgp::hashed_router_id(node))
 }
 
 /// Tells whether the node has an IPv4 address that FRR can use as its router ID.
@@ -90,22 +94,19 @@ fn has_ipv4() -> bool {
 /// The running back-end; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Frr {
-    model: Arc<Mutex<Model>>,
-    changed: watch::Sender<()>,
+    model: Shared,
     sessions: watch::Sender<Sessions>,
-    problems: watch::Receiver<Vec<String>>,
+    problems: watch::Receiver<ConfigReport>,
     stop: CancellationToken,
 }
 
 impl Frr {
     /// Starts; the future is its work and ends after [`Frr::shutdown`]. Nothing is written before the model is complete.
     pub(crate) fn start(settings: Settings) -> (Self, impl Future<Output = Result<()>> + Send + 'static) {
-        let (model, stop) = (Arc::<Mutex<Model>>::default(), CancellationToken::new());
-        let (changed, changes) = watch::channel(());
-        let (problems, reader) = watch::channel(Vec::new());
+        let (model, stop) = (Shared::new(), CancellationToken::new());
+        let (problems, reader) = watch::channel(ConfigReport::default());
         let frr = Self {
-            model: Arc::clone(&model),
-            changed,
+            model: model.clone(),
             // Stays empty: only FRR knows the state of its sessions.
             sessions: watch::Sender::new(Sessions::new()),
             problems: reader,
@@ -114,28 +115,15 @@ impl Frr {
         let reloader = Reloader::new(&settings.config_file, &settings.pid_file);
         let work = Work::new(settings, model, reloader, problems);
         let work = async move {
-            stop.run_until_cancelled(work.run(changes)).await;
+            stop.run_until_cancelled(work.run()).await;
             Ok(())
         };
         (frr, work)
     }
 
-    /// Takes in what is desired; never waits.
-    pub(crate) fn apply(&self, change: Change) {
-        self.change(|model| model.apply(change));
-    }
-
-    /// Takes in the user's own lines; `None` if there are none.
-    pub(crate) fn set_extras(&self, lines: Option<&str>) {
-        self.change(|model| model.set_extras(lines));
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Model) -> bool) {
-        // A panic while it was held leaves out a prefix at worst.
-        let news = change(&mut self.model.lock().unwrap_or_else(PoisonError::into_inner));
-        if news {
-            self.changed.send_replace(());
-        }
+    /// What is desired of FRR.
+    pub(crate) fn model(&self) -> &Shared {
+        &self.model
     }
 
     /// The states of sessions: always empty, as only FRR knows them.
@@ -143,8 +131,8 @@ impl Frr {
         self.sessions.subscribe()
     }
 
-    /// What FRR does not do although it is desired, one sentence each.
-    pub(crate) fn problems(&self) -> watch::Receiver<Vec<String>> {
+    /// What FRR does not do although it is desired.
+    pub(crate) fn problems(&self) -> watch::Receiver<ConfigReport> {
         self.problems.clone()
     }
 

@@ -20,6 +20,7 @@ mod exclude;
 mod failovers;
 mod fast;
 mod frr;
+mod frr_k8s;
 mod gateway;
 mod inputs;
 mod inspect;

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, ResourceExt};
 use metallb_api::names::event_source;
 use metallb_api::{ServiceBGPStatus, ServiceL2Status};
-use metallb_config::{Backend, Options, View};
+use metallb_config::{Backend, Options, Secrets, View};
 use metallb_engine::{Engine, Failback, Settings};
 use metallb_runtime::admin::{self, Authorizer, Health, MetricsOptions};
 use metallb_runtime::events::Recorder;
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::args::Args;
+use crate::backend::Bgp;
 use crate::data_plane::DataPlane;
 use crate::decide::decide;
 use crate::drain::Drain;
@@ -141,8 +142,18 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
         metrics,
         health,
     };
-    let told = match data_plane.bgp.frr() {
-        Some(frr) => {
+    let configured = match &data_plane.bgp {
+        Bgp::Native { .. } => None,
+        Bgp::Frr(frr) => Some((frr.model(), frr.problems())),
+        Bgp::FrrK8s(frr_k8s) => {
+            let work = frr_k8s.clone();
+            let work = work.work(client.clone(), args.frr_k8s(&namespace), tasks.spawner());
+            tasks.spawn("FRRConfiguration", infallible(work));
+            Some((frr_k8s.model(), frr_k8s.problems()))
+        }
+    };
+    let told = match configured {
+        Some((model, problems)) => {
             let teller = Teller {
                 reports: report_reader,
                 all: all_reports,
@@ -151,8 +162,8 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
                 namespace: namespace.clone(),
                 node: args.node_name.clone(),
             };
-            let extras = frr::follow_extras(client.clone(), namespace.clone(), frr.clone(), tasks.spawner());
-            tasks.spawn("FRR's problems", infallible(frr::tell(teller, frr.problems())));
+            let extras = frr::follow_extras(client.clone(), namespace.clone(), model.clone(), tasks.spawner());
+            tasks.spawn("FRR's problems", infallible(frr::tell(teller, problems)));
             tasks.spawn("bgpextras", infallible(extras));
             all_reader
         }
@@ -173,7 +184,13 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     if tenure.failback == Failback::Never {
         inputs.follow_owners(&client, &namespace, &tasks.spawner());
     }
-    let engine = Engine::new(settings(&args, backend, data_plane.members.is_some(), tenure.failback));
+    let engine = Engine::new(settings(
+        &args,
+        &namespace,
+        backend,
+        data_plane.members.is_some(),
+        tenure.failback,
+    ));
     let members = Members::new(&args.node_name, tenure, data_plane.members.clone(), &data_plane.l2);
     let drain = Drain::new(args.bgp.drain()?);
     tasks.spawn(
@@ -186,7 +203,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     Ok(())
 }
 
-fn settings(args: &Args, backend: Backend, membership: bool, failback: Failback) -> Settings {
+fn settings(args: &Args, namespace: &str, backend: Backend, membership: bool, failback: Failback) -> Settings {
     Settings {
         node: args.node_name.clone(),
         class: args.lb_class.clone(),
@@ -195,6 +212,10 @@ fn settings(args: &Args, backend: Backend, membership: bool, failback: Failback)
         failback,
         options: Options {
             backend,
+            secrets: match args.frrk8s_secret_passthrough && args.frr_k8s_namespace(namespace) != namespace {
+                true => Secrets::Elsewhere,
+                false => Secrets::Read,
+            },
             view: View::Load {
                 node: Some(args.node_name.clone()),
             },

@@ -36,7 +36,7 @@ pub use error::{ObjectRef, Refused, Warning};
 pub use model::*;
 pub use parse::{Judged, Parsed, judge_change, parse};
 pub use range::{AddressError, AddressRange};
-pub use resources::{Backend, Change, MyAsnScope, Options, Resources, View};
+pub use resources::{Backend, Change, MyAsnScope, Options, Resources, Secrets, View};
 pub use rule::Rule;
 pub use secrecy::ExposeSecret;
 pub use selector::{Labels, Selector, SelectorError};

@@ -169,6 +169,16 @@ impl Default for View {
     }
 }
 
+/// Who looks into the Secrets that BGPPeers name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Secrets {
+    /// The parser, in the namespace of MetalLB.
+    #[default]
+    Read,
+    /// An frr-k8s in another namespace, where they are.
+    Elsewhere,
+}
+
 /// Settings of the parser.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -176,6 +186,8 @@ pub struct Options {
     pub backend: Backend,
     /// Among which peers `myASN` must be the same.
     pub my_asn_scope: MyAsnScope,
+    /// Who looks into the Secrets of peers.
+    pub secrets: Secrets,
     /// Why the resources are parsed.
     pub view: View,
 }

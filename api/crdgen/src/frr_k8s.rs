@@ -1,79 +1,44 @@
-//! The kinds of frr-k8s, as far as whoever deploys it must know them.
+//! The kinds of frr-k8s, for whoever deploys it.
 //!
-//! Their schemas are frr-k8s's business and change with it: here the outermost fields are named, everything else is
-//! allowed, and its own webhook judges.
+//! They judge what frr-k8s 0.0.25 has fields for, as its own definitions do, and keep what else there is: where a later
+//! frr-k8s runs, nothing that it understands is lost.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::{
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-        CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionSpec,
-        CustomResourceDefinitionVersion, CustomResourceSubresourceStatus, CustomResourceSubresources,
-        CustomResourceValidation, JSONSchemaProps,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
-use metallb_api::BGPSessionState;
-
-const GROUP: &str = "frrk8s.metallb.io";
-
-/// Name, type and description of a field.
-type Field = (&'static str, &'static str, &'static str);
-
-/// A kind of frr-k8s.
-struct Kind {
-    name: &'static str,
-    plural: &'static str,
-    scope: &'static str,
-    description: &'static str,
-    spec: &'static [Field],
-    status: &'static [Field],
-}
-
-const KINDS: [Kind; 3] = [
-    Kind {
-        name: "FRRConfiguration",
-        plural: "frrconfigurations",
-        scope: "Namespaced",
-        description: "FRRConfiguration is a part of FRR's configuration on the nodes that it selects.",
-        spec: &[
-            ("bgp", "object", "Routers, their neighbors, and BFD profiles."),
-            ("nodeSelector", "object", "The nodes that it is for; none means all."),
-            ("raw", "object", "Configuration in FRR's own words."),
-        ],
-        status: &[],
-    },
-    Kind {
-        name: "FRRK8sConfiguration",
-        plural: "frrk8sconfigurations",
-        scope: "Namespaced",
-        description: "FRRK8sConfiguration holds settings of frr-k8s itself.",
-        spec: &[("logLevel", "string", "How much frr-k8s logs.")],
-        status: &[],
-    },
-    Kind {
-        name: "FRRNodeState",
-        plural: "frrnodestates",
-        scope: "Cluster",
-        description: "FRRNodeState tells what FRR on a node runs with.",
-        spec: &[],
-        status: &[
-            (
-                "lastConversionResult",
-                "string",
-                "Whether the resources could be made a configuration.",
-            ),
-            ("lastReloadResult", "string", "Whether FRR took the configuration."),
-            ("runningConfig", "string", "The configuration that FRR runs with."),
-        ],
-    },
-];
+use metallb_api::{BGPSessionState, FRRConfiguration, FRRK8sConfiguration, FRRNodeState};
 
 /// Makes the definitions of frr-k8s, in order of their names. The first is among our own, too.
 pub fn frr_k8s_crds() -> Vec<CustomResourceDefinition> {
-    let others = KINDS.iter().map(definition);
+    let mut others = [FRRConfiguration::crd(), FRRK8sConfiguration::crd(), FRRNodeState::crd()];
+    for crd in &mut others {
+        crate::finish(crd);
+        let schemas = crd
+            .spec
+            .versions
+            .iter_mut()
+            .filter_map(|version| version.schema.as_mut());
+        schemas
+            .filter_map(|schema| schema.open_api_v3_schema.as_mut())
+            .for_each(keep_unknown);
+    }
     std::iter::once(session_state()).chain(others).collect()
+}
+
+/// Lets every object of a schema have other fields, too.
+fn keep_unknown(schema: &mut JSONSchemaProps) {
+    if schema.type_.as_deref() == Some("object") {
+        schema.x_kubernetes_preserve_unknown_fields = Some(true);
+    }
+    // The API server alone says what metadata has.
+    let fields = schema.properties.iter_mut().flatten();
+    fields
+        .filter(|(name, _)| *name != "metadata")
+        .for_each(|(_, field)| keep_unknown(field));
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
+        keep_unknown(item);
+    }
 }
 
 /// The kind that our own BGP and frr-k8s share: one has more to say than the other, and each may say what it wants.
@@ -103,79 +68,68 @@ pub(crate) fn session_state() -> CustomResourceDefinition {
     crd
 }
 
-fn definition(kind: &Kind) -> CustomResourceDefinition {
-    CustomResourceDefinition {
-        metadata: ObjectMeta {
-            name: Some(format!("{}.{GROUP}", kind.plural)),
-            ..ObjectMeta::default()
-        },
-        spec: CustomResourceDefinitionSpec {
-            group: GROUP.to_owned(),
-            names: CustomResourceDefinitionNames {
-                kind: kind.name.to_owned(),
-                list_kind: Some(format!("{}List", kind.name)),
-                plural: kind.plural.to_owned(),
-                singular: Some(kind.name.to_lowercase()),
-                ..CustomResourceDefinitionNames::default()
-            },
-            scope: kind.scope.to_owned(),
-            versions: vec![version(kind)],
-            ..CustomResourceDefinitionSpec::default()
-        },
-        status: None,
-    }
-}
-
-fn version(kind: &Kind) -> CustomResourceDefinitionVersion {
-    let parts = [
-        ("spec", part("What is wanted.", kind.spec)),
-        ("status", part("What is the case.", kind.status)),
-    ];
-    let schema = open("object", kind.description, parts);
-    CustomResourceDefinitionVersion {
-        name: "v1beta1".to_owned(),
-        served: true,
-        storage: true,
-        schema: Some(CustomResourceValidation {
-            open_api_v3_schema: Some(schema),
-        }),
-        subresources: Some(CustomResourceSubresources {
-            status: Some(CustomResourceSubresourceStatus(serde_json::json!({}))),
-            scale: None,
-        }),
-        ..CustomResourceDefinitionVersion::default()
-    }
-}
-
-fn part(description: &str, fields: &[Field]) -> JSONSchemaProps {
-    let fields = fields
-        .iter()
-        .map(|(name, type_, description)| (*name, open(type_, description, [])));
-    open("object", description, fields)
-}
-
-/// A schema that allows other fields, too, if it is of an object.
-fn open<'a>(
-    type_: &str,
-    description: &str,
-    fields: impl IntoIterator<Item = (&'a str, JSONSchemaProps)>,
-) -> JSONSchemaProps {
-    let fields: BTreeMap<_, _> = fields
-        .into_iter()
-        .map(|(name, field)| (name.to_owned(), field))
-        .collect();
-    JSONSchemaProps {
-        description: Some(description.to_owned()),
-        type_: Some(type_.to_owned()),
-        properties: (!fields.is_empty()).then_some(fields),
-        x_kubernetes_preserve_unknown_fields: (type_ == "object").then_some(true),
-        ..JSONSchemaProps::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where the schema of a neighbor is.
+    const NEIGHBOR: &str = "/properties/spec/properties/bgp/properties/routers/items/properties/neighbors/items";
+
+    fn schema(kind: &str) -> serde_json::Value {
+        let crds = frr_k8s_crds();
+        let crd = crds.iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+        serde_json::to_value(crd).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+    }
+
+    // FRR-K8s of a later release may have put its own definition there, and objects with its fields.
+    #[test]
+    fn fields_of_a_later_release_are_kept_at_every_depth() {
+        let schema = schema("FRRConfiguration");
+        let neighbor = schema.pointer(NEIGHBOR).unwrap();
+        for object in [
+            &schema,
+            &schema["properties"]["spec"],
+            neighbor,
+            &neighbor["properties"]["toAdvertise"],
+        ] {
+            assert_eq!(object["x-kubernetes-preserve-unknown-fields"], true, "{object}");
+        }
+        assert_eq!(
+            schema["properties"]["metadata"],
+            serde_json::json!({ "type": "object" })
+        );
+    }
+
+    #[test]
+    fn a_neighbor_is_judged_as_by_frr_k8s() {
+        let schema = schema("FRRConfiguration");
+        let neighbor = &schema.pointer(NEIGHBOR).unwrap()["properties"];
+        let wanted = |name: &str, attribute: &str| neighbor[name][attribute].clone();
+        assert_eq!(wanted("port", "maximum"), 16_384.0);
+        assert_eq!(wanted("port", "format"), serde_json::Value::Null);
+        assert_eq!(wanted("asn", "format"), "int64");
+        assert_eq!(wanted("localASN", "minimum"), 1.0);
+        assert_eq!(wanted("disableMP", "default"), false);
+        assert_eq!(
+            wanted("dynamicASN", "enum"),
+            serde_json::json!(["internal", "external"])
+        );
+        assert_eq!(
+            wanted("connectTime", "x-kubernetes-validations")
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+        assert_eq!(wanted("passwordSecret", "x-kubernetes-map-type"), "atomic");
+        let told = &neighbor["toAdvertise"]["properties"];
+        assert_eq!(told["allowed"]["properties"]["mode"]["default"], "filtered");
+        assert_eq!(told["withCommunity"]["items"]["properties"]["prefixes"]["minItems"], 1);
+        assert_eq!(
+            told["withLocalPref"]["items"]["properties"]["localPref"]["format"],
+            "int32"
+        );
+    }
 
     // FRR-K8s writes its status apart from the spec.
     #[test]

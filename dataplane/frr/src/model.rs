@@ -165,7 +165,8 @@ impl Neighbour {
         self.dual_stack || !matches!(self.endpoint, Endpoint::Address(IpAddr::V4(_)))
     }
 
-    pub(crate) fn carries(&self, prefix: IpNet) -> bool {
+    /// Tells whether prefixes of the family of this one do.
+    pub fn carries(&self, prefix: IpNet) -> bool {
         match prefix {
             IpNet::V4(_) => self.carries_ipv4(),
             IpNet::V6(_) => self.carries_ipv6(),

@@ -120,7 +120,7 @@ macro_rules! printed {
 }
 printed!(Device, Host, ProfileName);
 
-/// A key of TCP MD5; never printed but into the file.
+/// A key of TCP MD5; `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
@@ -137,7 +137,8 @@ impl Password {
         Ok(Self(key.to_owned()))
     }
 
-    pub(crate) fn expose(&self) -> &str {
+    /// Gives the key to whoever must use it.
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -29,34 +29,55 @@ pub(super) struct Fixed {
 /// The configuration for FRR, and one sentence for everything that cannot be part of it.
 pub(super) fn desired(model: &Model, fixed: &Fixed) -> (Desired, Vec<String>) {
     let mut problems = Vec::new();
-    let mut desired = Desired {
+    let bfd_profiles = profiles(model, &mut problems);
+    let sessions = sessions(model, fixed.router_id, password, &mut problems);
+    let extras = Extras::new(model.extras()).unwrap_or_else(|refusal| {
+        problems.push(format!("ConfigMap bgpextras: {refusal}, none of them is used"));
+        Extras::default()
+    });
+    let desired = Desired {
         level: fixed.level,
         hostname: fixed.hostname.clone(),
-        ..Desired::default()
+        sessions: sessions.into_iter().map(|(_, session)| session).collect(),
+        bfd_profiles,
+        extras,
     };
+    (desired, problems)
+}
+
+/// All BFD profiles that FRR can have.
+pub(crate) fn profiles(model: &Model, problems: &mut Vec<String>) -> Vec<BfdProfile> {
+    let mut profiles = Vec::new();
     for it in &model.peers.bfd_profiles {
         match profile(it) {
-            Ok(profile) => desired.bfd_profiles.push(profile),
+            Ok(profile) => profiles.push(profile),
             Err(refusal) => problems.push(format!("BFDProfile {}: {refusal}", it.name)),
         }
     }
-    let mut routers = BTreeMap::new();
+    profiles
+}
+
+/// All sessions that FRR can have, with what is told; `password` says what it is to know of the peer's.
+pub(crate) fn sessions<'a>(
+    model: &'a Model,
+    router_id: Option<Ipv4Addr>,
+    password: impl Fn(&Peer) -> Result<Option<Password>, Refusal>,
+    problems: &mut Vec<String>,
+) -> Vec<(&'a Peer, Session)> {
+    let (mut routers, mut sessions) = (BTreeMap::new(), Vec::new());
     for peer in &model.peers.peers {
-        let made = session(peer, fixed).map_err(|refusal| refusal.to_string());
+        let made = password(peer).and_then(|password| session(peer, router_id, password));
+        let made = made.map_err(|refusal| refusal.to_string());
         let made = made.and_then(|session| one_router(&mut routers, peer, session));
         match made {
-            Ok(session) => desired.sessions.push(Session {
-                routes: routes(model, peer),
-                ..session
-            }),
+            Ok(session) => {
+                let routes = routes(model, peer);
+                sessions.push((peer, Session { routes, ..session }));
+            }
             Err(why) => problems.push(format!("BGPPeer {}: {why}, there is no session", peer.name)),
         }
     }
-    match Extras::new(model.extras.as_deref().unwrap_or_default()) {
-        Ok(extras) => desired.extras = extras,
-        Err(refusal) => problems.push(format!("ConfigMap bgpextras: {refusal}, none of them is used")),
-    }
-    (desired, problems)
+    sessions
 }
 
 /// FRR has one BGP instance for each VRF.
@@ -76,7 +97,7 @@ fn one_router<'a>(
     Ok(session)
 }
 
-fn session(peer: &Peer, fixed: &Fixed) -> Result<Session, Refusal> {
+fn session(peer: &Peer, router_id: Option<Ipv4Addr>, password: Option<Password>) -> Result<Session, Refusal> {
     let vrf = peer
         .vrf
         .as_ref()
@@ -84,13 +105,13 @@ fn session(peer: &Peer, fixed: &Fixed) -> Result<Session, Refusal> {
         .transpose()?;
     let router = Router {
         asn: peer.my_asn,
-        id: peer.router_id.or(fixed.router_id),
+        id: peer.router_id.or(router_id),
         vrf,
     };
-    Ok(Session::new(router, neighbour(peer)?))
+    Ok(Session::new(router, neighbour(peer, password)?))
 }
 
-fn neighbour(peer: &Peer) -> Result<Neighbour, Refusal> {
+fn neighbour(peer: &Peer, password: Option<Password>) -> Result<Neighbour, Refusal> {
     let endpoint = match &peer.endpoint {
         config::Endpoint::Address(address) => Endpoint::Address(*address),
         config::Endpoint::LinkLocal(..) => {
@@ -107,21 +128,12 @@ fn neighbour(peer: &Peer) -> Result<Neighbour, Refusal> {
         RemoteAs::Internal => metallb_frr::RemoteAs::Internal,
         RemoteAs::External => metallb_frr::RemoteAs::External,
     };
-    let password = peer
-        .password
-        .as_ref()
-        .map(|password| Password::new(password.expose_secret()));
-    if password.is_none() && peer.password_secret.is_some() {
-        // No session rather than one without a password.
-        let (what, must) = ("the password", "be known");
-        return Err(Refusal::Shape { what, must });
-    }
     Ok(Neighbour {
         local_asn: peer.local_asn,
         port: peer.port,
         timers: timers(peer),
         connect: peer.connect_time.map(seconds),
-        password: password.transpose()?,
+        password,
         source: peer.source,
         graceful_restart: peer.graceful_restart,
         bfd_profile: peer.bfd_profile.as_deref().map(ProfileName::new).transpose()?,
@@ -129,6 +141,19 @@ fn neighbour(peer: &Peer) -> Result<Neighbour, Refusal> {
         dual_stack: peer.dual_stack,
         ..Neighbour::new(endpoint, remote)
     })
+}
+
+/// The password in clear text.
+pub(crate) fn password(peer: &Peer) -> Result<Option<Password>, Refusal> {
+    match &peer.password {
+        Some(password) => Password::new(password.expose_secret()).map(Some),
+        None if peer.password_secret.is_some() => {
+            // No session rather than one without a password.
+            let (what, must) = ("the password", "be known");
+            Err(Refusal::Shape { what, must })
+        }
+        None => Ok(None),
+    }
 }
 
 /// FRR counts in whole seconds. Half a second must not become 0, which switches keepalives off.

@@ -13,7 +13,7 @@ use metallb_runtime::watch;
 use tokio::sync::watch as channel;
 use tracing::warn;
 
-use super::Frr;
+use super::model::Shared;
 use crate::metrics::Metrics;
 
 /// The key of the ConfigMap with a user's own lines.
@@ -25,7 +25,7 @@ const RESOLVED: &str = "frrConfigurationResolved";
 const ACTION: &str = "ConfigureFRR";
 
 /// Follows the ConfigMap with the user's own lines, until the stop signal.
-pub(crate) async fn follow_extras(client: Client, namespace: String, frr: Frr, tasks: Spawner) {
+pub(crate) async fn follow_extras(client: Client, namespace: String, model: Shared, tasks: Spawner) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let only = watch::Config::default().fields(&format!("metadata.name={}", names::BGP_EXTRAS_CONFIG_MAP));
     let mut watched = watch::watch(api, only, &tasks);
@@ -45,7 +45,7 @@ pub(crate) async fn follow_extras(client: Client, namespace: String, frr: Frr, t
                 "the ConfigMap bgpextras is used, which is not supported"
             );
         }
-        frr.set_extras(lines.as_deref());
+        model.set_extras(lines.as_deref());
         if watched.changes.recv().await.is_none() {
             return;
         }
@@ -66,7 +66,7 @@ pub(crate) struct Teller {
 }
 
 /// Reports `problems` until the sender ends. Each is one event when it appears and one when it is over.
-pub(crate) async fn tell(mut teller: Teller, mut problems: channel::Receiver<Vec<String>>) {
+pub(crate) async fn tell(mut teller: Teller, mut problems: channel::Receiver<ConfigReport>) {
     let mut told = Vec::new();
     loop {
         // Every arm is cancel-safe.
@@ -75,13 +75,14 @@ pub(crate) async fn tell(mut teller: Teller, mut problems: channel::Receiver<Vec
             changed = teller.reports.changed() => if changed.is_err() { return },
         }
         let found = problems.borrow_and_update().clone();
-        teller.events(&told, &found);
+        teller.events(&told, &found.errors);
         let report = teller.reports.borrow_and_update().clone();
         if let Some(mut report) = report {
-            report.errors.extend(found.iter().cloned());
+            report.errors.extend(found.errors.iter().cloned());
+            report.doubts.extend(found.doubts);
             teller.all.send_replace(Some(report));
         }
-        told = found;
+        told = found.errors;
     }
 }
 
@@ -150,7 +151,7 @@ mod tests {
         let (events, mut tasks) = (Events::default(), Tasks::new(CancellationToken::new()));
         let (reports, report_reader) = channel::channel(None);
         let (all, all_reader) = channel::channel(None);
-        let (problems, problem_reader) = channel::channel(Vec::new());
+        let (problems, problem_reader) = channel::channel(ConfigReport::default());
         let metrics = Arc::new(Metrics::new("node-a").unwrap());
         let teller = Teller {
             reports: report_reader,
@@ -164,7 +165,13 @@ mod tests {
             tell(teller, problem_reader).await;
             Ok(())
         });
-        let set = |now: &[&str]| problems.send_replace(now.iter().map(|it| (*it).to_owned()).collect());
+        let set = |now: &[&str]| {
+            let errors = now.iter().map(|it| (*it).to_owned()).collect();
+            problems.send_replace(ConfigReport {
+                errors,
+                ..ConfigReport::default()
+            });
+        };
         let told = async |wanted: &[(&str, &str)]| {
             let is = || {
                 let events = events.lock().unwrap();

@@ -1,8 +1,8 @@
 //! Renders the model and has the reloader apply it, one configuration at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use metallb_engine::ConfigReport;
 use metallb_frr::Text;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::Settings;
 use super::answer::{Answer, Outcome};
 use super::desired::desired;
-use super::model::Model;
+use super::model::Shared;
 use super::reloader::Reloader;
 
 /// How long changes are gathered by default: enough for those of one pass of the engine. While FRR applies a
@@ -33,9 +33,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(super) struct Work {
     settings: Settings,
-    model: Arc<Mutex<Model>>,
+    model: Shared,
     reloader: Reloader,
-    problems: watch::Sender<Vec<String>>,
+    problems: watch::Sender<ConfigReport>,
     /// What cannot be part of the configuration.
     left_out: Vec<String>,
     /// Why the last configuration is not applied.
@@ -56,9 +56,9 @@ enum Next {
 impl Work {
     pub(super) fn new(
         settings: Settings,
-        model: Arc<Mutex<Model>>,
+        model: Shared,
         reloader: Reloader,
-        problems: watch::Sender<Vec<String>>,
+        problems: watch::Sender<ConfigReport>,
     ) -> Self {
         Self {
             settings,
@@ -72,9 +72,11 @@ impl Work {
         }
     }
 
-    /// Works until the sender of changes ends.
-    pub(super) async fn run(mut self, mut changes: watch::Receiver<()>) {
-        let mut retry = None;
+    /// Works until it is dropped: it holds a sender of changes itself.
+    pub(super) async fn run(mut self) {
+        let (mut changes, mut retry) = (self.model.changes(), None);
+        // There may have been changes before.
+        changes.mark_changed();
         loop {
             let again = async {
                 match retry {
@@ -105,7 +107,7 @@ impl Work {
     }
 
     async fn attempt(&mut self) -> Next {
-        let Some(model) = self.known_model() else {
+        let Some(model) = self.model.known() else {
             return Next::Wait;
         };
         let (desired, left_out) = desired(&model, &self.settings.fixed);
@@ -125,18 +127,12 @@ impl Work {
         next
     }
 
-    /// Copies the model, so that changes need not wait until it is rendered; `None` while it is not complete.
-    fn known_model(&self) -> Option<Model> {
-        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        model.is_known().then(|| model.clone())
-    }
-
     /// Publishes what FRR does not do.
     fn tell(&self) {
-        let problems: Vec<String> = self.left_out.iter().chain(&self.obstacle).cloned().collect();
+        let errors: Vec<String> = self.left_out.iter().chain(&self.obstacle).cloned().collect();
         self.problems.send_if_modified(|known| {
-            let news = *known != problems;
-            *known = problems;
+            let news = known.errors != errors;
+            known.errors = errors;
             news
         });
     }
@@ -262,9 +258,9 @@ mod tests {
 
         /// Tells all that there is to be known.
         fn know(&self, peers: Peers) {
-            self.frr.apply(Change::Peers(peers));
-            self.frr.set_extras(None);
-            self.frr.apply(Change::Known);
+            self.frr.model().apply(Change::Peers(peers));
+            self.frr.model().set_extras(None);
+            self.frr.model().apply(Change::Known);
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -297,7 +293,7 @@ mod tests {
         let mut problems = lab.frr.problems();
         let mut told = async || {
             problems.changed().await.unwrap();
-            let told = problems.borrow_and_update().clone();
+            let told = problems.borrow_and_update().errors.clone();
             assert!(told[0].starts_with("BGPPeer far: "), "{told:?}");
             told[1..].to_vec()
         };
@@ -337,7 +333,7 @@ mod tests {
                 prefix: format!("198.51.100.{n}/32").parse().unwrap(),
                 paths: vec![Arc::new(path)],
             };
-            lab.frr.apply(Change::Routes(vec![change]));
+            lab.frr.model().apply(Change::Routes(vec![change]));
             sleep(window / 110).await;
         }
         assert!(!lab.path("frr.conf").exists());
@@ -349,10 +345,10 @@ mod tests {
         let file = || fs::metadata(lab.path("frr.conf")).unwrap().ino();
         let first = file();
         sleep(4 * window).await;
-        lab.frr.apply(Change::Peers(tor()));
+        lab.frr.model().apply(Change::Peers(tor()));
         sleep(4 * window).await;
         assert_eq!(file(), first, "nothing is new");
-        lab.frr.apply(Change::Peers(Peers::default()));
+        lab.frr.model().apply(Change::Peers(Peers::default()));
         sleep(2 * window).await;
         assert_ne!(file(), first);
         lab.end().await;

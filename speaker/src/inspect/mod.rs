@@ -98,7 +98,7 @@ async fn index(State(glass): State<Glass>) -> Response {
             .map(|(path, about)| (format!("{ROOT}{path}"), about.to_owned()))
             .into(),
         features: Vec::new(),
-        backend: "native".to_owned(),
+        backend: glass.bgp.name().to_owned(),
     };
     whole(&glass.head(), &index)
 }

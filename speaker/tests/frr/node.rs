@@ -16,9 +16,10 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use metallb_api::{BFDProfile, BGPAdvertisement, BGPPeer, ConfigurationState, IPAddressPool};
+use metallb_test_runner::tools::FRR_K8S;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -108,7 +109,9 @@ impl Node {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         make(&namespaces, json!({ "metadata": { "name": OURS } })).await;
         let nodes: Api<KubeNode> = Api::all(self.client.clone());
-        make(&nodes, json!({ "metadata": { "name": "n" } })).await;
+        // Not its name, which some installers have otherwise.
+        let labels = json!({ "kubernetes.io/hostname": "host-n" });
+        make(&nodes, json!({ "metadata": { "name": "n", "labels": labels } })).await;
         let container = json!({ "name": "speaker", "image": "speaker" });
         let pod =
             json!({ "metadata": { "name": "speaker-n" }, "spec": { "nodeName": "n", "containers": [container] } });
@@ -182,6 +185,11 @@ impl Node {
     }
 
     pub(crate) fn speaker(&self) -> Program {
+        self.speaker_with("frr")
+    }
+
+    /// A speaker that hands its sessions to this back-end.
+    pub(crate) fn speaker_with(&self, backend: &str) -> Program {
         let log = fs::File::create(self.path("speaker.log")).unwrap();
         Program::start(
             Command::new(env!("CARGO_BIN_EXE_metallb-speaker"))
@@ -192,10 +200,35 @@ impl Node {
                     "--log-level=info",
                 ])
                 .env("KUBECONFIG", self.api.kubeconfig_path())
-                .env("METALLB_BGP_TYPE", "frr")
+                .env("METALLB_BGP_TYPE", backend)
                 .env("METALLB_NODE_NAME", "n")
                 .env("METALLB_POD_NAME", "speaker-n")
                 .env("METALLB_NAMESPACE", OURS)
+                .env("FRR_CONFIG_FILE", self.path("frr.conf"))
+                .env("FRR_RELOADER_PID_FILE", self.path("reloader.pid"))
+                .stdout(log.try_clone().unwrap())
+                .stderr(log),
+        )
+    }
+
+    /// frr-k8s with its own definitions; it has the FRR of this node for itself.
+    pub(crate) async fn frr_k8s(&self) -> Program {
+        let program = FRR_K8S.program();
+        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let session_states = "bgpsessionstates.frrk8s.metallb.io";
+        crds.delete(session_states, &DeleteParams::default()).await.unwrap();
+        let folder = FRR_K8S.files().unwrap().join("config/crd/bases");
+        for file in fs::read_dir(folder).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            let crd: CustomResourceDefinition = serde_saphyr::from_str(&text).unwrap();
+            crds.create(&PostParams::default(), &crd).await.unwrap();
+        }
+        let log = fs::File::create(self.path("frr-k8s.log")).unwrap();
+        Program::start(
+            Command::new(program)
+                .args(["--node-name=n", "--namespace", OURS, "--metrics-bind-address=0"])
+                .args(["--log-level=debug", "--bgp-debounce-timeout=100"])
+                .env("KUBECONFIG", self.api.kubeconfig_path())
                 .env("FRR_CONFIG_FILE", self.path("frr.conf"))
                 .env("FRR_RELOADER_PID_FILE", self.path("reloader.pid"))
                 .stdout(log.try_clone().unwrap())
@@ -238,7 +271,7 @@ router bgp 64501
 ";
 
 /// Makes an object as written.
-async fn make<K>(api: &Api<K>, object: Value)
+pub(crate) async fn make<K>(api: &Api<K>, object: Value)
 where
     K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
     K::DynamicType: Default,

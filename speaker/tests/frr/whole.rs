@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::{daemons::eventually, node::Node};
 
 /// How often sessions came up.
-fn connections(node: &Node) -> String {
+pub(crate) fn connections(node: &Node) -> String {
     let answer = node.router.vtysh("show bgp neighbors 10.0.0.1");
     let line = answer.lines().find(|line| line.contains("Connections established"));
     line.unwrap_or_default().trim().to_owned()
@@ -19,7 +19,7 @@ fn connections(node: &Node) -> String {
 
 /// Waits until BGP and BFD are up and stay it: two FRRs end their first session, as each makes its BFD session anew once
 /// it knows the address that it has towards the other one.
-fn settled(node: &Node) -> String {
+pub(crate) fn settled(node: &Node) -> String {
     eventually("lasting session", || {
         let before = connections(node);
         let asked = ["show bgp neighbors 10.0.0.1", "show bfd peers brief"].map(|it| node.router.vtysh(it));
@@ -31,7 +31,7 @@ fn settled(node: &Node) -> String {
     })
 }
 
-fn gone(node: &Node, command: &str, text: &str) {
+pub(crate) fn gone(node: &Node, command: &str, text: &str) {
     eventually(&format!("end of {text}"), || {
         let answer = node.router.vtysh(command);
         (!answer.contains(text)).then_some(()).ok_or(answer)
@@ -189,7 +189,7 @@ async fn told(node: &Node, reason: &str, note: &str) {
 }
 
 /// Waits for what the ConfigurationState says.
-async fn summary(node: &Node, wanted: impl Fn(&str) -> bool) {
+pub(crate) async fn summary(node: &Node, wanted: impl Fn(&str) -> bool) {
     for _ in 0..600 {
         if node.summary().await.is_some_and(|summary| wanted(&summary)) {
             return;

@@ -34,6 +34,15 @@ pub const GOBGP: Tool = Tool {
     variables: &[],
 };
 
+/// frr-k8s, to which the speaker hands its sessions.
+pub const FRR_K8S: Tool = Tool {
+    name: "frr-k8s-controller",
+    package: "github.com/metallb/frr-k8s/cmd/frr-k8s-controller",
+    module: "github.com/metallb/frr-k8s",
+    tags: "",
+    variables: &[],
+};
+
 impl Tool {
     /// The built program; the test that calls this is skipped on a machine without Go.
     ///
@@ -112,6 +121,23 @@ impl Tool {
         let line = text.lines().find_map(|line| line.split_once(&wanted));
         let (_, rest) = line.with_context(|| format!("{}/go.mod requires no {}", self.name, self.module))?;
         Ok(format!("v{}", rest.split(' ').next().unwrap_or_default()))
+    }
+
+    /// Where the files of its module are: those that it is built from, and what else was published with them.
+    ///
+    /// # Errors
+    /// When there is no Go, or the module cannot be had.
+    pub fn files(&self) -> Result<PathBuf> {
+        let mut command = Command::new("go");
+        command.current_dir(self.source()).env("GOWORK", "off");
+        command.args(["mod", "download", "-json", self.module]);
+        let output = command.output().context("cannot start go")?;
+        let answer = String::from_utf8_lossy(&output.stdout);
+        let line = answer.lines().find_map(|line| line.trim().strip_prefix("\"Dir\": \""));
+        let dir = line.and_then(|line| line.strip_suffix("\","));
+        Ok(dir
+            .with_context(|| format!("go has no files of {}: {answer}", self.module))?
+            .into())
     }
 
     fn source(&self) -> PathBuf {

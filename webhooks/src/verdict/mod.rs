@@ -213,6 +213,7 @@ impl Rules {
             backend: self.backend,
             my_asn_scope: self.my_asn_scope,
             view: View::Admission,
+            ..Options::default()
         }
     }
 }

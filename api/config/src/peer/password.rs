@@ -5,6 +5,7 @@ use metallb_api::names::BASIC_AUTH;
 
 use super::Reader;
 use crate::model::{SecretRef, SecretString};
+use crate::resources::Secrets;
 use crate::rule::Rule;
 
 /// Longest TCP MD5 key in Linux.
@@ -31,6 +32,8 @@ impl Reader<'_> {
                 return None;
             }
             (Some(clear), None) => clear.reveal().to_owned(),
+            // Rather than by us, the session is refused by who reads it.
+            (None, Some(_)) if self.context.options.secrets == Secrets::Elsewhere => return None,
             (None, Some(secret)) if self.context.options.strict() => {
                 self.warn_of_unknown_secret(&secret.name);
                 return None;

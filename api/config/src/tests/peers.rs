@@ -244,6 +244,15 @@ fn a_secret_of_another_type_is_refused_with_both_types() {
     cluster.refuses("BGPPeer p", "spec.passwordSecret", words);
 }
 
+#[test] // B-10: an frr-k8s in another namespace reads it there
+fn a_secret_that_is_elsewhere_is_not_looked_for() {
+    let mut cluster = with_secret();
+    cluster.options.secrets = crate::Secrets::Elsewhere;
+    let peer = only_peer(&cluster);
+    assert!(peer.password.is_none());
+    assert_eq!(peer.password_secret.unwrap().name, "s");
+}
+
 #[test] // B-11, with upstream's text
 fn a_missing_bfd_profile_takes_out_its_peer_only() {
     let cluster = cluster()

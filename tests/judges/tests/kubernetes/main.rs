@@ -6,6 +6,7 @@
 
 mod deletion;
 mod doors;
+mod handed;
 mod kubectl;
 mod limits;
 mod managers;
@@ -107,6 +108,12 @@ fn main() -> ExitCode {
             on: ClusterKind::NODES,
             skip: || None,
             body: scrape::by_rights,
+        },
+        Test {
+            name: "frr_k8s_is_handed_what_its_definitions_take",
+            on: ClusterKind::NEWEST,
+            skip: handed::obstacle,
+            body: handed::to_frr_k8s,
         },
         Test {
             name: "tokens_die_with_their_pods",
