@@ -12,7 +12,7 @@ use metallb_dataplane::members::Timing;
 use metallb_engine::Failback;
 use metallb_runtime::{listen, tls};
 
-use crate::bgp_args::BgpArgs;
+use crate::bgp_args::{BgpArgs, seconds};
 
 /// Announces the addresses of LoadBalancer Services from this node.
 #[derive(Clone, Debug, Parser)]
@@ -291,22 +291,9 @@ impl Args {
             "never" => Failback::Never,
             other => bail!("--l2-failback {other:?} is unknown: must be immediate, delayed or never"),
         };
-        let seconds: u64 = match self.l2_failback_delay.as_str() {
-            "" => FAILBACK_DELAY,
-            text => text
-                .strip_suffix('s')
-                .unwrap_or(text)
-                .parse()
-                .with_context(|| format!("--l2-failback-delay {text:?} is no number of seconds"))?,
-        };
-        ensure!(
-            seconds <= FAILBACK_LIMIT,
-            "--l2-failback-delay {seconds} is more than {FAILBACK_LIMIT}"
-        );
-        Ok(FailbackOptions {
-            failback,
-            delay: Duration::from_secs(seconds),
-        })
+        let text = &self.l2_failback_delay;
+        let delay = seconds("--l2-failback-delay", text, FAILBACK_DELAY, FAILBACK_LIMIT)?;
+        Ok(FailbackOptions { failback, delay })
     }
 
     /// The membership, unless it is switched off.

@@ -1,5 +1,6 @@
 //! BFD of the native back-end: which sessions the peers ask for, and which BGP sessions they guard.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use metallb_config::{BfdProfile, Peer, RemoteAs};
-use metallb_dataplane::bfd::{self, BfdHandle, Guarded, Hops, Refusal, SessionConfig, SessionKey, Sessions, State};
+use metallb_dataplane::bfd::{
+    self, BfdHandle, Guarded, Hops, Networks, Refusal, SessionConfig, SessionKey, Sessions, State,
+};
 use metallb_dataplane::bgp::{self, BgpHandle};
 use metallb_engine::Peers;
 use metallb_runtime::CancellationToken;
@@ -91,8 +94,10 @@ impl Bfd {
         let (guarded, sessions) = {
             let table = self.handle.sessions();
             let table = table.borrow();
+            // Read at most once, and not at all if no peer needs it.
+            let networks = LazyCell::new(Networks::read);
             desired(&asked.peers, &asked.found, |peer| {
-                is_near(&table, peer, bfd::is_on_link)
+                is_near(&table, peer, |peer| networks.contain(peer))
             })
         };
         // Before its session ends a peer must not be guarded by it any more.
@@ -134,6 +139,14 @@ impl Bfd {
     }
 }
 
+/// The peer of a session, with the interface of a link-local address: the same address may be on every link.
+pub(crate) fn peer_name(key: &SessionKey) -> String {
+    match &key.zone {
+        Some(zone) => format!("{}%{zone}", key.peer),
+        None => key.peer.to_string(),
+    }
+}
+
 /// Where the routers of unnumbered peers are, by peer.
 type Found = BTreeMap<String, Ipv6Addr>;
 
@@ -154,7 +167,8 @@ fn desired(
             .bfd_profile
             .as_ref()
             .and_then(|name| peers.bfd_profiles.iter().find(|profile| profile.name == *name));
-        let Some((key, profile)) = key(peer, found, &is_on_link).zip(profile) else {
+        let Some(profile) = profile else { continue };
+        let Some(key) = key(peer, found, &is_on_link) else {
             continue;
         };
         let config = config(profile, key.hops);

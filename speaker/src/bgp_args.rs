@@ -64,7 +64,8 @@ impl BgpArgs {
     }
 }
 
-fn seconds(flag: &str, text: &str, default: u64, limit: u64) -> Result<Duration> {
+/// Reads a flag of whole seconds, with or without the unit: `90` or `90s`; empty is `default`, more than `limit` an error.
+pub(crate) fn seconds(flag: &str, text: &str, default: u64, limit: u64) -> Result<Duration> {
     let seconds = match text.trim() {
         "" => default,
         text => text

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use metallb_dataplane::l2;
 use metallb_engine::{Claim, Conflict, Engine, Event, Links, Mac};
+use metallb_runtime::tasks::until;
 use tokio::sync::watch;
 
 use crate::data_plane::DataPlane;
@@ -37,7 +38,8 @@ pub(crate) async fn decide(
             news = inputs.next() => match news {
                 Some(news) => {
                     // Before sessions hear of peers and routes: a node that is drained already announces nothing.
-                    if let Some(standing) = data_plane.departure.hear(&news.standings) {
+                    if let Some(standing) = news.standing {
+                        data_plane.departure.hear(standing);
                         shell.show(drain.hear(std::time::Instant::now(), standing));
                     }
                     digest(news, &shell, &members)
@@ -61,7 +63,7 @@ pub(crate) async fn decide(
                     continue;
                 }
             },
-            () = until(drain.deadline()) => {
+            () = until(drain.next_deadline()) => {
                 shell.show(drain.tick(std::time::Instant::now()));
                 continue;
             }
@@ -95,14 +97,6 @@ pub(crate) async fn decide(
             // What is another's again has been given up by now.
             shell.l2.reannounce();
         }
-    }
-}
-
-/// Waits until then; for ever if there is nothing to wait for. Cancel-safe.
-async fn until(deadline: Option<std::time::Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

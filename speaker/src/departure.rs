@@ -81,11 +81,9 @@ impl Departure {
         }
     }
 
-    /// Takes in how Nodes stand that have changed; returns how this one does, if it is among them.
-    pub(crate) fn hear(&self, nodes: &BTreeMap<String, Standing>) -> Option<Standing> {
-        let standing = *nodes.get(&*self.node)?;
+    /// Takes in how the Node stands.
+    pub(crate) fn hear(&self, standing: Standing) {
         self.out_of_service.store(standing.is_out_of_service(), Relaxed);
-        Some(standing)
     }
 
     /// What the BGP peers are told now.
@@ -133,16 +131,13 @@ mod tests {
 
     // BGP-69
     #[test]
-    fn only_the_own_node_counts_and_it_may_come_back() {
+    fn a_node_that_goes_is_told_of_and_it_may_come_back() {
         let departure = Departure::new("a");
-        let hear = |node: &str, standing| departure.hear(&BTreeMap::from([(node.to_owned(), standing)]));
         assert_eq!(departure.farewell().reason, StopReason::Restart);
-        assert_eq!(hear("b", Standing::GONE), None);
-        assert_eq!(departure.farewell().reason, StopReason::Restart);
-        assert_eq!(hear("a", Standing::GONE), Some(Standing::GONE));
+        departure.hear(Standing::GONE);
         assert_eq!(departure.farewell().reason, StopReason::Shutdown);
         assert_eq!(departure.farewell().text, "node a is taken out of service");
-        hear("a", Standing::SERVING);
+        departure.hear(Standing::SERVING);
         assert_eq!(departure.farewell().reason, StopReason::Restart);
     }
 }

@@ -82,8 +82,8 @@ enum Input {
 pub(crate) struct News {
     /// For the engine.
     pub(crate) events: Vec<Event>,
-    /// How Nodes stand that changed.
-    pub(crate) standings: BTreeMap<String, Standing>,
+    /// How the Node of this speaker stands, if that may have changed.
+    pub(crate) standing: Option<Standing>,
     /// The other speakers, complete, if they may have changed.
     pub(crate) peers: Option<BTreeMap<String, SocketAddr>>,
     /// Kinds that were listed for the first time.
@@ -95,6 +95,8 @@ const ROUND: usize = 4096;
 
 /// All watches.
 pub(crate) struct Inputs {
+    /// Name of the node of this speaker.
+    node: String,
     news: SelectAll<BoxStream<'static, Input>>,
     stores: Stores,
     waiting: BTreeSet<&'static str>,
@@ -105,6 +107,7 @@ pub(crate) struct Inputs {
 
 struct Members {
     pods: HashMap<Key, Arc<Speaker>>,
+    /// Name of the node of this speaker, which is no other one.
     node: String,
     port: u16,
     listed: bool,
@@ -129,23 +132,29 @@ struct Stores {
 pub(crate) struct Speakers {
     /// Label selector.
     pub(crate) labels: String,
-    /// Name of this node, whose speaker is not another one.
-    pub(crate) node: String,
     /// Where all speakers listen.
     pub(crate) port: u16,
 }
 
 impl Inputs {
-    /// Starts all watches; `tasks` own them. `speakers` is `None` without membership.
+    /// Starts all watches for the speaker on `node`; `tasks` own them. `speakers` is `None` without membership.
     #[must_use]
-    pub(crate) fn start(client: &Client, namespace: &str, speakers: Option<Speakers>, tasks: &Spawner) -> Self {
+    pub(crate) fn start(
+        client: &Client,
+        namespace: &str,
+        node: &str,
+        speakers: Option<Speakers>,
+        tasks: &Spawner,
+    ) -> Self {
         let all = Config::default;
         // Of these there are thousands: one at a time, they are decoded while the API server sends the next, and no page
         // of them is ever in memory.
         let many = || Config::default().streaming_lists();
         let services = watch_view(Api::<Service>::all(client.clone()), many(), wire::service, tasks);
         let slices = watch_view(Api::<EndpointSlice>::all(client.clone()), many(), wire::slice, tasks);
-        let nodes = watch_view(Api::<Node>::all(client.clone()), all(), wire::node, tasks);
+        let own_node = node.to_owned();
+        let read_node = move |node| wire::node(node, &own_node);
+        let nodes = watch_view(Api::<Node>::all(client.clone()), all(), read_node, tasks);
         let own = Own {
             client,
             namespace,
@@ -173,8 +182,9 @@ impl Inputs {
             secrets: BTreeMap::new(),
             nodes: BTreeMap::new(),
         };
-        let members = speakers.map(|speakers| own.members(speakers, &mut news));
+        let members = speakers.map(|speakers| own.members(&speakers, node, &mut news));
         Self {
+            node: node.to_owned(),
             news,
             stores,
             waiting: KINDS.into(),
@@ -214,8 +224,9 @@ impl Inputs {
                 // Selectors see the labels only.
                 self.configuration |=
                     before.as_ref().map(|facts| &facts.labels) != now.as_ref().map(|facts| &facts.labels);
-                let standing = now.as_ref().map_or(Standing::GONE, |facts| facts.standing);
-                news.standings.insert(name.clone(), standing);
+                if name == self.node {
+                    news.standing = now.as_ref().map_or(Some(Standing::GONE), |facts| facts.standing);
+                }
                 news.events
                     .push(Event::Node(name.clone(), now.as_ref().map(|facts| facts.view)));
                 put(&mut self.stores.nodes, name, now);
@@ -301,13 +312,13 @@ impl Own<'_> {
         store
     }
 
-    fn members(&self, speakers: Speakers, news: &mut SelectAll<BoxStream<'static, Input>>) -> Members {
+    fn members(&self, speakers: &Speakers, node: &str, news: &mut SelectAll<BoxStream<'static, Input>>) -> Members {
         let config = Config::default().labels(&speakers.labels);
         let pods = watch_view(self.api::<Pod>(), config, wire::speaker, self.tasks);
         news.push(viewed(pods, PODS, |key, _, now| Input::Pod(key, now)));
         Members {
             pods: HashMap::new(),
-            node: speakers.node,
+            node: node.to_owned(),
             port: speakers.port,
             listed: false,
         }

@@ -103,7 +103,12 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
             cert_dir: Some(&args.metrics_cert_dir)
                 .filter(|dir| !dir.is_empty())
                 .map(Into::into),
-            looking_glass: Some(inspect::routes(&data_plane.bgp, &args.node_name, &args.pod_name)),
+            looking_glass: Some(inspect::routes(
+                &data_plane.bgp,
+                backend,
+                &args.node_name,
+                &args.pod_name,
+            )),
             ..MetricsOptions::default()
         };
         let server = admin::serve_metrics(
@@ -166,10 +171,9 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     spawn_writers(&mut tasks, &client, &owner, &shell, told);
     let speakers = membership.map(|membership| Speakers {
         labels: membership.labels,
-        node: args.node_name.clone(),
         port: membership.bind.port(),
     });
-    let mut inputs = Inputs::start(&client, &namespace, speakers, &tasks.spawner());
+    let mut inputs = Inputs::start(&client, &namespace, &args.node_name, speakers, &tasks.spawner());
     if tenure.failback == Failback::Never {
         inputs.follow_owners(&client, &namespace, &tasks.spawner());
     }

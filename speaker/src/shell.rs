@@ -1,8 +1,6 @@
 //! Carries out what the engine wants.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource;
-use metallb_api::BGPPeer;
 use metallb_api::names::event_reason;
 use metallb_dataplane::bgp::Posture;
 use metallb_dataplane::l2::{EthernetAddress, L2Handle};
@@ -15,7 +13,7 @@ use tracing::info;
 
 use crate::backend::{Bgp, Change};
 use crate::metrics::Metrics;
-use crate::sessions::Uids;
+use crate::sessions::{self, Uids};
 use crate::status;
 
 /// What `/readyz` says while the first picture is not complete.
@@ -126,10 +124,10 @@ impl Shell {
             } => {
                 let (type_, reason) = reason(kind);
                 self.recorder
-                    .emit(&reference(&service, uid), type_, reason, ACTION, &note);
+                    .emit(&service_reference(&service, uid), type_, reason, ACTION, &note);
             }
             Effect::Doubtful { peer, uid, note } => {
-                let peer = peer_reference(&peer, uid);
+                let peer = sessions::peer_reference(&peer.namespace, &peer.name, uid);
                 self.recorder
                     .emit(&peer, EventType::Warning, event_reason::CONFIG_DOUBTFUL, READ, &note);
             }
@@ -160,15 +158,7 @@ fn reason(kind: EventKind) -> (EventType, &'static str) {
     }
 }
 
-fn peer_reference(peer: &ServiceKey, uid: Option<String>) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(BGPPeer::api_version(&()).into_owned()),
-        kind: Some(BGPPeer::kind(&()).into_owned()),
-        ..reference(peer, uid)
-    }
-}
-
-fn reference(service: &ServiceKey, uid: Option<String>) -> ObjectReference {
+fn service_reference(service: &ServiceKey, uid: Option<String>) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Service".to_owned()),

@@ -12,7 +12,8 @@ pub struct Session {
     pub peer: String,
     /// The node of this end.
     pub node: String,
-    /// Address and port of the other end.
+    /// Address and port of the peer, as in the metrics: `192.0.2.1:179`, `[fe80::1%eth0]:179`, or `eth0:179` for an
+    /// unnumbered peer.
     pub remote: String,
     /// The address of this end, while there is a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,6 +25,9 @@ pub struct Session {
     pub state: String,
     /// Since when it is established, or not (RFC 3339).
     pub since: String,
+    /// Why it is down; absent while it is established and before the first attempt has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Whether everything is withdrawn on purpose.
     pub drained: bool,
     /// What went wrong last; it stays when the session comes up again.

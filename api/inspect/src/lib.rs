@@ -55,8 +55,6 @@ pub struct Answer<T> {
 pub struct Index {
     /// The paths that are served, and what each is about.
     pub paths: BTreeMap<String, String>,
-    /// What can be asked beyond that.
-    pub features: Vec<String>,
-    /// Who speaks BGP.
+    /// The BGP back-end that runs: `native`, `frr` or `frr-k8s`.
     pub backend: String,
 }

@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::future::join_all;
+use metallb_config::Backend;
 use metallb_dataplane::bgp::{Part, View};
 use metallb_inspect::{Head, Index, ROOT, SCHEMA};
 use serde::Deserialize;
@@ -34,6 +35,7 @@ struct Glass {
     bgp: Bgp,
     /// `None` where sessions are not ours.
     source: Option<Source>,
+    backend: Backend,
     node: String,
     pod: String,
 }
@@ -49,10 +51,11 @@ struct Wanted {
 }
 
 /// The paths of the looking glass, for [`MetricsOptions`](metallb_runtime::admin::MetricsOptions).
-pub(crate) fn routes(bgp: &Bgp, node: &str, pod: &str) -> Router {
+pub(crate) fn routes(bgp: &Bgp, backend: Backend, node: &str, pod: &str) -> Router {
     let glass = Glass {
         bgp: bgp.clone(),
         source: Source::new(bgp),
+        backend,
         node: node.to_owned(),
         pod: pod.to_owned(),
     };
@@ -97,8 +100,7 @@ async fn index(State(glass): State<Glass>) -> Response {
         paths: paths
             .map(|(path, about)| (format!("{ROOT}{path}"), about.to_owned()))
             .into(),
-        features: Vec::new(),
-        backend: "native".to_owned(),
+        backend: glass.backend.name().to_owned(),
     };
     whole(&glass.head(), &index)
 }

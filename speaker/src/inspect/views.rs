@@ -9,6 +9,7 @@ use metallb_dataplane::bgp::{
 use metallb_inspect::bfd::{Intervals, Path};
 use metallb_inspect::bgp::{Counters, Lacking, LastError, Negotiated, Route, Session};
 
+use crate::bfd::peer_name;
 use crate::sessions::{Source, bfd_state, family_name, rfc3339};
 
 /// The BFD session that guards a peer.
@@ -28,9 +29,8 @@ fn path(source: &Source, key: &SessionKey, state: &bfd::SessionState) -> Path {
     let status = &state.status;
     let guarded = source.guarded.borrow();
     let guards = guarded.iter().filter(|(_, guard)| *guard == key);
-    let zone = key.zone.as_ref().map(|zone| format!("%{zone}")).unwrap_or_default();
     Path {
-        peer: format!("{}{zone}", key.peer),
+        peer: peer_name(key),
         device: key.device.clone(),
         multihop: key.hops == Hops::Multi,
         state: bfd_state(status.state).to_owned(),
@@ -67,11 +67,12 @@ pub(super) fn session(
     Session {
         peer: peer.to_owned(),
         node: node.to_owned(),
-        remote: session.peer.to_string(),
+        remote: session.label(),
         local: negotiated.map(|agreed| agreed.local.to_string()),
         device: session.device.clone(),
         state: view.map_or_else(|| "Idle".to_owned(), |view| view.state.to_string()),
         since: rfc3339(session.since),
+        reason: session.reason.clone(),
         drained: view.is_some_and(|view| view.drained),
         last_error: session.trouble.as_ref().map(last_error),
         negotiated: negotiated.map(agreed),

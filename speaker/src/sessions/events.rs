@@ -46,19 +46,30 @@ pub(super) struct Teller {
 #[derive(Debug)]
 struct Told {
     picture: Option<Picture>,
-    /// The last bad news of the session and of BFD that still hold, and when they were told.
-    lasting: [Option<(Instant, News)>; 2],
+    /// The bad news of the session that still holds.
+    session: Option<Lasting>,
+    /// The bad news of BFD that still holds.
+    bfd: Option<Lasting>,
     /// How attempts have ended since the session was up.
     reasons: Vec<String>,
-    allowance: u32,
-    refilled: Instant,
-    /// How many were kept back.
-    withheld: u32,
+    budget: Budget,
 }
 
-/// Places in `lasting`.
-const SESSION: usize = 0;
-const PATH: usize = 1;
+/// Bad news that holds, and is told again while it does.
+#[derive(Debug)]
+struct Lasting {
+    told: Instant,
+    news: News,
+}
+
+/// How many events of one peer may still be told.
+#[derive(Debug)]
+struct Budget {
+    left: u32,
+    refilled: Instant,
+    /// How many were kept back since one was told.
+    withheld: u32,
+}
 
 impl Teller {
     pub(super) fn new(node: &str) -> Self {
@@ -89,41 +100,48 @@ impl Told {
     fn new(now: Instant) -> Self {
         Self {
             picture: None,
-            lasting: [None, None],
+            session: None,
+            bfd: None,
             reasons: Vec::new(),
-            allowance: BURST,
-            refilled: now,
-            withheld: 0,
+            budget: Budget {
+                left: BURST,
+                refilled: now,
+                withheld: 0,
+            },
         }
     }
 
     fn observe(&mut self, now: Instant, about: &About<'_>) -> Vec<News> {
         let before = self.picture.replace(about.picture.clone());
-        let changes = [about.session(before.as_ref()), about.path(before.as_ref())];
-        let mut all = Vec::new();
-        for (place, changes) in changes.into_iter().enumerate() {
-            for news in changes {
-                let lasts = news.warning && about.is_bad(place);
-                if place == SESSION && lasts && self.is_known(about.picture) {
-                    // Told again it is with the rest that lasts, and then as it is by then.
-                    let told = self.lasting[place].as_ref().map_or(now, |(told, _)| *told);
-                    self.lasting[place] = Some((told, news));
-                    continue;
-                }
-                self.lasting[place] = lasts.then(|| (now, news.clone()));
-                all.extend(self.admit(now, news));
+        let mut all = self.observe_session(now, about, before.as_ref());
+        all.extend(self.observe_bfd(now, about, before.as_ref()));
+        all
+    }
+
+    fn observe_session(&mut self, now: Instant, about: &About<'_>, before: Option<&Picture>) -> Vec<News> {
+        let (mut all, down) = (Vec::new(), !about.picture.up);
+        for news in about.session(before) {
+            if down && news.warning && self.is_known(about.picture) {
+                // Not told now, but in its turn when what lasts is told again.
+                let told = self.session.as_ref().map_or(now, |lasting| lasting.told);
+                self.session = Some(Lasting { told, news });
+                continue;
             }
-            if !about.is_bad(place) {
-                self.lasting[place] = None;
-            }
-            let again = self.lasting[place]
-                .as_mut()
-                .filter(|(last, _)| now.saturating_duration_since(*last) >= AGAIN);
-            if let Some((last, news)) = again {
-                *last = now;
-                all.push(news.clone());
-            }
+            self.session = (down && news.warning).then(|| Lasting::new(now, &news));
+            all.extend(self.budget.admit(now, news));
         }
+        all.extend(tell_again(&mut self.session, down, now));
+        all
+    }
+
+    fn observe_bfd(&mut self, now: Instant, about: &About<'_>, before: Option<&Picture>) -> Vec<News> {
+        let failed = about.picture.bfd.as_ref().is_some_and(|path| path.failed);
+        let mut all = Vec::new();
+        for news in about.bfd(before) {
+            self.bfd = (failed && news.warning).then(|| Lasting::new(now, &news));
+            all.extend(self.budget.admit(now, news));
+        }
+        all.extend(tell_again(&mut self.bfd, failed, now));
         all
     }
 
@@ -142,20 +160,39 @@ impl Told {
         self.reasons.push(trouble.text.clone());
         false
     }
+}
 
-    /// Lets through what may be told now, with how much was not.
+impl Lasting {
+    fn new(told: Instant, news: &News) -> Self {
+        let news = news.clone();
+        Self { told, news }
+    }
+}
+
+/// Forgets news that does not hold any more, and returns news that does if it was told long ago.
+fn tell_again(lasting: &mut Option<Lasting>, holds: bool, now: Instant) -> Option<News> {
+    lasting.take_if(|_| !holds);
+    let due = lasting
+        .as_mut()
+        .filter(|lasting| now.saturating_duration_since(lasting.told) >= AGAIN)?;
+    due.told = now;
+    Some(due.news.clone())
+}
+
+impl Budget {
+    /// Lets through what may be told now, with the number of those that were not.
     fn admit(&mut self, now: Instant, mut news: News) -> Option<News> {
-        while self.allowance < BURST && now.saturating_duration_since(self.refilled) >= REFILL {
-            (self.allowance, self.refilled) = (self.allowance + 1, self.refilled + REFILL);
+        while self.left < BURST && now.saturating_duration_since(self.refilled) >= REFILL {
+            (self.left, self.refilled) = (self.left + 1, self.refilled + REFILL);
         }
-        if self.allowance == BURST {
+        if self.left == BURST {
             self.refilled = now;
         }
-        let Some(left) = self.allowance.checked_sub(1) else {
+        let Some(left) = self.left.checked_sub(1) else {
             self.withheld += 1;
             return None;
         };
-        self.allowance = left;
+        self.left = left;
         if self.withheld > 0 {
             news.note += &format!("; {} earlier changes were too many to be told", self.withheld);
             self.withheld = 0;
@@ -172,15 +209,6 @@ struct About<'a> {
 }
 
 impl About<'_> {
-    /// Whether what was told last in this place still holds.
-    fn is_bad(&self, place: usize) -> bool {
-        match place {
-            SESSION => !self.picture.up,
-            PATH => self.picture.bfd.as_ref().is_some_and(|path| path.failed),
-            _ => false,
-        }
-    }
-
     /// What became of the session since `before`.
     fn session(&self, before: Option<&Picture>) -> Vec<News> {
         let now = self.picture;
@@ -233,7 +261,7 @@ impl About<'_> {
     }
 
     /// What became of BFD since `before`. It needs no event that it was never up, or was switched off.
-    fn path(&self, before: Option<&Picture>) -> Vec<News> {
+    fn bfd(&self, before: Option<&Picture>) -> Vec<News> {
         let Some(path) = &self.picture.bfd else {
             return Vec::new();
         };

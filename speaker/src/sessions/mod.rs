@@ -101,15 +101,21 @@ pub(crate) async fn follow(
     }
 }
 
-fn tell(recorder: &Recorder, namespace: &str, uids: &Uids, news: &News) {
-    let peer = ObjectReference {
+/// Names a BGPPeer for an event.
+pub(crate) fn peer_reference(namespace: &str, name: &str, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
         api_version: Some(BGPPeer::api_version(&()).into_owned()),
         kind: Some(BGPPeer::kind(&()).into_owned()),
         namespace: Some(namespace.to_owned()),
-        name: Some(news.peer.clone()),
-        uid: uids.as_ref().and_then(|uids| uids.get(&news.peer).cloned()),
+        name: Some(name.to_owned()),
+        uid,
         ..ObjectReference::default()
-    };
+    }
+}
+
+fn tell(recorder: &Recorder, namespace: &str, uids: &Uids, news: &News) {
+    let uid = uids.as_ref().and_then(|uids| uids.get(&news.peer).cloned());
+    let peer = peer_reference(namespace, &news.peer, uid);
     let type_ = if news.warning {
         EventType::Warning
     } else {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch};
+use kube::api::Patch;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use metallb_api::names::{self, field_manager};
@@ -250,7 +250,7 @@ impl Objects {
             let mut owners = object.owner_references().iter();
             owners.any(|owner| owner.uid == self.owner.pod.uid)
         };
-        let (Some(opens), Some(_)) = (opens, found.filter(ours)) else {
+        let (Some(opens), Some(found)) = (opens, found.filter(ours)) else {
             return Ok(());
         };
         let left = opens.saturating_duration_since(Instant::now());
@@ -258,10 +258,9 @@ impl Objects {
             self.look_after(name, left);
             return Ok(());
         }
-        match self.api.delete(name, &DeleteParams::default()).await {
-            Ok(_) => debug!(event = "sessionStateDeleted", name),
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(source) => return Err(failed("delete", name, source)),
+        let deleted = apply::delete(&self.api, name, found.uid()).await;
+        if deleted.map_err(|source| failed("delete", name, source))? {
+            debug!(event = "sessionStateDeleted", name);
         }
         Ok(())
     }
