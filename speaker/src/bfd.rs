@@ -1,4 +1,4 @@
-//! BFD of the native back-end: which sessions the peers ask for, and which BGP sessions they guard.
+//! BFD of the native back-end: the sessions that BGPPeers need, and the BGP sessions that end with them.
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl Bfd {
     /// Starts without sessions; the future is its work and ends after [`Bfd::shutdown`].
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// If the thread cannot be started.
     pub(crate) fn start(bgp: BgpHandle) -> Result<(Self, impl Future<Output = Result<()>> + Send + 'static + use<>)> {
         let stop = CancellationToken::new();
         let (handle, run) = bfd::start(stop.clone())?;
@@ -56,7 +56,7 @@ impl Bfd {
         let addresses = bfd::follow_addresses(move || follower.ask(|_| {}));
         let routers = this.clone().follow_routers(routers);
         let work = async move {
-            // Those that follow are dropped when they are not needed any more, whatever they wait for.
+            // The two followers have no end of their own and are dropped with the rest.
             let done = tokio::select! {
                 (done, ()) = async { tokio::join!(run, guard) } => done,
                 never = addresses => match never {},
@@ -67,7 +67,7 @@ impl Bfd {
         Ok((this, work))
     }
 
-    /// Watches each router that is found on an interface, from when it is found.
+    /// Adds a BFD session for each router of an unnumbered peer once it is found.
     async fn follow_routers(self, mut sessions: watch::Receiver<bgp::Sessions>) -> Infallible {
         let mut known = Found::new();
         while sessions.changed().await.is_ok() {
@@ -77,18 +77,18 @@ impl Bfd {
                 self.ask(|asked| asked.found = found);
             }
         }
-        // No router is found after the end of BGP.
+        // BGP has ended, so no more routers are found.
         std::future::pending().await
     }
 
-    /// Takes in which peers there are; never waits. A session that stays, stays up.
+    /// Takes in the peers; never waits. Sessions that are still needed stay up.
     pub(crate) fn apply(&self, peers: Peers) {
         self.ask(|asked| asked.peers = peers);
     }
 
-    /// Has the sessions that the peers need now, after a change of what they depend on.
+    /// Applies a change, and requests the sessions that are needed now.
     fn ask(&self, change: impl FnOnce(&mut Asked)) {
-        // Held to the end, so that what is older does not come later.
+        // Locked to the end, so that an older request cannot overtake a newer one.
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut asked);
         let (guarded, sessions) = {
@@ -100,7 +100,7 @@ impl Bfd {
                 is_near(&table, peer, |peer| networks.contain(peer))
             })
         };
-        // Before its session ends a peer must not be guarded by it any more.
+        // A peer must be released before its BFD session ends, or its BGP session would end too.
         self.guarded.send_if_modified(|before| {
             let changed = *before != guarded;
             *before = guarded;
@@ -133,7 +133,7 @@ impl Bfd {
         self.handle.refusals()
     }
 
-    /// Tells the peers that this is no failure.
+    /// Ends the sessions with AdminDown, which is no failure to the peers.
     pub(crate) fn shutdown(&self) {
         self.stop.cancel();
     }
@@ -147,7 +147,7 @@ pub(crate) fn peer_name(key: &SessionKey) -> String {
     }
 }
 
-/// Where the routers of unnumbered peers are, by peer.
+/// The routers of unnumbered peers that have been found, by peer.
 type Found = BTreeMap<String, Ipv6Addr>;
 
 fn found(sessions: &bgp::Sessions) -> Found {
@@ -155,7 +155,7 @@ fn found(sessions: &bgp::Sessions) -> Found {
     found.map(|(name, router)| (name.clone(), router)).collect()
 }
 
-/// Which session guards which peer, and how fast each is.
+/// The BFD session of each peer, and the parameters of each session.
 fn desired(
     peers: &Peers,
     found: &Found,
@@ -184,8 +184,8 @@ fn desired(
     (guarded, sessions)
 }
 
-/// Whether there is no router in between: a session that is up has proved what it is, and must not end because an address of
-/// this node is away for a moment.
+/// Whether a peer is one hop away. A session that is up keeps its kind: it must not end because an address of this node is
+/// gone for a moment.
 fn is_near(table: &Sessions, peer: IpAddr, is_on_link: impl Fn(IpAddr) -> bool) -> bool {
     let mut up = table
         .iter()
@@ -206,7 +206,7 @@ fn key(peer: &Peer, found: &Found, is_on_link: impl Fn(IpAddr) -> bool) -> Optio
         RemoteAs::Internal => true,
         RemoteAs::External => false,
     };
-    // As bgpd chooses: inside of one AS there may be routers in between, but need not.
+    // As FRR's bgpd: an internal peer may be several hops away, but need not.
     let far = peer.ebgp_multihop || (internal && peer.endpoint.interface().is_none() && !is_on_link(address));
     Some(SessionKey {
         local: peer.source,
@@ -223,7 +223,7 @@ fn config(profile: &BfdProfile, hops: Hops) -> SessionConfig {
         receive_interval: profile.receive_interval,
         multiplier: profile.detect_multiplier,
         echo_transmit: Some(profile.echo_interval).filter(|_| one_hop && profile.echo_mode),
-        // As bfdd: it returns echoes whether or not it sends any.
+        // As FRR's bfdd: echoes are returned whether or not any are sent.
         echo_receive: Some(profile.echo_interval).filter(|_| one_hop),
         passive: profile.passive_mode,
         minimum_ttl: profile.minimum_ttl,

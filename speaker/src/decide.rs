@@ -1,4 +1,4 @@
-//! The loop around the engine: what happens goes in, what it wants is carried out.
+//! The loop around the engine: events go in, effects are carried out.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::membership::Membership as Members;
 use crate::shell::Shell;
 use crate::{backend, sessions};
 
-/// Feeds the engine and carries out what it wants. Ends with the watches, which is after the stop signal.
+/// Feeds events to the engine and carries out its effects. Ends with the watches, after the stop signal.
 pub(crate) async fn decide(
     mut engine: Engine,
     mut inputs: Inputs,
@@ -37,7 +37,7 @@ pub(crate) async fn decide(
         let events = tokio::select! {
             news = inputs.next() => match news {
                 Some(news) => {
-                    // Before sessions hear of peers and routes: a node that is drained already announces nothing.
+                    // Before the peers and routes, so that a node that is already drained announces nothing.
                     if let Some(standing) = news.standing {
                         data_plane.departure.hear(standing);
                         shell.show(drain.hear(std::time::Instant::now(), standing));
@@ -73,7 +73,7 @@ pub(crate) async fn decide(
             }
             Ok(()) = known.changed() => links(&mut known, &mut usable, &mut members),
             Ok(()) = usable.changed() => links(&mut known, &mut usable, &mut members),
-            // One that was missed is told again as long as it lasts.
+            // A conflict that was missed is reported again while it lasts.
             Ok(conflict) = conflicts.recv() => vec![Event::Conflict(Conflict {
                 ip: conflict.ip,
                 interface: conflict.interface,
@@ -94,7 +94,7 @@ pub(crate) async fn decide(
         shell.perform(effects);
         fast.watch(&mut engine);
         if returned {
-            // What is another's again has been given up by now.
+            // By now the addresses that another node took back have been released.
             shell.l2.reannounce();
         }
     }
@@ -110,7 +110,7 @@ fn claim(report: l2::Report) -> Claim {
 
 type Names = watch::Receiver<BTreeSet<String>>;
 
-/// What is known of the interfaces; nothing before the first scan.
+/// The interfaces as events; none before the first scan.
 fn links(known: &mut Names, usable: &mut Names, members: &mut Members) -> Vec<Event> {
     let links = Links {
         known: known.borrow_and_update().clone(),

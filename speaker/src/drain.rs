@@ -14,7 +14,7 @@ use metallb_dataplane::bgp::Posture;
 
 use crate::departure::Standing;
 
-/// What drains a node besides its label.
+/// What drains a node besides the label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Triggers {
     /// It is cordoned.
@@ -79,7 +79,7 @@ impl Drain {
         }
     }
 
-    /// Takes in how the Node stands; returns how routes are shown from now on, if differently.
+    /// Takes in the state of the Node; returns the posture of routes if it changes.
     ///
     /// A node that is to be drained when the speaker starts was drained before, so its routes are withdrawn at once.
     pub(crate) fn hear(&mut self, now: Instant, standing: Standing) -> Option<Posture> {
@@ -101,7 +101,7 @@ impl Drain {
         }
     }
 
-    /// Ends the wait if it is over; returns how routes are shown from now on, if differently.
+    /// Ends the wait if it is over; returns the posture of routes if it changes.
     pub(crate) fn tick(&mut self, now: Instant) -> Option<Posture> {
         let over = self.next_deadline().is_some_and(|until| until <= now);
         over.then(|| self.enter(Stage::Withdrawn)).flatten()

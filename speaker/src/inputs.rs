@@ -1,4 +1,4 @@
-//! What the speaker watches, and how it becomes events of the engine.
+//! The watches of the speaker, turned into events of the engine.
 
 mod owners;
 mod wire;
@@ -44,12 +44,12 @@ const NODES: &str = "nodes";
 const SECRETS: &str = "secrets";
 const PODS: &str = "pods";
 
-/// News that came in.
+/// One change that a watch reports.
 #[derive(Debug)]
 enum Input {
-    /// For the engine.
+    /// An event of the engine.
     Event(Event),
-    /// Something that configuration is made of changed.
+    /// An object of the configuration changed.
     Configuration,
     /// A Node changed.
     Node {
@@ -77,12 +77,12 @@ enum Input {
     Ready(&'static str),
 }
 
-/// What one round of news amounts to.
+/// All changes of one round.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     /// For the engine.
     pub(crate) events: Vec<Event>,
-    /// How the Node of this speaker stands, if that may have changed.
+    /// The state of the Node of this speaker, if that may have changed.
     pub(crate) standing: Option<Standing>,
     /// The other speakers, complete, if they may have changed.
     pub(crate) peers: Option<BTreeMap<String, SocketAddr>>,
@@ -90,7 +90,7 @@ pub(crate) struct News {
     pub(crate) ready: Vec<&'static str>,
 }
 
-/// Rounds are cut here, so that the data plane hears of the first of many changes soon.
+/// Most changes in one round: the first of many must reach the data plane soon.
 const ROUND: usize = 4096;
 
 /// All watches.
@@ -107,13 +107,13 @@ pub(crate) struct Inputs {
 
 struct Members {
     pods: HashMap<Key, Arc<Speaker>>,
-    /// Name of the node of this speaker, which is no other one.
+    /// Name of the node of this speaker, which is left out of the peers.
     node: String,
     port: u16,
     listed: bool,
 }
 
-/// What configuration is made of.
+/// The objects that the configuration is parsed from.
 struct Stores {
     namespace: String,
     pools: Store<IPAddressPool>,
@@ -147,8 +147,7 @@ impl Inputs {
         tasks: &Spawner,
     ) -> Self {
         let all = Config::default;
-        // Of these there are thousands: one at a time, they are decoded while the API server sends the next, and no page
-        // of them is ever in memory.
+        // There are thousands of these, so they are decoded one by one as they arrive, and no page is held in memory.
         let many = || Config::default().streaming_lists();
         let services = watch_view(Api::<Service>::all(client.clone()), many(), wire::service, tasks);
         let slices = watch_view(Api::<EndpointSlice>::all(client.clone()), many(), wire::slice, tasks);
@@ -194,7 +193,7 @@ impl Inputs {
         }
     }
 
-    /// Waits for news, and takes along what else has arrived. `None` after the stop signal. Cancel-safe.
+    /// Waits for a change, and returns it with all others that have arrived. `None` after the stop signal. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<News> {
         let first = self.news.next().await?;
         let mut news = News::default();
@@ -290,7 +289,7 @@ impl Own<'_> {
         Self::follow(watched, kind, news)
     }
 
-    /// A kind that newer installs of upstream do not have.
+    /// A kind that the cluster may lack: newer releases of upstream do not install it.
     fn legacy<K>(&self, kind: &'static str, news: &mut SelectAll<BoxStream<'static, Input>>) -> Store<K>
     where
         K: Kind + Resource<Scope = kube::core::NamespaceResourceScope>,

@@ -38,11 +38,11 @@ use crate::state;
 use crate::status::{self, Owner};
 use crate::timing;
 
-/// All goodbyes must be said within the grace period of the Pod, which is 2 s in upstream's manifests.
+/// All tasks must end within the grace period of the Pod, which is 2 s in upstream's manifests.
 const GRACE: Duration = Duration::from_millis(1800);
 
-/// Runs the speaker until `stop`, then withdraws. Frames and sessions are the work of the runtime `data_plane`, all else is
-/// that of the caller's.
+/// Runs the speaker until `stop`, then withdraws. Frames and sessions run on the runtime `data_plane`, all else on the
+/// caller's.
 ///
 /// # Errors
 /// When it cannot start, or one of its tasks ends before the stop signal.

@@ -1,4 +1,4 @@
-//! Carries out what the engine wants.
+//! Carries out the effects of the engine.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use metallb_api::names::event_reason;
@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::sessions::{self, Uids};
 use crate::status;
 
-/// What `/readyz` says while the first picture is not complete.
+/// The name in `/readyz` for: the first decisions are made.
 pub(crate) const FIRST_DECISIONS: &str = "first decisions";
 
 /// Reason of the event on Services whose BGP advertisements contradict each other; not upstream's.
@@ -32,7 +32,7 @@ const ACTION: &str = "Announce";
 /// The action that events on the configuration are about.
 const READ: &str = "ReadConfiguration";
 
-/// All hands of the engine.
+/// Everything that effects act on.
 #[derive(Debug)]
 pub(crate) struct Shell {
     /// Name of this node.
@@ -49,23 +49,23 @@ pub(crate) struct Shell {
     pub(crate) bgp_statuses: status::Desired,
     /// The ConfigurationState.
     pub(crate) reports: watch::Sender<Option<ConfigReport>>,
-    /// Whom events on BGPPeers are about.
+    /// The uids of BGPPeers, for events on them.
     pub(crate) peer_uids: watch::Sender<Uids>,
-    /// Numbers.
+    /// Metrics.
     pub(crate) metrics: Arc<Metrics>,
     /// `/readyz`.
     pub(crate) health: Health,
 }
 
 impl Shell {
-    /// Carries out `effects` in order. Never waits: what takes time has a task of its own.
+    /// Carries out `effects` in order. Never waits: whatever takes time runs in a task of its own.
     pub(crate) fn perform(&self, effects: Vec<Effect>) {
         for effect in effects {
             self.perform_one(effect);
         }
     }
 
-    /// Shows the routes in another way, and tells whoever looks at the Node.
+    /// Changes the posture of routes, with an event on the Node.
     pub(crate) fn show(&self, posture: Option<Posture>) {
         let Some(posture) = posture else { return };
         let (reason, note) = match posture {
@@ -112,7 +112,7 @@ impl Shell {
                     Protocol::Layer2 => self.health.ready(FIRST_DECISIONS),
                 }
             }
-            // Only how long it takes is of interest.
+            // Measured in `failovers`.
             Effect::Moved { .. } => {}
             Effect::Announced(service, protocol, ips) => self.metrics.announced(service, protocol, ips),
             Effect::Status(service, protocol, content) => self.statuses(protocol).set(service, content),

@@ -1,4 +1,4 @@
-//! From what the data plane knows to what is answered. Nothing of a configuration goes in that is secret.
+//! Turns the state of the data plane into answers. Passwords and keys are never part of it.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A session, with what its task says of it; one in the pause after a failure has no task.
+/// A session, with the view that its task gives; between two attempts a session has no task.
 pub(super) fn session(
     node: &str,
     peer: &str,
@@ -132,13 +132,13 @@ fn agreed(agreed: &bgp::Negotiated) -> Negotiated {
     }
 }
 
-/// Why routes of a family do not travel.
+/// Why routes of a family are not sent.
 fn why(reach: Reach) -> Option<&'static str> {
     match reach {
         Reach::Via(_) => None,
         Reach::NotWanted => Some("the session is not for this address family"),
         Reach::NotOffered => Some("the peer does not offer this address family"),
-        Reach::NoNextHop => Some("there is no local address to name as next hop"),
+        Reach::NoNextHop => Some("this node has no address of this family to use as next hop"),
     }
 }
 
@@ -156,7 +156,7 @@ fn counters(counters: &bgp::Counters) -> Counters {
     }
 }
 
-/// A route, with the attributes that are on the wire, or would be.
+/// A route, with its attributes as they are sent, or would be.
 pub(super) fn route(peer: &str, view: &View, listed: &Listed) -> Route {
     let egress = view.negotiated.as_ref().map(|agreed| &agreed.egress);
     let reach = egress.map(|egress| egress.next_hops.of(Family::of(listed.prefix.addr())));
@@ -169,7 +169,11 @@ pub(super) fn route(peer: &str, view: &View, listed: &Listed) -> Route {
         _ => (None, None),
     };
     let refused = reach.and_then(why);
-    let refused = refused.or_else(|| listed.oversized.then_some("its attributes fit no message"));
+    let refused = refused.or_else(|| {
+        listed
+            .oversized
+            .then_some("its attributes do not fit into a BGP message")
+    });
     let (state, why) = if listed.advertised.is_some() && listed.advertised == listed.desired {
         ("advertised", None)
     } else if refused.is_some() && listed.desired.is_some() {

@@ -1,4 +1,4 @@
-//! What BFD says of itself, under upstream's names.
+//! Metrics of BFD, under upstream's names.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ const FAMILIES: [(&str, &str, MetricType, SessionNumber); 8] = {
             COUNTER,
             |session| session.counters.downs(),
         ),
-        // There is no zebra; dashboards made for upstream find what they look for.
+        // There is no zebra here; dashboards made for upstream expect the series.
         (
             "zebra_notifications",
             "Number of BFD zebra notifications",
@@ -100,7 +100,7 @@ impl Collector for BfdSessions {
         let sessions = sessions.borrow();
         if !sessions.is_empty() {
             families.extend(self.descs.iter().zip(&FAMILIES).map(|(desc, (name, _, kind, number))| {
-                // Sessions that upstream's labels do not tell apart share a series; one that is down must be seen.
+                // Sessions with equal labels share a series, which shows the one that is down.
                 let merge = if *name == SESSION_UP {
                     u64::min
                 } else {

@@ -1,7 +1,7 @@
-//! What is told of sessions as events on their BGPPeers: one for each change of state, none for retries.
+//! Events on BGPPeers about their sessions: one for each change of state, none for retries.
 //!
-//! Whatever lasts is told again twice an hour, since events are forgotten after one: `kubectl describe` of a BGPPeer says
-//! that a session, or its BFD, is down as long as it is.
+//! While a session or its BFD is down the event is repeated twice an hour, because the API server deletes events after an
+//! hour: `kubectl describe` of the BGPPeer shows it for as long as it is true.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 use super::picture::{self, Path, Picture, rfc3339};
 
-/// How many events of one peer are told at once.
+/// Most events of one peer in a burst.
 const BURST: u32 = 8;
-/// After so long another one may be told.
+/// Time after which the burst grows by one again.
 const REFILL: Duration = Duration::from_secs(60);
-/// How many ways in which attempts end are remembered.
+/// Most different errors of retries that are remembered.
 const REASONS: usize = 16;
-/// After so long it is told again that something is down.
+/// Time after which an event is repeated whose reason lasts.
 const AGAIN: Duration = Duration::from_secs(30 * 60);
 
 /// An event on a BGPPeer.
@@ -27,47 +27,47 @@ const AGAIN: Duration = Duration::from_secs(30 * 60);
 pub(super) struct News {
     /// The BGPPeer.
     pub(super) peer: String,
-    /// Whether it is bad.
+    /// Whether it is of type Warning.
     pub(super) warning: bool,
     /// One of [`reason`].
     pub(super) reason: &'static str,
-    /// For people.
+    /// The note of the event.
     pub(super) note: String,
 }
 
-/// Remembers what was told.
+/// Decides which events to emit.
 #[derive(Debug)]
 pub(super) struct Teller {
     node: String,
     peers: BTreeMap<String, Told>,
 }
 
-/// What was told of one peer.
+/// The events of one peer so far.
 #[derive(Debug)]
 struct Told {
     picture: Option<Picture>,
-    /// The bad news of the session that still holds.
+    /// The last warning about the session, while it is true.
     session: Option<Lasting>,
-    /// The bad news of BFD that still holds.
+    /// The last warning about BFD, while it is true.
     bfd: Option<Lasting>,
-    /// How attempts have ended since the session was up.
+    /// The errors of retries since the session was up.
     reasons: Vec<String>,
     budget: Budget,
 }
 
-/// Bad news that holds, and is told again while it does.
+/// A warning that is repeated while it is true.
 #[derive(Debug)]
 struct Lasting {
     told: Instant,
     news: News,
 }
 
-/// How many events of one peer may still be told.
+/// Limits the events of one peer.
 #[derive(Debug)]
 struct Budget {
     left: u32,
     refilled: Instant,
-    /// How many were kept back since one was told.
+    /// Events dropped since the last one that was emitted.
     withheld: u32,
 }
 
@@ -79,7 +79,7 @@ impl Teller {
         }
     }
 
-    /// Returns what there is to tell, now that the sessions are like this. A peer that is gone needs no event.
+    /// Compares the sessions with what was seen before, and returns the events to emit. A removed peer needs none.
     pub(super) fn observe(&mut self, now: Instant, pictures: &BTreeMap<String, Picture>) -> Vec<News> {
         self.peers.retain(|peer, _| pictures.contains_key(peer));
         let mut all = Vec::new();
@@ -122,7 +122,7 @@ impl Told {
         let (mut all, down) = (Vec::new(), !about.picture.up);
         for news in about.session(before) {
             if down && news.warning && self.is_known(about.picture) {
-                // Not told now, but in its turn when what lasts is told again.
+                // No event now; the next repetition carries it.
                 let told = self.session.as_ref().map_or(now, |lasting| lasting.told);
                 self.session = Some(Lasting { told, news });
                 continue;
@@ -145,8 +145,7 @@ impl Told {
         all
     }
 
-    /// Whether retries have ended like this since the session was up: while a router starts they end now one way, now
-    /// another.
+    /// Whether a retry since the session was up has ended with this error: while a router starts, errors alternate.
     fn is_known(&mut self, picture: &Picture) -> bool {
         let Some(trouble) = &picture.trouble else { return false };
         if trouble.lost {
@@ -169,7 +168,7 @@ impl Lasting {
     }
 }
 
-/// Forgets news that does not hold any more, and returns news that does if it was told long ago.
+/// Forgets a warning that is no longer true, and returns one that is due for repetition.
 fn tell_again(lasting: &mut Option<Lasting>, holds: bool, now: Instant) -> Option<News> {
     lasting.take_if(|_| !holds);
     let due = lasting
@@ -180,7 +179,7 @@ fn tell_again(lasting: &mut Option<Lasting>, holds: bool, now: Instant) -> Optio
 }
 
 impl Budget {
-    /// Lets through what may be told now, with the number of those that were not.
+    /// Returns the event if the limit allows it, with the number of those dropped before.
     fn admit(&mut self, now: Instant, mut news: News) -> Option<News> {
         while self.left < BURST && now.saturating_duration_since(self.refilled) >= REFILL {
             (self.left, self.refilled) = (self.left + 1, self.refilled + REFILL);
@@ -201,7 +200,7 @@ impl Budget {
     }
 }
 
-/// Who a change is about.
+/// The session that a change is about.
 struct About<'a> {
     node: &'a str,
     peer: &'a str,
@@ -209,7 +208,7 @@ struct About<'a> {
 }
 
 impl About<'_> {
-    /// What became of the session since `before`.
+    /// The events for changes of the session since `before`.
     fn session(&self, before: Option<&Picture>) -> Vec<News> {
         let now = self.picture;
         let begun = |picture: &Picture| {
@@ -246,7 +245,7 @@ impl About<'_> {
     }
 
     fn trouble(&self, trouble: &Trouble) -> News {
-        // A session that was up and is not has been lost, whatever was said about it.
+        // A session that was up is lost, not refused, even if a NOTIFICATION ended it.
         let refused = trouble.code.is_some() && !trouble.lost;
         let (reason, what) = if refused {
             (reason::SESSION_REFUSED, "BGP session refused since")
@@ -260,7 +259,7 @@ impl About<'_> {
         )
     }
 
-    /// What became of BFD since `before`. It needs no event that it was never up, or was switched off.
+    /// The events for changes of BFD since `before`; none for a session that was never up, or was switched off.
     fn bfd(&self, before: Option<&Picture>) -> Vec<News> {
         let Some(path) = &self.picture.bfd else {
             return Vec::new();
@@ -272,7 +271,7 @@ impl About<'_> {
         if changed(|path| path.state == State::Up) {
             return vec![self.news(false, reason::BFD_UP, "BFD up")];
         }
-        // On its way up again it passes through Init, and has not been down any less for that.
+        // Init on the way up again is still down.
         if path.failed && before.is_none_or(|before| !before.failed) {
             let what = format!("BFD down since {}: {}", rfc3339(path.since), path.why);
             return vec![self.news(true, reason::BFD_DOWN, &what)];
