@@ -165,7 +165,7 @@ const MEMBERS_PORT: u16 = 7946;
 /// Longest interval of gratuitous ARP that upstream takes, in seconds.
 const GARP_LIMIT: u64 = 2_147_483_647;
 
-/// Seconds that a returning node waits, unless told otherwise, and at the most.
+/// Seconds that a returning node waits: the default, and the longest.
 const FAILBACK_DELAY: u64 = 60;
 const FAILBACK_LIMIT: u64 = 86_400;
 
@@ -272,7 +272,7 @@ impl Args {
         }
         let seconds: u64 = text
             .parse()
-            .with_context(|| format!("--gratuitous-arp-interval {text:?}"))?;
+            .with_context(|| format!("--gratuitous-arp-interval {text:?} is not a number of seconds"))?;
         ensure!(
             seconds <= GARP_LIMIT,
             "--gratuitous-arp-interval {seconds} is more than {GARP_LIMIT}"
@@ -283,7 +283,7 @@ impl Args {
     /// Who has an address when the node returns that would own it.
     ///
     /// # Errors
-    /// For a setting that there is not, and for a delay that is no number of seconds or more than a day.
+    /// For an unknown setting, and for a delay that is not a number of seconds or more than a day.
     pub fn failback(&self) -> Result<FailbackOptions> {
         let failback = match self.l2_failback.as_str() {
             "" | "immediate" => Failback::Immediate,
@@ -307,10 +307,12 @@ impl Args {
         let address: IpAddr = self
             .ml_bind_addr
             .parse()
-            .with_context(|| format!("--ml-bindaddr {:?}", self.ml_bind_addr))?;
+            .with_context(|| format!("--ml-bindaddr {:?} is not an IP address", self.ml_bind_addr))?;
         let port = match self.ml_bind_port.as_str() {
             "" => MEMBERS_PORT,
-            text => text.parse().with_context(|| format!("--ml-bindport {text:?}"))?,
+            text => text
+                .parse()
+                .with_context(|| format!("--ml-bindport {text:?} is not a port number"))?,
         };
         let path = Some(&self.ml_secret_key_path).filter(|path| !path.is_empty());
         Ok(Some(Membership {

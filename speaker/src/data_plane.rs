@@ -121,7 +121,10 @@ impl DataPlane {
             self.l2_stop.cancel();
         };
         if tokio::join!(routes, addresses).0.is_err() {
-            warn!(event = "shutdownIncomplete", "not every BGP peer could be told");
+            warn!(
+                event = "shutdownIncomplete",
+                "not every BGP peer was told in time that this speaker stops"
+            );
         }
         info!(event = "withdrawn", "nothing is announced any more");
         Ok(())

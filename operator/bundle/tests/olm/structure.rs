@@ -321,7 +321,7 @@ fn rights_are_those_of_the_plain_manifests() {
             ours.extend(list(&entry["rules"]).iter().map(|rule| format!("{kind} {rule}")));
         }
     }
-    for (_, object) in manifests() {
+    for object in manifests().values() {
         let kind = object["kind"].as_str().unwrap();
         if matches!(kind, "Role" | "ClusterRole") {
             assert_eq!(object["metadata"]["name"], "metallb-viewer");
