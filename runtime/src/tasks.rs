@@ -42,6 +42,14 @@ pub async fn unless_stopped<T>(
     }
 }
 
+/// Waits until `deadline`, or for ever if there is none. Cancel-safe.
+pub async fn until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Owns the tasks of a process and the token that stops them.
 ///
 /// Those that a [`Spawner`] starts count from the next [`Tasks::during`] or [`Tasks::join`] on; they run before.
@@ -208,6 +216,14 @@ mod tests {
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_waited_for_and_none_is_for_ever() {
+        let begin = tokio::time::Instant::now();
+        until(Some((begin + GRACE).into_std())).await;
+        assert_eq!(begin.elapsed(), GRACE);
+        tokio::time::timeout(GRACE, until(None)).await.unwrap_err();
+    }
 
     #[tokio::test]
     async fn what_stopping_breaks_is_no_error_and_what_breaks_before_is() {

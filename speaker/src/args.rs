@@ -12,7 +12,7 @@ use metallb_dataplane::members::Timing;
 use metallb_engine::Failback;
 use metallb_runtime::{listen, tls};
 
-use crate::bgp_args::BgpArgs;
+use crate::bgp_args::{BgpArgs, seconds};
 use crate::frr;
 use crate::frr_k8s::{self, Secrets};
 
@@ -168,7 +168,7 @@ const MEMBERS_PORT: u16 = 7946;
 /// Longest interval of gratuitous ARP that upstream takes, in seconds.
 const GARP_LIMIT: u64 = 2_147_483_647;
 
-/// Seconds that a returning node waits, unless told otherwise, and at the most.
+/// Seconds that a returning node waits: the default, and the longest.
 const FAILBACK_DELAY: u64 = 60;
 const FAILBACK_LIMIT: u64 = 86_400;
 
@@ -298,7 +298,7 @@ impl Args {
         }
         let seconds: u64 = text
             .parse()
-            .with_context(|| format!("--gratuitous-arp-interval {text:?}"))?;
+            .with_context(|| format!("--gratuitous-arp-interval {text:?} is not a number of seconds"))?;
         ensure!(
             seconds <= GARP_LIMIT,
             "--gratuitous-arp-interval {seconds} is more than {GARP_LIMIT}"
@@ -309,7 +309,7 @@ impl Args {
     /// Who has an address when the node returns that would own it.
     ///
     /// # Errors
-    /// For a setting that there is not, and for a delay that is no number of seconds or more than a day.
+    /// For an unknown setting, and for a delay that is not a number of seconds or more than a day.
     pub fn failback(&self) -> Result<FailbackOptions> {
         let failback = match self.l2_failback.as_str() {
             "" | "immediate" => Failback::Immediate,
@@ -317,22 +317,9 @@ impl Args {
             "never" => Failback::Never,
             other => bail!("--l2-failback {other:?} is unknown: must be immediate, delayed or never"),
         };
-        let seconds: u64 = match self.l2_failback_delay.as_str() {
-            "" => FAILBACK_DELAY,
-            text => text
-                .strip_suffix('s')
-                .unwrap_or(text)
-                .parse()
-                .with_context(|| format!("--l2-failback-delay {text:?} is no number of seconds"))?,
-        };
-        ensure!(
-            seconds <= FAILBACK_LIMIT,
-            "--l2-failback-delay {seconds} is more than {FAILBACK_LIMIT}"
-        );
-        Ok(FailbackOptions {
-            failback,
-            delay: Duration::from_secs(seconds),
-        })
+        let text = &self.l2_failback_delay;
+        let delay = seconds("--l2-failback-delay", text, FAILBACK_DELAY, FAILBACK_LIMIT)?;
+        Ok(FailbackOptions { failback, delay })
     }
 
     /// The membership, unless it is switched off.
@@ -346,10 +333,12 @@ impl Args {
         let address: IpAddr = self
             .ml_bind_addr
             .parse()
-            .with_context(|| format!("--ml-bindaddr {:?}", self.ml_bind_addr))?;
+            .with_context(|| format!("--ml-bindaddr {:?} is not an IP address", self.ml_bind_addr))?;
         let port = match self.ml_bind_port.as_str() {
             "" => MEMBERS_PORT,
-            text => text.parse().with_context(|| format!("--ml-bindport {text:?}"))?,
+            text => text
+                .parse()
+                .with_context(|| format!("--ml-bindport {text:?} is not a port number"))?,
         };
         let path = Some(&self.ml_secret_key_path).filter(|path| !path.is_empty());
         Ok(Some(Membership {

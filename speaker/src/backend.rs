@@ -1,4 +1,4 @@
-//! Who speaks BGP: the one place where the back-ends differ.
+//! The BGP back-ends, and the one place where they differ.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,16 +17,16 @@ use crate::frr::{Frr, Settings};
 use crate::frr_k8s::FrrK8s;
 use crate::native;
 
-/// What is desired of BGP changes; in the engine's vocabulary, which loses nothing that a user set.
+/// A change of what BGP should do, in the engine's vocabulary, which loses nothing that a user set.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// These sessions and no others.
+    /// Have exactly these peers.
     Peers(Peers),
-    /// These prefixes differently.
+    /// Change the routes of these prefixes.
     Routes(Vec<RouteChange>),
-    /// What was told so far is everything that is to be announced.
+    /// All routes are known now: what was not named by now is not announced.
     Known,
-    /// Routers see the routes in this way from now on.
+    /// Announce the routes in this posture from now on.
     Show(Posture),
 }
 
@@ -37,11 +37,11 @@ pub(crate) enum Bgp {
     Native {
         /// Controls them.
         handle: BgpHandle,
-        /// Notices sooner than they do that a path fails.
+        /// Detects failed paths before the sessions do.
         bfd: Bfd,
         /// Name of this node.
         node: String,
-        /// How routers treat us that have graceful restart.
+        /// Graceful restart, as offered to routers.
         restart: GracefulRestart,
     },
     /// FRR in containers beside ours.
@@ -54,7 +54,7 @@ impl Bgp {
     /// Starts a back-end; the future is its work and ends with [`Bgp::shutdown`].
     ///
     /// # Errors
-    /// For settings that make no sense, or without a thread for BFD.
+    /// For settings that make no sense, or if the thread of BFD cannot be started.
     pub(crate) fn start(
         backend: Backend,
         args: &Args,
@@ -91,7 +91,7 @@ impl Bgp {
         }
     }
 
-    /// Takes in what is desired; never waits.
+    /// Takes in a change; never waits.
     pub(crate) fn apply(&self, change: Change) {
         let (handle, bfd, node, restart) = match self {
             Self::Native {
@@ -132,7 +132,7 @@ impl Bgp {
         }
     }
 
-    /// What notices that paths fail, if it is ours.
+    /// BFD, in native mode.
     pub(crate) fn bfd(&self) -> Option<&Bfd> {
         match self {
             Self::Native { bfd, .. } => Some(bfd),
@@ -140,21 +140,12 @@ impl Bgp {
         }
     }
 
-    /// Its name, as `METALLB_BGP_TYPE` has it.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Native { .. } => "native",
-            Self::Frr(_) => "frr",
-            Self::FrrK8s(_) => "frr-k8s",
-        }
-    }
-
-    /// Ends the sessions as `farewell` says, and waits until the peers were told or do not listen.
+    /// Ends the sessions as `farewell` says, and waits until each peer has been told or does not listen.
     pub(crate) async fn shutdown(&self, farewell: bgp::Farewell) {
         match self {
             Self::Native { handle, bfd, .. } => {
                 handle.leave(farewell).await;
-                // Only now: what the sessions agreed on for a restart holds already.
+                // After the sessions, so that peers have begun a graceful restart before they see BFD end.
                 bfd.shutdown();
             }
             Self::Frr(frr) => frr.shutdown(),
@@ -163,7 +154,7 @@ impl Bgp {
     }
 }
 
-/// What sessions that are up do not carry although they should, by peer.
+/// The address families that established sessions should carry and do not, by peer.
 pub(crate) fn uncarried(sessions: &Sessions) -> BTreeMap<String, Families> {
     let lacking = |state: &bgp::SessionState| Families {
         ipv4: state.lacking.contains(&bgp::Family::IPV4_UNICAST),

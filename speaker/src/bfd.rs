@@ -1,5 +1,6 @@
-//! BFD of the native back-end: which sessions the peers ask for, and which BGP sessions they guard.
+//! BFD of the native back-end: the sessions that BGPPeers need, and the BGP sessions that end with them.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use metallb_config::{BfdProfile, Peer, RemoteAs};
-use metallb_dataplane::bfd::{self, BfdHandle, Guarded, Hops, Refusal, SessionConfig, SessionKey, Sessions, State};
+use metallb_dataplane::bfd::{
+    self, BfdHandle, Guarded, Hops, Networks, Refusal, SessionConfig, SessionKey, Sessions, State,
+};
 use metallb_dataplane::bgp::{self, BgpHandle};
 use metallb_engine::Peers;
 use metallb_runtime::CancellationToken;
@@ -36,7 +39,7 @@ impl Bfd {
     /// Starts without sessions; the future is its work and ends after [`Bfd::shutdown`].
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// If the thread cannot be started.
     pub(crate) fn start(bgp: BgpHandle) -> Result<(Self, impl Future<Output = Result<()>> + Send + 'static + use<>)> {
         let stop = CancellationToken::new();
         let (handle, run) = bfd::start(stop.clone())?;
@@ -53,7 +56,7 @@ impl Bfd {
         let addresses = bfd::follow_addresses(move || follower.ask(|_| {}));
         let routers = this.clone().follow_routers(routers);
         let work = async move {
-            // Those that follow are dropped when they are not needed any more, whatever they wait for.
+            // The two followers have no end of their own and are dropped with the rest.
             let done = tokio::select! {
                 (done, ()) = async { tokio::join!(run, guard) } => done,
                 never = addresses => match never {},
@@ -64,7 +67,7 @@ impl Bfd {
         Ok((this, work))
     }
 
-    /// Watches each router that is found on an interface, from when it is found.
+    /// Adds a BFD session for each router of an unnumbered peer once it is found.
     async fn follow_routers(self, mut sessions: watch::Receiver<bgp::Sessions>) -> Infallible {
         let mut known = Found::new();
         while sessions.changed().await.is_ok() {
@@ -74,28 +77,30 @@ impl Bfd {
                 self.ask(|asked| asked.found = found);
             }
         }
-        // No router is found after the end of BGP.
+        // BGP has ended, so no more routers are found.
         std::future::pending().await
     }
 
-    /// Takes in which peers there are; never waits. A session that stays, stays up.
+    /// Takes in the peers; never waits. Sessions that are still needed stay up.
     pub(crate) fn apply(&self, peers: Peers) {
         self.ask(|asked| asked.peers = peers);
     }
 
-    /// Has the sessions that the peers need now, after a change of what they depend on.
+    /// Applies a change, and requests the sessions that are needed now.
     fn ask(&self, change: impl FnOnce(&mut Asked)) {
-        // Held to the end, so that what is older does not come later.
+        // Locked to the end, so that an older request cannot overtake a newer one.
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut asked);
         let (guarded, sessions) = {
             let table = self.handle.sessions();
             let table = table.borrow();
+            // Read at most once, and not at all if no peer needs it.
+            let networks = LazyCell::new(Networks::read);
             desired(&asked.peers, &asked.found, |peer| {
-                is_near(&table, peer, bfd::is_on_link)
+                is_near(&table, peer, |peer| networks.contain(peer))
             })
         };
-        // Before its session ends a peer must not be guarded by it any more.
+        // A peer must be released before its BFD session ends, or its BGP session would end too.
         self.guarded.send_if_modified(|before| {
             let changed = *before != guarded;
             *before = guarded;
@@ -128,13 +133,21 @@ impl Bfd {
         self.handle.refusals()
     }
 
-    /// Tells the peers that this is no failure.
+    /// Ends the sessions with AdminDown, which is no failure to the peers.
     pub(crate) fn shutdown(&self) {
         self.stop.cancel();
     }
 }
 
-/// Where the routers of unnumbered peers are, by peer.
+/// The peer of a session, with the interface of a link-local address: the same address may be on every link.
+pub(crate) fn peer_name(key: &SessionKey) -> String {
+    match &key.zone {
+        Some(zone) => format!("{}%{zone}", key.peer),
+        None => key.peer.to_string(),
+    }
+}
+
+/// The routers of unnumbered peers that have been found, by peer.
 type Found = BTreeMap<String, Ipv6Addr>;
 
 fn found(sessions: &bgp::Sessions) -> Found {
@@ -142,7 +155,7 @@ fn found(sessions: &bgp::Sessions) -> Found {
     found.map(|(name, router)| (name.clone(), router)).collect()
 }
 
-/// Which session guards which peer, and how fast each is.
+/// The BFD session of each peer, and the parameters of each session.
 fn desired(
     peers: &Peers,
     found: &Found,
@@ -154,7 +167,8 @@ fn desired(
             .bfd_profile
             .as_ref()
             .and_then(|name| peers.bfd_profiles.iter().find(|profile| profile.name == *name));
-        let Some((key, profile)) = key(peer, found, &is_on_link).zip(profile) else {
+        let Some(profile) = profile else { continue };
+        let Some(key) = key(peer, found, &is_on_link) else {
             continue;
         };
         let config = config(profile);
@@ -170,8 +184,8 @@ fn desired(
     (guarded, sessions)
 }
 
-/// Whether there is no router in between: a session that is up has proved what it is, and must not end because an address of
-/// this node is away for a moment.
+/// Whether a peer is one hop away. A session that is up keeps its kind: it must not end because an address of this node is
+/// gone for a moment.
 fn is_near(table: &Sessions, peer: IpAddr, is_on_link: impl Fn(IpAddr) -> bool) -> bool {
     let mut up = table
         .iter()
@@ -192,7 +206,7 @@ fn key(peer: &Peer, found: &Found, is_on_link: impl Fn(IpAddr) -> bool) -> Optio
         RemoteAs::Internal => true,
         RemoteAs::External => false,
     };
-    // As bgpd chooses: inside of one AS there may be routers in between, but need not.
+    // As FRR's bgpd: an internal peer may be several hops away, but need not.
     let far = peer.ebgp_multihop || (internal && peer.endpoint.interface().is_none() && !is_on_link(address));
     Some(SessionKey {
         local: peer.source,

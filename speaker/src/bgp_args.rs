@@ -10,7 +10,7 @@ use crate::drain::{DrainOptions, Triggers};
 
 /// The restart time has twelve bits (RFC 4724 §3).
 const RESTART_LIMIT: u64 = 4095;
-/// Seconds between the warning of a drain and the withdrawal, unless told otherwise, and at the most.
+/// Seconds between the warning of a drain and the withdrawal: the default, and the longest.
 const DRAIN_WAIT: u64 = 30;
 const DRAIN_LIMIT: u64 = 86_400;
 
@@ -34,10 +34,10 @@ pub struct BgpArgs {
 }
 
 impl BgpArgs {
-    /// How routers that have graceful restart treat us.
+    /// Graceful restart, as offered to routers.
     ///
     /// # Errors
-    /// For a time that is no number of seconds, or more than fits the message.
+    /// For a time that is not a number of seconds, or more than 4095.
     pub fn restart(&self) -> Result<GracefulRestart> {
         let default = GracefulRestart::default().restart_time.as_secs();
         let restart_time = seconds("--bgp-restart-time", &self.bgp_restart_time, default, RESTART_LIMIT)?;
@@ -47,7 +47,7 @@ impl BgpArgs {
     /// When and how the node is drained of BGP traffic.
     ///
     /// # Errors
-    /// For a trigger that there is not, and for a wait that is no number of seconds or more than a day.
+    /// For an unknown trigger, and for a wait that is not a number of seconds or more than a day.
     pub fn drain(&self) -> Result<DrainOptions> {
         let mut triggers = Triggers::default();
         for name in self.bgp_drain.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -64,14 +64,15 @@ impl BgpArgs {
     }
 }
 
-fn seconds(flag: &str, text: &str, default: u64, limit: u64) -> Result<Duration> {
+/// Reads a flag of whole seconds, with or without the unit: `90` or `90s`; empty is `default`, more than `limit` an error.
+pub(crate) fn seconds(flag: &str, text: &str, default: u64, limit: u64) -> Result<Duration> {
     let seconds = match text.trim() {
         "" => default,
         text => text
             .strip_suffix('s')
             .unwrap_or(text)
             .parse()
-            .with_context(|| format!("{flag} {text:?} is no number of seconds"))?,
+            .with_context(|| format!("{flag} {text:?} is not a number of seconds"))?,
     };
     ensure!(seconds <= limit, "{flag} {seconds} is more than {limit}");
     Ok(Duration::from_secs(seconds))

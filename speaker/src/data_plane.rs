@@ -1,4 +1,4 @@
-//! The shells that talk to the network, from their start to the goodbye.
+//! Starts and stops the shells that talk to the network.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::backend::Bgp;
 use crate::departure::Departure;
 use crate::{key, membership};
 
-/// For telling the members and the BGP peers.
+/// Time to tell the members and the BGP peers that this speaker leaves.
 const GOODBYE: Duration = Duration::from_millis(400);
-/// How long after the stop signal addresses are answered for, until their next owner is heard.
+/// Longest time after the stop signal for which addresses are still answered, until their next owner is heard.
 const HAND_OVER: Duration = Duration::from_millis(1500);
 
 /// The shells; clones share them.
@@ -35,7 +35,7 @@ pub(crate) struct DataPlane {
 }
 
 impl DataPlane {
-    /// Starts them as `tasks`; the membership comes with its key, if it has one.
+    /// Starts them as `tasks`; the membership with its key, if it has one.
     pub(crate) fn start(
         args: &Args,
         backend: Backend,
@@ -95,8 +95,8 @@ impl DataPlane {
         })
     }
 
-    /// Waits for `stop`, then says goodbye in the order that loses least traffic: the others take over as soon as they
-    /// know that we leave, and until they are heard to do so we still answer.
+    /// Waits for `stop`, then leaves in the order that loses least traffic: the others take over as soon as they know that
+    /// this speaker leaves, and it answers for each address until another is heard to do so.
     pub(crate) async fn goodbye(self, stop: CancellationToken) -> Result<()> {
         stop.cancelled().await;
         let end = Instant::now() + HAND_OVER;
@@ -106,7 +106,7 @@ impl DataPlane {
                 .members
                 .as_ref()
                 .is_some_and(|members| members.alive().borrow().len() > 1);
-            // Before anybody knows that we leave: who takes over first must be heard.
+            // Must listen before the others learn of the departure, or the first to take over would be missed.
             let handing_over = match successors {
                 true => timeout(GOODBYE, self.l2.hand_over()).await.ok(),
                 false => None,
@@ -121,7 +121,10 @@ impl DataPlane {
             self.l2_stop.cancel();
         };
         if tokio::join!(routes, addresses).0.is_err() {
-            warn!(event = "shutdownIncomplete", "not every BGP peer could be told");
+            warn!(
+                event = "shutdownIncomplete",
+                "not every BGP peer was told in time that this speaker stops"
+            );
         }
         info!(event = "withdrawn", "nothing is announced any more");
         Ok(())

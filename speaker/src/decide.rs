@@ -1,10 +1,11 @@
-//! The loop around the engine: what happens goes in, what it wants is carried out.
+//! The loop around the engine: events go in, effects are carried out.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 use metallb_dataplane::l2;
 use metallb_engine::{Claim, Conflict, Engine, Event, Links, Mac};
+use metallb_runtime::tasks::until;
 use tokio::sync::watch;
 
 use crate::data_plane::DataPlane;
@@ -16,7 +17,7 @@ use crate::membership::Membership as Members;
 use crate::shell::Shell;
 use crate::{backend, sessions};
 
-/// Feeds the engine and carries out what it wants. Ends with the watches, which is after the stop signal.
+/// Feeds events to the engine and carries out its effects. Ends with the watches, after the stop signal.
 pub(crate) async fn decide(
     mut engine: Engine,
     mut inputs: Inputs,
@@ -36,8 +37,9 @@ pub(crate) async fn decide(
         let events = tokio::select! {
             news = inputs.next() => match news {
                 Some(news) => {
-                    // Before sessions hear of peers and routes: a node that is drained already announces nothing.
-                    if let Some(standing) = data_plane.departure.hear(&news.standings) {
+                    // Before the peers and routes, so that a node that is already drained announces nothing.
+                    if let Some(standing) = news.standing {
+                        data_plane.departure.hear(standing);
                         shell.show(drain.hear(std::time::Instant::now(), standing));
                     }
                     digest(news, &shell, &members)
@@ -61,7 +63,7 @@ pub(crate) async fn decide(
                     continue;
                 }
             },
-            () = until(drain.deadline()) => {
+            () = until(drain.next_deadline()) => {
                 shell.show(drain.tick(std::time::Instant::now()));
                 continue;
             }
@@ -71,7 +73,7 @@ pub(crate) async fn decide(
             }
             Ok(()) = known.changed() => links(&mut known, &mut usable, &mut members),
             Ok(()) = usable.changed() => links(&mut known, &mut usable, &mut members),
-            // One that was missed is told again as long as it lasts.
+            // A conflict that was missed is reported again while it lasts.
             Ok(conflict) = conflicts.recv() => vec![Event::Conflict(Conflict {
                 ip: conflict.ip,
                 interface: conflict.interface,
@@ -92,17 +94,9 @@ pub(crate) async fn decide(
         shell.perform(effects);
         fast.watch(&mut engine);
         if returned {
-            // What is another's again has been given up by now.
+            // By now the addresses that another node took back have been released.
             shell.l2.reannounce();
         }
-    }
-}
-
-/// Waits until then; for ever if there is nothing to wait for. Cancel-safe.
-async fn until(deadline: Option<std::time::Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -116,7 +110,7 @@ fn claim(report: l2::Report) -> Claim {
 
 type Names = watch::Receiver<BTreeSet<String>>;
 
-/// What is known of the interfaces; nothing before the first scan.
+/// The interfaces as events; none before the first scan.
 fn links(known: &mut Names, usable: &mut Names, members: &mut Members) -> Vec<Event> {
     let links = Links {
         known: known.borrow_and_update().clone(),

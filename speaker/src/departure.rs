@@ -1,7 +1,7 @@
-//! Whether this speaker comes back when it is told to stop.
+//! Whether this speaker will be back after a stop signal.
 //!
-//! A Pod that is replaced comes back within seconds; a node that is taken out of service does not, and packets must not be
-//! sent there any more. The stop signal is the same, so it is the Node object that tells.
+//! A Pod that is replaced is back within seconds; a node that is taken out of service is not, and routers must stop sending
+//! packets there. The signal is the same in both cases, so the Node object decides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,27 +19,27 @@ const TAINTS: [&str; 4] = [
     "karpenter.sh/disrupted",
 ];
 
-/// How a Node stands, as far as its traffic depends on it.
+/// The state of a Node, as far as its traffic depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// No Pods are scheduled there any more.
     pub(crate) cordoned: bool,
-    /// Its kubelet says that it is not ready, which one that can still stop Pods says of a node that shuts down; or somebody
-    /// has announced to shut it down or remove it; or there is no Node of that name.
+    /// It is not ready, which a kubelet reports when its node shuts down; or it has a taint of a shutdown or removal; or
+    /// there is no Node of that name.
     pub(crate) shutting_down: bool,
     /// It has the label that drains it.
     pub(crate) marked: bool,
 }
 
 impl Standing {
-    /// It serves.
+    /// A node in service.
     #[cfg(test)]
     pub(crate) const SERVING: Self = Self {
         cordoned: false,
         shutting_down: false,
         marked: false,
     };
-    /// There is no such Node.
+    /// A node without a Node object.
     pub(crate) const GONE: Self = Self {
         cordoned: false,
         shutting_down: true,
@@ -73,7 +73,7 @@ pub(crate) struct Departure {
 }
 
 impl Departure {
-    /// Of a node that stays, as far as is known.
+    /// Assumes a node in service until [`Departure::hear`].
     pub(crate) fn new(node: &str) -> Self {
         Self {
             node: node.into(),
@@ -81,14 +81,12 @@ impl Departure {
         }
     }
 
-    /// Takes in how Nodes stand that have changed; returns how this one does, if it is among them.
-    pub(crate) fn hear(&self, nodes: &BTreeMap<String, Standing>) -> Option<Standing> {
-        let standing = *nodes.get(&*self.node)?;
+    /// Takes in the state of the Node.
+    pub(crate) fn hear(&self, standing: Standing) {
         self.out_of_service.store(standing.is_out_of_service(), Relaxed);
-        Some(standing)
     }
 
-    /// What the BGP peers are told now.
+    /// Returns what BGP peers are told if the speaker stops now.
     pub(crate) fn farewell(&self) -> Farewell {
         let node = &self.node;
         if self.out_of_service.load(Relaxed) {
@@ -126,23 +124,20 @@ mod tests {
         for taint in TAINTS {
             assert!(standing(false, None, &[taint], "True").shutting_down);
         }
-        // A kubelet that is not heard is no kubelet that stops Pods; and other taints say other things.
+        // `Unknown` is written when the kubelet is silent, and other taints mean other things.
         let other = standing(false, Some("false"), &["node.kubernetes.io/memory-pressure"], "Unknown");
         assert_eq!(other, Standing::SERVING);
     }
 
     // BGP-69
     #[test]
-    fn only_the_own_node_counts_and_it_may_come_back() {
+    fn a_node_that_goes_is_told_of_and_it_may_come_back() {
         let departure = Departure::new("a");
-        let hear = |node: &str, standing| departure.hear(&BTreeMap::from([(node.to_owned(), standing)]));
         assert_eq!(departure.farewell().reason, StopReason::Restart);
-        assert_eq!(hear("b", Standing::GONE), None);
-        assert_eq!(departure.farewell().reason, StopReason::Restart);
-        assert_eq!(hear("a", Standing::GONE), Some(Standing::GONE));
+        departure.hear(Standing::GONE);
         assert_eq!(departure.farewell().reason, StopReason::Shutdown);
         assert_eq!(departure.farewell().text, "node a is taken out of service");
-        hear("a", Standing::SERVING);
+        departure.hear(Standing::SERVING);
         assert_eq!(departure.farewell().reason, StopReason::Restart);
     }
 }

@@ -1,5 +1,5 @@
-//! Draining a node of BGP traffic: routers are asked to prefer other nodes first (GRACEFUL_SHUTDOWN, RFC 8326), and only
-//! when they have had the time for it are the routes withdrawn.
+//! Draining a node of BGP traffic: routers are asked to prefer other nodes (GRACEFUL_SHUTDOWN, RFC 8326), and after a wait
+//! the routes are withdrawn.
 //!
 //! ```text
 //!             wanted                     wait is over
@@ -14,7 +14,7 @@ use metallb_dataplane::bgp::Posture;
 
 use crate::departure::Standing;
 
-/// What drains a node besides its label.
+/// What drains a node besides the label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Triggers {
     /// It is cordoned.
@@ -44,51 +44,73 @@ impl DrainOptions {
 #[derive(Debug)]
 pub(crate) struct Drain {
     options: DrainOptions,
-    posture: Posture,
-    /// When routes are withdrawn that are shunned now.
-    until: Option<Instant>,
-    /// Whether anything is known of the Node yet.
-    heard: bool,
+    stage: Stage,
+}
+
+/// How far the drain has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is known of the Node yet; routes are announced.
+    Unknown,
+    /// The node is not drained.
+    Announcing,
+    /// Routers are asked to prefer other nodes, until the routes are withdrawn at this time.
+    Warning(Instant),
+    /// The routes are withdrawn.
+    Withdrawn,
+}
+
+impl Stage {
+    fn posture(self) -> Posture {
+        match self {
+            Self::Unknown | Self::Announcing => Posture::Announce,
+            Self::Warning(_) => Posture::Shun,
+            Self::Withdrawn => Posture::Withdraw,
+        }
+    }
 }
 
 impl Drain {
-    /// Of a node that is not drained, as far as is known.
+    /// Makes the drain of a node of which nothing is known yet.
     pub(crate) fn new(options: DrainOptions) -> Self {
         Self {
             options,
-            posture: Posture::Announce,
-            until: None,
-            heard: false,
+            stage: Stage::Unknown,
         }
     }
 
-    /// Takes in how the Node stands; returns how routes are shown from now on, if differently.
+    /// Takes in the state of the Node; returns the posture of routes if it changes.
     ///
-    /// A node that is to be drained when the speaker starts has been: nobody is told of its routes first.
+    /// A node that is to be drained when the speaker starts was drained before, so its routes are withdrawn at once.
     pub(crate) fn hear(&mut self, now: Instant, standing: Standing) -> Option<Posture> {
-        let first = !std::mem::replace(&mut self.heard, true);
-        match (self.options.wants(standing), self.posture) {
-            (false, _) => self.enter(Posture::Announce, None),
-            (true, Posture::Announce) if first || self.options.wait.is_zero() => self.enter(Posture::Withdraw, None),
-            (true, Posture::Announce) => self.enter(Posture::Shun, Some(now + self.options.wait)),
-            (true, Posture::Shun | Posture::Withdraw) => None,
-        }
+        let stage = match (self.options.wants(standing), self.stage) {
+            (false, _) => Stage::Announcing,
+            (true, Stage::Unknown) => Stage::Withdrawn,
+            (true, Stage::Announcing) if self.options.wait.is_zero() => Stage::Withdrawn,
+            (true, Stage::Announcing) => Stage::Warning(now + self.options.wait),
+            (true, stage @ (Stage::Warning(_) | Stage::Withdrawn)) => stage,
+        };
+        self.enter(stage)
     }
 
     /// Returns when [`Drain::tick`] is due, if at all.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.until
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Warning(until) => Some(until),
+            Stage::Unknown | Stage::Announcing | Stage::Withdrawn => None,
+        }
     }
 
-    /// Ends the wait if it is over.
+    /// Ends the wait if it is over; returns the posture of routes if it changes.
     pub(crate) fn tick(&mut self, now: Instant) -> Option<Posture> {
-        let over = self.until.is_some_and(|until| until <= now);
-        over.then(|| self.enter(Posture::Withdraw, None)).flatten()
+        let over = self.next_deadline().is_some_and(|until| until <= now);
+        over.then(|| self.enter(Stage::Withdrawn)).flatten()
     }
 
-    fn enter(&mut self, posture: Posture, until: Option<Instant>) -> Option<Posture> {
-        self.until = until;
-        (std::mem::replace(&mut self.posture, posture) != posture).then_some(posture)
+    fn enter(&mut self, stage: Stage) -> Option<Posture> {
+        let before = std::mem::replace(&mut self.stage, stage).posture();
+        let now = stage.posture();
+        (before != now).then_some(now)
     }
 }
 
@@ -114,14 +136,14 @@ mod tests {
         assert_eq!(drain.hear(at(0), Standing::SERVING), None);
         assert_eq!(drain.hear(at(1), MARKED), Some(Posture::Shun));
         assert_eq!(drain.hear(at(20), MARKED), None, "nor does the wait begin anew");
-        assert_eq!((drain.deadline(), drain.tick(at(30))), (Some(at(31)), None));
+        assert_eq!((drain.next_deadline(), drain.tick(at(30))), (Some(at(31)), None));
         assert_eq!(drain.tick(at(31)), Some(Posture::Withdraw));
-        assert_eq!((drain.deadline(), drain.tick(at(99))), (None, None));
+        assert_eq!((drain.next_deadline(), drain.tick(at(99))), (None, None));
         assert_eq!(drain.hear(at(100), Standing::SERVING), Some(Posture::Announce));
         // Called off before anything was withdrawn.
         assert_eq!(drain.hear(at(110), MARKED), Some(Posture::Shun));
         assert_eq!(drain.hear(at(120), Standing::SERVING), Some(Posture::Announce));
-        assert_eq!((drain.deadline(), drain.tick(at(999))), (None, None));
+        assert_eq!((drain.next_deadline(), drain.tick(at(999))), (None, None));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the speaker watches, and how it becomes events of the engine.
+//! The watches of the speaker, turned into events of the engine.
 
 mod owners;
 mod wire;
@@ -44,12 +44,12 @@ const NODES: &str = "nodes";
 const SECRETS: &str = "secrets";
 const PODS: &str = "pods";
 
-/// News that came in.
+/// One change that a watch reports.
 #[derive(Debug)]
 enum Input {
-    /// For the engine.
+    /// An event of the engine.
     Event(Event),
-    /// Something that configuration is made of changed.
+    /// An object of the configuration changed.
     Configuration,
     /// A Node changed.
     Node {
@@ -77,24 +77,26 @@ enum Input {
     Ready(&'static str),
 }
 
-/// What one round of news amounts to.
+/// All changes of one round.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     /// For the engine.
     pub(crate) events: Vec<Event>,
-    /// How Nodes stand that changed.
-    pub(crate) standings: BTreeMap<String, Standing>,
+    /// The state of the Node of this speaker, if that may have changed.
+    pub(crate) standing: Option<Standing>,
     /// The other speakers, complete, if they may have changed.
     pub(crate) peers: Option<BTreeMap<String, SocketAddr>>,
     /// Kinds that were listed for the first time.
     pub(crate) ready: Vec<&'static str>,
 }
 
-/// Rounds are cut here, so that the data plane hears of the first of many changes soon.
+/// Most changes in one round: the first of many must reach the data plane soon.
 const ROUND: usize = 4096;
 
 /// All watches.
 pub(crate) struct Inputs {
+    /// Name of the node of this speaker.
+    node: String,
     news: SelectAll<BoxStream<'static, Input>>,
     stores: Stores,
     waiting: BTreeSet<&'static str>,
@@ -105,12 +107,13 @@ pub(crate) struct Inputs {
 
 struct Members {
     pods: HashMap<Key, Arc<Speaker>>,
+    /// Name of the node of this speaker, which is left out of the peers.
     node: String,
     port: u16,
     listed: bool,
 }
 
-/// What configuration is made of.
+/// The objects that the configuration is parsed from.
 struct Stores {
     namespace: String,
     pools: Store<IPAddressPool>,
@@ -129,23 +132,28 @@ struct Stores {
 pub(crate) struct Speakers {
     /// Label selector.
     pub(crate) labels: String,
-    /// Name of this node, whose speaker is not another one.
-    pub(crate) node: String,
     /// Where all speakers listen.
     pub(crate) port: u16,
 }
 
 impl Inputs {
-    /// Starts all watches; `tasks` own them. `speakers` is `None` without membership.
+    /// Starts all watches for the speaker on `node`; `tasks` own them. `speakers` is `None` without membership.
     #[must_use]
-    pub(crate) fn start(client: &Client, namespace: &str, speakers: Option<Speakers>, tasks: &Spawner) -> Self {
+    pub(crate) fn start(
+        client: &Client,
+        namespace: &str,
+        node: &str,
+        speakers: Option<Speakers>,
+        tasks: &Spawner,
+    ) -> Self {
         let all = Config::default;
-        // Of these there are thousands: one at a time, they are decoded while the API server sends the next, and no page
-        // of them is ever in memory.
+        // There are thousands of these, so they are decoded one by one as they arrive, and no page is held in memory.
         let many = || Config::default().streaming_lists();
         let services = watch_view(Api::<Service>::all(client.clone()), many(), wire::service, tasks);
         let slices = watch_view(Api::<EndpointSlice>::all(client.clone()), many(), wire::slice, tasks);
-        let nodes = watch_view(Api::<Node>::all(client.clone()), all(), wire::node, tasks);
+        let own_node = node.to_owned();
+        let read_node = move |node| wire::node(node, &own_node);
+        let nodes = watch_view(Api::<Node>::all(client.clone()), all(), read_node, tasks);
         let own = Own {
             client,
             namespace,
@@ -173,8 +181,9 @@ impl Inputs {
             secrets: BTreeMap::new(),
             nodes: BTreeMap::new(),
         };
-        let members = speakers.map(|speakers| own.members(speakers, &mut news));
+        let members = speakers.map(|speakers| own.members(&speakers, node, &mut news));
         Self {
+            node: node.to_owned(),
             news,
             stores,
             waiting: KINDS.into(),
@@ -184,7 +193,7 @@ impl Inputs {
         }
     }
 
-    /// Waits for news, and takes along what else has arrived. `None` after the stop signal. Cancel-safe.
+    /// Waits for a change, and returns it with all others that have arrived. `None` after the stop signal. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<News> {
         let first = self.news.next().await?;
         let mut news = News::default();
@@ -214,8 +223,9 @@ impl Inputs {
                 // Selectors see the labels only.
                 self.configuration |=
                     before.as_ref().map(|facts| &facts.labels) != now.as_ref().map(|facts| &facts.labels);
-                let standing = now.as_ref().map_or(Standing::GONE, |facts| facts.standing);
-                news.standings.insert(name.clone(), standing);
+                if name == self.node {
+                    news.standing = now.as_ref().map_or(Some(Standing::GONE), |facts| facts.standing);
+                }
                 news.events
                     .push(Event::Node(name.clone(), now.as_ref().map(|facts| facts.view)));
                 put(&mut self.stores.nodes, name, now);
@@ -279,7 +289,7 @@ impl Own<'_> {
         Self::follow(watched, kind, news)
     }
 
-    /// A kind that newer installs of upstream do not have.
+    /// A kind that the cluster may lack: newer releases of upstream do not install it.
     fn legacy<K>(&self, kind: &'static str, news: &mut SelectAll<BoxStream<'static, Input>>) -> Store<K>
     where
         K: Kind + Resource<Scope = kube::core::NamespaceResourceScope>,
@@ -301,13 +311,13 @@ impl Own<'_> {
         store
     }
 
-    fn members(&self, speakers: Speakers, news: &mut SelectAll<BoxStream<'static, Input>>) -> Members {
+    fn members(&self, speakers: &Speakers, node: &str, news: &mut SelectAll<BoxStream<'static, Input>>) -> Members {
         let config = Config::default().labels(&speakers.labels);
         let pods = watch_view(self.api::<Pod>(), config, wire::speaker, self.tasks);
         news.push(viewed(pods, PODS, |key, _, now| Input::Pod(key, now)));
         Members {
             pods: HashMap::new(),
-            node: speakers.node,
+            node: node.to_owned(),
             port: speakers.port,
             listed: false,
         }

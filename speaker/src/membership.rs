@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use metallb_dataplane::l2::L2Handle;
 use metallb_dataplane::members::{self, MembersHandle, Metadata};
 use metallb_engine::{Event, Failback, Interface, Mac, Member, Tenure, TenureConfig};
+use metallb_runtime::tasks::until;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::args::FailbackOptions;
 
@@ -85,18 +86,12 @@ impl Membership {
             return std::future::pending().await;
         };
         let deadline = self.tenure.next_deadline();
-        let time = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             Ok(()) = said.changed() => Happened::Members,
             Ok(()) = settled.changed() => Happened::Settled,
             () = handle.returned() => Happened::Returned,
             Ok(()) = self.macs.changed() => Happened::Links,
-            () = time => Happened::Time,
+            () = until(deadline) => Happened::Time,
             // The end of the membership is seen elsewhere.
             else => std::future::pending().await,
         }

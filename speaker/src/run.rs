@@ -39,11 +39,11 @@ use crate::state;
 use crate::status::{self, Owner};
 use crate::timing;
 
-/// All goodbyes must be said within the grace period of the Pod, which is 2 s in upstream's manifests.
+/// All tasks must end within the grace period of the Pod, which is 2 s in upstream's manifests.
 const GRACE: Duration = Duration::from_millis(1800);
 
-/// Runs the speaker until `stop`, then withdraws. Frames and sessions are the work of the runtime `data_plane`, all else is
-/// that of the caller's.
+/// Runs the speaker until `stop`, then withdraws. Frames and sessions run on the runtime `data_plane`, all else on the
+/// caller's.
 ///
 /// # Errors
 /// When it cannot start, or one of its tasks ends before the stop signal.
@@ -104,7 +104,12 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
             cert_dir: Some(&args.metrics_cert_dir)
                 .filter(|dir| !dir.is_empty())
                 .map(Into::into),
-            looking_glass: Some(inspect::routes(&data_plane.bgp, &args.node_name, &args.pod_name)),
+            looking_glass: Some(inspect::routes(
+                &data_plane.bgp,
+                backend,
+                &args.node_name,
+                &args.pod_name,
+            )),
             ..MetricsOptions::default()
         };
         let server = admin::serve_metrics(
@@ -177,10 +182,9 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     spawn_writers(&mut tasks, &client, &owner, &shell, told);
     let speakers = membership.map(|membership| Speakers {
         labels: membership.labels,
-        node: args.node_name.clone(),
         port: membership.bind.port(),
     });
-    let mut inputs = Inputs::start(&client, &namespace, speakers, &tasks.spawner());
+    let mut inputs = Inputs::start(&client, &namespace, &args.node_name, speakers, &tasks.spawner());
     if tenure.failback == Failback::Never {
         inputs.follow_owners(&client, &namespace, &tasks.spawner());
     }

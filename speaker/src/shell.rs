@@ -1,8 +1,6 @@
-//! Carries out what the engine wants.
+//! Carries out the effects of the engine.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource;
-use metallb_api::BGPPeer;
 use metallb_api::names::event_reason;
 use metallb_dataplane::bgp::Posture;
 use metallb_dataplane::l2::{EthernetAddress, L2Handle};
@@ -15,10 +13,10 @@ use tracing::info;
 
 use crate::backend::{Bgp, Change};
 use crate::metrics::Metrics;
-use crate::sessions::Uids;
+use crate::sessions::{self, Uids};
 use crate::status;
 
-/// What `/readyz` says while the first picture is not complete.
+/// The name in `/readyz` for: the first decisions are made.
 pub(crate) const FIRST_DECISIONS: &str = "first decisions";
 
 /// Reason of the event on Services whose BGP advertisements contradict each other; not upstream's.
@@ -34,7 +32,7 @@ const ACTION: &str = "Announce";
 /// The action that events on the configuration are about.
 const READ: &str = "ReadConfiguration";
 
-/// All hands of the engine.
+/// Everything that effects act on.
 #[derive(Debug)]
 pub(crate) struct Shell {
     /// Name of this node.
@@ -51,23 +49,23 @@ pub(crate) struct Shell {
     pub(crate) bgp_statuses: status::Desired,
     /// The ConfigurationState.
     pub(crate) reports: watch::Sender<Option<ConfigReport>>,
-    /// Whom events on BGPPeers are about.
+    /// The uids of BGPPeers, for events on them.
     pub(crate) peer_uids: watch::Sender<Uids>,
-    /// Numbers.
+    /// Metrics.
     pub(crate) metrics: Arc<Metrics>,
     /// `/readyz`.
     pub(crate) health: Health,
 }
 
 impl Shell {
-    /// Carries out `effects` in order. Never waits: what takes time has a task of its own.
+    /// Carries out `effects` in order. Never waits: whatever takes time runs in a task of its own.
     pub(crate) fn perform(&self, effects: Vec<Effect>) {
         for effect in effects {
             self.perform_one(effect);
         }
     }
 
-    /// Shows the routes in another way, and tells whoever looks at the Node.
+    /// Changes the posture of routes, with an event on the Node.
     pub(crate) fn show(&self, posture: Option<Posture>) {
         let Some(posture) = posture else { return };
         let (reason, note) = match posture {
@@ -114,7 +112,7 @@ impl Shell {
                     Protocol::Layer2 => self.health.ready(FIRST_DECISIONS),
                 }
             }
-            // Only how long it takes is of interest.
+            // Measured in `failovers`.
             Effect::Moved { .. } => {}
             Effect::Announced(service, protocol, ips) => self.metrics.announced(service, protocol, ips),
             Effect::Status(service, protocol, content) => self.statuses(protocol).set(service, content),
@@ -126,10 +124,10 @@ impl Shell {
             } => {
                 let (type_, reason) = reason(kind);
                 self.recorder
-                    .emit(&reference(&service, uid), type_, reason, ACTION, &note);
+                    .emit(&service_reference(&service, uid), type_, reason, ACTION, &note);
             }
             Effect::Doubtful { peer, uid, note } => {
-                let peer = peer_reference(&peer, uid);
+                let peer = sessions::peer_reference(&peer.namespace, &peer.name, uid);
                 self.recorder
                     .emit(&peer, EventType::Warning, event_reason::CONFIG_DOUBTFUL, READ, &note);
             }
@@ -159,15 +157,7 @@ fn reason(kind: EventKind) -> (EventType, &'static str) {
     }
 }
 
-fn peer_reference(peer: &ServiceKey, uid: Option<String>) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(BGPPeer::api_version(&()).into_owned()),
-        kind: Some(BGPPeer::kind(&()).into_owned()),
-        ..reference(peer, uid)
-    }
-}
-
-fn reference(service: &ServiceKey, uid: Option<String>) -> ObjectReference {
+fn service_reference(service: &ServiceKey, uid: Option<String>) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Service".to_owned()),

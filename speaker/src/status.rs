@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use metallb_api::names::{self, field_manager};
 use metallb_runtime::apply;
@@ -417,10 +417,9 @@ impl<K: StatusKind> Writer<K> {
 
     async fn delete<'a>(&self, names: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
         for name in names {
-            match self.api.delete(name, &DeleteParams::default()).await {
-                Ok(_) => debug!(event = "statusDeleted", kind = %K::kind(&()), name),
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(error.into()),
+            // The name is made by the API server, and no other object gets it again.
+            if apply::delete(&self.api, name, None).await? {
+                debug!(event = "statusDeleted", kind = %K::kind(&()), name);
             }
         }
         Ok(())

@@ -177,7 +177,7 @@ impl Leaf {
     }
 }
 
-/// `int? ≥1`, `enum a b`, `[string]` and the like.
+/// `int? ≥1 ≤9`, `enum a b`, `[string]` and the like.
 fn kind_schema(kind: &str) -> Result<Value> {
     if let Some(item) = kind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return Ok(json!({"type": "array", "items": kind_schema(item)?}));
@@ -219,10 +219,18 @@ fn named_schema(name: &str, rest: &str) -> Result<Value> {
         "object" => json!({"type": "object"}),
         "strings" => strings,
         "port" => json!({"type": "integer", "minimum": 1, "maximum": 65535}),
-        "int" => match rest.strip_prefix('≥') {
-            Some(least) => json!({"type": "integer", "minimum": least.parse::<i64>()?}),
-            None => json!({"type": "integer"}),
-        },
+        "int" => {
+            let mut schema = json!({"type": "integer"});
+            for bound in rest.split_whitespace() {
+                let (side, number) = match (bound.strip_prefix('≥'), bound.strip_prefix('≤')) {
+                    (Some(least), _) => ("minimum", least),
+                    (_, Some(most)) => ("maximum", most),
+                    _ => bail!("{bound} is no bound"),
+                };
+                schema[side] = json!(number.parse::<i64>()?);
+            }
+            schema
+        }
         "enum" => json!({"enum": rest.split(' ').map(|word| word.trim_matches('"')).collect::<Vec<_>>()}),
         // A number is seconds; the rest is how Prometheus writes durations.
         "duration" => json!({

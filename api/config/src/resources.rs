@@ -136,6 +136,16 @@ impl Backend {
     pub fn is_frr(self) -> bool {
         self != Self::Native
     }
+
+    /// The name in `METALLB_BGP_TYPE`, as upstream has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Frr => "frr",
+            Self::FrrK8s => "frr-k8s",
+        }
+    }
 }
 
 /// Among which peers `myASN` must be the same.

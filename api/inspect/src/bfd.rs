@@ -1,4 +1,4 @@
-//! BFD.
+//! BFD sessions.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Path {
-    /// The address of the peer, with the zone of one that means nothing without.
+    /// The address of the peer; a link-local one with its interface, as in `fe80::1%eth0`.
     pub peer: String,
     /// The device (VRF) that it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -17,15 +17,15 @@ pub struct Path {
     pub state: String,
     /// Since when (RFC 3339).
     pub since: String,
-    /// Why its state changed last.
+    /// The diagnostic of its last change of state (RFC 5880 §4.1).
     pub diag: String,
-    /// Where the session of the peer stands.
+    /// The state of the peer's end.
     pub remote_state: String,
-    /// Why the peer's changed last.
+    /// The diagnostic of the peer's end.
     pub remote_diag: String,
-    /// What names the session here.
+    /// The local discriminator.
     pub local_disc: u32,
-    /// What names it at the peer; zero while not known.
+    /// The peer's discriminator; zero while it is not known.
     pub remote_disc: u32,
     /// How often packets go out.
     pub intervals: Intervals,
@@ -37,7 +37,7 @@ pub struct Path {
     /// Why this node cannot send or receive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The BGPPeers that it guards.
+    /// The BGPPeers whose sessions end with it.
     pub guards: Vec<String>,
 }
 

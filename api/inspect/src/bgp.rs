@@ -1,4 +1,4 @@
-//! BGP: sessions, and what their peers were told.
+//! BGP sessions, and the routes that their peers have been sent.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,8 @@ pub struct Session {
     pub peer: String,
     /// The node of this end.
     pub node: String,
-    /// Address and port of the other end.
+    /// Address and port of the peer, as in the metrics: `192.0.2.1:179`, `[fe80::1%eth0]:179`, or `eth0:179` for an
+    /// unnumbered peer.
     pub remote: String,
     /// The address of this end, while there is a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,7 +25,10 @@ pub struct Session {
     pub state: String,
     /// Since when it is established, or not (RFC 3339).
     pub since: String,
-    /// Whether everything is withdrawn on purpose.
+    /// Why it is down; absent while it is established and before the first attempt has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether all routes are withdrawn because the node is drained.
     pub drained: bool,
     /// What went wrong last; it stays when the session comes up again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,11 +41,11 @@ pub struct Session {
     /// Its BFD, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd: Option<Path>,
-    /// How many prefixes the peer should know and can be told.
+    /// Prefixes that the peer should be sent, without those that cannot be.
     pub desired: u64,
-    /// How many it was told.
+    /// Prefixes that it has been sent.
     pub advertised: u64,
-    /// How many it should know and cannot be told.
+    /// Prefixes that it should be sent and cannot be.
     pub unsendable: u64,
 }
 
@@ -58,13 +62,13 @@ pub struct LastError {
     /// Its error subcode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subcode: Option<u8>,
-    /// For people.
+    /// A description for people.
     pub text: String,
-    /// When it happened for the first time in a row (RFC 3339).
+    /// When it first happened in the current series of equal errors (RFC 3339).
     pub since: String,
-    /// When it happened last (RFC 3339).
+    /// When it last happened (RFC 3339).
     pub at: String,
-    /// How often in a row.
+    /// How often it has happened in that series.
     pub count: u64,
 }
 
@@ -72,17 +76,17 @@ pub struct LastError {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Negotiated {
-    /// The address families whose routes travel: `ipv4`, `ipv6`.
+    /// The address families whose routes are sent: `ipv4`, `ipv6`.
     pub families: Vec<String>,
-    /// Those that should travel and cannot.
+    /// The address families whose routes should be sent and cannot be.
     pub lacking: Vec<Lacking>,
-    /// Silence after which the peer is dead; absent when liveness is off.
+    /// The hold time in seconds; absent when it is zero, that is off (RFC 4271 §4.2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_seconds: Option<u64>,
-    /// The time between two KEEPALIVEs; absent when liveness is off.
+    /// Seconds between two KEEPALIVEs; absent when the hold time is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keepalive_seconds: Option<u64>,
-    /// What both ends can do, such as `fourOctetAs`.
+    /// The capabilities of both ends, such as `fourOctetAs`.
     pub capabilities: Vec<String>,
     /// The BGP identifier of this end.
     pub local_router_id: String,
@@ -95,7 +99,7 @@ pub struct Negotiated {
     pub asn: u32,
 }
 
-/// An address family that should travel and cannot.
+/// An address family whose routes should be sent and cannot be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lacking {
     /// `ipv4` or `ipv6`.
@@ -104,7 +108,7 @@ pub struct Lacking {
     pub why: String,
 }
 
-/// How many messages, since the session was configured.
+/// Messages since the session was configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
@@ -128,7 +132,7 @@ pub struct Counters {
     pub refreshes_received: u64,
 }
 
-/// What a peer was told of a prefix, or should be, under `/bgp/routes`.
+/// A route that a peer has been sent, or should be, under `/bgp/routes`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
@@ -136,26 +140,26 @@ pub struct Route {
     pub peer: String,
     /// The prefix.
     pub prefix: String,
-    /// Where the peer sends packets; absent if its family does not travel on this session.
+    /// The next hop; absent if the session does not carry the address family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop: Option<String>,
     /// The link-local address that goes along with it (RFC 2545 §3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop_link_local: Option<String>,
-    /// AS numbers, the nearest first; empty inside of an AS.
+    /// AS numbers, the nearest first; empty on an internal session.
     pub as_path: Vec<u32>,
     /// `igp`.
     pub origin: String,
-    /// Inside of an AS.
+    /// LOCAL_PREF; on internal sessions only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_pref: Option<u32>,
     /// As `65000:100` (RFC 1997).
     pub communities: Vec<String>,
     /// As `65000:1:2` (RFC 8092).
     pub large_communities: Vec<String>,
-    /// `advertised`, `pending`: not told yet, or told otherwise, or `unsendable`.
+    /// `advertised`, `pending` (not sent yet, or sent with other attributes) or `unsendable`.
     pub state: String,
-    /// Why it cannot be told.
+    /// Why it cannot be sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }

@@ -1,7 +1,7 @@
-//! What the looking glass of a component answers: `GET /inspect/v1/…` on the port of `/metrics`.
+//! The answers of a component's looking glass: `GET /inspect/v1/…` on the port of `/metrics`.
 //!
-//! Within this version fields are only added, and readers ignore those that they do not know. Optional fields are left
-//! out where there is nothing to say. No answer holds passwords, keys or tokens. Nothing here does I/O.
+//! Within this version fields are only added, and readers ignore fields that they do not know. Optional fields are left
+//! out when they have no value. No answer holds passwords, keys or tokens. Nothing here does I/O.
 
 pub mod bfd;
 pub mod bgp;
@@ -12,20 +12,19 @@ use serde::{Deserialize, Serialize};
 
 /// The schema of every answer.
 pub const SCHEMA: &str = "metallb.io/inspect/v1";
-/// Where the paths begin.
+/// The path under which everything is served.
 pub const ROOT: &str = "/inspect/v1";
-/// The header for a token where the API server takes `Authorization` away, as behind `pods/proxy`.
+/// The header for the token behind `pods/proxy`, where the API server removes `Authorization`.
 pub const TOKEN_HEADER: &str = "x-metallb-token";
-/// What a token in [`TOKEN_HEADER`] must be made for, so that it opens nothing else.
+/// The audience of a token in [`TOKEN_HEADER`]: such a token is of no use anywhere else.
 pub const AUDIENCE: &str = "metallb.io";
 
-/// What is in front of the data of every answer. After the data comes `continue`: what to ask with for what follows, or
-/// null.
+/// The fields before the data of every answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// [`SCHEMA`].
     pub schema: String,
-    /// Who answers, such as `speaker`.
+    /// The component that answers, such as `speaker`.
     pub component: String,
     /// Its version.
     pub version: String,
@@ -37,15 +36,15 @@ pub struct Head {
     pub time: String,
 }
 
-/// An answer, as readers take it in.
+/// A whole answer, as readers parse it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer<T> {
-    /// Who answers.
+    /// The component that answers, and when.
     #[serde(flatten)]
     pub head: Head,
     /// What was asked for.
     pub data: T,
-    /// What to ask with for what follows; absent at the end.
+    /// The value of `?continue=` for the next page; null on the last one.
     #[serde(rename = "continue")]
     pub more: Option<String>,
 }
@@ -55,8 +54,6 @@ pub struct Answer<T> {
 pub struct Index {
     /// The paths that are served, and what each is about.
     pub paths: BTreeMap<String, String>,
-    /// What can be asked beyond that.
-    pub features: Vec<String>,
-    /// Who speaks BGP.
+    /// The BGP back-end that runs: `native`, `frr` or `frr-k8s`.
     pub backend: String,
 }

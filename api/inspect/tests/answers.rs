@@ -63,6 +63,7 @@ fn bgp_sessions() {
         device: Some("red".into()),
         state: "Established".into(),
         since: "2026-01-01T00:00:00Z".into(),
+        reason: Some("connection closed".into()),
         drained: false,
         last_error: Some(LastError {
             direction: Some("received".into()),
@@ -105,7 +106,8 @@ fn bgp_sessions() {
     };
     let text = json!({
         "peer": "tor", "node": "node-a", "remote": "192.0.2.1:179", "local": "192.0.2.2", "device": "red",
-        "state": "Established", "since": "2026-01-01T00:00:00Z", "drained": false,
+        "state": "Established", "since": "2026-01-01T00:00:00Z",
+        "reason": "connection closed", "drained": false,
         "lastError": {
             "direction": "received", "code": 6, "subcode": 2, "text": "night", "since": "2025-12-31T00:00:00Z",
             "at": "2025-12-31T00:00:09Z", "count": 2,
@@ -153,7 +155,6 @@ fn bgp_routes() {
 fn the_envelope() {
     let index = Index {
         paths: [("/inspect/v1/bfd".to_owned(), "BFD".to_owned())].into(),
-        features: vec![],
         backend: "native".into(),
     };
     let answer = Answer {
@@ -171,7 +172,7 @@ fn the_envelope() {
     let text = json!({
         "schema": "metallb.io/inspect/v1", "component": "speaker", "version": "0.1.0", "node": "node-a",
         "pod": "speaker-x", "time": "2026-01-01T00:00:00Z", "continue": null,
-        "data": { "paths": { "/inspect/v1/bfd": "BFD" }, "features": [], "backend": "native" },
+        "data": { "paths": { "/inspect/v1/bfd": "BFD" }, "backend": "native" },
     });
     is(&answer, text);
 }

@@ -46,6 +46,21 @@ impl GoDuration {
         &self.0
     }
 
+    /// Reads the text for a flag that takes whole seconds, up to `limit`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text.
+    pub fn whole_seconds(&self, limit: u64) -> Result<u64, String> {
+        let duration = self.parse().map_err(|error| error.to_string())?;
+        if duration.subsec_nanos() != 0 {
+            return Err(format!("{:?} is no whole number of seconds", self.0));
+        }
+        match duration.as_secs() {
+            seconds if seconds > limit => Err(format!("{:?} is longer than {limit} seconds", self.0)),
+            seconds => Ok(seconds),
+        }
+    }
+
     /// Reads the text.
     ///
     /// # Errors

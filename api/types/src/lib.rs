@@ -46,7 +46,7 @@ pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus,
 pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec, NodePreference};
 pub use metallb::{
     BgpBackend, ComponentConfig, ComponentStatus, FrrK8sConfig, LogLevel, MetalLB, MetalLBSpec, MetalLBStatus,
-    SpeakerLayer2,
+    SpeakerBgp, SpeakerLayer2,
 };
 pub use password::Password;
 pub use schema::EmptyStatus;

@@ -1,5 +1,6 @@
 //! MetalLB: the resource that makes the operator deploy MetalLB.
 
+mod bgp;
 mod component;
 mod frr;
 mod interval;
@@ -24,6 +25,7 @@ use crate::{
     spec::optional_spec,
 };
 
+pub use bgp::{DrainTrigger, SpeakerBgp};
 pub use component::{ComponentConfig, DnsPolicy, ProbeTimes, SidecarConfig, UpdateStrategy, UpdateType};
 pub use frr::{FrrConfig, FrrK8sConfig};
 pub use layer2::{Failback, SpeakerLayer2};
@@ -163,6 +165,10 @@ pub struct MetalLBSpec {
     /// Who announces in layer 2, and how it moves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speaker_layer2: Option<SpeakerLayer2>,
+
+    /// How speakers restart and leave BGP.
+    #[serde(rename = "speakerBGP", default, skip_serializing_if = "Option::is_none")]
+    pub speaker_bgp: Option<SpeakerBgp>,
 
     /// Milliseconds that the FRR back-ends wait for more changes before they apply them; with frr-k8s 3000 when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]

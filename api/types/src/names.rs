@@ -102,6 +102,10 @@ pub const FRR_K8S_WEBHOOK_SERVICE: &str = "frr-k8s-webhook-service";
 pub const FRR_K8S_WEBHOOK_SECRET: &str = "frr-k8s-webhook-server-cert";
 /// The ValidatingWebhookConfiguration of frr-k8s.
 pub const FRR_K8S_WEBHOOK_CONFIGURATION: &str = "frr-k8s-validating-webhook-configuration";
+/// The ServiceAccount without pods whose tokens read `/inspect`, and its ClusterRole.
+pub const INSPECT: &str = "metallb-inspect";
+/// The ClusterRole and Role for people who look at MetalLB; bound to nobody.
+pub const VIEWER: &str = "metallb-viewer";
 /// The ServiceAccount and ClusterRole of whoever scrapes metrics through PodMonitors.
 pub const METRICS_READER: &str = "metallb-metrics-reader";
 /// The Secret with the token of that account.

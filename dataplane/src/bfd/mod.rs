@@ -56,28 +56,48 @@ enum Request {
     Abandon,
 }
 
-/// Whether an address is in a network of this node, so that no router is in between.
-#[must_use]
-pub fn is_on_link(peer: IpAddr) -> bool {
-    let bits = |address: &SockaddrStorage| match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-        (Some(v4), _) => Some((true, v4.ip().to_bits().into())),
-        (_, Some(v6)) => Some((false, v6.ip().to_bits())),
-        _ => None,
-    };
-    let (is_v4, peer): (bool, u128) = match peer {
-        IpAddr::V4(ip) => (true, ip.to_bits().into()),
-        IpAddr::V6(ip) => (false, ip.to_bits()),
-    };
-    let holds = |interface: InterfaceAddress| {
-        let address = interface.address.as_ref().and_then(bits)?;
-        let (_, mask) = interface.netmask.as_ref().and_then(bits)?;
-        Some(address.0 == is_v4 && (address.1 ^ peer) & mask == 0)
-    };
-    getifaddrs().is_ok_and(|mut all| all.any(|interface| holds(interface).unwrap_or_default()))
+/// The networks of this node at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Networks(Vec<Network>);
+
+#[derive(Clone, Copy, Debug)]
+struct Network {
+    is_v4: bool,
+    address: u128,
+    mask: u128,
 }
 
-/// Calls `changed` whenever interfaces or addresses of this node have changed, after which [`is_on_link`] may have another
-/// answer; also each time it has subscribed to them, as there may have been changes before. A subscription that fails is
+impl Networks {
+    /// Reads the addresses of all interfaces; none if the kernel does not tell them.
+    #[must_use]
+    pub fn read() -> Self {
+        let bits = |address: &SockaddrStorage| match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+            (Some(v4), _) => Some((true, v4.ip().to_bits().into())),
+            (_, Some(v6)) => Some((false, v6.ip().to_bits())),
+            _ => None,
+        };
+        let network = |interface: InterfaceAddress| {
+            let (is_v4, address) = interface.address.as_ref().and_then(bits)?;
+            let (_, mask) = interface.netmask.as_ref().and_then(bits)?;
+            Some(Network { is_v4, address, mask })
+        };
+        Self(getifaddrs().into_iter().flatten().filter_map(network).collect())
+    }
+
+    /// Whether an address is in one of them, so that no router is in between.
+    #[must_use]
+    pub fn contain(&self, peer: IpAddr) -> bool {
+        let (is_v4, peer): (bool, u128) = match peer {
+            IpAddr::V4(ip) => (true, ip.to_bits().into()),
+            IpAddr::V6(ip) => (false, ip.to_bits()),
+        };
+        let holds = |network: &Network| network.is_v4 == is_v4 && (network.address ^ peer) & network.mask == 0;
+        self.0.iter().any(holds)
+    }
+}
+
+/// Calls `changed` whenever interfaces or addresses of this node have changed, after which [`Networks::read`] may find
+/// others; also each time it has subscribed to them, as there may have been changes before. A subscription that fails is
 /// renewed. Needs a tokio runtime.
 pub async fn follow_addresses(mut changed: impl FnMut()) -> Infallible {
     let mut pause = RESUBSCRIBE_FIRST;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use metallb_bgp::wire::notification::Code;
 use metallb_dataplane::{
-    bfd::{BfdHandle, Guarded, Sessions, State, follow_addresses, guard, is_on_link},
+    bfd::{BfdHandle, Guarded, Networks, Sessions, State, follow_addresses, guard},
     bgp::{BgpHandle, Command, StopReason},
 };
 use tokio::sync::watch;
@@ -140,9 +140,9 @@ pub(crate) fn a_peer_that_gets_onto_the_link_is_noticed() {
     in_namespace(async {
         run("ip link add node0 type veth peer name node1 && ip link set node0 up");
         let peer = "10.1.15.255".parse().unwrap();
-        let (changed, mut answers) = watch::channel(is_on_link(peer));
+        let (changed, mut answers) = watch::channel(Networks::read().contain(peer));
         tokio::spawn(follow_addresses(move || {
-            changed.send_replace(is_on_link(peer));
+            changed.send_replace(Networks::read().contain(peer));
         }));
         for (command, wanted) in [("add", true), ("del", false)] {
             // Whoever follows may not have begun yet, so it is told again and again.
@@ -198,7 +198,7 @@ pub(crate) fn neighbours_are_told_from_others() {
             ("127.0.0.2", true),
             ("::10.1.2.3", false),
         ] {
-            assert_eq!(is_on_link(peer.parse().unwrap()), on_link, "{peer}");
+            assert_eq!(Networks::read().contain(peer.parse().unwrap()), on_link, "{peer}");
         }
     });
 }

@@ -140,12 +140,12 @@ fn named(version: &str) -> String {
 /// of the configuration's webhooks stays all the same: the controller that the operator deploys mounts it.
 fn is_loose(object: &Object) -> bool {
     match object {
+        // Rights of accounts are in the ClusterServiceVersion; these are for people.
+        Object::ClusterRole(_) | Object::Role(_) => object.name() == names::VIEWER,
         Object::Namespace(_)
         | Object::Deployment(_)
         | Object::ServiceAccount(_)
-        | Object::ClusterRole(_)
         | Object::ClusterRoleBinding(_)
-        | Object::Role(_)
         | Object::RoleBinding(_)
         | Object::ValidatingWebhookConfiguration(_) => false,
         Object::Secret(_) => object.name() != names::OPERATOR_WEBHOOK_SECRET,

@@ -109,11 +109,44 @@ pub fn constraints(name: &str) -> Vec<PolicyRule> {
 
 /// Whoever scrapes the metrics.
 pub fn metrics_reader() -> Vec<PolicyRule> {
-    vec![PolicyRule {
-        non_resource_urls: Some(vec!["/metrics".to_owned()]),
-        verbs: vec!["get".to_owned()],
-        ..PolicyRule::default()
-    }]
+    vec![gettable("/metrics")]
+}
+
+/// The account whose tokens read what the components answer under `/inspect`.
+pub fn inspect() -> Vec<PolicyRule> {
+    vec![gettable("/inspect/*")]
+}
+
+/// People who look at MetalLB, with `kubectl` or `kubectl metallb`, and change nothing.
+///
+/// It is no part of Kubernetes' role `view`: a BGPPeer may hold a password in clear, and `pods/proxy` reaches every port of
+/// the speakers, which are those of their nodes.
+pub fn viewer() -> Rights {
+    let states = &["configurationstates", "servicebgpstatuses", "servicel2statuses"];
+    let of_frr_k8s = &["frrconfigurations", "frrk8sconfigurations", "frrnodestates"];
+    Rights {
+        cluster: vec![
+            rule(names::GROUP, CONFIGURATION, READ),
+            rule(names::GROUP, states, READ),
+            rule(names::GROUP, &["metallbs"], READ),
+            rule(names::FRR_K8S_GROUP, &["bgpsessionstates"], READ),
+            rule(names::FRR_K8S_GROUP, of_frr_k8s, READ),
+            rule("", &["services", "nodes", "namespaces", "pods", "events"], READ),
+            rule("events.k8s.io", &["events"], READ),
+            rule("discovery.k8s.io", &["endpointslices"], READ),
+            rule("networking.k8s.io", &["servicecidrs"], READ),
+            rule("apiextensions.k8s.io", &["customresourcedefinitions"], READ),
+            rule("admissionregistration.k8s.io", &[WEBHOOKS], READ),
+        ],
+        namespace: vec![
+            rule("", &["configmaps", "pods/log"], &["get", "list"]),
+            rule("apps", &["daemonsets", "deployments"], &["get", "list"]),
+            rule("coordination.k8s.io", &["leases"], &["get", "list"]),
+            // The way to `/inspect`, and the token that opens it and nothing else.
+            rule("", &["pods/proxy"], &["get"]),
+            named("", "serviceaccounts/token", &[names::INSPECT], &["create"]),
+        ],
+    }
 }
 
 /// Prometheus, which looks up what it scrapes.
@@ -317,6 +350,14 @@ fn lease(name: &str) -> [PolicyRule; 2] {
         rule(group, &["leases"], &["create"]),
         named(group, "leases", &[name], &["get", "update"]),
     ]
+}
+
+fn gettable(path: &str) -> PolicyRule {
+    PolicyRule {
+        non_resource_urls: Some(vec![path.to_owned()]),
+        verbs: vec!["get".to_owned()],
+        ..PolicyRule::default()
+    }
 }
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {

@@ -4,7 +4,7 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, DaemonSetSpec},
     core::v1::{Container, ContainerPort, EnvVar, PodSpec, PodTemplateSpec, Toleration, Volume, VolumeMount},
 };
-use metallb_api::{BgpBackend, SpeakerLayer2, names};
+use metallb_api::{BgpBackend, SpeakerBgp, SpeakerLayer2, names};
 
 use crate::{
     architecture,
@@ -139,6 +139,7 @@ fn args(context: &Context<'_>) -> Vec<String> {
         args.push(format!("--gratuitous-arp-interval={seconds}"));
     }
     args.extend(spec.speaker_layer2.iter().flat_map(layer2_args));
+    args.extend(spec.speaker_bgp.iter().flat_map(bgp_args));
     if context.backend == BgpBackend::FrrK8sExternal {
         args.extend(external_frr_k8s(context));
     }
@@ -155,6 +156,19 @@ fn layer2_args(layer2: &SpeakerLayer2) -> Vec<String> {
     let delay = delay.map(|seconds| format!("--l2-failback-delay={seconds}"));
     let check = layer2.check_addresses.map(|on| format!("--l2-check-addresses={on}"));
     [check, failback, delay, fast].into_iter().flatten().collect()
+}
+
+/// What is unset is left to the speaker.
+fn bgp_args(bgp: &SpeakerBgp) -> Vec<String> {
+    let triggers: Vec<&str> = bgp.drain.iter().map(|trigger| trigger.name()).collect();
+    let drain = Some(triggers.join(",")).filter(|triggers| !triggers.is_empty());
+    let drain = drain.map(|triggers| format!("--bgp-drain={triggers}"));
+    // What cannot be read was refused before.
+    let wait = bgp.drain_wait_seconds().ok().flatten();
+    let wait = wait.map(|seconds| format!("--bgp-drain-wait={seconds}"));
+    let restart = bgp.restart_seconds().ok().flatten();
+    let restart = restart.map(|seconds| format!("--bgp-restart-time={seconds}"));
+    [drain, wait, restart].into_iter().flatten().collect()
 }
 
 fn external_frr_k8s(context: &Context<'_>) -> Vec<String> {

@@ -211,6 +211,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
     use std::path::PathBuf;
     use std::process::{Child, Command, Stdio};
+    use std::sync::Arc;
 
     use metallb_announce::Path;
     use metallb_engine::{Peers, RouteChange};

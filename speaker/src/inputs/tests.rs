@@ -42,7 +42,7 @@ fn resources(news: &News) -> Option<&Resources> {
 #[tokio::test]
 async fn the_configuration_is_told_once_all_is_listed_with_nodes_and_secrets() {
     let tasks = Tasks::new(CancellationToken::new());
-    let mut inputs = Inputs::start(&api_server(), "ns", None, &tasks.spawner());
+    let mut inputs = Inputs::start(&api_server(), "ns", "own", None, &tasks.spawner());
     let mut ready = Vec::new();
     let told = loop {
         let news = inputs.next().await.unwrap();
@@ -64,14 +64,14 @@ async fn the_configuration_is_told_once_all_is_listed_with_nodes_and_secrets() {
 #[tokio::test]
 async fn only_labels_of_a_node_are_configuration() {
     let tasks = Tasks::new(CancellationToken::new());
-    let mut inputs = Inputs::start(&api_server(), "ns", None, &tasks.spawner());
+    let mut inputs = Inputs::start(&api_server(), "ns", "own", None, &tasks.spawner());
     let facts = |rack: &str, network_unavailable| {
         Some(Arc::new(NodeFacts {
             view: metallb_announce::NodeView {
                 network_unavailable,
                 ..Default::default()
             },
-            standing: crate::departure::Standing::SERVING,
+            standing: None,
             labels: [("rack".to_owned(), rack.to_owned())].into(),
         }))
     };
@@ -86,6 +86,27 @@ async fn only_labels_of_a_node_are_configuration() {
     assert!(!changes(facts("1", false), facts("1", true)));
     assert!(changes(facts("1", true), facts("2", true)));
     assert!(changes(facts("2", true), None));
+}
+
+#[tokio::test]
+async fn only_the_node_of_this_speaker_has_a_standing() {
+    let tasks = Tasks::new(CancellationToken::new());
+    let mut inputs = Inputs::start(&api_server(), "ns", "own", None, &tasks.spawner());
+    let facts = |standing| {
+        Some(Arc::new(NodeFacts {
+            standing,
+            ..NodeFacts::default()
+        }))
+    };
+    let mut told = |name: &str, now| {
+        let (mut news, name) = (News::default(), name.to_owned());
+        let before = None;
+        inputs.take(Input::Node { name, before, now }, &mut news);
+        news.standing
+    };
+    assert_eq!(told("own", facts(Some(Standing::SERVING))), Some(Standing::SERVING));
+    assert_eq!(told("own", None), Some(Standing::GONE));
+    assert_eq!([told("other", facts(None)), told("other", None)], [None; 2]);
 }
 
 #[test]

@@ -157,21 +157,26 @@ pub(super) fn slice(mut slice: EndpointSlice) -> Option<Slice> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NodeFacts {
     pub(super) view: NodeView,
-    /// Whether it is being taken out of service.
-    pub(super) standing: Standing,
+    /// Whether it is being taken out of service; of the node of this speaker only, so that others may be cordoned and
+    /// tainted without a change here.
+    pub(super) standing: Option<Standing>,
     /// For selectors.
     pub(super) labels: BTreeMap<String, String>,
 }
 
-pub(super) fn node(node: NodeWire) -> Option<NodeFacts> {
+/// Reads a Node; `own` is the name of that of this speaker.
+pub(super) fn node(node: NodeWire, own: &str) -> Option<NodeFacts> {
     let conditions = node.status.conditions.iter();
     let conditions = conditions.filter_map(|own| own.type_.as_deref().zip(own.status.as_deref()));
     let view = NodeView::new(&node.metadata.labels, conditions.clone());
-    let taints = node.spec.taints.iter().filter_map(|taint| taint.key.as_deref());
-    let cordoned = node.spec.unschedulable.unwrap_or(false);
+    let standing = (node.metadata.name == own).then(|| {
+        let taints = node.spec.taints.iter().filter_map(|taint| taint.key.as_deref());
+        let cordoned = node.spec.unschedulable.unwrap_or(false);
+        Standing::new(cordoned, &node.metadata.labels, taints, conditions)
+    });
     Some(NodeFacts {
         view,
-        standing: Standing::new(cordoned, &node.metadata.labels, taints, conditions),
+        standing,
         labels: node.metadata.labels,
     })
 }

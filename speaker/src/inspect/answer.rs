@@ -1,4 +1,4 @@
-//! The envelope of answers.
+//! The envelope of every answer.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -20,17 +20,17 @@ pub(super) fn whole<T: Serialize + ?Sized>(head: &Head, data: &T) -> Response {
     }
 }
 
-/// What comes in front of the items of an answer in pieces.
+/// The text before the items of a streamed answer.
 pub(super) fn opening(head: &Head) -> serde_json::Result<String> {
     let mut text = serde_json::to_string(head)?;
-    // The envelope goes on.
+    // Without its closing brace: `data` and `continue` follow.
     text.pop();
     Ok(text + ",\"data\":[")
 }
 
-/// What comes behind them.
+/// The text after the items.
 pub(super) fn closing(more: Option<&str>) -> String {
-    // Texts are always JSON.
+    // A string can always be written as JSON.
     let more = serde_json::to_string(&more).unwrap_or_else(|_| "null".to_owned());
     format!("],\"continue\":{more}}}")
 }

@@ -1,7 +1,7 @@
 //! The looking glass: read-only answers about BGP and BFD, beside `/metrics` and guarded as that is.
 //!
-//! The tasks of the sessions answer one page at a time, between two events of theirs, so that no answer delays a packet
-//! and none is in memory as a whole.
+//! Each session's task answers one page at a time, between two of its events: no answer delays a packet, and no answer is
+//! held in memory as a whole.
 
 mod answer;
 mod routes;
@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::future::join_all;
+use metallb_config::Backend;
 use metallb_dataplane::bgp::{Part, View};
 use metallb_inspect::{Head, Index, ROOT, SCHEMA};
 use serde::Deserialize;
@@ -25,20 +26,21 @@ use crate::backend::Bgp;
 use crate::sessions::{Source, rfc3339};
 use answer::whole;
 
-/// How long the task of a session may take to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a session's task may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whom is asked.
+/// What the handlers answer from.
 #[derive(Clone, Debug)]
 struct Glass {
     bgp: Bgp,
-    /// `None` where sessions are not ours.
+    /// `None` with FRR, which has the sessions then.
     source: Option<Source>,
+    backend: Backend,
     node: String,
     pod: String,
 }
 
-/// What a question may say.
+/// The parameters of a query.
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Wanted {
     peer: Option<String>,
@@ -49,10 +51,11 @@ struct Wanted {
 }
 
 /// The paths of the looking glass, for [`MetricsOptions`](metallb_runtime::admin::MetricsOptions).
-pub(crate) fn routes(bgp: &Bgp, node: &str, pod: &str) -> Router {
+pub(crate) fn routes(bgp: &Bgp, backend: Backend, node: &str, pod: &str) -> Router {
     let glass = Glass {
         bgp: bgp.clone(),
         source: Source::new(bgp),
+        backend,
         node: node.to_owned(),
         pod: pod.to_owned(),
     };
@@ -79,8 +82,14 @@ impl Glass {
 
     /// Looks at one session; an error if its task does not answer in time.
     async fn look(&self, peer: &str, part: Part) -> Result<Option<View>, Response> {
-        let late = || (StatusCode::SERVICE_UNAVAILABLE, "no answer in time\n").into_response();
-        timeout(PATIENCE, self.bgp.look(peer, part)).await.map_err(|_| late())
+        let late = || {
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the BGP session with {peer} did not answer within {TIMEOUT:?}\n"),
+            )
+                .into_response()
+        };
+        timeout(TIMEOUT, self.bgp.look(peer, part)).await.map_err(|_| late())
     }
 }
 
@@ -89,7 +98,7 @@ async fn index(State(glass): State<Glass>) -> Response {
         ("/bgp/sessions", "BGP sessions of this node"),
         (
             "/bgp/routes",
-            "what their peers were told, or should be (?peer=, ?prefix=)",
+            "routes that peers have been sent, or should be (?peer=, ?prefix=)",
         ),
         ("/bfd", "BFD sessions of this node"),
     ];
@@ -97,8 +106,7 @@ async fn index(State(glass): State<Glass>) -> Response {
         paths: paths
             .map(|(path, about)| (format!("{ROOT}{path}"), about.to_owned()))
             .into(),
-        features: Vec::new(),
-        backend: glass.bgp.name().to_owned(),
+        backend: glass.backend.name().to_owned(),
     };
     whole(&glass.head(), &index)
 }

@@ -1,4 +1,4 @@
-//! Adj-RIB-Out, piece by piece.
+//! The routes sent to each peer (Adj-RIB-Out), streamed page by page.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,34 +15,38 @@ use metallb_dataplane::bgp::{Listed, Part, View};
 use super::answer::{JSON, closing, opening};
 use super::{Glass, Wanted, views};
 
-/// Routes in one answer, unless less are wanted: below 4 MiB by far, unless they have hundreds of communities.
+/// Routes in one answer, unless the query asks for fewer: far below 4 MiB, unless they have hundreds of communities.
 const LIMIT: usize = 10_000;
-/// Routes that a session is asked for at a time.
+/// Routes that a session is asked for at once.
 const PAGE: usize = 500;
 
-/// Where an answer stands.
+/// How far an answer has got.
 struct Cursor {
     glass: Glass,
-    /// Peers that are not answered for yet; the first may be so in part.
+    /// Peers whose routes are still to be listed; of the first some may be listed already.
     peers: VecDeque<String>,
     after: Option<IpNet>,
     prefix: Option<IpNet>,
-    /// How many routes may still be told.
+    /// How many more routes this answer may list.
     left: usize,
-    /// Whether one was told.
+    /// Whether a route has been written, so that the next needs a comma.
     begun: bool,
     ended: bool,
 }
 
-/// Answers a question for routes; an error is an answer as well.
+/// Answers a query for routes; the error is the HTTP answer to one that cannot be served.
 pub(super) async fn answer(glass: Glass, wanted: Wanted) -> Result<Response, Response> {
-    let unreadable = |text: &'static str| (StatusCode::BAD_REQUEST, text).into_response();
+    let bad = |text: String| (StatusCode::BAD_REQUEST, text).into_response();
     let from = match wanted.more.as_deref() {
-        Some(text) => Some(parse(text).ok_or_else(|| unreadable("continue is not what was answered\n"))?),
+        Some(text) => Some(
+            parse(text).ok_or_else(|| bad(format!("?continue={text} is no value that an earlier answer gave\n")))?,
+        ),
         None => None,
     };
     let prefix = match wanted.prefix.as_deref() {
-        Some(text) => Some(prefix(text).ok_or_else(|| unreadable("prefix is no prefix\n"))?),
+        Some(text) => {
+            Some(prefix(text).ok_or_else(|| bad(format!("?prefix={text} is neither a prefix nor an address\n")))?)
+        }
         None => None,
     };
     let sessions = glass.source.as_ref().map(|source| source.sessions.borrow().clone());
@@ -51,7 +55,8 @@ pub(super) async fn answer(glass: Glass, wanted: Wanted) -> Result<Response, Res
     let peers: VecDeque<String> = peers
         .filter(|peer| from.as_ref().is_none_or(|(first, _)| peer >= first))
         .collect();
-    let mut text = opening(&glass.head()).map_err(|_| unreadable("no head\n"))?;
+    let broken = |error: serde_json::Error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
+    let mut text = opening(&glass.head()).map_err(broken)?;
     let after = from
         .filter(|(first, _)| peers.front() == Some(first))
         .and_then(|(_, prefix)| prefix);
@@ -64,13 +69,16 @@ pub(super) async fn answer(glass: Glass, wanted: Wanted) -> Result<Response, Res
         begun: false,
         ended: false,
     };
-    // As long as nothing is sent, a session that does not answer can be told as such.
+    // Before the first byte is sent, a session that does not answer can still become an error status.
     text += &cursor.next().await?;
     let rest = stream::try_unfold(cursor, async |mut cursor| {
         if cursor.ended {
             return Ok(None);
         }
-        let piece = cursor.next().await.map_err(|_| io::Error::other("no answer in time"))?;
+        let piece = cursor
+            .next()
+            .await
+            .map_err(|_| io::Error::other("a BGP session did not answer in time"))?;
         Ok(Some((Bytes::from(piece), cursor)))
     });
     let first = stream::once(async { Ok::<_, io::Error>(Bytes::from(text)) });
@@ -84,7 +92,7 @@ impl Cursor {
             return Ok(self.close(None));
         };
         let size = PAGE.min(self.left);
-        // One more tells whether there is more.
+        // One more than the page tells whether there is another page.
         let part = match self.prefix {
             Some(prefix) => Part::At(prefix),
             None => Part::After(self.after, size + 1),
@@ -138,7 +146,7 @@ fn prefix(text: &str) -> Option<IpNet> {
     text.parse::<IpNet>().ok().or_else(address).map(|prefix| prefix.trunc())
 }
 
-/// Reads what an earlier answer said is to be asked for next: a peer, and the prefix behind which to go on, if any.
+/// Reads the `continue` of an earlier answer, `PEER/` or `PEER/PREFIX`: the peer to go on with, and the last prefix listed.
 fn parse(text: &str) -> Option<(String, Option<IpNet>)> {
     let (peer, prefix) = text.split_once('/')?;
     let prefix = match prefix {

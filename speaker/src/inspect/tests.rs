@@ -8,8 +8,7 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use metallb_announce::Path;
-use metallb_config::Backend;
-use metallb_dataplane::bgp::Farewell;
+use metallb_dataplane::bgp::{Farewell, SessionState};
 use metallb_engine::RouteChange;
 use metallb_inspect::Answer;
 use metallb_inspect::bgp::{Route, Session};
@@ -24,6 +23,7 @@ use super::*;
 use crate::args::Args;
 use crate::backend::Change;
 use crate::bfd::tests::peers;
+use crate::sessions::tests::untried;
 
 const SECRET: &str = "s3cr3t-pa55word";
 
@@ -70,7 +70,7 @@ impl Speaker {
             .await
             .unwrap();
         Self {
-            glass: routes(&bgp, "node-a", "speaker-x"),
+            glass: routes(&bgp, Backend::Native, "node-a", "speaker-x"),
             bgp,
             _router: router,
             work,
@@ -138,7 +138,9 @@ async fn a_session_is_shown_with_what_was_agreed_on_and_what_went_wrong() {
     );
     assert!(tor.counters.updates_sent > 0 && tor.counters.opens_received == 1 && tor.last_error.is_none());
     assert_eq!((gone.peer.as_str(), gone.negotiated.as_ref()), ("gone", None));
-    assert!(gone.last_error.as_ref().unwrap().count > 0);
+    let error = gone.last_error.as_ref().unwrap();
+    assert!(error.count > 0);
+    assert_eq!((tor.reason.as_deref(), gone.reason.as_ref()), (None, Some(&error.text)));
     assert_eq!(locked.peer, "locked");
     let one: Answer<Vec<Session>> = speaker.get("/bgp/sessions?peer=gone").await;
     assert_eq!(one.data.len(), 1);
@@ -206,4 +208,47 @@ async fn one_prefix_is_told_for_every_peer_and_nonsense_is_refused() {
         );
     }
     speaker.end().await;
+}
+
+#[tokio::test]
+async fn the_index_names_the_back_end_that_runs() {
+    for (backend, name) in [
+        (Backend::Native, "native"),
+        (Backend::Frr, "frr"),
+        (Backend::FrrK8s, "frr-k8s"),
+    ] {
+        let (bgp, _work) = Bgp::start(Backend::Native, &Args::read(["speaker"].map(OsString::from)).unwrap()).unwrap();
+        let glass = routes(&bgp, backend, "node-a", "speaker-x");
+        let request = Request::get(ROOT).body(Body::empty()).unwrap();
+        let body = glass
+            .oneshot(request)
+            .await
+            .unwrap()
+            .into_body()
+            .collect()
+            .await
+            .unwrap();
+        let answer: Answer<Index> = serde_json::from_slice(&body.to_bytes()).unwrap();
+        assert_eq!(answer.data.backend, name);
+    }
+}
+
+#[test]
+fn a_peer_on_a_link_is_named_with_its_interface_as_in_the_metrics() {
+    let named = |peer: &str, zone| {
+        let state = SessionState {
+            peer: peer.parse().unwrap(),
+            zone,
+            ..untried()
+        };
+        assert_eq!(
+            state.label(),
+            views::session("node-a", "tor", &state, None, None).remote
+        );
+        state.label()
+    };
+    let zone = || Some("eth0".to_owned());
+    assert_eq!(named("192.0.2.1:179", None), "192.0.2.1:179");
+    assert_eq!(named("[fe80::1]:179", zone()), "[fe80::1%eth0]:179");
+    assert_eq!(named("[::]:179", zone()), "eth0:179");
 }

@@ -1,4 +1,4 @@
-//! From what the data plane knows to what is answered. Nothing of a configuration goes in that is secret.
+//! Turns the state of the data plane into answers. Passwords and keys are never part of it.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use metallb_dataplane::bgp::{
 use metallb_inspect::bfd::{Intervals, Path};
 use metallb_inspect::bgp::{Counters, Lacking, LastError, Negotiated, Route, Session};
 
+use crate::bfd::peer_name;
 use crate::sessions::{Source, bfd_state, family_name, rfc3339};
 
 /// The BFD session that guards a peer.
@@ -28,9 +29,8 @@ fn path(source: &Source, key: &SessionKey, state: &bfd::SessionState) -> Path {
     let status = &state.status;
     let guarded = source.guarded.borrow();
     let guards = guarded.iter().filter(|(_, guard)| *guard == key);
-    let zone = key.zone.as_ref().map(|zone| format!("%{zone}")).unwrap_or_default();
     Path {
-        peer: format!("{}{zone}", key.peer),
+        peer: peer_name(key),
         device: key.device.clone(),
         multihop: key.hops == Hops::Multi,
         state: bfd_state(status.state).to_owned(),
@@ -55,7 +55,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A session, with what its task says of it; one in the pause after a failure has no task.
+/// A session, with the view that its task gives; between two attempts a session has no task.
 pub(super) fn session(
     node: &str,
     peer: &str,
@@ -67,11 +67,12 @@ pub(super) fn session(
     Session {
         peer: peer.to_owned(),
         node: node.to_owned(),
-        remote: session.peer.to_string(),
+        remote: session.label(),
         local: negotiated.map(|agreed| agreed.local.to_string()),
         device: session.device.clone(),
         state: view.map_or_else(|| "Idle".to_owned(), |view| view.state.to_string()),
         since: rfc3339(session.since),
+        reason: session.reason.clone(),
         drained: view.is_some_and(|view| view.drained),
         last_error: session.trouble.as_ref().map(last_error),
         negotiated: negotiated.map(agreed),
@@ -131,13 +132,13 @@ fn agreed(agreed: &bgp::Negotiated) -> Negotiated {
     }
 }
 
-/// Why routes of a family do not travel.
+/// Why routes of a family are not sent.
 fn why(reach: Reach) -> Option<&'static str> {
     match reach {
         Reach::Via(_) => None,
         Reach::NotWanted => Some("the session is not for this address family"),
         Reach::NotOffered => Some("the peer does not offer this address family"),
-        Reach::NoNextHop => Some("there is no local address to name as next hop"),
+        Reach::NoNextHop => Some("this node has no address of this family to use as next hop"),
     }
 }
 
@@ -155,7 +156,7 @@ fn counters(counters: &bgp::Counters) -> Counters {
     }
 }
 
-/// A route, with the attributes that are on the wire, or would be.
+/// A route, with its attributes as they are sent, or would be.
 pub(super) fn route(peer: &str, view: &View, listed: &Listed) -> Route {
     let egress = view.negotiated.as_ref().map(|agreed| &agreed.egress);
     let reach = egress.map(|egress| egress.next_hops.of(Family::of(listed.prefix.addr())));
@@ -168,7 +169,11 @@ pub(super) fn route(peer: &str, view: &View, listed: &Listed) -> Route {
         _ => (None, None),
     };
     let refused = reach.and_then(why);
-    let refused = refused.or_else(|| listed.oversized.then_some("its attributes fit no message"));
+    let refused = refused.or_else(|| {
+        listed
+            .oversized
+            .then_some("its attributes do not fit into a BGP message")
+    });
     let (state, why) = if listed.advertised.is_some() && listed.advertised == listed.desired {
         ("advertised", None)
     } else if refused.is_some() && listed.desired.is_some() {

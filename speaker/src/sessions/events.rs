@@ -1,7 +1,7 @@
-//! What is told of sessions as events on their BGPPeers: one for each change of state, none for retries.
+//! Events on BGPPeers about their sessions: one for each change of state, none for retries.
 //!
-//! Whatever lasts is told again twice an hour, since events are forgotten after one: `kubectl describe` of a BGPPeer says
-//! that a session, or its BFD, is down as long as it is.
+//! While a session or its BFD is down the event is repeated twice an hour, because the API server deletes events after an
+//! hour: `kubectl describe` of the BGPPeer shows it for as long as it is true.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 use super::picture::{self, Path, Picture, rfc3339};
 
-/// How many events of one peer are told at once.
+/// Most events of one peer in a burst.
 const BURST: u32 = 8;
-/// After so long another one may be told.
+/// Time after which the burst grows by one again.
 const REFILL: Duration = Duration::from_secs(60);
-/// How many ways in which attempts end are remembered.
+/// Most different errors of retries that are remembered.
 const REASONS: usize = 16;
-/// After so long it is told again that something is down.
+/// Time after which an event is repeated whose reason lasts.
 const AGAIN: Duration = Duration::from_secs(30 * 60);
 
 /// An event on a BGPPeer.
@@ -27,38 +27,49 @@ const AGAIN: Duration = Duration::from_secs(30 * 60);
 pub(super) struct News {
     /// The BGPPeer.
     pub(super) peer: String,
-    /// Whether it is bad.
+    /// Whether it is of type Warning.
     pub(super) warning: bool,
     /// One of [`reason`].
     pub(super) reason: &'static str,
-    /// For people.
+    /// The note of the event.
     pub(super) note: String,
 }
 
-/// Remembers what was told.
+/// Decides which events to emit.
 #[derive(Debug)]
 pub(super) struct Teller {
     node: String,
     peers: BTreeMap<String, Told>,
 }
 
-/// What was told of one peer.
+/// The events of one peer so far.
 #[derive(Debug)]
 struct Told {
     picture: Option<Picture>,
-    /// The last bad news of the session and of BFD that still hold, and when they were told.
-    lasting: [Option<(Instant, News)>; 2],
-    /// How attempts have ended since the session was up.
+    /// The last warning about the session, while it is true.
+    session: Option<Lasting>,
+    /// The last warning about BFD, while it is true.
+    bfd: Option<Lasting>,
+    /// The errors of retries since the session was up.
     reasons: Vec<String>,
-    allowance: u32,
-    refilled: Instant,
-    /// How many were kept back.
-    withheld: u32,
+    budget: Budget,
 }
 
-/// Places in `lasting`.
-const SESSION: usize = 0;
-const PATH: usize = 1;
+/// A warning that is repeated while it is true.
+#[derive(Debug)]
+struct Lasting {
+    told: Instant,
+    news: News,
+}
+
+/// Limits the events of one peer.
+#[derive(Debug)]
+struct Budget {
+    left: u32,
+    refilled: Instant,
+    /// Events dropped since the last one that was emitted.
+    withheld: u32,
+}
 
 impl Teller {
     pub(super) fn new(node: &str) -> Self {
@@ -68,7 +79,7 @@ impl Teller {
         }
     }
 
-    /// Returns what there is to tell, now that the sessions are like this. A peer that is gone needs no event.
+    /// Compares the sessions with what was seen before, and returns the events to emit. A removed peer needs none.
     pub(super) fn observe(&mut self, now: Instant, pictures: &BTreeMap<String, Picture>) -> Vec<News> {
         self.peers.retain(|peer, _| pictures.contains_key(peer));
         let mut all = Vec::new();
@@ -89,46 +100,52 @@ impl Told {
     fn new(now: Instant) -> Self {
         Self {
             picture: None,
-            lasting: [None, None],
+            session: None,
+            bfd: None,
             reasons: Vec::new(),
-            allowance: BURST,
-            refilled: now,
-            withheld: 0,
+            budget: Budget {
+                left: BURST,
+                refilled: now,
+                withheld: 0,
+            },
         }
     }
 
     fn observe(&mut self, now: Instant, about: &About<'_>) -> Vec<News> {
         let before = self.picture.replace(about.picture.clone());
-        let changes = [about.session(before.as_ref()), about.path(before.as_ref())];
-        let mut all = Vec::new();
-        for (place, changes) in changes.into_iter().enumerate() {
-            for news in changes {
-                let lasts = news.warning && about.is_bad(place);
-                if place == SESSION && lasts && self.is_known(about.picture) {
-                    // Told again it is with the rest that lasts, and then as it is by then.
-                    let told = self.lasting[place].as_ref().map_or(now, |(told, _)| *told);
-                    self.lasting[place] = Some((told, news));
-                    continue;
-                }
-                self.lasting[place] = lasts.then(|| (now, news.clone()));
-                all.extend(self.admit(now, news));
-            }
-            if !about.is_bad(place) {
-                self.lasting[place] = None;
-            }
-            let again = self.lasting[place]
-                .as_mut()
-                .filter(|(last, _)| now.saturating_duration_since(*last) >= AGAIN);
-            if let Some((last, news)) = again {
-                *last = now;
-                all.push(news.clone());
-            }
-        }
+        let mut all = self.observe_session(now, about, before.as_ref());
+        all.extend(self.observe_bfd(now, about, before.as_ref()));
         all
     }
 
-    /// Whether retries have ended like this since the session was up: while a router starts they end now one way, now
-    /// another.
+    fn observe_session(&mut self, now: Instant, about: &About<'_>, before: Option<&Picture>) -> Vec<News> {
+        let (mut all, down) = (Vec::new(), !about.picture.up);
+        for news in about.session(before) {
+            if down && news.warning && self.is_known(about.picture) {
+                // No event now; the next repetition carries it.
+                let told = self.session.as_ref().map_or(now, |lasting| lasting.told);
+                self.session = Some(Lasting { told, news });
+                continue;
+            }
+            self.session = (down && news.warning).then(|| Lasting::new(now, &news));
+            all.extend(self.budget.admit(now, news));
+        }
+        all.extend(tell_again(&mut self.session, down, now));
+        all
+    }
+
+    fn observe_bfd(&mut self, now: Instant, about: &About<'_>, before: Option<&Picture>) -> Vec<News> {
+        let failed = about.picture.bfd.as_ref().is_some_and(|path| path.failed);
+        let mut all = Vec::new();
+        for news in about.bfd(before) {
+            self.bfd = (failed && news.warning).then(|| Lasting::new(now, &news));
+            all.extend(self.budget.admit(now, news));
+        }
+        all.extend(tell_again(&mut self.bfd, failed, now));
+        all
+    }
+
+    /// Whether a retry since the session was up has ended with this error: while a router starts, errors alternate.
     fn is_known(&mut self, picture: &Picture) -> bool {
         let Some(trouble) = &picture.trouble else { return false };
         if trouble.lost {
@@ -142,20 +159,39 @@ impl Told {
         self.reasons.push(trouble.text.clone());
         false
     }
+}
 
-    /// Lets through what may be told now, with how much was not.
+impl Lasting {
+    fn new(told: Instant, news: &News) -> Self {
+        let news = news.clone();
+        Self { told, news }
+    }
+}
+
+/// Forgets a warning that is no longer true, and returns one that is due for repetition.
+fn tell_again(lasting: &mut Option<Lasting>, holds: bool, now: Instant) -> Option<News> {
+    lasting.take_if(|_| !holds);
+    let due = lasting
+        .as_mut()
+        .filter(|lasting| now.saturating_duration_since(lasting.told) >= AGAIN)?;
+    due.told = now;
+    Some(due.news.clone())
+}
+
+impl Budget {
+    /// Returns the event if the limit allows it, with the number of those dropped before.
     fn admit(&mut self, now: Instant, mut news: News) -> Option<News> {
-        while self.allowance < BURST && now.saturating_duration_since(self.refilled) >= REFILL {
-            (self.allowance, self.refilled) = (self.allowance + 1, self.refilled + REFILL);
+        while self.left < BURST && now.saturating_duration_since(self.refilled) >= REFILL {
+            (self.left, self.refilled) = (self.left + 1, self.refilled + REFILL);
         }
-        if self.allowance == BURST {
+        if self.left == BURST {
             self.refilled = now;
         }
-        let Some(left) = self.allowance.checked_sub(1) else {
+        let Some(left) = self.left.checked_sub(1) else {
             self.withheld += 1;
             return None;
         };
-        self.allowance = left;
+        self.left = left;
         if self.withheld > 0 {
             news.note += &format!("; {} earlier changes were too many to be told", self.withheld);
             self.withheld = 0;
@@ -164,7 +200,7 @@ impl Told {
     }
 }
 
-/// Who a change is about.
+/// The session that a change is about.
 struct About<'a> {
     node: &'a str,
     peer: &'a str,
@@ -172,16 +208,7 @@ struct About<'a> {
 }
 
 impl About<'_> {
-    /// Whether what was told last in this place still holds.
-    fn is_bad(&self, place: usize) -> bool {
-        match place {
-            SESSION => !self.picture.up,
-            PATH => self.picture.bfd.as_ref().is_some_and(|path| path.failed),
-            _ => false,
-        }
-    }
-
-    /// What became of the session since `before`.
+    /// The events for changes of the session since `before`.
     fn session(&self, before: Option<&Picture>) -> Vec<News> {
         let now = self.picture;
         let begun = |picture: &Picture| {
@@ -218,7 +245,7 @@ impl About<'_> {
     }
 
     fn trouble(&self, trouble: &Trouble) -> News {
-        // A session that was up and is not has been lost, whatever was said about it.
+        // A session that was up is lost, not refused, even if a NOTIFICATION ended it.
         let refused = trouble.code.is_some() && !trouble.lost;
         let (reason, what) = if refused {
             (reason::SESSION_REFUSED, "BGP session refused since")
@@ -232,8 +259,8 @@ impl About<'_> {
         )
     }
 
-    /// What became of BFD since `before`. It needs no event that it was never up, or was switched off.
-    fn path(&self, before: Option<&Picture>) -> Vec<News> {
+    /// The events for changes of BFD since `before`; none for a session that was never up, or was switched off.
+    fn bfd(&self, before: Option<&Picture>) -> Vec<News> {
         let Some(path) = &self.picture.bfd else {
             return Vec::new();
         };
@@ -244,7 +271,7 @@ impl About<'_> {
         if changed(|path| path.state == State::Up) {
             return vec![self.news(false, reason::BFD_UP, "BFD up")];
         }
-        // On its way up again it passes through Init, and has not been down any less for that.
+        // Init on the way up again is still down.
         if path.failed && before.is_none_or(|before| !before.failed) {
             let what = format!("BFD down since {}: {}", rfc3339(path.since), path.why);
             return vec![self.news(true, reason::BFD_DOWN, &what)];

@@ -1,18 +1,18 @@
 //! When the object of a session is written.
 //!
-//! A session that flaps costs six writes a minute at most. Numbers of prefixes change with every Service, at every peer and
-//! on every node; they are written with whatever else has changed, and by themselves once in five minutes.
+//! A session that flaps costs at most six writes a minute. Prefix counts change with every Service, at every peer and on
+//! every node; they are written along with other changes, and on their own once in five minutes.
 
 use std::time::Duration;
 
 use metallb_api::BGPSessionStateStatus;
 use tokio::time::Instant;
 
-/// How long after a change it is written: what belongs together happens within that time.
+/// Delay of a write after a change, so that changes that belong together make one write.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
 /// Least time between two writes of one object.
 const GAP: Duration = Duration::from_secs(10);
-/// Least time between two writes of one object of which the second is about numbers of prefixes only.
+/// Least time between two writes of one object if only prefix counts differ.
 const COUNTS_GAP: Duration = Duration::from_secs(300);
 
 /// What to do about an object.

@@ -1,4 +1,4 @@
-//! What people see of BGP sessions without asking a node: an object for each, and events on their BGPPeers.
+//! BGP sessions as objects of the API: a BGPSessionState each, and events on their BGPPeers.
 //!
 //! ```text
 //!  sessions(), BFD ──watch──► follow ──changed──► Objects ──► BGPSessionState
@@ -31,7 +31,7 @@ use events::{News, Teller};
 use objects::Objects;
 pub(crate) use picture::{Source, name as family_name, rfc3339, state as bfd_state};
 
-/// How often numbers of prefixes are looked at, and whether something bad is to be told again.
+/// How often prefix counts are compared, and events repeated whose reason lasts.
 const REVIEW: Duration = Duration::from_secs(60);
 /// The action that events on BGPPeers are about.
 const ACTION: &str = "Peer";
@@ -46,7 +46,7 @@ pub(crate) fn uids(resources: &Resources) -> Uids {
     Some(Arc::new(uids.collect()))
 }
 
-/// Tells of the sessions until the stop signal.
+/// Keeps objects and events in line with the sessions until the stop signal.
 pub(crate) async fn follow(
     client: Client,
     owner: Owner,
@@ -78,7 +78,7 @@ pub(crate) async fn follow(
                 }
                 _ = review.tick() => objects.review(),
             }
-            // What is seen here is seen for good; what comes later wakes this task again.
+            // Marks as seen before reading, so that a later change wakes this task again.
             let _ = (source.sessions.borrow_and_update(), source.paths.borrow_and_update());
             let pictures = source.pictures();
             for news in teller.observe(Instant::now(), &pictures) {
@@ -101,15 +101,21 @@ pub(crate) async fn follow(
     }
 }
 
-fn tell(recorder: &Recorder, namespace: &str, uids: &Uids, news: &News) {
-    let peer = ObjectReference {
+/// Names a BGPPeer for an event.
+pub(crate) fn peer_reference(namespace: &str, name: &str, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
         api_version: Some(BGPPeer::api_version(&()).into_owned()),
         kind: Some(BGPPeer::kind(&()).into_owned()),
         namespace: Some(namespace.to_owned()),
-        name: Some(news.peer.clone()),
-        uid: uids.as_ref().and_then(|uids| uids.get(&news.peer).cloned()),
+        name: Some(name.to_owned()),
+        uid,
         ..ObjectReference::default()
-    };
+    }
+}
+
+fn tell(recorder: &Recorder, namespace: &str, uids: &Uids, news: &News) {
+    let uid = uids.as_ref().and_then(|uids| uids.get(&news.peer).cloned());
+    let peer = peer_reference(namespace, &news.peer, uid);
     let type_ = if news.warning {
         EventType::Warning
     } else {

@@ -1,14 +1,14 @@
 //! The BGPSessionState of each peer of this node.
 //!
-//! What it should say is looked up when it is written, so that much that happens at once is one write. It is taken over
-//! from an earlier Pod of this node, and the garbage collector takes it away with the last one.
+//! The content is computed when the object is written, so that many changes at once make one write. An object of an earlier
+//! Pod of this node is taken over; the garbage collector deletes it with the Pod that owns it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch};
+use kube::api::Patch;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use metallb_api::names::{self, field_manager};
@@ -25,11 +25,11 @@ use super::judge::{SETTLE, Verdict, judge};
 use super::picture::{Picture, Source};
 use crate::status::{Owner, label_value};
 
-/// How long what we wrote may be missing in the watch.
+/// How long a write may take to show up in the watch.
 const WATCH_LAG: Duration = Duration::from_secs(10);
-/// How long objects of an earlier run are spared after the first configuration: sessions appear a moment later.
+/// How long objects of an earlier run are kept after the first configuration: sessions appear a moment later.
 const SPARED: Duration = Duration::from_secs(5);
-/// Between two attempts in a cluster that lacks the kind, or where this speaker has no right to it.
+/// Time between two attempts while the cluster lacks the kind, or this speaker the right to it.
 const REFUSED: Duration = Duration::from_secs(300);
 /// Longest name of an object.
 const NAME_LIMIT: usize = 253;
@@ -50,11 +50,11 @@ struct State {
     /// The peer of each object that is wanted.
     peers: BTreeMap<String, String>,
     written: HashMap<String, Written>,
-    /// When each is looked at next, as far as that was put off.
+    /// When each is looked at again, of those that were put off.
     due: HashMap<String, Instant>,
     /// From then on, objects that are not wanted are deleted.
     opens: Option<Instant>,
-    /// Until then nothing is tried; the cluster lacks the kind, or keeps it from us.
+    /// Nothing is written until then: the cluster lacks the kind, or this speaker the right to it.
     refused: Option<Instant>,
 }
 
@@ -82,7 +82,7 @@ impl Objects {
         format!("{}={}", names::LABEL_SESSION_NODE, label_value(node))
     }
 
-    /// Takes in which peers there are; what has changed of one is looked at a moment later.
+    /// Takes in the peers; objects of removed ones are looked at a moment later.
     pub(super) fn want<'a>(&self, peers: impl Iterator<Item = &'a String>) {
         let wanted: BTreeMap<String, String> = peers
             .map(|peer| (object_name(&self.owner.node, peer), peer.clone()))
@@ -93,18 +93,18 @@ impl Objects {
         }
     }
 
-    /// Something of this session has changed.
+    /// Takes in that a session has changed.
     pub(super) fn changed(&self, peer: &str) {
         self.look_after(&object_name(&self.owner.node, peer), SETTLE);
     }
 
-    /// Looks at all of them again: numbers of prefixes change silently.
+    /// Looks at all of them again: prefix counts change without a notice.
     pub(super) fn review(&self) {
         let wanted: Vec<String> = self.state().peers.keys().cloned().collect();
         wanted.into_iter().for_each(|name| self.queue.add(name));
     }
 
-    /// From a while after now on, what is not wanted is deleted.
+    /// Allows the deletion of objects that are not wanted, after a while.
     pub(super) fn open(&self) {
         self.state().opens.get_or_insert_with(|| Instant::now() + SPARED);
         for object in self.store.state() {
@@ -112,7 +112,7 @@ impl Objects {
         }
     }
 
-    /// The watch tells something.
+    /// Takes in a change that the watch reports.
     pub(super) fn seen(&self, change: &Change<BGPSessionState>) {
         let Some(object) = change.object() else { return };
         let name = object.name_any();
@@ -127,7 +127,8 @@ impl Objects {
         self.queue.add(name);
     }
 
-    /// Looks at an object after `delay`, unless that happens sooner anyway: flaps must not pile up.
+    /// Looks at an object after `delay`, unless it is to be looked at sooner anyway: a flapping session must not fill the
+    /// queue.
     fn look_after(&self, name: &str, delay: Duration) {
         let (mut state, now) = (self.state(), Instant::now());
         let at = now + delay;
@@ -141,7 +142,7 @@ impl Objects {
 
     /// Works until dropped.
     pub(super) async fn work(&self) {
-        // A write before the first list would be one too many.
+        // Before the first list, objects would be written that are already right.
         if self.store.wait_until_ready().await.is_err() {
             return std::future::pending().await;
         }
@@ -162,7 +163,7 @@ impl Objects {
         }
     }
 
-    /// Without the kind, or a right to it, everything else works on: it is said once.
+    /// Puts an object off that the cluster refuses. All else works without it, so it is logged once.
     fn put_off(&self, name: &str, error: &apply::Error) {
         let until = Instant::now() + REFUSED;
         if self.state().refused.replace(until).is_none() {
@@ -217,7 +218,7 @@ impl Objects {
         if let Verdict::Wait(left) = verdict {
             self.look_after(name, left);
         }
-        // What we made and do not see yet has what we gave it.
+        // An object that was just created and is not in the watch yet has the right metadata.
         let known = found.map_or_else(|| says.is_some(), |found| same_metadata(found, &object));
         let write = verdict == Verdict::Write;
         if !known && (write || found.is_some()) {
@@ -239,7 +240,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Only what the Pod of this speaker owns: all else is the garbage collector's, or somebody else's.
+    /// Deletes an object if the Pod of this speaker owns it; the others are left to the garbage collector.
     async fn delete(&self, name: &str, found: Option<&BGPSessionState>) -> Result<(), apply::Error> {
         let opens = {
             let mut state = self.state();
@@ -250,7 +251,7 @@ impl Objects {
             let mut owners = object.owner_references().iter();
             owners.any(|owner| owner.uid == self.owner.pod.uid)
         };
-        let (Some(opens), Some(_)) = (opens, found.filter(ours)) else {
+        let (Some(opens), Some(found)) = (opens, found.filter(ours)) else {
             return Ok(());
         };
         let left = opens.saturating_duration_since(Instant::now());
@@ -258,10 +259,9 @@ impl Objects {
             self.look_after(name, left);
             return Ok(());
         }
-        match self.api.delete(name, &DeleteParams::default()).await {
-            Ok(_) => debug!(event = "sessionStateDeleted", name),
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(source) => return Err(failed("delete", name, source)),
+        let deleted = apply::delete(&self.api, name, found.uid()).await;
+        if deleted.map_err(|source| failed("delete", name, source))? {
+            debug!(event = "sessionStateDeleted", name);
         }
         Ok(())
     }
@@ -301,7 +301,7 @@ fn failed(verb: &'static str, name: &str, source: kube::Error) -> apply::Error {
     }
 }
 
-/// Whether the cluster lacks the kind, or keeps it from us.
+/// Whether the cluster lacks the kind, or this speaker the right to it.
 fn refused(error: &apply::Error) -> bool {
     let apply::Error::Api { source, .. } = error else {
         return false;
@@ -315,7 +315,7 @@ fn same_metadata(found: &BGPSessionState, wanted: &BGPSessionState) -> bool {
         && wanted.labels().iter().all(|(name, value)| labels(name, value))
 }
 
-/// The node and the peer for people, and a digest that tells them apart from any other two.
+/// The name: node and peer, to be read, and a digest of both, to be unique.
 fn object_name(node: &str, peer: &str) -> String {
     let mut hash = Sha256::new();
     for part in [node, peer] {

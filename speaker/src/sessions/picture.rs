@@ -1,4 +1,4 @@
-//! How the session with a peer is doing, put together from BGP and BFD.
+//! The state of a session, combined from BGP and BFD.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +15,7 @@ use crate::backend::Bgp;
 /// What frr-k8s says of a session without BFD.
 const NO_BFD: &str = "N/A";
 
-/// How the session with one peer is doing.
+/// The state of the session with one peer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Picture {
     /// Address of the peer, or the interface on which it is found.
@@ -24,7 +24,7 @@ pub(super) struct Picture {
     pub(super) vrf: Option<String>,
     /// Whether routes are exchanged.
     pub(super) up: bool,
-    /// Since when they are, or are not.
+    /// Time of the last change of that.
     pub(super) since: SystemTime,
     /// What went wrong last.
     pub(super) trouble: Option<Trouble>,
@@ -32,9 +32,9 @@ pub(super) struct Picture {
     pub(super) families: Vec<Family>,
     /// The families that should be carried and are not.
     pub(super) lacking: Vec<Family>,
-    /// How many prefixes the peer was told.
+    /// Prefixes that the peer has been sent.
     pub(super) advertised: u64,
-    /// How many it should be told.
+    /// Prefixes that it should be sent.
     pub(super) desired: u64,
     /// Its BFD, if it has any.
     pub(super) bfd: Option<Path>,
@@ -43,7 +43,7 @@ pub(super) struct Picture {
 /// What BFD says of the path to a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Path {
-    /// Where the session stands.
+    /// The state of the session.
     pub(super) state: State,
     /// Since when.
     pub(super) since: SystemTime,
@@ -51,11 +51,11 @@ pub(super) struct Path {
     pub(super) was_up: bool,
     /// Whether it worked, and does not although nobody switched it off.
     pub(super) failed: bool,
-    /// Why it stands there.
+    /// The reason for that state.
     pub(super) why: String,
 }
 
-/// Turns times of the data plane into those that people read: an anchor, so that one moment stays one.
+/// Converts times of the data plane to wall-clock times, from one fixed pair, so that one moment always reads the same.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     pub(super) instant: Instant,
@@ -78,7 +78,7 @@ impl Clock {
     }
 }
 
-/// Looks at the sessions.
+/// The channels that the state of sessions comes from.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) sessions: watch::Receiver<Sessions>,
@@ -88,7 +88,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// `None` for a back-end whose sessions are not ours: that tells of them itself.
+    /// `None` with FRR, whose sessions are not ours.
     pub(crate) fn new(bgp: &Bgp) -> Option<Self> {
         let bfd = bgp.bfd()?;
         Some(Self {
@@ -104,7 +104,7 @@ impl Source {
         self.clock.wall(at)
     }
 
-    /// All of them, by the name of the peer.
+    /// The state of all sessions, by the name of the peer.
     pub(super) fn pictures(&self) -> BTreeMap<String, Picture> {
         let sessions = self.sessions.borrow();
         let (paths, guarded) = (self.paths.borrow(), self.guarded.borrow());
@@ -115,7 +115,7 @@ impl Source {
         sessions.iter().map(picture).collect()
     }
 
-    /// That with one peer.
+    /// The state of the session with one peer.
     pub(super) fn picture(&self, peer: &str) -> Option<Picture> {
         let sessions = self.sessions.borrow();
         let (paths, guarded) = (self.paths.borrow(), self.guarded.borrow());
@@ -161,7 +161,7 @@ impl Picture {
         let count = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));
         let trouble = self.trouble.as_ref();
         BGPSessionStateStatus {
-            // A session that is down is tried again and again: each step of that would be a write.
+            // The states between Idle and Established change with every retry, and each would be a write.
             bgp_status: if self.up { "Established" } else { "Active" }.to_owned(),
             bfd_status: self.bfd.as_ref().map_or(NO_BFD, |path| state(path.state)).to_owned(),
             node: node.to_owned(),

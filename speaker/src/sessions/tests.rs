@@ -97,12 +97,25 @@ impl Cluster {
     fn client(&self) -> Client {
         let (inner, writes) = (self.api.client(), Arc::clone(&self.writes));
         let service = tower::service_fn(move |request: Request<Body>| {
-            if request.method() != http::Method::GET {
-                let path = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-                writes.lock().unwrap().push(format!("{} {path}", request.method()));
+            let (inner, writes) = (inner.clone(), Arc::clone(&writes));
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                if head.method != http::Method::GET {
+                    let path = head.uri.path().rsplit('/').next().unwrap_or_default();
+                    let mut write = format!("{} {path}", head.method);
+                    if head.method == http::Method::DELETE {
+                        let body: Value = serde_json::from_slice(&body)?;
+                        write += &format!(
+                            " with uid {}",
+                            body["preconditions"]["uid"].as_str().unwrap_or_default()
+                        );
+                    }
+                    writes.lock().unwrap().push(write);
+                }
+                let request = Request::from_parts(head, Body::from(body.to_vec()));
+                Ok::<_, tower::BoxError>(inner.send(request).await?)
             }
-            let inner = inner.clone();
-            async move { Ok::<_, tower::BoxError>(inner.send(request).await?) }
         });
         Client::new(service, "default")
     }
@@ -227,7 +240,8 @@ async fn a_session_has_an_object_that_changes_with_it_and_goes_with_the_peer() {
 
     cluster.sessions.send_modify(Sessions::clear);
     assert!(cluster.says(5).await.is_empty());
-    assert_eq!(cluster.taken(), [format!("DELETE {name}")]);
+    let uid = object.uid().unwrap();
+    assert_eq!(cluster.taken(), [format!("DELETE {name} with uid {uid}")]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The objects of this node by the Service that they tell about.
+//! The status objects of this node, by Service.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Wire for Written {
     }
 }
 
-/// Stands for what an object says: equal for equal statuses, and a fraction of their size.
+/// A digest of a status: equal for equal statuses, and a fraction of their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; 16]);
 

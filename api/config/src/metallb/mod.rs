@@ -63,6 +63,16 @@ pub fn check(spec: &MetalLBSpec, external_namespace: Option<&str>) -> Vec<Fault>
     if let Some(Err(reason)) = spec.speaker_layer2.as_ref().map(SpeakerLayer2::failback_seconds) {
         faults.push(Fault::new(Rule::K12, "spec.speakerLayer2.failbackDelay", reason));
     }
+    if let Some(bgp) = &spec.speaker_bgp {
+        let times = [
+            ("spec.speakerBGP.restartTime", bgp.restart_seconds()),
+            ("spec.speakerBGP.drainWait", bgp.drain_wait_seconds()),
+        ];
+        let wrong = times
+            .into_iter()
+            .filter_map(|(field, seconds)| Some((field, seconds.err()?)));
+        faults.extend(wrong.map(|(field, reason)| Fault::new(Rule::K12, field, reason)));
+    }
     faults
 }
 
@@ -87,6 +97,11 @@ pub fn warnings(spec: &MetalLBSpec, backend: BgpBackend) -> Vec<Fault> {
     let all_frr = &[BgpBackend::Frr, BgpBackend::FrrK8s, BgpBackend::FrrK8sExternal];
     idle("spec.frrConfig", spec.frr_config.is_some(), with_frr);
     idle("spec.bgpDebounceTimeout", spec.bgp_debounce_timeout.is_some(), all_frr);
+    idle(
+        "spec.speakerBGP.restartTime",
+        spec.speaker_bgp.as_ref().is_some_and(|it| it.restart_time.is_some()),
+        &[BgpBackend::Native],
+    );
     idle(
         "spec.frrk8sConfig.alwaysBlock",
         frr_k8s.is_some_and(|it| !it.always_block.is_empty()),

@@ -33,12 +33,22 @@ impl Reader<'_> {
 
     /// Upstream: takes no zone, so that its link-local addresses lead nowhere. FRR names the interface on a line of its own.
     fn peer_address(&mut self, text: &str) -> Option<Endpoint> {
-        let native = !self.context.options.backend.is_frr();
+        let backend = self.context.options.backend;
+        let native = !backend.is_frr();
         let (ip, zone) = match text.split_once('%') {
-            Some((ip, zone)) if native => (ip, Some(zone)),
-            _ => (text, None),
+            Some((ip, zone)) => (ip, Some(zone)),
+            None => (text, None),
         };
         match (parse_ip(ip), zone) {
+            (Some(IpAddr::V6(ip)), Some(zone)) if ip.is_unicast_link_local() && !zone.is_empty() && !native => {
+                let backend = backend.name();
+                let reason = format!(
+                    "invalid BGPPeer address \"{text}\": the back-end {backend} takes no interface in an address; set \
+                     `interface: {zone}` instead of peerAddress, or use the back-end native"
+                );
+                self.refuse(Rule::B5, "peerAddress", reason);
+                None
+            }
             (Some(IpAddr::V6(ip)), Some(zone)) if ip.is_unicast_link_local() && !zone.is_empty() => {
                 self.interface_name("peerAddress", Some(zone));
                 Some(Endpoint::LinkLocal(ip, zone.to_owned()))

@@ -156,10 +156,19 @@ fn a_link_local_peer_is_named_with_its_interface() {
         .peer("q", json!({ "peerAddress": "fe80::1%eth1" }));
     assert_eq!(two.accepts().config.peers.len(), 2);
     // FRR would take the zone for a part of the address.
+    cluster().frr().peer("p", json!({ "peerAddress": "fe80::1%eth0" })).refuses(
+        "BGPPeer p",
+        "spec.peerAddress",
+        "the back-end frr takes no interface in an address; set `interface: eth0` instead of peerAddress, or use the back-end native",
+    );
     cluster()
         .frr()
-        .peer("p", json!({ "peerAddress": "fe80::1%eth0" }))
-        .refuses("BGPPeer p", "spec.peerAddress", "invalid BGPPeer address");
+        .peer("p", json!({ "peerAddress": "10.0.0.1%eth0" }))
+        .refuses(
+            "BGPPeer p",
+            "spec.peerAddress",
+            "invalid BGPPeer address \"10.0.0.1%eth0\"",
+        );
 }
 
 #[test] // B-23, W-1

@@ -13,18 +13,9 @@ impl MetalLBSpec {
     /// # Errors
     /// Says why the text is no duration that the flag takes.
     pub fn gratuitous_arp_seconds(&self) -> Result<Option<u64>, String> {
-        let Some(text) = &self.speaker_gratuitous_arp_interval else {
-            return Ok(None);
-        };
-        let interval = text.parse().map_err(|error| error.to_string())?;
-        if interval.subsec_nanos() != 0 {
-            return Err(format!("{:?} is no whole number of seconds", text.as_str()));
-        }
-        match interval.as_secs() {
-            0 => Ok(None),
-            seconds if seconds > LONGEST => Err(format!("{:?} is longer than {LONGEST} seconds", text.as_str())),
-            seconds => Ok(Some(seconds)),
-        }
+        let interval = self.speaker_gratuitous_arp_interval.as_ref();
+        let seconds = interval.map(|interval| interval.whole_seconds(LONGEST)).transpose()?;
+        Ok(seconds.filter(|seconds| *seconds > 0))
     }
 }
 

@@ -60,17 +60,8 @@ impl SpeakerLayer2 {
     /// # Errors
     /// Says why the text is no duration that the speaker takes.
     pub fn failback_seconds(&self) -> Result<Option<u64>, String> {
-        let Some(text) = &self.failback_delay else {
-            return Ok(None);
-        };
-        let delay = text.parse().map_err(|error| error.to_string())?;
-        if delay.subsec_nanos() != 0 {
-            return Err(format!("{:?} is no whole number of seconds", text.as_str()));
-        }
-        match delay.as_secs() {
-            seconds if seconds > LONGEST => Err(format!("{:?} is longer than {LONGEST} seconds", text.as_str())),
-            seconds => Ok(Some(seconds)),
-        }
+        let delay = self.failback_delay.as_ref();
+        delay.map(|delay| delay.whole_seconds(LONGEST)).transpose()
     }
 }
 

@@ -321,6 +321,13 @@ fn rights_are_those_of_the_plain_manifests() {
             ours.extend(list(&entry["rules"]).iter().map(|rule| format!("{kind} {rule}")));
         }
     }
+    for object in manifests().values() {
+        let kind = object["kind"].as_str().unwrap();
+        if matches!(kind, "Role" | "ClusterRole") {
+            assert_eq!(object["metadata"]["name"], "metallb-viewer");
+            ours.extend(list(&object["rules"]).iter().map(|rule| format!("{kind} {rule}")));
+        }
+    }
     for object in install::components(&Release::current().install) {
         let rules = match &object {
             Object::Role(role) => ("Role", &role.rules),

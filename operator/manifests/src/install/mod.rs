@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     ByteString,
-    api::core::v1::{ConfigMap, Namespace, Secret},
+    api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount},
 };
 use metallb_api::names;
 
@@ -145,7 +145,7 @@ fn operator_namespace(install: &Install) -> Namespace {
     namespace
 }
 
-fn accounts() -> [Object; 4] {
+fn accounts() -> [Object; 5] {
     let mut operator = service_account(names::OPERATOR_SERVICE_ACCOUNT);
     operator.metadata.labels = Some(labels([OPERATOR_LABEL]));
     [
@@ -153,7 +153,17 @@ fn accounts() -> [Object; 4] {
         service_account(names::SPEAKER).into(),
         service_account(names::FRR_K8S_SERVICE_ACCOUNT).into(),
         operator.into(),
+        inspect_account().into(),
     ]
+}
+
+/// An account that no pod runs as.
+pub(crate) fn inspect_account() -> ServiceAccount {
+    ServiceAccount {
+        metadata: meta(names::INSPECT, labels([(names::LABEL_APP, names::APP)])),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
 }
 
 /// An empty Secret: whoever makes the certificate fills it, and pods that mount it can start before.

@@ -5,7 +5,7 @@
 
 use metallb_api::{BgpBackend, MetalLBSpec, names};
 
-use super::{Install, in_namespace, namespace, rbac, secret, webhooks};
+use super::{Install, in_namespace, inspect_account, namespace, rbac, secret, webhooks};
 use crate::{
     Environment, Monitors, Object, Platform, Ports, TlsSettings,
     context::{Context, Door},
@@ -39,7 +39,9 @@ pub fn objects(install: &Install, backend: BgpBackend, prometheus: bool) -> Vec<
         .partition(|object| matches!(object, Object::ServiceAccount(_)));
     let mut objects: Vec<Object> = vec![namespace(&install.namespace, false).into()];
     objects.append(&mut accounts);
+    objects.push(inspect_account().into());
     objects.extend(rbac::operands(&install.namespace, backend, context.memberlist_secret()));
+    objects.extend(rbac::inspect(&install.namespace));
     if prometheus {
         objects.extend(rbac::prometheus(MONITORING));
         objects.extend(rbac::metrics_reader(&install.namespace));

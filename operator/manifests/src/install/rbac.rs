@@ -24,6 +24,7 @@ pub(super) fn objects(namespace: &str) -> Vec<Object> {
     let mut objects = operands(namespace, BgpBackend::FrrK8s, names::MEMBERLIST_SECRET);
     objects.extend(constraints(namespace));
     objects.extend(metrics_reader(namespace));
+    objects.extend(inspect(namespace));
     objects.extend([
         cluster_role(OPERATOR_ROLE, [OPERATOR_LABEL], operator.cluster),
         cluster_binding(OPERATOR_BINDING, [OPERATOR_LABEL], OPERATOR_ROLE, account, namespace),
@@ -87,6 +88,18 @@ pub(super) fn metrics_reader(namespace: &str) -> [Object; 2] {
     [
         cluster_role(name, APP, rights::metrics_reader()),
         cluster_binding(name, APP, name, name, namespace),
+    ]
+}
+
+/// Whoever reads what the components answer: the account with the right to that, and the roles of people who may act as it,
+/// which are bound to nobody.
+pub(super) fn inspect(namespace: &str) -> [Object; 4] {
+    let viewer = rights::viewer();
+    [
+        cluster_role(names::INSPECT, APP, rights::inspect()),
+        cluster_binding(names::INSPECT, APP, names::INSPECT, names::INSPECT, namespace),
+        cluster_role(names::VIEWER, APP, viewer.cluster),
+        role(names::VIEWER, APP, viewer.namespace),
     ]
 }
 

@@ -278,6 +278,56 @@ fn the_operator_may_write_every_kind_that_it_deploys() {
     assert!(of_operator("serviceaccounts", &["create", "patch"]));
 }
 
+// CLI-63
+#[test]
+fn people_can_look_and_get_no_more_than_that() {
+    let definitions = include_str!("../../../../manifests/crds.yaml");
+    let kinds: Vec<&str> = definitions
+        .lines()
+        .filter_map(|line| line.strip_prefix("    plural: "))
+        .collect();
+    assert!(kinds.len() > 10, "{kinds:?}");
+    for objects in [objects(&install()), plain(metallb_api::BgpBackend::Native, false)] {
+        let all = rules(&objects);
+        let of = |role: &str| {
+            all.iter()
+                .filter(|(object, _)| object == role)
+                .map(|(_, rule)| rule)
+                .collect::<Vec<_>>()
+        };
+        let cluster = of("ClusterRole/metallb-viewer");
+        for kind in &kinds {
+            let read = |rule: &&&Value| rule["resources"].as_array().unwrap().contains(&json!(kind));
+            let rule = cluster.iter().find(read).unwrap_or_else(|| panic!("{kind}"));
+            assert_eq!(rule["verbs"], json!(["get", "list", "watch"]));
+        }
+        let token = json!({
+            "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": ["metallb-inspect"],
+            "verbs": ["create"],
+        });
+        for rule in cluster.into_iter().chain(of("Role/metallb-viewer")) {
+            let reads = rule["verbs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|verb| ["get", "list", "watch"].contains(&verb.as_str().unwrap()));
+            assert!(reads || *rule == token, "{rule}");
+            assert!(
+                !rule["resources"].as_array().unwrap().contains(&json!("secrets")),
+                "{rule}"
+            );
+        }
+        assert_eq!(
+            of("ClusterRole/metallb-inspect"),
+            [&json!({ "nonResourceURLs": ["/inspect/*"], "verbs": ["get"] })]
+        );
+        for object in &objects {
+            let object = serde_json::to_value(object).unwrap();
+            assert_ne!(object["roleRef"]["name"], "metallb-viewer", "{object}");
+        }
+    }
+}
+
 // OP-59, OP-96
 #[test]
 fn on_openshift_the_platform_scrapes_and_leaves_pod_security_alone() {
@@ -330,6 +380,7 @@ fn the_plain_manifests_hold_what_each_mode_needs() {
         "Namespace/metallb-system",
         "ServiceAccount/controller",
         "ServiceAccount/speaker",
+        "ServiceAccount/metallb-inspect",
         "ClusterRole/metallb-system:controller",
         "ClusterRoleBinding/metallb-system:controller",
         "Role/controller",
@@ -340,6 +391,10 @@ fn the_plain_manifests_hold_what_each_mode_needs() {
         "RoleBinding/speaker",
         "Role/pod-lister",
         "RoleBinding/pod-lister",
+        "ClusterRole/metallb-inspect",
+        "ClusterRoleBinding/metallb-inspect",
+        "ClusterRole/metallb-viewer",
+        "Role/metallb-viewer",
         "Secret/metallb-webhook-cert",
         "Service/metallb-webhook-service",
         "ConfigMap/metallb-excludel2",

@@ -29,6 +29,10 @@ fn speaker_args(spec: Value) -> Vec<String> {
     &["--l2-check-addresses=true", "--l2-fast-failover=false"])]
 #[case(json!({ "speakerLayer2": { "failback": "delayed", "failbackDelay": "1m30s" } }),
     &["--l2-failback=delayed", "--l2-failback-delay=90"])]
+#[case(json!({ "speakerBGP": {} }), &[])]
+#[case(json!({ "speakerBGP": { "drain": [] } }), &[])]
+#[case(json!({ "speakerBGP": { "drain": ["cordon", "taint"], "drainWait": "0s", "restartTime": "5m" } }),
+    &["--bgp-drain=cordon,taint", "--bgp-drain-wait=0", "--bgp-restart-time=300"])]
 #[case(json!({ "memberlist": { "wan": true } }), &["--ml-wan-config"])]
 #[case(json!({ "tls": { "minVersion": "VersionTLS12", "curvePreferences": [29, 23] } }),
     &["--tls-curve-preferences=29,23", "--tls-min-version=VersionTLS12"])]

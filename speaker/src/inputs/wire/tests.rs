@@ -86,8 +86,11 @@ fn a_slice_without_label_belongs_to_no_service() {
 fn a_cordon_and_a_taint_of_shutdown_take_a_node_out_of_service() {
     let out = |spec: Value| {
         let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
-        let seen = node(read(json!({"metadata": {"name": "n"}, "spec": spec, "status": ready})));
-        seen.unwrap().standing
+        let seen = node(
+            read(json!({"metadata": {"name": "n"}, "spec": spec, "status": ready})),
+            "n",
+        );
+        seen.unwrap().standing.unwrap()
     };
     let other = json!({"unschedulable": false, "taints": [{"key": "a", "effect": "NoSchedule"}]});
     assert_eq!([out(json!({})), out(other)], [Standing::SERVING; 2]);
@@ -97,16 +100,28 @@ fn a_cordon_and_a_taint_of_shutdown_take_a_node_out_of_service() {
 }
 
 #[test]
+fn another_node_may_be_cordoned_and_tainted_without_a_change() {
+    let seen = |spec: Value| {
+        let ready = json!({"conditions": [{"type": "Ready", "status": "False"}]});
+        node(
+            read(json!({"metadata": {"name": "n"}, "spec": spec, "status": ready})),
+            "own",
+        )
+        .unwrap()
+    };
+    let taint = json!({"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"});
+    assert_eq!(seen(json!({"unschedulable": true, "taints": [taint]})), seen(json!({})));
+}
+
+#[test]
 fn a_heartbeat_leaves_the_view_of_a_node_as_it_is() {
     let seen = |labels: Value, unavailable: &str, heartbeat: &str| {
         let conditions = json!([
             {"type": "NetworkUnavailable", "status": unavailable, "lastHeartbeatTime": heartbeat},
             {"type": "Ready", "status": "True", "lastHeartbeatTime": heartbeat},
         ]);
-        node(read(
-            json!({"metadata": {"name": "n", "labels": labels}, "status": {"conditions": conditions}}),
-        ))
-        .unwrap()
+        let object = json!({"metadata": {"name": "n", "labels": labels}, "status": {"conditions": conditions}});
+        node(read(object), "n").unwrap()
     };
     let first = seen(json!({"a": "1"}), "False", "10:00");
     assert_eq!(first, seen(json!({"a": "1"}), "False", "10:05"));

@@ -153,7 +153,7 @@ async fn an_object_that_is_deleted_by_hand_is_made_again() {
         assert_eq!(cluster.created(), times);
         for object in api.list(&ListParams::default()).await.unwrap() {
             let name = object.metadata.name.unwrap();
-            api.delete(&name, &DeleteParams::default()).await.unwrap();
+            api.delete(&name, &kube::api::DeleteParams::default()).await.unwrap();
         }
     }
     cluster.names("a").await;

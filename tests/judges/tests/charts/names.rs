@@ -6,8 +6,11 @@ use crate::helm::{NAMESPACE, metallb, metallb_operator, names, strings};
 
 /// The objects of a release `metallb` in native mode. Those marked are ours alone.
 const NATIVE: &[&str] = &[
+    "ClusterRole/metallb-inspect", // Ours, as all that is named inspect or viewer.
+    "ClusterRole/metallb-viewer",
     "ClusterRole/metallb:controller",
     "ClusterRole/metallb:speaker",
+    "ClusterRoleBinding/metallb-inspect",
     "ClusterRoleBinding/metallb:controller",
     "ClusterRoleBinding/metallb:speaker",
     "ConfigMap/metallb-excludel2",
@@ -26,6 +29,7 @@ const NATIVE: &[&str] = &[
     "Deployment/metallb-controller",
     "Role/metallb-controller",
     "Role/metallb-pod-lister",
+    "Role/metallb-viewer",
     "Role/metallb-speaker", // Rights that upstream's speaker has in every namespace, or shares with the controller.
     "RoleBinding/metallb-controller",
     "RoleBinding/metallb-pod-lister",
@@ -33,6 +37,7 @@ const NATIVE: &[&str] = &[
     "Secret/metallb-webhook-cert",
     "Service/metallb-webhook-service",
     "ServiceAccount/metallb-controller",
+    "ServiceAccount/metallb-inspect",
     "ServiceAccount/metallb-speaker",
     "ValidatingWebhookConfiguration/metallb-webhook-configuration",
 ];

@@ -166,11 +166,13 @@ pub(crate) fn the_same_intent_makes_the_same_objects() {
         (
             r#"{"memberlist": {"enabled": false}, "excludeInterfaces": {"enabled": false}, "ignoreExcludeLB": true,
         "bgpDebounceTimeout": 1000, "speakerGratuitousARPInterval": "1m30s",
-        "speakerLayer2": {"fastFailover": false, "failback": "delayed", "failbackDelay": "1m30s", "checkAddresses": true}, "imagePullSecrets": [{"name": "pull"}], "imagePullPolicy": "Always",
+        "speakerLayer2": {"fastFailover": false, "failback": "delayed", "failbackDelay": "1m30s", "checkAddresses": true},
+        "speakerBGP": {"restartTime": "5m", "drain": ["cordon", "taint"], "drainWait": "0s"}, "imagePullSecrets": [{"name": "pull"}], "imagePullPolicy": "Always",
         "tls": {"minVersion": "VersionTLS12", "cipherSuites": ["A", "B"], "curvePreferences": [29]}}"#,
             "speaker.memberlist.enabled=false,speaker.excludeInterfaces.enabled=false,speaker.ignoreExcludeLB=true,\
      speaker.bgpDebounceTimeout=1000,speaker.gratuitousARPInterval=90,speaker.layer2.fastFailover=false,speaker.layer2.failback=delayed,\
-     speaker.layer2.failbackDelay=90,speaker.layer2.checkAddresses=true,imagePullSecrets[0].name=pull,controller.image.pullPolicy=Always,\
+     speaker.layer2.failbackDelay=90,speaker.layer2.checkAddresses=true,speaker.bgp.restartTime=300,speaker.bgp.drain={cordon,taint},\
+     speaker.bgp.drainWait=0,imagePullSecrets[0].name=pull,controller.image.pullPolicy=Always,\
      speaker.image.pullPolicy=Always,tls.minVersion=VersionTLS12,tls.cipherSuites=A\\,B,tls.curvePreferences=29",
         ),
         (
@@ -200,8 +202,8 @@ pub(crate) fn the_same_intent_makes_the_same_objects() {
         let objects = operators(desired(&spec, &environment()).unwrap());
         assert_same(&objects, &chart.set(values).objects().0, |key| {
             let rights = ["Role", "ClusterRole", "CustomResourceDefinition"];
-            // The webhooks of MetalLB itself are installed with the operator.
-            let installed = ["/metallb-webhook"];
+            // The webhooks of MetalLB itself, and the account that reads its state, are installed with the operator.
+            let installed = ["/metallb-webhook", "/metallb-inspect"];
             !rights.iter().any(|kind| key.starts_with(kind)) && !installed.iter().any(|name| key.contains(name))
         });
     }

@@ -107,7 +107,7 @@ pub(crate) fn an_unknown_value_is_refused_with_those_that_exist() {
 
 // OP-67
 pub(crate) fn a_value_of_the_wrong_kind_is_refused_by_its_name() {
-    let cases: [(&str, &str); 22] = [
+    let cases: [(&str, &str); 26] = [
         (r#"speaker.logLevel="trace""#, "/speaker/logLevel"),
         (r#"controller.image.pullPolicy="Often""#, "/controller/image/pullPolicy"),
         (
@@ -119,6 +119,10 @@ pub(crate) fn a_value_of_the_wrong_kind_is_refused_by_its_name() {
         ("speaker.gratuitousARPInterval=-1", "/speaker/gratuitousARPInterval"),
         (r#"speaker.layer2.failback="sometimes""#, "/speaker/layer2/failback"),
         (r#"speaker.layer2.failbackDelay="90s""#, "/speaker/layer2/failbackDelay"),
+        ("speaker.layer2.failbackDelay=86401", "/speaker/layer2/failbackDelay"),
+        ("speaker.bgp.restartTime=4096", "/speaker/bgp/restartTime"),
+        (r#"speaker.bgp.drain=["reboot"]"#, "/speaker/bgp/drain/0"),
+        ("speaker.bgp.drainWait=86401", "/speaker/bgp/drainWait"),
         (r#"speaker.layer2.fastFailover="often""#, "/speaker/layer2/fastFailover"),
         (
             r#"speaker.gratuitousARPInterval="90s""#,

@@ -50,6 +50,11 @@ pub(super) const SPARED: &[Spared] = &[
         "OpenShift has the kind, nobody else",
     ),
     Spared::new(
+        &["metallb-inspect", "metallb-viewer"],
+        &[],
+        "for people, who are not there",
+    ),
+    Spared::new(
         &[],
         &["frrconfigurations.frrk8s.metallb.io"],
         "written and withdrawn with the back-end frr-k8s",
