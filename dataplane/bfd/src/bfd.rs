@@ -25,7 +25,7 @@ pub type SessionId = u32;
 /// How a control packet arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// To which port: that of one hop, or that of several.
+    /// The port that it came to: that of one hop, or that of several.
     pub hops: Hops,
     /// Its source address.
     pub peer: IpAddr,
@@ -49,7 +49,7 @@ impl Arrival<'_> {
 /// An input of the core.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    /// These are now the sessions. Those that are configured otherwise than before stay as they are, up or down.
+    /// The sessions from now on. Those whose configuration changes keep their state.
     Sessions(BTreeMap<SessionKey, SessionConfig>),
     /// A datagram came in to one of the ports of control packets.
     Control {
@@ -65,7 +65,7 @@ pub enum Event<'a> {
         /// Its content.
         bytes: &'a [u8],
     },
-    /// The deadline has come, and all that has come in before it was told.
+    /// The deadline has passed, and all packets that arrived before it were fed.
     Tick,
 }
 
@@ -116,7 +116,7 @@ pub enum Action {
         /// What it was with.
         key: Arc<SessionKey>,
     },
-    /// A packet was taken in by a session. Comes first of what is done for it.
+    /// A packet was accepted by a session. Comes before the other actions for that packet.
     Accepted(SessionId),
     /// An echo of a session has come back.
     Echoed(SessionId),

@@ -107,3 +107,19 @@ impl SessionConfig {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_no_echoes_over_several_hops() {
+        let echoing = SessionConfig {
+            echo_transmit: Some(Duration::from_millis(50)),
+            echo_receive: Some(Duration::from_millis(50)),
+            ..SessionConfig::default()
+        };
+        assert_eq!(echoing.clone().possible(Hops::Single), echoing);
+        assert_eq!(echoing.possible(Hops::Multi), SessionConfig::default());
+    }
+}

@@ -57,7 +57,7 @@ pub(crate) struct Echoing {
     secret: [u8; 8],
     sequence: u32,
     pub(crate) transmit_at: Instant,
-    /// Echoes are missed from then on; absent while it is not known that the peer returns any.
+    /// When the session is down if no echo comes back; absent while it is not known that the peer returns any.
     pub(crate) detect_at: Option<Instant>,
 }
 
@@ -69,7 +69,7 @@ impl Echoing {
             secret: random.bytes(),
             sequence: 0,
             transmit_at: now,
-            // The first echo is on its way for a while, as are the others behind it.
+            // One interval more than usual, for the time that the first echo is on its way.
             detect_at: proven.then(|| now + interval * (u32::from(multiplier) + 1)),
         }
     }
@@ -85,7 +85,7 @@ impl Echoing {
         }
     }
 
-    /// Whether this is an echo of this session, and newer than those that have come back.
+    /// Takes in an echo that has come back; returns whether it is one of the last that were sent, `multiplier` at most.
     pub(crate) fn receive(&mut self, now: Instant, echo: &Echo, multiplier: u8) -> bool {
         let age = self.sequence.wrapping_sub(echo.sequence);
         if echo.secret != self.secret || age > u32::from(multiplier) {

@@ -1,4 +1,4 @@
-//! The tie to BGP (RFC 5882 §10.2): a session whose path fails is ended before its hold timer notices.
+//! Ends BGP sessions whose path fails, before their hold timer does (RFC 5882 §10.2).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A TCP connection to a peer: how it is dialled, and how bytes wait for it without blocking anything else.
+//! A TCP connection to a peer: dialling, and a queue of bytes to send that blocks nothing.
 
 use std::{
     collections::VecDeque,
@@ -54,7 +54,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there; `None` when nothing is after all.
+    /// Reads what has arrived; `None` if nothing has.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self.stream.try_read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

@@ -26,9 +26,9 @@ use tokio::{
 const PAUSE: Duration = Duration::from_secs(10);
 /// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// Connections that wait in the kernel.
+/// How many connections may wait in the kernel.
 const BACKLOG: u32 = 64;
-/// Connections that wait here.
+/// How many connections may wait for the supervisor, and how many may be in the course of being refused.
 const WAITING: usize = 64;
 /// How long a router that is refused may take to read the NOTIFICATION.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -100,7 +100,7 @@ pub(super) enum News {
     Failed(Place, String),
 }
 
-/// All sockets that wait.
+/// All sockets that listen.
 pub(super) struct Listeners {
     running: BTreeMap<(Place, u16), (watch::Sender<Keys>, AbortHandle)>,
     news: mpsc::Sender<News>,
@@ -226,8 +226,7 @@ impl Listener {
         }
     }
 
-    /// Reports a failure. A peer that was configured since the last time has not been told yet, so only the log line is
-    /// not repeated.
+    /// Reports a failure: each time to the supervisor, as there may be new peers, but only once to the log.
     async fn tell(&mut self, text: String) {
         if self.told.as_ref() != Some(&text) {
             let Place { device, ipv4 } = &self.place;
@@ -241,7 +240,7 @@ impl Listener {
             );
             self.told = Some(text.clone());
         }
-        // The supervisor is gone only when all ends.
+        // Fails only if the supervisor is gone, and then this task is aborted.
         let _ = self.news.send(News::Failed(self.place.clone(), text)).await;
     }
 
@@ -299,7 +298,7 @@ fn open(place: &Place, port: u16) -> io::Result<TcpSocket> {
     if let Some(device) = &place.device {
         socket.bind_device(Some(device.as_bytes()))?;
     }
-    // What is left of connections of an earlier run holds the port.
+    // Connections of an earlier run in TIME-WAIT hold the port.
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::new(any, port))?;
     Ok(socket)

@@ -49,13 +49,13 @@ pub(super) struct Peer {
     routes: Reader,
     dialling: Option<(ConnectionId, BoxFuture<'static, Dialled>)>,
     connection: Option<(ConnectionId, Connection)>,
-    /// The second connection, which the peer has dialled.
+    /// The second connection, which the peer has opened.
     challenger: Option<(ConnectionId, Connection)>,
     /// Connections that are being refused.
     refusals: Refusals,
     /// Whether the task ends with the connection.
     ephemeral: bool,
-    /// Whether the peer has dialled yet.
+    /// Whether the peer has opened a connection yet.
     accepted: bool,
     pace: Pace,
     report: Report,
@@ -132,7 +132,7 @@ impl Peer {
                 Wake::Order(Order::Command(command)) => self.on_command(now, command),
                 Wake::Order(Order::Accepted(stream)) => self.on_accepted(now, stream),
                 Wake::Dialled(result) => self.on_dialled(now, result),
-                // Reading by readiness is not counted: a peer that never stops sending would keep the thread.
+                // Reading by readiness does not use up tokio's budget: a peer that never stops sending would keep the thread.
                 Wake::ChallengerReady(ready) => {
                     self.on_challenger_ready(now, ready, &mut buffer);
                     tokio::task::yield_now().await;
@@ -168,14 +168,14 @@ impl Peer {
             ready = pending_or(challenger.map(|connection| Box::pin(connection.ready()))) => Wake::ChallengerReady(ready),
             () = pending_or(deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())))) => Wake::Deadline,
             () = pending_or(self.search.as_mut().map(|search| Box::pin(search.changed()))) => Wake::Found,
-            // What is gathered already is read with all that follows.
+            // While changes are being gathered, later ones are read together with them.
             Ok(()) = self.routes.changed(), if !self.pace.is_waiting() => Wake::RoutesChanged,
         }
     }
 
     async fn stop(mut self, now: Instant, farewell: &Farewell) {
         self.handle(now, Event::Stop(farewell.reason, &farewell.text));
-        // Otherwise this node is soon a router on that link again.
+        // Otherwise this node will soon advertise itself on that link again.
         let for_good = matches!(farewell.reason, StopReason::Deconfigured | StopReason::Shutdown);
         if let Some(search) = self.search.take().filter(|_| for_good) {
             search.leave().await;

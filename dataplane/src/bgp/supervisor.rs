@@ -1,4 +1,4 @@
-//! Keeps one task for each configured peer, and owns them all.
+//! Owns the tasks of the peers, one for each.
 
 mod incoming;
 
@@ -52,7 +52,7 @@ pub(super) struct Supervisor {
     routes: Routes,
     sessions: watch::Sender<Sessions>,
     farewell: Decided,
-    /// How all peers are shown the routes.
+    /// How the routes are announced to all peers.
     posture: Posture,
     /// The first peers that were configured and not started yet: their first OPEN says that this speaker has restarted.
     left_behind: Option<BTreeSet<String>>,
@@ -194,7 +194,7 @@ impl Supervisor {
         for (name, config) in changed {
             self.replace(name, config);
         }
-        // Not before: one may take the place of another that has not been told to end yet.
+        // Not before all predecessors were told to end: a peer may take the address of another one.
         names.iter().for_each(|name| self.start(name));
     }
 

@@ -25,14 +25,14 @@ use std::{
 use self::parameters::Parameters;
 use crate::{Action, Control, Diagnostic, SessionConfig, SessionKey, State, Status, echo::Echoing, random::Random};
 
-/// What is done for an event.
+/// The context of an event: its time, the source of randomness, and the actions so far.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Instant,
     pub(crate) random: &'a mut Random,
     pub(crate) actions: &'a mut Vec<Action>,
 }
 
-/// What the peer said last.
+/// The last values from the peer.
 #[derive(Debug)]
 struct Remote {
     discriminator: u32,
@@ -162,7 +162,7 @@ impl Session {
         self.config.minimum_ttl.unwrap_or(1)
     }
 
-    /// Takes another configuration; also takes up again what was about to end. The state stays.
+    /// Takes another configuration, without a change of state; a session that was about to end stays.
     pub(crate) fn configure(&mut self, config: SessionConfig, turn: &mut Turn<'_>) {
         let resumed = self.ending.take().is_some();
         if !resumed && config == self.config {

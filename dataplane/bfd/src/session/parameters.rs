@@ -67,7 +67,7 @@ impl Parameters {
         }
     }
 
-    /// The peer has confirmed what it was asked.
+    /// Takes in that the peer has confirmed a change.
     pub(super) fn on_final(&mut self) {
         match self.poll {
             Poll::Idle => {}
@@ -107,7 +107,7 @@ impl Session {
             return;
         };
         let wanted = wanted.max(interval(self.remote.required_min_echo_rx));
-        // Echoes that are under way with the old interval cannot be matched, so a change starts the function anew.
+        // A change starts anew: echoes that are under way have the old secret and no longer count.
         if self.echoing.as_ref().is_none_or(|echoing| echoing.interval != wanted) {
             self.echoing = Some(Echoing::new(
                 turn.now,

@@ -20,7 +20,7 @@ impl Session {
         if packet.final_ {
             self.parameters.on_final();
         }
-        // With the old detection time the old deadline would be moved.
+        // A new deadline is set below; the old one must not be moved by a change of the detection time.
         self.detect_at = None;
         let next = self.successor(packet.state);
         match next {

@@ -68,8 +68,7 @@ impl Session {
         !self.config.passive || self.remote.discriminator != 0
     }
 
-    /// Whether the peer wants periodic packets: not if it cannot receive any, nor if it has demand mode active, unless
-    /// it is asked something itself.
+    /// Whether the peer wants periodic packets: not if it cannot receive any, nor in demand mode, unless this side polls.
     fn is_wanted(&self) -> bool {
         let both_up = self.state == State::Up && self.remote.state == State::Up;
         let demand = self.remote.demand && both_up && !self.parameters.is_polling();

@@ -1,4 +1,4 @@
-//! What a session knows of its TCP connection.
+//! The state of a session that belongs to its TCP connection.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use crate::wire::{Codec, Family, Framer, Open};
 /// How long a session without hold time must stay up before its loss counts as the first.
 const STABLE: Duration = Duration::from_secs(30);
 
-/// What dies with the TCP connection.
+/// The state that is lost with the TCP connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) link: LinkAddresses,
@@ -28,7 +28,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Of a connection on which nothing but our OPEN has been said.
+    /// Makes that of a connection on which only our OPEN has been sent.
     pub(super) fn new(link: LinkAddresses, open: Open) -> Self {
         Self {
             link,

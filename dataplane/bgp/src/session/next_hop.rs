@@ -74,8 +74,8 @@ impl NextHops {
     }
 }
 
-/// Prefers an IPv4 address, which every router understands, to RFC 8950; but not between link-local addresses, where
-/// the router need not know that one.
+/// Prefers an IPv4 next hop, which every router understands, to an IPv6 one (RFC 8950); but not between link-local
+/// addresses, where the router may have no route to our IPv4 address.
 fn ipv4(link: &LinkAddresses, codec: &Codec) -> Option<NextHop> {
     match link.local {
         IpAddr::V4(local) => Some(NextHop::V4(local)),

@@ -1,4 +1,4 @@
-//! What a session does about each message of its peer (RFC 4271 §8.2.2).
+//! Handling of the messages of the peer (RFC 4271 §8.2.2).
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ impl Session {
     pub(super) fn on_received(&mut self, now: Instant, bytes: &[u8], out: &mut Vec<Action>) {
         let Some(connection) = &mut self.connection else { return };
         connection.framer.push(bytes);
-        // A fault ends the connection, and with it the loop.
+        // An error ends the connection, and with it the loop.
         while let Some(connection) = &mut self.connection {
             let codec = connection.codec();
             let (kind, message) = match connection.framer.next(codec.extended_message) {
@@ -40,7 +40,7 @@ impl Session {
         }
     }
 
-    /// Whatever routes it is about, it shows that the peer lives.
+    /// Restarts the hold time; the routes are not kept.
     fn on_update(&mut self, now: Instant, frame: Frame, out: &mut Vec<Action>) {
         let fault = Update::check(&frame.body).err();
         out.push(Action::Update(frame));

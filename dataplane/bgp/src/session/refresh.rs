@@ -1,4 +1,4 @@
-//! The table once more, for a router whose policy has changed (RFC 2918, RFC 7313).
+//! Answers to ROUTE-REFRESH, which a router sends when its policy has changed (RFC 2918, RFC 7313).
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -18,7 +18,7 @@ impl Session {
     /// Sends the tables that were asked for, each between its begin and its end if both sides know these.
     ///
     /// Not before the table is known, which under graceful restart is not before End-of-RIB (RFC 7313 §4): what is not
-    /// between begin and end is forgotten. Nor while the peer is busy with what it was told before.
+    /// between begin and end is removed by the peer. Nor while the peer is busy with what was sent before.
     pub(super) fn repeat_tables(&mut self, out: &mut Vec<Action>) {
         let Some(connection) = &mut self.connection else { return };
         if !self.routes_known || connection.unwritten > HIGH_WATER || connection.refreshing.is_empty() {

@@ -1,19 +1,19 @@
-//! Deadlines of a session, the pause between attempts, and the dice for jitter (RFC 4271 §10).
+//! Deadlines of a session, the pause between attempts, and jitter (RFC 4271 §10).
 
 use std::time::{Duration, Instant};
 
 /// One of the timers of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// Dials again.
+    /// Dials after the pause.
     Retry,
-    /// Gives up on TCP.
+    /// Ends an attempt to connect that takes too long.
     Connect,
-    /// Declares the peer dead.
+    /// Ends the session with a peer that was silent for the hold time.
     Hold,
-    /// When the next KEEPALIVE is due.
+    /// Sends a KEEPALIVE.
     Keepalive,
-    /// Declares the connection dead that takes no bytes (RFC 9687).
+    /// Ends the session with a peer that does not read (RFC 9687).
     SendHold,
 }
 
@@ -62,9 +62,9 @@ pub(super) struct Retry {
 /// How an attempt ended, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// A session that was up is gone, and the peer did not ask us to stay away: the first time it is dialled at once.
+    /// A session that was up was lost, and the peer did not refuse another: the first time it is dialled at once.
     Lost,
-    /// The peer was not reached, or does not want us: dialling at once would only be refused again.
+    /// The peer was not reached, or refused the session and would refuse another one made at once.
     Refused,
 }
 

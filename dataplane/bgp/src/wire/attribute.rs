@@ -72,7 +72,7 @@ pub enum Attribute {
         /// The value as it came.
         value: Vec<u8>,
     },
-    /// Known, but wrong in flags, length or value; the rest of the message is still in step (RFC 7606).
+    /// Known, but wrong in flags, length or value; the rest of the message can still be read (RFC 7606).
     Malformed {
         /// The type, 0 when even that is missing.
         code: u8,
@@ -205,7 +205,7 @@ impl Attribute {
     fn flags(&self) -> u8 {
         match self {
             Self::Unknown { flags, .. } => flags & (OPTIONAL_TRANSITIVE | PARTIAL),
-            // FRR and BIRD always write the long form here; so do we, that captures compare.
+            // FRR and BIRD always write the long form here; so do we, so that captures can be compared.
             Self::MpReach(_) => OPTIONAL | EXTENDED,
             other => expected_flags(other.code()).unwrap_or(OPTIONAL_TRANSITIVE),
         }
@@ -246,7 +246,7 @@ impl Attribute {
         }
     }
 
-    /// Reads all attributes of a message; one that overruns the others swallows the rest (RFC 7606 §4).
+    /// Reads all attributes of a message; one whose length is wrong takes the rest with it (RFC 7606 §4).
     pub(super) fn decode_all(attributes: &[u8], codec: &Codec) -> Vec<Self> {
         let mut reader = Reader::new(attributes);
         let mut decoded = Vec::new();
@@ -264,7 +264,7 @@ impl Attribute {
     fn decode(flags: u8, code: u8, value: &[u8], codec: &Codec) -> Self {
         let Some(expected) = expected_flags(code) else {
             return Self::Unknown {
-                // The others mean nothing (RFC 4271 §4.3).
+                // The other flags have no meaning (RFC 4271 §4.3).
                 flags: flags & (OPTIONAL_TRANSITIVE | PARTIAL),
                 code,
                 value: value.to_vec(),
@@ -321,7 +321,7 @@ fn split<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     Some((flags, reader.take(length.into())?))
 }
 
-/// Keeps a multiprotocol attribute of a family that is not spoken here, instead of calling it malformed.
+/// Keeps a multiprotocol attribute of an unsupported family as it is, instead of calling it malformed.
 fn unspoken(code: u8, value: &[u8]) -> Option<Attribute> {
     let mut reader = Reader::new(value);
     let family = Family {

@@ -22,7 +22,7 @@ pub enum Capability {
     ExtendedNextHop(Vec<ExtendedNextHop>),
     /// Accepts messages of 65535 octets (RFC 8654 §3).
     ExtendedMessage,
-    /// Comes back after a restart, or helps those who do (RFC 4724 §3).
+    /// Graceful restart, of the sender or only of its peers (RFC 4724 §3).
     GracefulRestart(RestartCapability),
     /// Knows 4-octet AS numbers, and is in this one (RFC 6793 §3).
     FourOctetAsn(u32),
@@ -180,7 +180,7 @@ fn host_name(value: &[u8]) -> Option<Capability> {
         Some(String::from_utf8_lossy(name).into_owned())
     };
     let (host, domain) = (name()?, name()?);
-    // Not what it came as: then it is kept as it is.
+    // A value that would not be encoded to the same bytes is kept as an unknown one.
     let whole = Capability::HostName { host, domain };
     (whole.value() == value).then_some(whole)
 }

@@ -1,4 +1,4 @@
-//! The negotiated codec, and the sum of all messages.
+//! The negotiated codec, and the type of all messages.
 
 use bytes::Bytes;
 
@@ -10,15 +10,15 @@ use super::{
 /// One BGP message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Offers a session.
+    /// OPEN, type 1.
     Open(Open),
-    /// Announces and withdraws routes.
+    /// UPDATE, type 2.
     Update(Update),
-    /// Ends the session.
+    /// NOTIFICATION, type 3.
     Notification(Notification),
-    /// Shows that the sender lives.
+    /// KEEPALIVE, type 4.
     Keepalive,
-    /// Asks for all routes again.
+    /// ROUTE-REFRESH, type 5.
     RouteRefresh(RouteRefresh),
 }
 
@@ -35,7 +35,7 @@ impl Message {
     }
 }
 
-/// What two speakers agreed on, as far as bytes depend on it.
+/// What two speakers agreed on, as far as the encoding depends on it.
 ///
 /// The default is the state before the OPENs: 2-octet AS numbers, IPv4 unicast, 4096 octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +44,9 @@ pub struct Codec {
     pub as4: bool,
     /// Messages may have 65535 octets (RFC 8654).
     pub extended_message: bool,
-    /// IPv4 unicast routes may flow.
+    /// IPv4 unicast routes may be sent.
     pub ipv4: bool,
-    /// IPv6 unicast routes may flow.
+    /// IPv6 unicast routes may be sent.
     pub ipv6: bool,
     /// IPv4 routes may have an IPv6 next hop (RFC 8950).
     pub extended_next_hop: bool,

@@ -1,4 +1,4 @@
-//! What can be wrong with a message; the NOTIFICATION follows from the error's type.
+//! Errors in messages; the NOTIFICATION follows from the type of the error.
 
 use super::{
     RefreshError,

@@ -96,7 +96,7 @@ impl Framer {
     /// Returns the next complete message, `None` if more bytes are needed.
     ///
     /// # Errors
-    /// When the stream is not BGP or the header contradicts itself; the connection is of no use then.
+    /// When the stream is not BGP or the header is invalid; the connection must be closed then.
     pub fn next(&mut self, extended: bool) -> Result<Option<Frame>, HeaderError> {
         let Some((header, _)) = self.buffer.split_first_chunk::<LEN>() else {
             return Ok(None);

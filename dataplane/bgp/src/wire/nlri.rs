@@ -26,7 +26,7 @@ impl Family {
     pub const IPV4_UNICAST: Self = Self { afi: 1, safi: 1 };
     /// IPv6 unicast.
     pub const IPV6_UNICAST: Self = Self { afi: 2, safi: 1 };
-    /// The families that are spoken here.
+    /// The families that this crate supports.
     pub const UNICAST: [Self; 2] = [Self::IPV4_UNICAST, Self::IPV6_UNICAST];
 
     /// Returns the unicast family of an address.
@@ -89,7 +89,7 @@ pub(super) fn decode_ipv6(bytes: &[u8]) -> Option<Vec<Ipv6Net>> {
     })
 }
 
-/// Reads the prefixes of one family; `None` if malformed, or of a family that is not spoken here.
+/// Reads the prefixes of one family; `None` if malformed, or of another family than those of [`Family::UNICAST`].
 pub(super) fn decode(family: Family, bytes: &[u8]) -> Option<Vec<IpNet>> {
     match family {
         Family::IPV4_UNICAST => Some(decode_ipv4(bytes)?.into_iter().map(IpNet::from).collect()),

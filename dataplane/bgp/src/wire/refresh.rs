@@ -12,7 +12,7 @@ use super::{
     Codec, DecodeError, Family, HeaderError, MessageType, Notification, header, notification::Code, reader::Reader,
 };
 
-/// Asks for all routes of a family again, or frames the answer.
+/// A request for all routes of a family, or the begin or end of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteRefresh {
     /// The family asked for.

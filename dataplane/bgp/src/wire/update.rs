@@ -14,7 +14,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::{Attribute, Codec, Family, MpReach, MpUnreach, UpdateError, nlri, reader::Reader};
 
-/// Announces and withdraws routes.
+/// An UPDATE message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
     /// Lists IPv4 prefixes that are gone.
@@ -26,7 +26,7 @@ pub struct Update {
 }
 
 impl Update {
-    /// Makes the marker that says that the initial table is complete (RFC 4724 §2).
+    /// Makes End-of-RIB, which marks the initial table as complete (RFC 4724 §2).
     pub fn end_of_rib(family: Family) -> Self {
         match family {
             Family::IPV4_UNICAST => Self::default(),
@@ -105,8 +105,8 @@ impl Update {
             .for_each(|prefix| nlri::encode(out, &(*prefix).into()));
     }
 
-    /// Checks that the parts of a received message fit into each other, which is all that has to be right in routes that
-    /// nobody keeps: a malformed attribute would only withdraw them (RFC 7606 §2, §5.3). Takes no memory.
+    /// Checks the lengths and prefixes of a received message. Nothing else matters for routes that are not kept: a malformed
+    /// attribute would only withdraw them (RFC 7606 §2, §5.3). Allocates nothing.
     ///
     /// # Errors
     /// When the parts cannot be told apart, as [`Codec::decode`] has it.

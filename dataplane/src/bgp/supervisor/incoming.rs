@@ -55,8 +55,8 @@ impl Supervisor {
         }
     }
 
-    /// Gives the reason to the sessions that only the peer can open, and cannot there. A listener fails again and again:
-    /// watchers are notified of what is new to them.
+    /// Sets the reason of the sessions that only the peer can open, and cannot there. A listener reports the same failure
+    /// again and again; watchers are notified only of what changes.
     fn on_failed(&mut self, failed: &Place, reason: &str) {
         let configs = self.peers.values().map(|slot| &slot.config);
         let stuck = configs.filter(|config| config.dialing == Dialing::Passive && place(config) == *failed);
@@ -151,16 +151,44 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::bgp::{Sessions, farewell::Decided, routes::Routes};
+    use crate::bgp::{Command, Posture, Sessions, farewell::Decided, routes::Routes};
+
+    fn supervisor() -> (Supervisor, watch::Sender<Sessions>) {
+        let sessions = watch::Sender::new(Sessions::new());
+        let supervisor = Supervisor::new(Routes::new(), sessions.clone(), Decided::default());
+        (supervisor, sessions)
+    }
+
+    fn peer(name: &str, address: &str, dialing: Dialing) -> PeerConfig {
+        PeerConfig {
+            dialing,
+            ..PeerConfig::new(name, 64500, RemoteAs::External, address.parse().unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_change_of_who_may_connect_is_one_for_the_listeners() {
+        let (mut supervisor, _sessions) = supervisor();
+        let mut changes = |change: &mut dyn FnMut(&mut Supervisor)| {
+            change(&mut supervisor);
+            std::mem::take(&mut supervisor.listening_changed)
+        };
+        let dials = || peer("dials", "192.0.2.1", Dialing::Active);
+        let waits = || peer("waits", "192.0.2.2", Dialing::Passive);
+        assert!(!changes(&mut |supervisor| supervisor.apply(vec![dials()])));
+        assert!(changes(&mut |supervisor| supervisor.apply(vec![dials(), waits()])));
+        assert!(!changes(&mut |supervisor| supervisor.apply(vec![dials(), waits()])));
+        assert!(!changes(&mut |supervisor| supervisor.show(Posture::Shun)));
+        let reset = || Command::Reset(StopReason::Reset);
+        assert!(!changes(&mut |supervisor| supervisor.pass_on("waits", reset())));
+        assert!(!changes(&mut |supervisor| supervisor.apply(vec![waits()])));
+        assert!(changes(&mut |supervisor| supervisor.apply(vec![])));
+        assert!(changes(&mut |supervisor| supervisor.set_listening(Listen::default())));
+    }
 
     #[tokio::test]
     async fn a_listener_that_fails_is_told_once_to_those_who_depend_on_it() {
-        let sessions = watch::Sender::new(Sessions::new());
-        let mut supervisor = Supervisor::new(Routes::new(), sessions.clone(), Decided::default());
-        let peer = |name: &str, address: &str, dialing| PeerConfig {
-            dialing,
-            ..PeerConfig::new(name, 64500, RemoteAs::External, address.parse().unwrap())
-        };
+        let (mut supervisor, sessions) = supervisor();
         supervisor.apply(vec![
             peer("four", "192.0.2.1", Dialing::Passive),
             peer("six", "2001:db8::1", Dialing::Passive),
