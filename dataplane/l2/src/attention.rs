@@ -1,11 +1,11 @@
-//! Whether whoever decides who answers is still there.
+//! Watches for signs of life from the caller, which decides who answers.
 
 use std::time::{Duration, Instant};
 
-/// After so much silence other speakers stand in for this one: they no longer hear that it is well.
+/// The silence after which other speakers take over from this one.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The caller's signs of life. Once there was one they are expected.
+/// The caller's signs of life, which are expected once there was one.
 #[derive(Debug, Default)]
 pub(crate) struct Attention {
     heard: Option<Instant>,
@@ -24,7 +24,7 @@ impl Attention {
         self.heard.is_some_and(|heard| heard + PATIENCE <= now)
     }
 
-    /// Says whether the caller is missing, and that was not asked before.
+    /// Tells whether the caller is missing; true once for each absence.
     pub(crate) fn notice(&mut self, now: Instant) -> bool {
         self.is_missing(now) && !std::mem::replace(&mut self.noticed, true)
     }

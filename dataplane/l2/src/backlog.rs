@@ -20,7 +20,7 @@ pub(crate) enum Change {
     Released(IpAddr),
 }
 
-/// Changes that are still to be worked through; taking in a long list costs no more than a short one.
+/// Changes that are not handled yet. Adding a long list costs no more than a short one.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog(VecDeque<Batch>);
 

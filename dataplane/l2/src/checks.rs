@@ -9,7 +9,7 @@ use std::{
 
 use crate::deadlines::Deadlines;
 
-/// So often it is asked before silence is believed. RFC 5227 asks as often and takes seconds for it.
+/// Number of questions without an answer after which the address counts as free; as in RFC 5227, but faster.
 const QUESTIONS: u8 = 3;
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -28,7 +28,7 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     pub(crate) on: bool,
-    /// How often each was asked about since the last answer.
+    /// Number of questions about each since the last answer.
     asked: BTreeMap<IpAddr, u8>,
     timers: Deadlines,
 }

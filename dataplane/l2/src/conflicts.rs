@@ -13,14 +13,14 @@ use smoltcp::wire::EthernetAddress;
 use crate::{deadlines::Deadlines, responder::Claim};
 use dispute::Dispute;
 
-/// So many conflicts are confirmed in [`dispute::DEFEND_INTERVAL`] at most: enough for any honest segment, and a forger of
+/// How many conflicts are confirmed in [`dispute::DEFEND_INTERVAL`] at most: enough for any honest segment, and a forger of
 /// addresses cannot fill logs and events.
 const CONFIRMED: usize = 256;
 
 /// Which report about a claimant it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// It is heard for the first time, or again after a minute of silence. May be the new owner of a planned move, heard
+    /// Heard for the first time, or again after a minute of silence. May be the new owner of a planned move, heard
     /// before this node is told to withdraw.
     First,
     /// It is heard again; told at most once a second.
@@ -117,7 +117,7 @@ impl Conflicts {
         self.disputes.get(&ip).is_some_and(|dispute| dispute.is_claimed(now))
     }
 
-    /// The address is another's now: what was suspected about it was its move.
+    /// The address belongs to another node now, so the claim was its move, not a conflict.
     pub(crate) fn withdrawn(&mut self, ip: IpAddr) {
         self.disputes.remove(&ip);
         self.timers.remove(ip);

@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A frame is compared with about log₂ of so many ranges.
+/// Highest number of ranges. A frame is compared with about log₂ of them.
 const MAX_RANGES: usize = 32;
-/// An address brings its block of 16 with it, so that its neighbours do not each need a new program.
+/// Each address adds its whole block of 16, so that neighbouring addresses need no new filter.
 const BLOCK: u32 = 15;
-/// So long after many withdrawals the filter is made narrow again.
+/// How long after many withdrawals the filter is narrowed.
 const CALM: Duration = Duration::from_secs(10);
 /// Fewer withdrawals than this leave the filter as it is.
 const FEW: usize = 32;
@@ -58,7 +58,7 @@ impl Cover {
         self.changed = true;
     }
 
-    /// Counts an address as withdrawn. The ranges stay until it is worth the while to make them narrow.
+    /// Counts an address as withdrawn. The ranges are narrowed after many of them.
     pub(crate) fn withdraw(&mut self, now: Instant) {
         self.held = self.held.saturating_sub(1);
         self.withdrawn += 1;

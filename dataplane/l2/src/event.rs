@@ -50,7 +50,7 @@ pub enum Event<'a> {
     /// One announcement in request form now and one after 1.1 s, then for claims at most every ten seconds while the
     /// conflict lasts. May be told again and again.
     Defend(IpAddr),
-    /// Whoever decides about conflicts is well. Once told, it is to be told again within two seconds. Without it, an address
+    /// The caller, which decides about conflicts, is alive. Must be repeated within two seconds. Otherwise an address
     /// that another speaker is heard to announce is left to that one: as with [`Event::Yield`], until the caller says
     /// otherwise or the other has been silent for three seconds.
     Attended,

@@ -1,4 +1,4 @@
-//! The kernel filter that keeps a busy segment from waking us: classic BPF, as plain instructions.
+//! The kernel filter that drops frames we need not see: classic BPF, as plain instructions.
 //!
 //! ```text
 //!  EtherType = ARP ? ── no ──► drop

@@ -17,7 +17,7 @@ use pacing::Pace;
 const ROUND: Duration = Duration::from_millis(1100);
 /// Rounds of a burst: at 0, 1.1, 2.2, 3.3 and 4.4 s.
 const ROUNDS: u8 = 5;
-/// So many frames are handed to the kernel at a time.
+/// How many frames are handed to the kernel at a time.
 const FRAMES: usize = 32;
 
 /// Schedules gratuitous frames; arms a burst only when there is news for the segment.
@@ -119,7 +119,7 @@ impl Gratuitous {
             .min()
     }
 
-    /// Says nothing any more; questions are heard as before.
+    /// Stops all gratuitous frames; requests are still answered.
     pub(crate) fn fall_silent(&mut self, now: Instant) {
         let pace = self.pace;
         self.discarded
@@ -140,13 +140,13 @@ impl Refresh {
     }
 }
 
-/// Keeps the rhythm, but does not catch up on rounds that a pause has swallowed.
+/// Keeps the interval; rounds missed during a pause are not made up for.
 fn next_round(due: Instant, now: Instant) -> Instant {
     let next = due + ROUND;
     if next > now { next } else { now + ROUND }
 }
 
-/// Spreads refreshes so that a thousand addresses do not speak at once (splitmix64).
+/// Spreads the refreshes of many addresses over time (splitmix64).
 #[derive(Debug)]
 struct Jitter(u64);
 

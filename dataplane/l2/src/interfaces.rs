@@ -41,7 +41,7 @@ pub struct LinkFacts {
     pub up: bool,
     /// Has a carrier (IFF_LOWER_UP).
     pub carrier: bool,
-    /// How often the carrier has come up; betrays a loss so short that no listing saw it.
+    /// How often the carrier has come up; shows losses too short to be seen in a listing.
     pub carrier_ups: u32,
     /// Able to broadcast (IFF_BROADCAST).
     pub broadcast: bool,

@@ -1,4 +1,4 @@
-//! The one state machine: everything that happens comes in as an event, everything to do goes out as an action.
+//! The state machine: events in, actions out.
 
 use std::{
     collections::BTreeSet,
@@ -22,9 +22,9 @@ use crate::{
     table::Table,
 };
 
-/// So many changes are worked through at a time; frames are answered in between.
+/// How many changes are handled at a time; frames are answered in between.
 const SLICE: usize = 64;
-/// So many addresses are looked at for one that nobody can hear.
+/// How many addresses are checked at a time for one that no interface announces.
 const LOOKED_AT: usize = 8 * SLICE;
 /// How long a released address is answered: a node that takes over has announced by then, or does not take over at all.
 const HAND_OVER: Duration = Duration::from_secs(1);
@@ -200,7 +200,7 @@ impl Core {
         self.inaudible = Some(None);
     }
 
-    /// The kernel shows answers before anybody is asked.
+    /// The kernel filter is widened for the answers before anybody is asked.
     fn on_probe(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
         if self.table.has(ip) {
             return;
@@ -233,7 +233,7 @@ impl Core {
         }
     }
 
-    /// Nobody decides, and another speaker announces the address: it stands in.
+    /// The caller is missing and another speaker announces the address: leaves it to that one.
     fn leave(&mut self, now: Instant, ip: IpAddr, actions: &mut Vec<Action>) {
         if self.table.has(ip) && !self.table.is_silent(ip) {
             self.on_yield(now, ip, actions);

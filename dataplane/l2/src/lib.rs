@@ -1,7 +1,7 @@
 //! ARP and neighbour discovery for announced addresses, sans-IO.
 //!
-//! [`Core`] decides everything about layer-2 frames: which are answered and how, when the segment is told unasked, which
-//! frames the kernel need not show us, and who else claims an announced address. [`select`] says which interfaces of the
+//! [`Core`] decides which frames are answered and how, when gratuitous frames are sent, which frames the kernel filters
+//! out, and who else claims an announced address. [`select`] says which interfaces of the
 //! node announce. The crate opens no socket, reads no clock and does not know why an address is announced.
 //!
 //! ```text

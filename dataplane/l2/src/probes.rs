@@ -19,7 +19,7 @@ use crate::{
 
 /// How long an answer is listened for.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Most addresses that are asked about at a time; each widens the kernel's filter.
+/// Highest number of addresses asked about at a time; each widens the kernel's filter.
 const MOST: usize = 64;
 
 /// Addresses that are asked about, and until when.
@@ -35,7 +35,7 @@ impl Probes {
         self.0.insert(ip, now + PATIENCE).is_none()
     }
 
-    /// Takes out those that it is no longer listened for.
+    /// Removes addresses whose time is over.
     pub(crate) fn end(&mut self, now: Instant) -> Vec<IpAddr> {
         self.0
             .extract_if(.., |_, until| *until <= now)

@@ -44,7 +44,7 @@ pub enum DropReason {
     HopLimit,
     /// Neighbour discovery with a wrong checksum.
     Checksum,
-    /// Neighbour discovery with an option that has no length, too great a length, or no business there.
+    /// Neighbour discovery with an option that has no length, is too long, or is not allowed there.
     Options,
     /// Sent by the interface's own hardware address: a loop in the segment, or a forgery.
     Own,

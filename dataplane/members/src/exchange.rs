@@ -15,12 +15,12 @@ use crate::{
 /// off. Upstream: a minute.
 const JOIN_SOON: Duration = Duration::from_millis(500);
 const JOIN_AGAIN: Duration = Duration::from_secs(5);
-/// Most peers that are asked at a time: those who answer tell of the others.
+/// Number of peers asked at a time; those that answer tell of the others.
 const MAX_JOINS: usize = 8;
-/// A peer that answers at all does so sooner.
+/// Time limit for such an exchange.
 const JOIN_LIMIT: Duration = Duration::from_secs(3);
 
-/// How many members tell a new one everything, and when at the latest.
+/// How many members send a new one their whole state, and within which time.
 const GREETERS: usize = 8;
 const GREETING: Duration = Duration::from_millis(500);
 
@@ -57,7 +57,7 @@ impl Members {
         StreamMessage::decode(&plain, self.config.address.port())
     }
 
-    /// All that this node knows.
+    /// The whole state of this node.
     fn state(&self, join: bool) -> StreamMessage {
         let node = |node: &Node| RemoteNode {
             state: node.state,
@@ -69,7 +69,7 @@ impl Members {
         }
     }
 
-    /// Exchanges everything with one member, whichever.
+    /// Exchanges the whole state with a random member.
     pub(crate) fn push_pull(&mut self) {
         let own = &self.config.node;
         let others = self.nodes.iter();
@@ -97,7 +97,7 @@ impl Members {
         }
     }
 
-    /// Tells new members everything when it is time.
+    /// Sends new members the whole state when it is time.
     pub(crate) fn greet(&mut self) {
         let now = self.now;
         for (name, _) in self.greetings.extract_if(.., |_, at| *at <= now).collect::<Vec<_>>() {
@@ -114,7 +114,7 @@ impl Members {
         self.join();
     }
 
-    /// Asks peers that are not members.
+    /// Asks peers that are not members to join.
     pub(crate) fn join(&mut self) {
         let asked = |name: &String| {
             let purpose = |purpose: &Purpose| matches!(purpose, Purpose::PushPull(_, Some(peer)) if peer == name);

@@ -1,4 +1,4 @@
-//! Telling: datagrams with what others should know.
+//! Gossip: packs messages into datagrams.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// How long news wait for others to go with them; upstream's wait for the next round.
+/// How long messages wait for others to share a datagram; upstream: until the next round.
 const BATCH: Duration = Duration::from_millis(10);
 
 impl Members {

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Most probes for others at a time, against a flood of requests.
+/// Highest number of probes on behalf of others, against a flood of requests.
 const MAX_RELAYS: usize = 1024;
 /// From this version on members answer pings over TCP, and from the next one on they send nacks.
 const TCP_PING_VERSION: u8 = 3;
@@ -23,7 +23,7 @@ const NACK_VERSION: u8 = 4;
 /// Upstream: at its end, which with the usual profiles is when the one who asked no longer waits for it.
 const NACK_PART: f64 = 0.8;
 
-/// The probe that goes on; there is one at a time.
+/// The current probe; there is one at a time.
 #[derive(Debug)]
 pub(crate) struct Probe {
     sequence: u32,
@@ -192,7 +192,7 @@ impl Members {
 
     fn end_probe(&mut self) {
         let Some(probe) = self.probe.take() else { return };
-        // So late only after a pause of this process, which says nothing about the other.
+        // Only a pause of this process makes it so late; that says nothing about the other member.
         let late = self.now.saturating_duration_since(probe.deadline);
         if late > self.config.timing.probe_interval {
             return;
@@ -241,7 +241,7 @@ impl Members {
         Ok(())
     }
 
-    /// A node has given a sign of life. It proves nothing: who is suspected has to refute that.
+    /// A node was heard. That does not end a suspicion: the suspect has to refute it.
     fn hear(&mut self, name: &str) {
         if let Some(node) = self.nodes.get_mut(name) {
             node.heard = self.now;

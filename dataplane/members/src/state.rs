@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Most nodes that are known at a time, against a flood of invented ones.
+/// Highest number of known nodes, against a flood of invented ones.
 const MAX_NODES: usize = 16_384;
 
 /// A node.
@@ -107,7 +107,7 @@ impl Members {
         }
         let name = alive.node.clone();
         self.nodes.insert(name.clone(), Node::alive(alive.clone(), self.now));
-        // Somewhere, so that not all probe the newest at once.
+        // At a random place, so that not all members probe the newest one at once.
         self.order.push(name.clone());
         let (last, place) = (self.order.len() - 1, self.random.below(self.order.len()));
         self.order.swap(last, place);
@@ -273,7 +273,7 @@ impl Members {
             match state {
                 State::Alive => result = self.on_alive(node).and(result),
                 State::Left => self.dead(accusation(&node.node)),
-                // Not dead at once: it shall be heard.
+                // Suspect, not dead, so that it can refute.
                 State::Dead | State::Suspect => {
                     if state == State::Dead && node.node == self.config.node && node.incarnation >= self.incarnation {
                         self.actions.push(Action::Returned(node.node.clone()));

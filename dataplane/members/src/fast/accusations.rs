@@ -1,4 +1,4 @@
-//! Who is ranked last: those whom this node accuses, and those whom others do.
+//! The accused, whom all rank last: accusations by this node and by others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,22 +7,22 @@ use std::{
 
 use super::packet::{Accused, Stamp};
 
-/// How long an accused member has to answer before it owns anything again; twice as long each further time.
+/// How long an accused member must answer before the accusation is lifted; doubles with each further accusation.
 const PROBATION: Duration = Duration::from_secs(10);
 const LONGEST_PROBATION: Duration = Duration::from_secs(600);
-/// After such a time without an accusation the next one counts half.
+/// Each such time without an accusation lowers the level by one, which halves the next probation.
 const QUIET: Duration = Duration::from_secs(3600);
-/// What another accuses lapses when it is not heard for so long.
+/// Accusations by another member lapse when it is not heard for this long.
 const LEASE: Duration = Duration::from_secs(10);
-/// What is passed on to the accused lapses sooner: it is said with every packet, and the next may never come.
+/// Relayed accusations lapse sooner: every packet repeats them, so their absence means that they may have been lifted.
 const RELAYED: Duration = Duration::from_secs(1);
-/// The level of what is passed on.
+/// Marks an accusation that is relayed to the accused.
 const RELAY: u8 = 0;
-/// An accusation of a node that is no longer a member is kept for so long, should it return.
+/// How long an accusation is kept after the node was heard last, in case it returns.
 const KEPT: Duration = Duration::from_secs(600);
 /// Highest level that makes a difference.
 const MAX_LEVEL: u8 = 7;
-/// Members whose history is remembered.
+/// Highest number of members whose history is kept.
 const REMEMBERED: usize = 1024;
 
 /// An accusation by this node.
@@ -31,7 +31,7 @@ struct Own {
     level: u8,
     /// Since when the member answers again.
     answers_since: Option<Instant>,
-    /// It has answered a ping since, and every ping tells it.
+    /// It has answered a ping since. Pings carry the accusation, so it knows.
     aware: bool,
     heard: Instant,
 }
@@ -42,7 +42,7 @@ impl Own {
     }
 }
 
-/// How often a node was accused lately, by whomever.
+/// How often a node was accused lately, by any member.
 #[derive(Debug)]
 struct History {
     level: u8,
@@ -80,7 +80,7 @@ impl Accusations {
     /// Accuses a member that is silent.
     pub(super) fn accuse(&mut self, name: &str, now: Instant) {
         let others = self.others.values().filter_map(|told| told.accused.get(name));
-        // If others have been faster it is the same silence.
+        // If others already accuse it, it is for the same silence, which must not count twice.
         let level = others.max().copied().unwrap_or_else(|| {
             let known = self.history.get(name).map_or(0, |history| history.level(now));
             known.saturating_add(1)
@@ -130,12 +130,12 @@ impl Accusations {
         self.own.get(name).is_some_and(|own| own.answers_since.is_some())
     }
 
-    /// Whom this node accuses.
+    /// The accusations by this node.
     pub(super) fn told(&self) -> Accused {
         self.own.iter().map(|(name, own)| (name.clone(), own.level)).collect()
     }
 
-    /// As [`Self::told`], for one that others accuse who may not reach it: it has to know.
+    /// The same for one recipient; if others accuse it, relays that, as they may not reach it.
     pub(super) fn told_to(&self, accused: &str) -> Accused {
         let mut told = self.told();
         let mut others = self.others.iter().filter(|(accuser, _)| *accuser != accused);
@@ -149,7 +149,7 @@ impl Accusations {
         !self.own.is_empty()
     }
 
-    /// Takes in what another accuses, unless it has said something later.
+    /// Replaces the accusations by another member, unless a later packet of it was seen.
     pub(super) fn learn(&mut self, accuser: &str, stamp: Stamp, accused: Accused, now: Instant) {
         let known = self.others.get(accuser);
         if known.is_some_and(|told| told.stamp.boot == stamp.boot && told.stamp.sequence > stamp.sequence) {
@@ -173,9 +173,9 @@ impl Accusations {
         );
     }
 
-    /// Accuses on behalf of those who are no longer members; says whether that is anybody more. New members would not hear it
-    /// otherwise, and others would go by it for a while. What was only passed on ends with whoever did so: its accuser may
-    /// be a member still, and may have lifted it.
+    /// Takes over the accusations by members that have left; returns whether this node accuses more than before. Otherwise
+    /// new members would not learn of them while old ones still applied them. Relayed accusations are not taken over: the
+    /// accuser itself may still be a member and may have lifted its accusation.
     pub(super) fn inherit(&mut self, is_member: impl Fn(&String) -> bool, now: Instant) -> bool {
         let before = self.own.len();
         let gone = self.others.extract_if(.., |accuser, _| !is_member(accuser));
@@ -191,8 +191,8 @@ impl Accusations {
         self.own.len() > before
     }
 
-    /// Ends what is over; says whether this node accuses fewer than before. A member that answered and fell silent again,
-    /// for `silence`, starts its probation anew.
+    /// Removes what has lapsed; returns whether this node accuses fewer than before. The probation of a member that answered
+    /// and was then silent for `silence` starts again.
     pub(super) fn expire(&mut self, now: Instant, silence: Duration) -> bool {
         let before = self.own.len();
         for own in self.own.values_mut() {
@@ -224,7 +224,7 @@ impl Accusations {
         own.chain(others).min()
     }
 
-    /// All that somebody accuses.
+    /// All members that anybody accuses.
     pub(super) fn suspects(&self) -> BTreeSet<String> {
         let others = self.others.values().flat_map(|told| told.accused.keys());
         self.own.keys().chain(others).cloned().collect()

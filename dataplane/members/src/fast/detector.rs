@@ -1,4 +1,4 @@
-//! The state, and what each event does to it.
+//! The detector's state, and how events change it.
 
 mod hear;
 mod judge;
@@ -18,9 +18,9 @@ use hear::Relay;
 use judge::{CONFIRMATION, ROUND};
 use tell::News;
 
-/// Up to so many members everybody watches everybody.
+/// Number of members up to which everybody watches everybody.
 const SMALL: usize = 16;
-/// Otherwise one watches so many on either side of it, and so many partners more.
+/// In larger clusters: how many are watched on either side of the ring, and how many partners besides.
 const NEIGHBOURS: usize = 4;
 const PARTNERS: usize = 4;
 
@@ -41,9 +41,9 @@ pub struct Detector {
     suspects: Suspects,
     witness: Option<Instant>,
     sequence: u64,
-    /// Until who is pinged now is pinged next: the same for all that are pinged together, so that they remain so.
+    /// Time until the next ping. All members pinged together get the same, so that they stay together.
     pause: Duration,
-    /// The time of the event that is handled, and what is to be done for it.
+    /// The time of the current event, and the actions it leads to.
     now: Instant,
     actions: Vec<Action>,
 }
@@ -93,7 +93,7 @@ impl Detector {
                 self.fit = fit;
                 self.judge_self();
                 if fit && self.accusations.is_accuser() {
-                    // What was said while it had no carrier was heard by nobody.
+                    // Nobody heard what was sent without a carrier.
                     self.news_now();
                 }
             }
@@ -106,7 +106,8 @@ impl Detector {
         Ok(std::mem::take(&mut self.actions))
     }
 
-    /// When a member gave its last sign of life. One that is not watched is taken for one that was accused just now.
+    /// When a member was heard last. For one that is not watched: as if it had just become silent for long enough to be
+    /// accused.
     #[must_use]
     pub fn last_heard(&self, name: &str) -> Option<Instant> {
         let peer = self.peers.get(name)?;
@@ -166,7 +167,7 @@ impl Detector {
         self.judge_self();
     }
 
-    /// Who knows that it cannot announce need not be found out.
+    /// A node that cannot announce accuses itself at once.
     fn judge_self(&mut self) {
         let node = &self.config.node;
         if self.fit {
@@ -177,7 +178,7 @@ impl Detector {
         }
     }
 
-    /// Chooses whom to watch. Who is watched only from now on is expected to answer from now on.
+    /// Chooses whom to watch. Silence of newly watched members counts from now on.
     fn choose(&mut self) {
         let before = std::mem::take(&mut self.watched);
         if !self.active {
@@ -205,7 +206,7 @@ impl Detector {
         }
     }
 
-    /// First of all: whoever stands in shall not wait for datagrams.
+    /// Reports a change of the suspects. It is the first action, so that a takeover does not wait for datagrams.
     fn tell_suspects(&mut self) {
         let mut suspects = Suspects {
             names: self.accusations.suspects(),
@@ -222,7 +223,7 @@ impl Detector {
             return;
         }
         for name in suspects.names.symmetric_difference(&self.suspects.names) {
-            // Whom others accuse, or do no longer, learns it from this node, too, and at once.
+            // Pings relay the accusation, or its end, to the accused at once.
             if let Some(peer) = self.peers.get_mut(name).filter(|_| self.watched.contains(name)) {
                 peer.ping_at = self.now;
             }

@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many pings may be on their way; older ones prove little.
+/// Number of unanswered pings that are remembered; an answer to an older one proves little.
 const OUTSTANDING: usize = 16;
-/// Between two pings because of packets of a run that is not known.
+/// Shortest interval between two pings caused by packets of an unknown run.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Asking everybody about a member.
+/// A doubt about a member, while everybody is asked about it.
 #[derive(Debug)]
 pub(super) struct Doubt {
     pub(super) since: Instant,
@@ -20,7 +20,7 @@ pub(super) struct Doubt {
     pub(super) rounds: usize,
     /// Sequences of the asks.
     pub(super) asks: Vec<u64>,
-    /// Who was heard meanwhile, and when first.
+    /// Members heard since, and when first.
     pub(super) roll: BTreeMap<String, Instant>,
 }
 
@@ -40,7 +40,7 @@ impl Doubt {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
-    /// The run of it that has answered; before there is one nothing is expected of it.
+    /// The run that has answered a ping. Its silence means nothing before.
     pub(super) boot: Option<u64>,
     /// Highest sequence heard of that run, and which of the 64 before were.
     highest: u64,
@@ -50,7 +50,7 @@ pub(super) struct Peer {
     pings: VecDeque<u64>,
     pinged_at: Option<Instant>,
     pub(super) doubt: Option<Doubt>,
-    /// Nothing follows from its silence until it is heard again.
+    /// Whether its silence is left to memberlist until it is heard again.
     pub(super) given_up: bool,
 }
 
@@ -70,8 +70,8 @@ impl Peer {
         }
     }
 
-    /// Says whether it may be pinged for a packet of a run that is not known. Not for each: its answers are such packets, too,
-    /// and its pings may be answers to ours, so that two nodes would ping each other as fast as they can.
+    /// Tells whether it may be pinged because of a packet of an unknown run. This is limited: its answers are such packets
+    /// too, so two nodes could ping each other without pause.
     pub(super) fn may_be_asked(&self, now: Instant) -> bool {
         self.pinged_at.is_none_or(|at| at + ASK_AGAIN <= now)
     }
@@ -128,13 +128,13 @@ impl Peer {
         true
     }
 
-    /// What this node missed was its own fault.
+    /// Starts to count its silence from now.
     pub(super) fn start_anew(&mut self, now: Instant) {
         self.heard = now;
         self.doubt = None;
     }
 
-    /// For so long this node could not hear it.
+    /// Does not count a time in which this node could not hear it.
     pub(super) fn wait_longer(&mut self, late: Duration, now: Instant) {
         self.heard = (self.heard + late).min(now);
     }

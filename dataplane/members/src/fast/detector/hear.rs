@@ -1,4 +1,4 @@
-//! What is heard of others, and what follows at once.
+//! Handles packets of other members.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::fast::{
     peer::Peer,
 };
 
-/// Pings for others that are on their way.
+/// Highest number of unanswered pings on behalf of others.
 const MAX_RELAYS: usize = 256;
 const RELAY_LIMIT: Duration = Duration::from_millis(500);
 
@@ -47,14 +47,14 @@ impl Detector {
             return;
         };
         if !peer.is_new(stamp.boot, stamp.sequence) {
-            // Perhaps of a run that is not known yet, perhaps a recorded one: its answer will tell.
+            // From a new run of the member or a replay; its answer to a ping tells which.
             if peer.boot != Some(stamp.boot) && self.active && peer.may_be_asked(self.now) {
                 self.ping(&sender);
             }
             return;
         }
         if kind == Kind::Ping && !self.accusations.accuses(&sender) {
-            // One of the two pings, and the other if that does not come.
+            // A ping is a sign of life, so one of the two sides suffices; the other pings if none comes.
             let interval = self.config.pace.interval;
             peer.ping_at = peer.ping_at.max(self.now + interval + interval / 8);
         }
@@ -69,7 +69,7 @@ impl Detector {
         }
     }
 
-    /// A member is there; `boot` names the run that has proven it.
+    /// A member was heard; `boot` is its run, if it has proven it by answering a ping.
     pub(super) fn hear(&mut self, name: &str, boot: Option<u64>) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(name) else { return };

@@ -9,14 +9,13 @@ use crate::fast::{Action, Question, packet::Kind, peer::Doubt};
 pub(super) const CONFIRMATION: Duration = Duration::from_millis(30);
 /// Between two rounds of questions about a doubted member.
 pub(super) const ROUND: Duration = Duration::from_millis(20);
-/// Who answers the roll must have done so before this, so that the doubted one had as good a chance.
+/// Answers by others count only if they are this old, so that the doubted member had the same chance to answer.
 const CHANCE: Duration = Duration::from_millis(25);
-/// How long it is waited for more to answer the roll.
+/// How long to wait for more answers to the roll.
 const PATIENCE: Duration = Duration::from_millis(60);
 /// How many others are asked in each round.
 const HELPERS: usize = 3;
-/// In every other round the segment is asked about the doubted one, so often at most: three questions to everybody, so that
-/// one that is lost decides nothing.
+/// The segment is asked in every other round up to this one: three times, so that one lost frame decides nothing.
 const SEGMENT_ROUNDS: usize = 5;
 
 impl Detector {
@@ -24,7 +23,7 @@ impl Detector {
         let now = self.now;
         let interval = self.config.pace.interval;
         let late = now.saturating_duration_since(self.next_deadline().unwrap_or(now));
-        // Whatever was not heard meanwhile may be this node's own fault.
+        // This node was paused or busy, so silence of others means nothing.
         if late > interval * self.config.pace.multiplier {
             self.peers.values_mut().for_each(|peer| peer.start_anew(now));
         } else if late > interval / 2 {
@@ -50,7 +49,7 @@ impl Detector {
         self.spread_news();
     }
 
-    /// Looks at the silence of one member; adds whom to ping for it.
+    /// Judges the silence of one member; adds the members to ping to `pinged`.
     fn judge(&mut self, name: &str, pinged: &mut BTreeSet<String>) {
         let (now, doubtful) = (self.now, self.doubtful());
         let Some(peer) = self.peers.get_mut(name) else { return };

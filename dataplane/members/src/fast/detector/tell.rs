@@ -1,4 +1,4 @@
-//! What the others are told.
+//! Sends packets to the other members.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use crate::fast::{
     packet::{Kind, Packet, Stamp},
 };
 
-/// Accusations are told to all as often and as fast when they change, and otherwise again after this.
+/// Number of packets to each member when the accusations change, and the interval of repetitions afterwards.
 const NEWS_AT_ONCE: u8 = 3;
 const NEWS_AGAIN: Duration = Duration::from_secs(1);
 
-/// When everybody is told of the accusations next, and how often at once.
+/// When the accusations are sent to everybody next, and how many fast repetitions are left.
 #[derive(Debug)]
 pub(super) struct News {
     pub(super) at: Instant,
@@ -27,7 +27,7 @@ impl Detector {
         });
     }
 
-    /// Tells everybody whom this node accuses, if it is time.
+    /// Sends the accusations to everybody, if it is time.
     pub(super) fn spread_news(&mut self) {
         let Some(news) = self.news.as_mut().filter(|news| news.at <= self.now) else {
             return;
