@@ -67,6 +67,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+// BGP-103
 /// 100 000 /32 to one peer, from Established to the last UPDATE.
 fn one_peer() {
     println!(
@@ -138,6 +139,7 @@ fn all_learn(readers: &mut [Reader], (began, cpu_began): (Instant, Duration)) ->
     }
 }
 
+// BGP-101
 /// One prefix more or less beside 10 000 with 8 peers: from the change to its arrival at each peer.
 fn one_change() {
     println!("\none change beside {SERVICES} routes and {PEERS} peers, to the bytes at each peer (goal p99 5 ms)");
@@ -184,6 +186,7 @@ fn one_change() {
     print_quantiles("upstream's way", latencies);
 }
 
+// BGP-102
 /// All Services told again, one after another, as after a change of the configuration: nothing has changed.
 fn resync() {
     println!("\nresync of {SERVICES} Services with {PEERS} peers, CPU time of the process (goal 200 ms, 0 octets)");

@@ -190,6 +190,7 @@ fn errors(effects: &[Effect]) -> Option<Vec<String>> {
 
 const ANNOUNCING: &str = "announcing from node \"node-a\" with protocol \"layer2\"";
 
+mod bgp;
 mod configuration;
 mod ownership;
 mod random;

@@ -268,6 +268,18 @@ fn attributes_beyond_a_message_harm_no_other_route() {
     assert_eq!(rib.oversized(), 0);
 }
 
+#[test] // BGP-25
+fn what_could_not_be_sent_leaves_nothing_behind() {
+    let mut rib = wanting([host(1)]);
+    rib.change(host(2), Some(communities(0..1100).into()));
+    assert_eq!(rib.flush(&egress()).oversized, [host(2)]);
+    rib.change(host(2), None);
+    assert_eq!(rib.flush(&egress()), Flush::default(), "it was never announced");
+    assert_eq!((rib.desired(Family::IPV4_UNICAST), rib.oversized()), (1, 0));
+    rib.reset();
+    assert_eq!(announced(&flushed(&mut rib, &egress())), ["10.0.0.1/32"]);
+}
+
 #[test] // BGP-66
 fn refresh_repeats_one_family() {
     let mut rib = wanting([host(1), prefix("2001:db8::1/128")]);

@@ -27,6 +27,7 @@ const COLOURS: u32 = 3;
 /// What a router should know: prefixes and their colours.
 type Table = BTreeMap<IpNet, u32>;
 
+// BGP-105
 pub(crate) fn tables_equal_what_is_desired_whenever_things_come_to_rest() {
     routers::prepare();
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse().ok());
