@@ -172,16 +172,6 @@ pub(super) const RULES: &[&Entry] = &[
     &Entry {
         at: WARNED,
         ..metallb(
-            Rule::K13,
-            "has a bgpBackend that the speaker of this release does not run with",
-            "{metadata: {name: metallb}, spec: {bgpBackend: frr-k8s}}",
-            "{metadata: {name: metallb}, spec: {bgpBackend: frr}}",
-            "does not run with bgpBackend frr-k8s yet",
-        )
-    },
-    &Entry {
-        at: WARNED,
-        ..metallb(
             Rule::K14,
             "sets what has no effect in its back-end",
             "{metadata: {name: metallb}, spec: {bgpDebounceTimeout: 500}}",

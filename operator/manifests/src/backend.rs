@@ -25,7 +25,7 @@ pub enum Origin {
     /// Nobody: native is the default on every platform.
     ///
     /// Upstream: frr on Kubernetes and frr-k8s on OpenShift. Whoever left the choice to upstream's operator goes on
-    /// announcing through native, the one back-end that the speaker of this release runs.
+    /// announcing, through native.
     Default,
 }
 
@@ -43,19 +43,6 @@ impl EffectiveBackend {
             return Ok(effective(BgpBackend::FrrK8sExternal, Origin::Environment));
         }
         Ok(effective(BgpBackend::default(), Origin::Default))
-    }
-
-    /// Says what the back-end means for users of this release, if it is not all that they expect.
-    ///
-    /// The objects of frr-k8s are deployed as upstream does, but our speaker does not yet write its configurations.
-    pub const fn limitation(&self) -> Option<&'static str> {
-        match self.backend {
-            BgpBackend::Native | BgpBackend::Frr => None,
-            BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal => Some(
-                "the speaker of this release refuses to start with this back-end: nothing is announced until bgpBackend is \
-                 native or frr",
-            ),
-        }
     }
 }
 

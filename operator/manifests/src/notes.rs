@@ -3,7 +3,7 @@
 use metallb_api::MetalLBSpec;
 
 use crate::{
-    EffectiveBackend, Environment, Monitors, Refusal,
+    Environment, Monitors, Refusal,
     context::{Context, Door},
 };
 
@@ -13,9 +13,7 @@ use crate::{
 /// As [`crate::desired`].
 pub fn notes(spec: &MetalLBSpec, environment: &Environment) -> Result<Vec<String>, Refusal> {
     let context = Context::new(spec, environment, Door::Operator)?;
-    let effective = EffectiveBackend::of(spec, environment)?;
     let mut notes: Vec<String> = environment.warnings.iter().map(|&it| it.to_owned()).collect();
-    notes.extend(effective.limitation().map(|it| format!("{effective}: {it}")));
     // Those of the environment are in the log of the operator, and not the user's business.
     let suites = spec.tls.as_ref().is_some_and(|tls| !tls.cipher_suites.is_empty());
     if suites && context.tls().cipher_suites.is_empty() {

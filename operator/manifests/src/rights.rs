@@ -14,6 +14,8 @@ const FOLLOW: &[&str] = &["list", "watch"];
 const OWN: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 /// Everything, for programs that are not ours.
 const WRITE: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+/// What is written as a whole, so that nothing that somebody adds to it lasts.
+const REPLACE: &[&str] = &["create", "delete", "get", "list", "update", "watch"];
 /// Fields of an object that somebody else makes. To list or watch one object by its name is allowed by that name.
 const MEND: &[&str] = &["get", "list", "patch", "watch"];
 /// The same, and its owners: where OpenShift is strict, only who may delete an object may change those.
@@ -52,7 +54,9 @@ pub fn controller(memberlist: &str) -> Rights {
 pub fn speaker(backend: BgpBackend) -> Rights {
     let mut cluster = speaker_cluster_rules();
     if matches!(backend, BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal) {
-        cluster.push(rule(names::FRR_K8S_GROUP, &["frrconfigurations"], WRITE));
+        cluster.push(rule(names::FRR_K8S_GROUP, &["frrconfigurations"], REPLACE));
+        // What frr-k8s has against them.
+        cluster.push(rule(names::FRR_K8S_GROUP, &["frrnodestates"], FOLLOW));
     }
     Rights {
         cluster,

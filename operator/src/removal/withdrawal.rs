@@ -26,8 +26,8 @@ use crate::{removal::handover, status::failure::Error};
 const PREFIX: &str = "metallb-";
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
-/// By what name upstream's speaker writes: that of its program, as it gives no other.
-const WRITER: &str = "speaker";
+/// By what names speakers write: upstream's by that of its program, as it gives no other.
+const WRITERS: [&str; 2] = ["speaker", names::field_manager::SPEAKER];
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,12 +158,15 @@ fn place(object: &DynamicObject) -> String {
 fn node(object: &DynamicObject) -> Option<&str> {
     let node = object.metadata.name.as_deref()?.strip_prefix(PREFIX)?;
     let selected = object.data.pointer("/spec/nodeSelector/matchLabels")?.get(HOSTNAME)?;
-    (selected == node).then_some(node)
+    // The host may have another name than the node.
+    (selected == node || was_written_by_a_speaker(object)).then_some(node)
 }
 
 fn was_written_by_a_speaker(object: &DynamicObject) -> bool {
     let entries = object.metadata.managed_fields.as_deref().unwrap_or_default();
-    entries.iter().any(|entry| entry.manager.as_deref() == Some(WRITER))
+    entries
+        .iter()
+        .any(|entry| entry.manager.as_deref().is_some_and(|it| WRITERS.contains(&it)))
 }
 
 /// Lists where the speakers that run hand their routes to frr-k8s: namespace and node.
@@ -213,6 +216,9 @@ mod tests {
         assert_eq!(node(&configuration("x", "metallb-a", "a")), Some("a"));
         assert_eq!(node(&configuration("x", "metallb-mine", "a")), None);
         assert_eq!(node(&configuration("x", "other", "a")), None);
+        let mut renamed = written_by("metallb-speaker");
+        renamed.data["spec"]["nodeSelector"]["matchLabels"][HOSTNAME] = json!("host-a");
+        assert_eq!(node(&renamed), Some("a"), "the host has another name than the node");
     }
 
     // OP-24
@@ -252,6 +258,7 @@ mod tests {
     #[test]
     fn in_our_own_namespace_it_takes_a_speaker_to_have_written_it() {
         assert_eq!(judged(&written_by("speaker"), None), Verdict::Abandoned);
+        assert_eq!(judged(&written_by("metallb-speaker"), None), Verdict::Abandoned);
         assert_eq!(judged(&written_by("kubectl-create"), None), Verdict::Foreign);
         assert_eq!(judged(&configuration("own", "metallb-a", "a"), None), Verdict::Foreign);
     }

@@ -80,10 +80,6 @@ pub fn check(spec: &MetalLBSpec, external_namespace: Option<&str>) -> Vec<Fault>
 #[must_use]
 pub fn warnings(spec: &MetalLBSpec, backend: BgpBackend) -> Vec<Fault> {
     let mut faults = Vec::new();
-    if matches!(backend, BgpBackend::FrrK8s | BgpBackend::FrrK8sExternal) {
-        let reason = format!("the speaker of this release does not run with bgpBackend {backend} yet");
-        faults.push(Fault::new(Rule::K13, "spec.bgpBackend", reason));
-    }
     let mut idle = |field: &str, set: bool, of: &[BgpBackend]| {
         if set && !of.contains(&backend) {
             let reason = format!("has no effect with bgpBackend {backend}");

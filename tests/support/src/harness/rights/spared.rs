@@ -56,8 +56,8 @@ pub(super) const SPARED: &[Spared] = &[
     ),
     Spared::new(
         &[],
-        &["frrconfigurations.frrk8s.metallb.io"],
-        "written and withdrawn with the back-end frr-k8s",
+        &["frrconfigurations.frrk8s.metallb.io", "frrnodestates.frrk8s.metallb.io"],
+        "written, withdrawn and heard of with the back-end frr-k8s",
     ),
     Spared::new(
         OPERATOR,
