@@ -19,7 +19,10 @@ pub(crate) async fn run(global: &Global, what: &Explain) -> Printed {
     let Explain::Svc { name } = what;
     let (namespace, name) = match name.split_once('/') {
         Some((namespace, name)) => (namespace, name),
-        None => (global.namespace.as_deref().unwrap_or("default"), name.as_str()),
+        None => {
+            let namespace = global.namespace.as_deref().or(facts.namespace.as_deref());
+            (namespace.unwrap_or("default"), name.as_str())
+        }
     };
     // Without any of these the question cannot be answered.
     let needed = [

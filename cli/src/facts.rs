@@ -58,6 +58,8 @@ pub struct Facts {
     pub now: Timestamp,
     /// Where they were read.
     pub source: Source,
+    /// The namespace of the kubeconfig's context.
+    pub namespace: Option<String>,
     /// Services.
     pub services: Read<Service>,
     /// EndpointSlices.

@@ -215,7 +215,7 @@ fn program(spec: &PodSpec) -> Option<&Container> {
     spec.containers
         .iter()
         .find(|container| own.contains(&container.name.as_str()))
-        .or(spec.containers.first())
+        .or_else(|| spec.containers.first())
 }
 
 /// The value of `--name=value` or `--name value`, empty for a flag without one.

@@ -1,6 +1,8 @@
 //! Every folder of `tests/cases` is a case: a `command`, the files that it reads, and what it prints (`expected.txt`) and ends
 //! with (`code`). `METALLB_CLI_EXPECT=write` writes the last two anew, and the examples of `docs/cli` from them.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

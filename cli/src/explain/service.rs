@@ -574,11 +574,8 @@ fn judge(world: &World, service: &Service, explanation: &mut Explanation, outcom
     let mut problems = Vec::new();
     let address = &explanation.address;
     let mut problem = |id, text: &str| {
-        problems.push(Problem {
-            id,
-            severity: Severity::Error,
-            text: text.to_owned(),
-        })
+        let (severity, text) = (Severity::Error, text.to_owned());
+        problems.push(Problem { id, severity, text });
     };
     explanation.verdict = if address.due.is_empty() {
         let text = format!("no address: {}: {}.", address.reason, address.message);

@@ -21,19 +21,17 @@ const PAGE: u32 = 500;
 pub(super) async fn read(global: &Global, wanted: Wanted) -> Result<Facts, Failure> {
     let config = config(global).await.map_err(Failure::Cluster)?;
     let server = config.cluster_url.to_string();
+    let namespace = Some(config.default_namespace.clone());
     let client = Client::try_from(config).map_err(|error| Failure::Cluster(error.into()))?;
     let source = Source::Cluster(server.trim_end_matches('/').to_owned());
     let mut facts = Facts {
         now: now(),
         source,
+        namespace,
         ..Facts::default()
     };
     // Of all namespaces: where MetalLB runs is told by its objects.
-    let (pods, deployments, daemon_sets) = join!(
-        list(&client, "app=metallb"),
-        list(&client, "app=metallb"),
-        list(&client, "app=metallb"),
-    );
+    let (pods, deployments, daemon_sets) = join!(installed(&client), installed(&client), installed(&client));
     (facts.pods, facts.deployments, facts.daemon_sets) = (pods, deployments, daemon_sets);
     if let Read::Failed(text) = &facts.pods {
         return Err(Failure::Cluster(anyhow!("{server} {text}")));
@@ -85,6 +83,17 @@ fn with_flags(mut config: Config, global: &Global) -> anyhow::Result<Config> {
     config.connect_timeout = Some(global.request_timeout);
     config.read_timeout = Some(global.request_timeout);
     Ok(config)
+}
+
+/// What an installation by manifests or operator has made, else by Helm.
+async fn installed<K>(client: &Client) -> Read<K>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    match list(client, "app=metallb").await {
+        Read::Got(list) if list.is_empty() => self::list(client, "app.kubernetes.io/name=metallb").await,
+        read => read,
+    }
 }
 
 /// Those of type LoadBalancer; where the server does not select by type (before Kubernetes 1.31), all.

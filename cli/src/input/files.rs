@@ -234,6 +234,7 @@ pub(super) fn facts(objects: Objects, now: Timestamp) -> Facts {
     Facts {
         now,
         source: Source::Files(all.files),
+        namespace: None,
         services: all.take("", "Service"),
         slices: all.take_some("discovery.k8s.io", "EndpointSlice"),
         nodes: all.take_some("", "Node"),

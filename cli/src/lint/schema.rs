@@ -288,10 +288,8 @@ mod tests {
                     nodeSelectors: {}\n";
         let found = found(peer);
         let says = |part: &str| {
-            assert!(
-                found.iter().any(|text| text.contains(part)),
-                "{part} is not in {found:#?}"
-            )
+            let said = found.iter().any(|text| text.contains(part));
+            assert!(said, "{part} is not in {found:#?}");
         };
         says("5: spec.myASN: -1 is less than 0");
         says("6: spec.peerPort: must be of type integer, and \"high\" is not");
