@@ -206,25 +206,18 @@ impl Engine {
     /// Two phases: all addresses are taken in before the first one is given.
     fn start(&mut self, pools: &Accepted, mut services: Vec<Arc<Service>>) -> BTreeSet<Key> {
         self.set_pools(pools);
-        // Should two have the same address, the older Service keeps it.
-        services.sort_by_cached_key(|service| {
-            (
-                service.creation_timestamp().map(|time| time.0),
-                service.namespace(),
-                service.name_any(),
-            )
-        });
+        services.sort_by_cached_key(|service| metallb_ipam::seniority(service));
         let (ours, theirs): (Vec<_>, Vec<_>) = services
             .iter()
-            .partition(|service| view::of_class(service, &self.class));
+            .partition(|service| metallb_ipam::is_of_class(service, &self.class));
         for service in ours.iter().chain(&theirs) {
-            let seen = view::view(service);
+            let seen = metallb_ipam::Service::from(&***service);
             self.assigner.import(&seen);
             self.is_stuck(&seen);
         }
         // Few at most times; those with addresses need not be viewed again.
         for service in ours.into_iter().filter(|service| view::addresses(service).is_empty()) {
-            self.assigner.enlist(&view::view(service));
+            self.assigner.enlist(&metallb_ipam::Service::from(&**service));
         }
         self.started = true;
         services.iter().map(|service| view::key(service)).collect()
@@ -272,7 +265,7 @@ impl Engine {
         if self.sent.get(key).is_some_and(|sent| sent.from != version) {
             self.sent.remove(key);
         }
-        let mut seen = view::view(service);
+        let mut seen = metallb_ipam::Service::from(service);
         seen.sent = self.sent.get(key).map(|sent| sent.all.clone()).unwrap_or_default();
         if !self.concerns(service, &seen) {
             self.announcing.forget(key);
@@ -382,7 +375,7 @@ impl Engine {
 
     /// Tells whether the Service is ours to decide about.
     fn concerns(&mut self, service: &Service, seen: &metallb_ipam::Service) -> bool {
-        if !view::of_class(service, &self.class) {
+        if !metallb_ipam::is_of_class(service, &self.class) {
             if seen.load_balancer {
                 self.assigner.reserve(seen);
                 return false;

@@ -18,6 +18,7 @@ pub fn program(called: &OsStr) -> Option<Program> {
         "frr-reloader.sh" | "frr-reloader" => Some(metallb_frr_tools::reloader),
         "frr-metrics" => Some(metallb_frr_tools::frr_metrics),
         "cp-tool" => Some(metallb_frr_tools::cp_tool),
+        "kubectl-metallb" => Some(metallb_cli::main),
         _ => None,
     }
 }
@@ -36,6 +37,7 @@ mod tests {
             "/etc/frr_reloader/frr-reloader.sh",
             "frr-metrics",
             "/cp-tool",
+            "/kubectl-metallb",
         ] {
             assert!(program(OsStr::new(name)).is_some(), "{name}");
         }

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         return program();
     }
     eprintln!(
-        "{} is no program: call /manager, /controller, /speaker, /frr-reloader.sh, /frr-metrics or /cp-tool",
+        "{} is no program: call /manager, /controller, /speaker, /kubectl-metallb, /frr-reloader.sh, /frr-metrics or /cp-tool",
         called.display()
     );
     ExitCode::from(2)

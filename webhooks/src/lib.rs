@@ -25,7 +25,6 @@
 //! ```
 
 pub mod certs;
-pub mod convert;
 pub mod fuzz;
 mod metrics;
 mod proof;
@@ -34,7 +33,8 @@ mod readiness;
 pub mod review;
 mod run;
 pub mod server;
-pub mod verdict;
+
+pub use metallb_verdict::{self as verdict, convert};
 
 pub use certs::inject::Target;
 pub use certs::rotate::Rotation;

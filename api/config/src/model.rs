@@ -304,6 +304,16 @@ pub struct Peer {
     pub vrf: Option<String>,
 }
 
+impl Peer {
+    /// Tells whether a session with this peer is for routes of IPv4, or of IPv6, if both ends agree on it.
+    #[must_use]
+    pub fn exchanges(&self, ipv4: bool) -> bool {
+        // An unnumbered session is for both.
+        let own = self.endpoint.address().is_none_or(|address| address.is_ipv4() == ipv4);
+        own || self.dual_stack
+    }
+}
+
 /// A reference to a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretRef {

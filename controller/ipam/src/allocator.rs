@@ -2,6 +2,7 @@
 
 mod change;
 mod choose;
+mod explain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ use crate::pool::{Counters, PoolState, Spec};
 use crate::refusal::{Refusal, Why};
 use crate::request::{Port, Request, Sharing};
 use crate::waiters::{Lack, Topic, Waiters, Woken};
+
+pub use explain::{Clash, Explanation, Neighbour, Trial};
 
 /// The addresses of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]

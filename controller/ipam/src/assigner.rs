@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use foldhash::HashMap;
 use metallb_config::Pool;
 
-use crate::allocator::Allocator;
+use crate::allocator::{Allocator, Explanation};
 use crate::family::{Families, Family};
 use crate::key::{Key, PoolName};
+use crate::refusal::RequestError;
 use crate::request::Request;
 use crate::service::Service;
 
@@ -283,6 +284,23 @@ impl Assigner {
         self.misunderstood.remove(key);
         self.written(key, &[]);
         self.allocator.release(key)
+    }
+
+    /// What each pool answers to the request of a Service, as if it came today and had nothing; `None` if its cluster
+    /// addresses say no families.
+    ///
+    /// For a Service that holds nothing and whose status shows nothing, [`converge`](Self::converge) comes to the same end.
+    ///
+    /// # Errors
+    /// The request is not understood.
+    #[must_use]
+    pub fn explain(&self, service: &Service) -> Option<Result<Explanation, RequestError>> {
+        let families = service.families()?;
+        let wanted = service.wanted();
+        Some(wanted.map(|wanted| {
+            let request = service.request(families, wanted, service.wanted_pool());
+            self.allocator.explained(&service.key, request)
+        }))
     }
 
     /// Tells whether the Service is known to hold addresses.

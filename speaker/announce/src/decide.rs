@@ -105,7 +105,7 @@ pub fn has_candidate(inputs: &Inputs<'_>, pool: &Pool, service: &ServiceView, en
 }
 
 /// What rules a service out before any advertisement is looked at, in upstream's order.
-fn gate<'a>(
+pub(crate) fn gate<'a>(
     inputs: &Inputs<'_>,
     pool: Option<&'a Pool>,
     service: &ServiceView,

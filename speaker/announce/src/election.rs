@@ -27,6 +27,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// Returns the hash that decides among equal scores.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
     /// Puts a node that may be gone behind all that are there.
     #[must_use]
     pub fn behind(self, doubtful: bool) -> Self {

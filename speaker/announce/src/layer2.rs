@@ -26,12 +26,12 @@ pub(crate) fn decide(
 }
 
 /// The advertisements of the service's addresses, whatever their nodes.
-fn advertisements<'a>(pool: &'a Pool, service: &ServiceView) -> Vec<&'a L2Advertisement> {
+pub(crate) fn advertisements<'a>(pool: &'a Pool, service: &ServiceView) -> Vec<&'a L2Advertisement> {
     pool.l2.iter().filter(|ad| ad.covers(&service.labels)).collect()
 }
 
 /// The nodes that have a speaker as far as is known: the members, or without a membership all.
-fn known<'a>(inputs: &Inputs<'a>) -> Box<dyn Iterator<Item = &'a Arc<str>> + 'a> {
+pub(crate) fn known<'a>(inputs: &Inputs<'a>) -> Box<dyn Iterator<Item = &'a Arc<str>> + 'a> {
     match inputs.members {
         Some(members) => Box::new(members.iter()),
         None => Box::new(inputs.nodes.keys()),
@@ -64,7 +64,7 @@ fn ranking<'a>(
 }
 
 /// A node that may be gone, or that cannot announce, stands behind the others: it answers where there is nobody else.
-fn stand(inputs: &Inputs<'_>, election: &Election, ads: &[&L2Advertisement], node: &str) -> Place {
+pub(crate) fn stand(inputs: &Inputs<'_>, election: &Election, ads: &[&L2Advertisement], node: &str) -> Place {
     let place = election.place(node, score(ads, node));
     let place = place.behind(inputs.suspects.contains(node));
     let Some(extension) = &inputs.extension else {
@@ -80,8 +80,7 @@ fn judge(
     ads: &[&L2Advertisement],
     ranking: &Ranking,
 ) -> Result<Layer2, Reason> {
-    let own = inputs.nodes.get(inputs.node).copied().unwrap_or_default();
-    if let Some(reason) = own.excluded_by(inputs.ignore_exclude_label) {
+    if let Some(reason) = excluded(inputs, inputs.node) {
         return Err(reason);
     }
     match ranking.winner() {
@@ -135,22 +134,26 @@ pub(crate) fn has_candidate(inputs: &Inputs<'_>, pool: &Pool, service: &ServiceV
     endpoints.any && known(inputs).any(answers)
 }
 
-/// A member whose Node object is not known passes: membership saw it alive.
-fn is_candidate(
+/// Why a node answers for nothing at all, if so. One whose Node object is not known passes: membership saw it alive.
+pub(crate) fn excluded(inputs: &Inputs<'_>, name: &str) -> Option<Reason> {
+    let node = inputs.nodes.get(name).copied().unwrap_or_default();
+    node.excluded_by(inputs.ignore_exclude_label)
+}
+
+pub(crate) fn is_candidate(
     inputs: &Inputs<'_>,
     ads: &[&L2Advertisement],
     service: &ServiceView,
     endpoints: &Endpoints,
     name: &str,
 ) -> bool {
-    let node = inputs.nodes.get(name).copied().unwrap_or_default();
-    node.excluded_by(inputs.ignore_exclude_label).is_none()
+    excluded(inputs, name).is_none()
         && ads.iter().any(|ad| ad.nodes.contains(name))
         && (!service.local || endpoints.nodes.contains(name))
 }
 
 /// Preferences add up over advertisements; a node that none prefers has score 0.
-fn score(ads: &[&L2Advertisement], node: &str) -> i64 {
+pub(crate) fn score(ads: &[&L2Advertisement], node: &str) -> i64 {
     ads.iter().filter_map(|ad| ad.preferred.get(node)).sum()
 }
 

@@ -21,6 +21,7 @@
 //! ```
 
 mod bgp;
+mod case;
 mod compact;
 mod decide;
 pub mod election;
@@ -31,6 +32,7 @@ mod standing;
 mod view;
 
 pub use bgp::{Path, Route};
+pub use case::{Layer2Case, Out, Rank, bgp_case, layer2_case};
 pub use compact::{Labels, Names};
 pub use decide::{Decision, Inputs, Layer2, decide, has_candidate, outranks, place};
 pub use reason::Reason;

@@ -36,8 +36,6 @@ pub(crate) fn unmet(peer: &Peer, profiles: &BTreeMap<String, BfdProfile>, backen
 /// Tells whether a session carries routes of the family of `prefix`, as far as is known.
 pub(crate) fn carries(peer: &Peer, uncarried: Families, prefix: IpNet) -> bool {
     let ipv4 = prefix.addr().is_ipv4();
-    // An unnumbered session carries both.
-    let own = peer.endpoint.address().is_none_or(|address| address.is_ipv4() == ipv4);
     let refused = if ipv4 { uncarried.ipv4 } else { uncarried.ipv6 };
-    (own || peer.dual_stack) && !refused
+    peer.exchanges(ipv4) && !refused
 }

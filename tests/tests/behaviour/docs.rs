@@ -45,7 +45,7 @@ fn documents() -> Vec<PathBuf> {
 
 fn sources() -> String {
     text(&files(
-        &["api", "controller", "operator", "speaker", "webhooks", "runtime"],
+        &["api", "cli", "controller", "operator", "speaker", "webhooks", "runtime"],
         ".rs",
     ))
 }
@@ -117,7 +117,10 @@ fn every_metric_exists() {
 
 #[test]
 fn every_flag_exists() {
-    let arguments = text(&files(&["controller/src", "operator/src", "speaker/src"], "args.rs"));
+    let arguments = text(&files(
+        &["cli/src", "controller/src", "operator/src", "speaker/src"],
+        "args.rs",
+    ));
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
         for word in quoted(&text)

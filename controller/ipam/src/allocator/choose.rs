@@ -165,7 +165,7 @@ impl Allocator {
         Some(Allocation { pool: name, ips })
     }
 
-    fn pinned<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = &'a PoolState> + Clone {
+    pub(super) fn pinned<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = &'a PoolState> + Clone {
         let pools = self.catalog.pinned(&request.namespace);
         pools.filter(|pool| pool.allows(&request.namespace, &request.labels))
     }
@@ -196,29 +196,34 @@ impl Allocator {
         let away = pools.clone().filter(|pool| !is_home(pool));
         let (mut primary, mut secondary) = (None, None);
         for pool in at_home.chain(away) {
-            let pick = |family| self.pick(pool, family, key, request);
-            match request.families {
-                Families::Single(family) => {
-                    if let Some(ip) = pick(family) {
-                        return Some(made(pool, vec![ip]));
-                    }
+            match self.has_for(pool, key, request) {
+                Offer::Nothing => {}
+                Offer::All(ips) => return Some(made(pool, ips)),
+                Offer::One(ip) => {
+                    let place = if Family::of(ip) == request.primary {
+                        &mut primary
+                    } else {
+                        &mut secondary
+                    };
+                    place.get_or_insert_with(|| made(pool, vec![ip]));
                 }
-                Families::Dual => match (pick(Family::V4), pick(Family::V6)) {
-                    (Some(v4), Some(v6)) => return Some(made(pool, vec![v4, v6])),
-                    (None, None) => {}
-                    (Some(ip), None) | (None, Some(ip)) => {
-                        let place = if Family::of(ip) == request.primary {
-                            &mut primary
-                        } else {
-                            &mut secondary
-                        };
-                        place.get_or_insert_with(|| made(pool, vec![ip]));
-                    }
-                },
             }
         }
         let single = primary.or(secondary);
         single.filter(|_| request.policy == FamilyPolicy::PreferDualStack)
+    }
+
+    /// What a pool has for a request.
+    pub(super) fn has_for(&self, pool: &PoolState, key: &Key, request: &Request) -> Offer {
+        let pick = |family| self.pick(pool, family, key, request);
+        match request.families {
+            Families::Single(family) => pick(family).map_or(Offer::Nothing, |ip| Offer::All(vec![ip])),
+            Families::Dual => match (pick(Family::V4), pick(Family::V6)) {
+                (Some(v4), Some(v6)) => Offer::All(vec![v4, v6]),
+                (None, None) => Offer::Nothing,
+                (Some(ip), None) | (None, Some(ip)) => Offer::One(ip),
+            },
+        }
     }
 
     /// The address of a family to take from a pool: one held before, one of the own sharing
@@ -261,6 +266,16 @@ impl Allocator {
     }
 }
 
+/// What a pool has for a request.
+pub(super) enum Offer {
+    /// No address of a family that is asked for.
+    Nothing,
+    /// One address where two are asked for.
+    One(IpAddr),
+    /// An address of each family that is asked for, IPv4 first.
+    All(Vec<IpAddr>),
+}
+
 /// Tells whether this is all that a request can have.
 fn is_complete(allocation: &Allocation, request: &Request) -> bool {
     request.families != Families::Dual || allocation.ips.len() == 2
@@ -293,7 +308,7 @@ fn in_use(holder: &Holder, ip: IpAddr, key: &Key, request: &Request) -> Refusal 
     }
 }
 
-fn why_not(pool: &PoolState, request: &Request) -> Why {
+pub(super) fn why_not(pool: &PoolState, request: &Request) -> Why {
     if !pool.spec.auto_assign {
         return Why::AutoAssignOff;
     }
@@ -304,7 +319,7 @@ fn why_not(pool: &PoolState, request: &Request) -> Why {
 }
 
 /// The family that a pool cannot give, knowing that it does not give enough.
-fn lack(pool: &PoolState, request: &Request) -> Why {
+pub(super) fn lack(pool: &PoolState, request: &Request) -> Why {
     let needed = Family::ALL
         .into_iter()
         .filter(|family| request.families.includes(*family));

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use metallb_config::Pool;
-use metallb_ipam::{Counters, Families, Family, FamilyPolicy, Service};
+use metallb_ipam::{Counters, Explanation, Families, Family, FamilyPolicy, Service};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -352,4 +352,61 @@ fn live(steps: &[Step]) {
     // A second start writes nothing at all.
     world.restart();
     assert!(world.writes.is_empty(), "a restart writes {:?}", world.writes);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    // CLI-15
+    #[test]
+    fn what_is_explained_is_what_happens(steps in prop::collection::vec(step(), 1..20), shape in shape()) {
+        let mut world = World::new(&disjoint(&[0, 4, 6, 8]));
+        for step in &steps {
+            play(&mut world, step);
+        }
+        let new = build("new", &shape);
+        let explained = world.assigner.explain(&new.0);
+        let known = !world.pools.is_empty() && new.0.load_balancer;
+        let required = shape.families == 2;
+        world.put(new);
+        let held = world.assigner.allocator().held(&key("new")).cloned();
+        match explained {
+            Some(Ok(explained)) if known => {
+                prop_assert_eq!(explained.outcome.as_ref().ok(), held.as_ref());
+                if explained.request.wanted.is_empty() {
+                    check_trials(&explained, required);
+                }
+            }
+            Some(_) => prop_assert_eq!(held, None),
+            None => prop_assert!(false, "all have cluster addresses"),
+        }
+    }
+}
+
+/// The outcome is the answer of a pool that is asked, and no pool before it had as much.
+fn check_trials(explained: &Explanation, required: bool) {
+    let asked = explained.trials.iter().filter(|trial| trial.asked);
+    let Ok(outcome) = &explained.outcome else {
+        assert!(asked.into_iter().all(|trial| trial.answer.is_err()), "{explained:?}");
+        return;
+    };
+    let mut before = asked.clone().take_while(|trial| trial.pool != outcome.pool);
+    let less = |answer: &Result<Vec<IpAddr>, String>| answer.as_ref().map_or(0, Vec::len) <= outcome.ips.len();
+    assert!(
+        before.all(|trial| less(&trial.answer) && (!required || trial.answer.is_err())),
+        "{explained:?}"
+    );
+    let own = asked.into_iter().find(|trial| trial.pool == outcome.pool);
+    assert_eq!(
+        own.map(|own| &own.answer),
+        Some(&Ok(outcome.ips.clone())),
+        "{explained:?}"
+    );
+    // Nobody is asked once one has all.
+    let complete = explained.request.families != Families::Dual || outcome.ips.len() == 2;
+    let last = explained.trials.iter().rfind(|trial| trial.asked);
+    assert!(
+        !complete || last.is_some_and(|last| last.pool == outcome.pool),
+        "{explained:?}"
+    );
 }

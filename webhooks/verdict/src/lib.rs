@@ -1,6 +1,10 @@
 //! The verdict over one admission request: a pure function of the request and of what exists.
+//!
+//! Webhooks answer with it, and `kubectl metallb lint` says it beforehand. [`convert`] is the other thing that the API
+//! server asks for.
 
 mod configuration;
+pub mod convert;
 mod deletion;
 mod holders;
 mod kinds;
@@ -207,8 +211,21 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Whether an object of the configuration may be made in a namespace.
+    ///
+    /// # Errors
+    /// It is not MetalLB's (N-1).
+    pub fn place(&self, namespace: &str) -> Result<(), Problem> {
+        if namespace == self.namespace {
+            return Ok(());
+        }
+        let reason = format!("resource must be created in {} namespace", self.namespace);
+        Err(Problem::new(Rule::N1, "metadata.namespace", reason))
+    }
+
     /// How admission reads the configuration.
-    fn options(&self) -> Options {
+    #[must_use]
+    pub fn options(&self) -> Options {
         Options {
             backend: self.backend,
             my_asn_scope: self.my_asn_scope,

@@ -63,15 +63,12 @@ fn judge_as<K: Configured>(request: &Request, current: &Resources, rules: &Rules
         .namespace()
         .or_else(|| request.namespace.clone())
         .unwrap_or_default();
-    match (create, namespace == rules.namespace) {
-        (true, false) => {
-            let reason = format!("resource must be created in {} namespace", rules.namespace);
-            return Ok(Verdict::refused(Problem::new(Rule::N1, "metadata.namespace", reason)));
-        }
+    match (create, rules.place(&namespace)) {
+        (true, Err(problem)) => return Ok(Verdict::refused(problem)),
         // Nobody reads it, and its finalizers must be removable.
-        (false, false) => return Ok(Verdict::default()),
-        (true, true) => {}
-        (false, true) => {
+        (false, Err(_)) => return Ok(Verdict::default()),
+        (true, Ok(())) => {}
+        (false, Ok(())) => {
             // An old object that is not legible counts as different.
             let same = K::decode(&request.old).is_ok_and(|old| object.same_as(&old));
             if same || object.meta().deletion_timestamp.is_some() {

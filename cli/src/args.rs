@@ -1,0 +1,224 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+
+/// Explains what MetalLB does, and checks its configuration. Nothing in the cluster is changed.
+///
+/// Exit code: 0 nothing found, 1 something found, 2 the command line or an input cannot be read, 3 could not tell.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl metallb",
+    bin_name = "kubectl metallb",
+    version,
+    disable_help_subcommand = true
+)]
+pub struct Args {
+    /// What all commands have in common.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Group)]
+pub struct Global {
+    /// Path of the kubeconfig.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig.
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+    /// User to impersonate.
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub user: Option<String>,
+    /// Group to impersonate; repeatable.
+    #[arg(long = "as-group", global = true, value_name = "GROUP")]
+    pub groups: Vec<String>,
+    /// Namespace of Services; NAMESPACE/NAME in an argument wins.
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
+    /// Where MetalLB runs; found by its objects, else metallb-system.
+    #[arg(long, global = true, value_name = "NAMESPACE")]
+    pub metallb_namespace: Option<String>,
+    /// Read objects from a file, folder, .tar, .tar.gz or - (standard input) instead of a cluster; repeatable.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub from: Vec<PathBuf>,
+    /// What the input does not say: lb-class=CLASS, ignore-exclude-lb=true, backend=native|frr|frr-k8s,
+    /// speakers=NODE,NODE; repeatable.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub assume: Vec<String>,
+    /// How long each request may take, in seconds.
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub request_timeout: Duration,
+    /// How the report is written; sarif and github are for lint.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub output: Output,
+    /// Print only problems and the last line.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// What makes exit code 1.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub fail_on: FailOn,
+    /// When to use colours; NO_COLOR and a pipe mean none.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub color: Color,
+    /// Print ASCII alone.
+    #[arg(long, global = true)]
+    pub ascii: bool,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For people who want to know more.
+    Wide,
+    /// For programs.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Annotations of GitHub Actions.
+    Github,
+}
+
+/// What makes exit code 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// An error.
+    #[default]
+    Error,
+    /// An error or a warning.
+    Warning,
+    /// Nothing.
+    Never,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say why something is as it is.
+    #[command(subcommand)]
+    Explain(Explain),
+    /// Check files as one configuration, as admission would.
+    Lint(Lint),
+    /// Print the versions of this program and of the components.
+    Version,
+}
+
+/// What to explain.
+#[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// Why a Service has its address or none, and who announces it.
+    #[command(visible_alias = "service")]
+    Svc {
+        /// [NAMESPACE/]NAME of the Service.
+        name: String,
+    },
+}
+
+/// Check files as one configuration.
+#[derive(Debug, Group)]
+pub struct Lint {
+    /// Files, folders, or - for standard input.
+    #[arg(value_name = "FILE", required_unless_present_any = ["rules", "explain"])]
+    pub files: Vec<PathBuf>,
+    /// Judge beside the objects of the cluster (or of --from); those in FILE take the place of theirs.
+    #[arg(long)]
+    pub with_cluster: bool,
+    /// Who speaks BGP.
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+    /// Leave out a warning, everywhere or of one object; repeatable.
+    #[arg(long, value_name = "RULE[=KIND/NAME]")]
+    pub suppress: Vec<String>,
+    /// Warnings make exit code 1, too.
+    #[arg(long)]
+    pub strict: bool,
+    /// Files without an object of MetalLB are fine.
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// List all rules.
+    #[arg(long, conflicts_with_all = ["files", "explain"])]
+    pub rules: bool,
+    /// Say what a rule means, with an example.
+    #[arg(long, value_name = "RULE", conflicts_with = "files")]
+    pub explain: Option<String>,
+}
+
+/// Who speaks BGP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// The speaker itself.
+    Native,
+    /// FRR beside the speaker.
+    Frr,
+    /// frr-k8s.
+    FrrK8s,
+}
+
+impl From<Backend> for metallb_config::Backend {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Native => Self::Native,
+            Backend::Frr => Self::Frr,
+            Backend::FrrK8s => Self::FrrK8s,
+        }
+    }
+}
+
+/// Reads `10s`, `500ms`, `2m`, or seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let at = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err(format!("{unit:?} is none of ms, s, m")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("{number:?} is no number"))?;
+    Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_written_as_in_go() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
+        assert!(duration("1h").is_err() && duration("s").is_err());
+    }
+}

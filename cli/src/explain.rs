@@ -1,0 +1,53 @@
+//! `explain`: why something is as it is.
+
+mod service;
+mod text;
+
+use anyhow::anyhow;
+
+pub(crate) use service::many;
+
+use crate::args::{Explain, Global};
+use crate::input::{self, Failure, Wanted};
+use crate::program::{Printed, print};
+use crate::table::Style;
+use crate::world::World;
+
+pub(crate) async fn run(global: &Global, what: &Explain) -> Printed {
+    let facts = input::read(global, Wanted::Everything).await?;
+    let world = World::new(&facts, global).map_err(Failure::Usage)?;
+    let Explain::Svc { name } = what;
+    let (namespace, name) = match name.split_once('/') {
+        Some((namespace, name)) => (namespace, name),
+        None => {
+            let namespace = global.namespace.as_deref().or(facts.namespace.as_deref());
+            (namespace.unwrap_or("default"), name.as_str())
+        }
+    };
+    // Without any of these the question cannot be answered.
+    let needed = [
+        ("Services", facts.services.why_not()),
+        ("IPAddressPools", facts.pools.why_not()),
+        ("AddressPools", facts.address_pools.why_not()),
+        ("L2Advertisements", facts.l2_advertisements.why_not()),
+        ("BGPAdvertisements", facts.bgp_advertisements.why_not()),
+        ("BGPPeers", facts.peers.why_not()),
+        ("Communities", facts.communities.why_not()),
+    ];
+    if let Some((what, why)) = needed.into_iter().find_map(|(what, why)| Some((what, why?))) {
+        return Err(Failure::Cluster(anyhow!("{what} cannot be listed: {why}")));
+    }
+    let Some(report) = service::report(&facts, &world, namespace, name) else {
+        return Err(Failure::Usage(anyhow!(
+            "there is no Service {namespace}/{name} of type LoadBalancer"
+        )));
+    };
+    let report = report.judged(global.fail_on);
+    let text = print(
+        &report,
+        global.output,
+        |style| text::text(&report, style),
+        Style::of(global),
+    );
+    Ok((text.map_err(Failure::Usage)?, report.exit_code))
+}

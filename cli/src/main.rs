@@ -1,0 +1,7 @@
+//! `kubectl-metallb`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    metallb_cli::main()
+}

@@ -1,0 +1,117 @@
+//! Text: tables as kubectl prints them, and marks.
+
+use std::io::IsTerminal;
+
+use crate::args::{Color, Global};
+
+/// How text is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Style {
+    pub(crate) ascii: bool,
+    pub(crate) color: bool,
+    pub(crate) wide: bool,
+    pub(crate) quiet: bool,
+}
+
+/// Whether something is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Good,
+    Bad,
+    Unknown,
+}
+
+impl Style {
+    /// What the command line and the terminal ask for.
+    pub(crate) fn of(global: &Global) -> Self {
+        let said = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let terminal = std::io::stdout().is_terminal();
+        Self {
+            ascii: global.ascii,
+            color: match global.color {
+                Color::Always => true,
+                Color::Never => false,
+                Color::Auto => terminal && !dumb && !said("NO_COLOR"),
+            },
+            wide: global.output == crate::args::Output::Wide,
+            quiet: global.quiet,
+        }
+    }
+
+    pub(crate) fn mark(self, mark: Mark) -> String {
+        let (sign, ascii, color) = match mark {
+            Mark::Good => ("✓", "ok", 32),
+            Mark::Bad => ("✗", "FAIL", 31),
+            Mark::Unknown => ("?", "?", 33),
+        };
+        let sign = if self.ascii { ascii } else { sign };
+        match self.color {
+            true => format!("\u{1b}[{color}m{sign}\u{1b}[0m"),
+            false => sign.to_owned(),
+        }
+    }
+
+    /// Text as it goes out: without a character beyond ASCII, if so asked.
+    pub(crate) fn finish(self, text: &str) -> String {
+        if !self.ascii {
+            return text.to_owned();
+        }
+        let text = text
+            .replace('✓', "ok")
+            .replace('✗', "FAIL")
+            .replace('→', "->")
+            .replace('←', "<-");
+        let text = text.replace('≠', "!=").replace('…', "...");
+        text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+    }
+}
+
+/// Rows under heads, two blanks between columns, the last one ragged.
+pub(crate) fn table(indent: usize, heads: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |at: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(at))
+            .map(|cell| cell.chars().count());
+        cells.chain([heads[at].chars().count()]).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let line = padded.collect::<Vec<_>>().join("  ");
+        format!("{:indent$}{}\n", "", line.trim_end())
+    };
+    let mut text = line(&mut heads.iter().copied());
+    for row in rows {
+        text += &line(&mut row.iter().map(String::as_str));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_lines_end_without_blanks() {
+        let rows = [
+            vec!["web".to_owned(), "9".to_owned()],
+            vec!["→".to_owned(), String::new()],
+        ];
+        assert_eq!(table(1, &["POOL", "FREE"], &rows), " POOL  FREE\n web   9\n →\n");
+    }
+
+    // CLI-7
+    #[test]
+    fn ascii_is_ascii() {
+        let style = Style {
+            ascii: true,
+            ..Style::default()
+        };
+        let text = style.finish(&format!("{} a → b ← c ≠ … ü ✓", style.mark(Mark::Bad)));
+        assert!(text.is_ascii(), "{text}");
+        assert_eq!(style.mark(Mark::Good), "ok");
+        assert!(Style { color: true, ..style }.mark(Mark::Bad).contains('\u{1b}'));
+    }
+}

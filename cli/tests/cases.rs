@@ -1,0 +1,137 @@
+//! Every folder of `tests/cases` is a case: a `command`, the files that it reads, and what it prints (`expected.txt`) and ends
+//! with (`code`). `METALLB_CLI_EXPECT=write` writes the last two anew, and the examples of `docs/cli` from them.
+
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut cases: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    cases.sort();
+    cases
+}
+
+fn writes() -> bool {
+    std::env::var("METALLB_CLI_EXPECT").is_ok_and(|value| value == "write")
+}
+
+/// What a case prints, and its exit code. The version changes, and the time of now.
+fn ran(case: &Path) -> (String, String) {
+    let command = fs::read_to_string(case.join("command")).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_kubectl-metallb"))
+        .args(command.split_whitespace())
+        .current_dir(case)
+        .env_remove("KUBECONFIG")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap();
+    let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| {
+            if line.starts_with("  \"time\": ") && command.starts_with("lint") {
+                "  \"time\": NOW,"
+            } else {
+                line
+            }
+        })
+        .collect();
+    let text = lines.join("\n") + if text.is_empty() { "" } else { "\n" };
+    (text, format!("{}\n", out.status.code().unwrap()))
+}
+
+#[test]
+fn every_case_prints_what_is_expected() {
+    let mut wrong = Vec::new();
+    let cases = cases();
+    assert!(cases.len() > 30, "{} cases", cases.len());
+    for case in cases {
+        let (text, code) = ran(&case);
+        for (name, got) in [("expected.txt", &text), ("code", &code)] {
+            let path = case.join(name);
+            if writes() {
+                fs::write(&path, got).unwrap();
+            } else if fs::read_to_string(&path).ok().as_ref() != Some(got) {
+                wrong.push(format!("{}:\n{got}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these differ:\n{}", wrong.join("\n"));
+}
+
+// CLI-1
+#[test]
+fn json_and_yaml_are_the_same_value() {
+    let read = |name: &str| fs::read_to_string(cases()[0].parent().unwrap().join(name).join("expected.txt")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&read("explain-web-json")).unwrap();
+    let yaml: serde_json::Value = serde_saphyr::from_str(&read("explain-web-yaml")).unwrap();
+    assert_eq!(json, yaml);
+    assert_eq!(json["kind"], "Explanation");
+}
+
+// CLI-7
+#[test]
+fn ascii_and_pipes_are_plain() {
+    for case in cases() {
+        let text = fs::read_to_string(case.join("expected.txt")).unwrap();
+        assert!(!text.contains('\u{1b}'), "{}", case.display());
+        let ascii = fs::read_to_string(case.join("command")).unwrap().contains("--ascii");
+        assert!(!ascii || text.is_ascii(), "{}", case.display());
+    }
+}
+
+/// A comment `<!-- case NAME -->` before a block says which case it shows.
+#[test]
+fn the_documents_show_what_the_program_prints() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli");
+    let mut shown = 0;
+    for entry in fs::read_dir(docs).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let mut wanted = String::new();
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once("<!-- case ") {
+            let (name, after) = after.split_once(" -->\n").unwrap();
+            let (_, after) = after.split_once("```\n").map_or(("", after), |found| found);
+            let case = cases()[0].parent().unwrap().join(name);
+            let command = fs::read_to_string(case.join("command")).unwrap();
+            let expected = fs::read_to_string(case.join("expected.txt")).unwrap();
+            wanted += &format!("{before}<!-- case {name} -->\n```console\n$ kubectl metallb {command}{expected}```\n");
+            rest = after;
+            shown += 1;
+        }
+        wanted += rest;
+        if writes() {
+            fs::write(&path, &wanted).unwrap();
+        } else {
+            assert!(
+                text == wanted,
+                "{} is out of date: METALLB_CLI_EXPECT=write",
+                path.display()
+            );
+        }
+    }
+    assert!(shown > 3, "{shown} examples");
+}
+
+// CLI-3
+#[test]
+fn a_cluster_that_does_not_answer_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config");
+    let config = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],\n\
+                  clusters: [{name: c, cluster: {server: \"http://127.0.0.1:1\"}}], users: [{name: u, user: {}}]}";
+    fs::write(&path, config).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_kubectl-metallb"))
+        .args(["explain", "svc", "shop/web", "--request-timeout", "2s", "--kubeconfig"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!((out.status.code(), text.lines().count()), (Some(3), 1), "{text}");
+    assert!(text.contains("127.0.0.1:1"), "{text}");
+}
