@@ -64,11 +64,16 @@ fn names<N: From<&'static str> + Ord>(set: u8) -> BTreeSet<N> {
         .collect()
 }
 
+/// Those that may announce, in order, and why the others may not.
+type Candidates = (Vec<Rank>, BTreeMap<Arc<str>, Out>);
+/// What each peer gets.
+type Sent = BTreeMap<Arc<str>, Result<Vec<Route>, Reason>>;
+
 /// What is decided on each node, and for all of them at once.
 struct Decided {
     nodes: BTreeMap<&'static str, Decision>,
-    layer2: Result<(Vec<Rank>, BTreeMap<Arc<str>, Out>), Reason>,
-    bgp: Result<BTreeMap<Arc<str>, Result<Vec<Route>, Reason>>, Reason>,
+    layer2: Result<Candidates, Reason>,
+    bgp: Result<Sent, Reason>,
 }
 
 fn decided(world: &World) -> Decided {
