@@ -80,6 +80,8 @@ impl Applier {
 
     /// Reloads the whole file, which also reverts changes that others made in FRR.
     pub(crate) async fn check(&mut self) -> Result<()> {
+        // Whatever comes of it: if a daemon is missing, its start is the next occasion.
+        self.unchecked = false;
         self.bring(Way::Whole).await
     }
 

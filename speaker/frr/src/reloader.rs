@@ -83,7 +83,10 @@ async fn serve(applier: &mut Applier, reload: &mut Signal) -> Result<()> {
                 applier.apply().await?;
                 quiet = Instant::now() + QUIET;
             },
-            () = sleep_until(quiet), if applier.is_unchecked() => applier.check().await?,
+            () = sleep_until(quiet), if applier.is_unchecked() => {
+                applier.check().await?;
+                quiet = Instant::now() + QUIET;
+            }
         }
     }
 }
