@@ -64,11 +64,14 @@ fn names<N: From<&'static str> + Ord>(set: u8) -> BTreeSet<N> {
         .collect()
 }
 
+/// Who is ranked, and who is out.
+type Sorted = (Vec<Rank>, BTreeMap<Arc<str>, Out>);
+
 /// What is decided on each node, and for all of them at once.
 struct Decided {
     nodes: BTreeMap<&'static str, Decision>,
-    layer2: Result<(Vec<Rank>, BTreeMap<Arc<str>, Out>), Reason>,
-    bgp: Result<BTreeMap<Arc<str>, Result<Vec<Route>, Reason>>, Reason>,
+    layer2: Result<Sorted, Reason>,
+    bgp: Result<BgpCase, Reason>,
 }
 
 fn decided(world: &World) -> Decided {
