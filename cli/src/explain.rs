@@ -51,3 +51,6 @@ pub(crate) async fn run(global: &Global, what: &Explain) -> Printed {
     );
     Ok((text.map_err(Failure::Usage)?, report.exit_code))
 }
+
+#[cfg(test)]
+mod tests;

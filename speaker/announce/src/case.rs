@@ -106,17 +106,19 @@ fn out(world: &Inputs<'_>, ads: &[&L2Advertisement], service: &ServiceView, node
     }
 }
 
+/// By node, the routes of a Service, or why there are none.
+pub type BgpCase = BTreeMap<Arc<str>, Result<Vec<Route>, Reason>>;
+
 /// What each node announces over BGP for a Service, or why it does not. `world.node` does not matter.
 ///
 /// # Errors
 /// What keeps every node from announcing.
-#[allow(clippy::type_complexity, reason = "a map of results")]
 pub fn bgp_case(
     world: &Inputs<'_>,
     pool: Option<&Pool>,
     service: &ServiceView,
     endpoints: &Endpoints,
-) -> Result<BTreeMap<Arc<str>, Result<Vec<Route>, Reason>>, Reason> {
+) -> Result<BgpCase, Reason> {
     let (pool, addresses) = gate(world, pool, service)?;
     let decided = world.nodes.keys().map(|node| {
         let inputs = Inputs { node, ..*world };

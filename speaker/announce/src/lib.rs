@@ -32,7 +32,7 @@ mod standing;
 mod view;
 
 pub use bgp::{Path, Route};
-pub use case::{Layer2Case, Out, Rank, bgp_case, layer2_case};
+pub use case::{BgpCase, Layer2Case, Out, Rank, bgp_case, layer2_case};
 pub use compact::{Labels, Names};
 pub use decide::{Decision, Inputs, Layer2, decide, has_candidate, outranks, place};
 pub use reason::Reason;

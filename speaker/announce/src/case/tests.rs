@@ -64,16 +64,14 @@ fn names<N: From<&'static str> + Ord>(set: u8) -> BTreeSet<N> {
         .collect()
 }
 
-/// Those that may announce, in order, and why the others may not.
-type Candidates = (Vec<Rank>, BTreeMap<Arc<str>, Out>);
-/// What each peer gets.
-type Sent = BTreeMap<Arc<str>, Result<Vec<Route>, Reason>>;
+/// Who is ranked, and who is out.
+type Sorted = (Vec<Rank>, BTreeMap<Arc<str>, Out>);
 
 /// What is decided on each node, and for all of them at once.
 struct Decided {
     nodes: BTreeMap<&'static str, Decision>,
-    layer2: Result<Candidates, Reason>,
-    bgp: Result<Sent, Reason>,
+    layer2: Result<Sorted, Reason>,
+    bgp: Result<BgpCase, Reason>,
 }
 
 fn decided(world: &World) -> Decided {
