@@ -62,9 +62,9 @@ impl Applier {
     }
 
     /// Tells whether there is a configuration for daemons that have (re)started since the last one was applied.
-    pub(crate) fn is_behind(&self) -> bool {
-        let Ok(lives) = self.frr.lives() else { return false };
-        self.state.told() != Some(&lives) && self.shared.path("frr.conf").exists()
+    pub(crate) async fn is_behind(&self) -> bool {
+        let changed = self.state.told().is_none_or(|told| self.frr.differs_from(told));
+        changed && self.shared.path("frr.conf").exists() && self.frr.lives().await.is_ok()
     }
 
     /// Tells whether FRR may run something other than what was applied last.
@@ -90,7 +90,7 @@ impl Applier {
         let Some(text) = self.shared.wanted()? else {
             return Ok(());
         };
-        let lives = match self.frr.lives() {
+        let lives = match self.frr.lives().await {
             Ok(lives) => lives,
             Err(missing) => {
                 println!("not applied yet {:016x}: {missing}", digest(&text));

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Stdio,
 };
 
-use tokio::process::Command;
+use tokio::{net::UnixStream, process::Command};
 
 /// The daemons that we configure.
 const DAEMONS: [&str; 4] = ["zebra", "bgpd", "bfdd", "staticd"];
@@ -23,29 +23,52 @@ pub(crate) struct Frr {
     pub(crate) config: PathBuf,
 }
 
-/// Identifies the running daemons: each makes a new socket when it starts.
-pub(crate) type Lives = BTreeSet<(u64, i64, i64)>;
+/// Identifies a running daemon: each makes a new socket when it starts.
+type Life = (u64, i64, i64);
+/// Identifies the running daemons.
+pub(crate) type Lives = BTreeSet<Life>;
 
 impl Frr {
     /// Identifies the running daemons.
     ///
     /// # Errors
-    /// Names the daemons without a socket.
-    pub(crate) fn lives(&self) -> Result<Lives, String> {
-        let life = |daemon: &str| {
-            let socket = fs::metadata(self.sockets.join(format!("{daemon}.vty"))).map_err(|_| daemon.to_owned())?;
-            Ok((socket.ino(), socket.ctime(), socket.ctime_nsec()))
-        };
-        let (there, missing): (Vec<_>, Vec<_>) = DAEMONS.into_iter().map(life).partition(Result::is_ok);
-        if missing.is_empty() {
-            return Ok(there.into_iter().flatten().collect());
+    /// Names the daemons that do not run.
+    pub(crate) async fn lives(&self) -> Result<Lives, String> {
+        let (mut lives, mut missing) = (Lives::new(), Vec::new());
+        for daemon in DAEMONS {
+            match self.life(daemon) {
+                Some(life) if self.listens(daemon).await => drop(lives.insert(life)),
+                _ => missing.push(daemon),
+            }
         }
-        let missing: Vec<String> = missing.into_iter().filter_map(Result::err).collect();
-        let folder = self.sockets.display();
-        Err(format!(
-            "FRR does not run: no socket of {} in {folder}",
-            missing.join(", ")
-        ))
+        if missing.is_empty() {
+            return Ok(lives);
+        }
+        let (missing, folder) = (missing.join(", "), self.sockets.display());
+        Err(format!("FRR does not run: {missing} cannot be reached in {folder}"))
+    }
+
+    /// Tells whether daemons other than these may run. Looks at files only: each connection is work for FRR.
+    pub(crate) fn differs_from(&self, lives: &Lives) -> bool {
+        let found: Option<Lives> = DAEMONS.into_iter().map(|daemon| self.life(daemon)).collect();
+        found.as_ref() != Some(lives)
+    }
+
+    fn life(&self, daemon: &str) -> Option<Life> {
+        let socket = fs::metadata(self.socket(daemon)).ok()?;
+        Some((socket.ino(), socket.ctime(), socket.ctime_nsec()))
+    }
+
+    /// A daemon that was killed leaves its socket behind, but does not listen. One that hangs has no room for connections.
+    async fn listens(&self, daemon: &str) -> bool {
+        match UnixStream::connect(self.socket(daemon)).await {
+            Ok(_) => true,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
+    fn socket(&self, daemon: &str) -> PathBuf {
+        self.sockets.join(format!("{daemon}.vty"))
     }
 
     /// Checks the syntax of a file.

@@ -78,7 +78,7 @@ async fn serve(applier: &mut Applier, reload: &mut Signal) -> Result<()> {
                 applier.apply().await?;
                 quiet = Instant::now() + QUIET;
             }
-            _ = look.tick() => if applier.is_behind() {
+            _ = look.tick() => if applier.is_behind().await {
                 println!("FRR has started since it was told last");
                 applier.apply().await?;
                 quiet = Instant::now() + QUIET;

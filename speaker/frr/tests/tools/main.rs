@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         reloading::a_daemon_that_starts_anew_is_told_again,
         reloading::what_is_wanted_before_frr_runs_is_applied_when_it_does,
         reloading::a_new_reloader_applies_what_the_last_one_did_not,
+        reloading::what_a_dead_daemon_could_not_be_told_is_told_to_its_successor,
         reloading::what_dead_daemons_could_not_be_told_is_told_to_their_successors,
         reloading::signals_during_a_reload_lead_to_the_newest_file,
         reloading::a_burst_of_changes_is_one_reload,
