@@ -8,7 +8,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Secret};
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
-use metallb_announce::{Inputs, NodeView};
+use metallb_announce::{Inputs, NodeView, is_drained};
 use metallb_config::{Backend, Options, Parsed, Resources, View, parse};
 
 use crate::args::Global;
@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) parsed: Parsed,
     pub(crate) nodes: BTreeMap<Arc<str>, NodeView>,
+    /// Nodes whose label drains them of BGP traffic.
+    pub(crate) drained: BTreeSet<Arc<str>>,
     pub(crate) assumptions: Vec<String>,
 }
 
@@ -59,6 +61,13 @@ impl World {
                 .list()
                 .iter()
                 .map(|node| (node.name_any().into(), NodeView::from(node)))
+                .collect(),
+            drained: facts
+                .nodes
+                .list()
+                .iter()
+                .filter(|node| is_drained(node.labels()))
+                .map(|node| node.name_any().into())
                 .collect(),
             settings,
             assumptions,
@@ -190,6 +199,13 @@ fn settings(facts: &Facts, namespace: &str, assume: &[String], assumptions: &mut
     }
     if ignore.is_none() || backend.is_none() {
         assumptions.push("speakers run without --ignore-exclude-lb, with the native back-end".to_owned());
+    }
+    let drains = speaker.is_some_and(|own| {
+        let told = flag(own, "bgp-drain").unwrap_or_else(|| variable(own, "METALLB_BGP_DRAIN"));
+        !told.is_empty()
+    });
+    if drains {
+        assumptions.push("no node is drained but by its label, although speakers run with --bgp-drain".to_owned());
     }
     let named = assumed
         .get("speakers")

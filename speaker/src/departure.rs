@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use metallb_api::names;
 use metallb_dataplane::bgp::{Farewell, StopReason};
 
 /// Taints of a node that is being shut down or removed.
@@ -56,7 +55,7 @@ impl Standing {
         Self {
             cordoned,
             shutting_down: taints.any(|key| TAINTS.contains(&key)) || conditions.any(|own| own == ("Ready", "False")),
-            marked: labels.get(names::LABEL_DRAIN).is_some_and(|value| value != "false"),
+            marked: metallb_announce::is_drained(labels),
         }
     }
 
@@ -105,6 +104,8 @@ impl Departure {
 
 #[cfg(test)]
 mod tests {
+    use metallb_api::names;
+
     use super::*;
 
     fn standing<'a>(cordoned: bool, label: Option<&str>, taints: &[&'a str], ready: &'a str) -> Standing {

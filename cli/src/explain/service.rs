@@ -475,6 +475,9 @@ fn bgp(world: &World, pool: Option<&Pool>, view: &ServiceView, endpoints: &Endpo
             // The words are upstream's: it is the owner of nothing.
             Err(Reason::NotOwner) => vec![untold("no advertisement selects it".to_owned())],
             Err(reason) => vec![untold(sentence(reason))],
+            Ok(_) if world.drained.contains(&node) => {
+                vec![untold("label metallb.io/drain: the node is drained".to_owned())]
+            }
             Ok(routes) => told(world, &node, &routes),
         };
         for mut row in own {
@@ -664,7 +667,16 @@ fn unannounced(world: &World, service: &Service, explanation: &Explanation) -> S
         .as_ref()
         .map(|reason| format!("layer 2: {reason}"));
     let bgp = explanation.bgp.reason.as_ref().map(|reason| format!("BGP: {reason}"));
-    let reasons: Vec<String> = layer2.into_iter().chain(bgp).collect();
+    let mut reasons: BTreeSet<String> = layer2.into_iter().chain(bgp).collect();
+    if reasons.is_empty() {
+        reasons = explanation
+            .bgp
+            .rows
+            .iter()
+            .filter_map(|row| row.reason.clone())
+            .collect();
+    }
+    let reasons: Vec<String> = reasons.into_iter().collect();
     format!("nobody announces it ({})", reasons.join("; "))
 }
 

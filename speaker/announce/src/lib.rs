@@ -37,4 +37,4 @@ pub use compact::{Labels, Names};
 pub use decide::{Decision, Inputs, Layer2, decide, has_candidate, outranks, place};
 pub use reason::Reason;
 pub use standing::{Extension, Failback, Standing};
-pub use view::{Endpoint, Endpoints, NodeView, ServiceView};
+pub use view::{Endpoint, Endpoints, NodeView, ServiceView, is_drained};

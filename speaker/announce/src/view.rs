@@ -9,6 +9,7 @@ use crate::{Labels, Names, Reason};
 
 /// Presence of this label takes a node out of every announcement unless `--ignore-exclude-lb` is given.
 pub(crate) const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+const DRAIN_LABEL: &str = "metallb.io/drain";
 const SHARED_IP: [&str; 2] = ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"];
 
 /// What decisions need of a Service.
@@ -76,6 +77,13 @@ impl From<&Service> for ServiceView {
             shared: annotations.is_some_and(Self::is_shared),
         }
     }
+}
+
+/// Tells whether the labels of a Node drain it of BGP traffic: it asks routers to prefer other nodes, and then withdraws its
+/// routes, whatever is decided.
+#[must_use]
+pub fn is_drained(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(DRAIN_LABEL).is_some_and(|value| value != "false")
 }
 
 /// What decisions need of a Node.
