@@ -14,9 +14,9 @@ use crate::facts::Facts;
 /// What a command looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// Which programs run, and how.
+    /// The configuration, which tells where MetalLB runs, and its programs there.
     Programs,
-    /// The configuration, too, and what it speaks of: Nodes and Namespaces.
+    /// What the configuration speaks of, too: Nodes and Namespaces.
     Configuration,
     /// Services and their endpoints, too.
     Everything,

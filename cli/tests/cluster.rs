@@ -35,7 +35,8 @@ impl Stub {
         let version = path
             .trim_start_matches("/apis/")
             .trim_start_matches("/api/")
-            .trim_end_matches(resource);
+            .trim_end_matches(resource)
+            .trim_end_matches("namespaces/metallb-system/");
         let plural = |object: &Value| {
             format!("{}s", object["kind"].as_str().unwrap().to_lowercase()).replace("communitys", "communities")
         };
@@ -123,6 +124,14 @@ fn a_cluster_is_explained_as_its_dump_is_and_only_lists_are_asked_for() {
     assert_eq!(without_last_line(&text), without_last_line(&offline));
     assert_eq!(code, Some(0));
     assert!(asked.len() > 10, "{asked:#?}");
+    // Not of all namespaces: the role metallb-viewer allows them in MetalLB's.
+    for workload in ["/pods", "/deployments", "/daemonsets"] {
+        let mut asked = asked.iter().filter(|request| request.contains(workload));
+        assert!(
+            asked.all(|request| request.contains("/namespaces/metallb-system/")),
+            "{workload}"
+        );
+    }
     assert!(
         asked
             .iter()

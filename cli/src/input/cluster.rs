@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::{Failure, Wanted, now};
 use crate::args::Global;
 use crate::facts::{Facts, Read, Source};
+use crate::world::{USUAL_NAMESPACE, namespace as namespace_of};
 
 /// Objects in one answer.
 const PAGE: u32 = 500;
@@ -30,26 +31,35 @@ pub(super) async fn read(global: &Global, wanted: Wanted) -> Result<Facts, Failu
         namespace,
         ..Facts::default()
     };
-    // Of all namespaces: where MetalLB runs is told by its objects.
-    let (pods, deployments, daemon_sets) = join!(installed(&client), installed(&client), installed(&client));
-    (facts.pods, facts.deployments, facts.daemon_sets) = (pods, deployments, daemon_sets);
-    if let Read::Failed(text) = &facts.pods {
+    configuration(&client, &mut facts).await;
+    if let Read::Failed(text) = &facts.pools {
         return Err(Failure::Cluster(anyhow!("{server} {text}")));
     }
+    let installed_in = namespace_of(&facts, global.metallb_namespace.as_deref());
+    // Objects in several namespaces are an error that the report tells.
+    let installed_in = installed_in.unwrap_or_else(|_| USUAL_NAMESPACE.to_owned());
+    programs(&client, &installed_in, &mut facts).await;
     if wanted != Wanted::Programs {
-        configuration(&client, &mut facts).await;
+        (facts.nodes, facts.namespaces) = join!(list(&client), list(&client));
     }
     if wanted == Wanted::Everything {
-        (facts.services, facts.slices) = join!(services(&client), list(&client, ""));
+        (facts.services, facts.slices) = join!(services(&client), list(&client));
     }
     Ok(facts)
 }
 
 async fn configuration(client: &Client, facts: &mut Facts) {
-    (facts.nodes, facts.namespaces) = join!(list(client, ""), list(client, ""));
-    (facts.pools, facts.address_pools, facts.communities) = join!(list(client, ""), list(client, ""), list(client, ""));
-    (facts.l2_advertisements, facts.bgp_advertisements) = join!(list(client, ""), list(client, ""));
-    (facts.peers, facts.bfd_profiles) = join!(list(client, ""), list(client, ""));
+    (facts.pools, facts.address_pools, facts.communities) = join!(list(client), list(client), list(client));
+    (facts.l2_advertisements, facts.bgp_advertisements) = join!(list(client), list(client));
+    (facts.peers, facts.bfd_profiles) = join!(list(client), list(client));
+}
+
+/// What runs, in MetalLB's namespace alone: people may look there who may not look everywhere.
+async fn programs(client: &Client, namespace: &str, facts: &mut Facts) {
+    let pods = installed(Api::namespaced(client.clone(), namespace));
+    let deployments = installed(Api::namespaced(client.clone(), namespace));
+    let daemon_sets = installed(Api::namespaced(client.clone(), namespace));
+    (facts.pods, facts.deployments, facts.daemon_sets) = join!(pods, deployments, daemon_sets);
 }
 
 async fn config(global: &Global) -> anyhow::Result<Config> {
@@ -86,12 +96,13 @@ fn with_flags(mut config: Config, global: &Global) -> anyhow::Result<Config> {
 }
 
 /// What an installation by manifests or operator has made, else by Helm.
-async fn installed<K>(client: &Client) -> Read<K>
+async fn installed<K>(api: Api<K>) -> Read<K>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Clone + DeserializeOwned + Debug,
 {
-    match list(client, "app=metallb").await {
-        Read::Got(list) if list.is_empty() => self::list(client, "app.kubernetes.io/name=metallb").await,
+    let labelled = |label: &str| ListParams::default().labels(label);
+    match given(pages(&api, labelled("app=metallb")).await) {
+        Read::Got(list) if list.is_empty() => given(pages(&api, labelled("app.kubernetes.io/name=metallb")).await),
         read => read,
     }
 }
@@ -99,35 +110,23 @@ where
 /// Those of type LoadBalancer; where the server does not select by type (before Kubernetes 1.31), all.
 async fn services(client: &Client) -> Read<Service> {
     let params = ListParams::default().fields("spec.type=LoadBalancer");
-    match pages(client, params).await {
-        Err(kube::Error::Api(status)) if status.code == 400 => list(client, "").await,
+    match pages(&Api::all(client.clone()), params).await {
+        Err(kube::Error::Api(status)) if status.code == 400 => list(client).await,
         read => given(read),
     }
 }
 
-async fn list<K>(client: &Client, labels: &str) -> Read<K>
+async fn list<K>(client: &Client) -> Read<K>
 where
     K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
-    let params = ListParams::default();
-    given(
-        pages(
-            client,
-            if labels.is_empty() {
-                params
-            } else {
-                params.labels(labels)
-            },
-        )
-        .await,
-    )
+    given(pages(&Api::all(client.clone()), ListParams::default()).await)
 }
 
-async fn pages<K>(client: &Client, params: ListParams) -> kube::Result<Vec<K>>
+async fn pages<K>(api: &Api<K>, params: ListParams) -> kube::Result<Vec<K>>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Clone + DeserializeOwned + Debug,
 {
-    let api: Api<K> = Api::all(client.clone());
     let (mut all, mut params) = (Vec::new(), params.limit(PAGE));
     loop {
         let page = api.list(&params).await?;
