@@ -456,7 +456,7 @@ async fn ends_by_us(sessions: &mut watch::Receiver<bgp::Sessions>, silence: impl
     eventually("our NOTIFICATION", || {
         let session = &sessions.borrow()["frr"];
         let more = session.counters.sent(MessageType::Notification) > before;
-        more.then_some(()).ok_or_else(|| session.reason.clone())
+        more.then_some(()).ok_or_else(|| format!("{:?}", session.reason))
     })
     .await;
 }
