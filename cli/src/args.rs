@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use metallb_config::Backend;
 
 /// Explains what MetalLB does, and checks its configuration. Nothing in the cluster is changed.
 ///
@@ -147,7 +149,7 @@ pub struct Lint {
     #[arg(long)]
     pub with_cluster: bool,
     /// Who speaks BGP.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = backends())]
     pub backend: Option<Backend>,
     /// Leave out a warning, everywhere or of one object; repeatable.
     #[arg(long, value_name = "RULE[=KIND/NAME]")]
@@ -166,25 +168,10 @@ pub struct Lint {
     pub explain: Option<String>,
 }
 
-/// Who speaks BGP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
-    /// The speaker itself.
-    Native,
-    /// FRR beside the speaker.
-    Frr,
-    /// frr-k8s.
-    FrrK8s,
-}
-
-impl From<Backend> for metallb_config::Backend {
-    fn from(backend: Backend) -> Self {
-        match backend {
-            Backend::Native => Self::Native,
-            Backend::Frr => Self::Frr,
-            Backend::FrrK8s => Self::FrrK8s,
-        }
-    }
+/// Reads the name of a back-end.
+fn backends() -> impl TypedValueParser<Value = Backend> {
+    let names = PossibleValuesParser::new(Backend::ALL.map(Backend::name));
+    names.try_map(|name| Backend::named(&name).ok_or("there is no such back-end"))
 }
 
 /// Reads `10s`, `500ms`, `2m`, or seconds.

@@ -1,11 +1,11 @@
 //! `explain`: why something is as it is.
 
+mod announcers;
+mod explanation;
 mod service;
 mod text;
 
 use anyhow::anyhow;
-
-pub(crate) use service::many;
 
 use crate::args::{Explain, Global};
 use crate::input::{self, Failure, Wanted};

@@ -16,9 +16,9 @@ pub enum Read<T> {
     Denied(String),
     /// The cluster does not know the kind.
     NotServed,
-    /// It did not work, in the words of whoever says so.
+    /// The request failed; the text says why.
     Failed(String),
-    /// Nobody asked, or the files hold none.
+    /// Not asked for, or not in the files.
     #[default]
     NotGiven,
 }

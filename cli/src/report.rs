@@ -38,6 +38,11 @@ impl NotSeen {
         let why = read.why_not()?;
         Some(Self { what, why, without })
     }
+
+    /// The line of a text that names it.
+    pub(crate) fn line(&self) -> String {
+        format!("Not seen: {} ({}). Without: {}.\n", self.what, self.why, self.without)
+    }
 }
 
 /// What every report begins and ends with; `body` is the report's own.
@@ -92,10 +97,7 @@ impl<T> Report<T> {
             text += &format!("Assumed: {assumed}.\n");
         }
         for unseen in &self.not_seen {
-            text += &format!(
-                "Not seen: {} ({}). Without: {}.\n",
-                unseen.what, unseen.why, unseen.without
-            );
+            text += &unseen.line();
         }
         let of = match &self.source {
             Source::Files(1) => " in 1 file".to_owned(),

@@ -89,6 +89,14 @@ pub(crate) fn table(indent: usize, heads: &[&str], rows: &[Vec<String>]) -> Stri
     text
 }
 
+/// A number of things: `1 node`, `2 nodes`.
+pub(crate) fn many(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,10 +68,7 @@ fn text(report: &Report<Versions>) -> String {
         text += "No pods of MetalLB were found.\n";
     }
     for unseen in &report.not_seen {
-        text += &format!(
-            "Not seen: {} ({}). Without: {}.\n",
-            unseen.what, unseen.why, unseen.without
-        );
+        text += &unseen.line();
     }
     text
 }

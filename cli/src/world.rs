@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Secret};
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
 use metallb_announce::{Inputs, NodeView, is_drained};
+use metallb_api::names;
 use metallb_config::{Backend, Options, Parsed, Resources, View, parse};
 
 use crate::args::Global;
@@ -16,6 +17,8 @@ use crate::facts::Facts;
 
 /// Where upstream and our own manifests put it.
 pub(crate) const USUAL_NAMESPACE: &str = "metallb-system";
+/// The label that names the component, of manifests and of Helm.
+const COMPONENT: [&str; 2] = [names::LABEL_COMPONENT, "app.kubernetes.io/component"];
 const NOBODY: &BTreeSet<Arc<str>> = &BTreeSet::new();
 
 /// How the programs run.
@@ -221,7 +224,7 @@ fn settings(facts: &Facts, namespace: &str, assume: &[String], assumptions: &mut
 /// Tells whether a workload or pod is a component of MetalLB, installed by manifests or by Helm.
 fn is_of(object: &impl ResourceExt, namespace: &str, component: &str) -> bool {
     let labels = object.labels();
-    let own = ["component", "app.kubernetes.io/component"].map(|key| labels.get(key).map(String::as_str));
+    let own = COMPONENT.map(|key| labels.get(key).map(String::as_str));
     object.namespace().as_deref() == Some(namespace) && own.contains(&Some(component))
 }
 
@@ -261,10 +264,9 @@ fn variable(container: &Container, name: &str) -> String {
 
 fn backend(text: &str) -> Option<Backend> {
     match text {
-        "native" => Some(Backend::Native),
-        "frr" => Some(Backend::Frr),
-        "frr-k8s" | "frr-k8s-external" => Some(Backend::FrrK8s),
-        _ => None,
+        // Of the MetalLB resource; its speakers are told `frr-k8s`.
+        "frr-k8s-external" => Some(Backend::FrrK8s),
+        text => Backend::named(text),
     }
 }
 
@@ -299,9 +301,7 @@ pub(crate) fn versions(facts: &Facts) -> BTreeMap<&'static str, BTreeSet<String>
     let mut versions = BTreeMap::new();
     for pod in facts.pods.list() {
         let labels = pod.labels();
-        let own = ["component", "app.kubernetes.io/component"]
-            .iter()
-            .find_map(|key| labels.get(*key));
+        let own = COMPONENT.iter().find_map(|key| labels.get(*key));
         let component = match own.map(String::as_str) {
             Some("controller") => "controller",
             Some("speaker") => "speaker",

@@ -357,11 +357,10 @@ impl Args {
 }
 
 fn backend(name: &str) -> Result<Backend> {
-    match name {
-        "" | "native" => Ok(Backend::Native),
-        "frr" => Ok(Backend::Frr),
-        "frr-k8s" => Ok(Backend::FrrK8s),
-        _ => bail!("{BGP_TYPE}={name:?} is unknown: must be native, frr or frr-k8s"),
+    match Backend::named(name) {
+        Some(backend) => Ok(backend),
+        None if name.is_empty() => Ok(Backend::default()),
+        None => bail!("{BGP_TYPE}={name:?} is unknown: must be native, frr or frr-k8s"),
     }
 }
 

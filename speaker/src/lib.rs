@@ -29,6 +29,7 @@ mod membership;
 mod metrics;
 mod native;
 mod program;
+mod retry;
 mod run;
 mod sessions;
 mod shell;

@@ -131,6 +131,15 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// All back-ends.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Frr, Self::FrrK8s];
+
+    /// The back-end of this name in `METALLB_BGP_TYPE`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+
     /// Tells whether FRR's limits apply.
     #[must_use]
     pub fn is_frr(self) -> bool {

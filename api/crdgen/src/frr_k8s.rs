@@ -1,4 +1,4 @@
-//! The kinds of frr-k8s, for whoever deploys it.
+//! The CustomResourceDefinitions of frr-k8s.
 //!
 //! They judge what frr-k8s 0.0.25 has fields for, as its own definitions do, and keep what else there is: where a later
 //! frr-k8s runs, nothing that it understands is lost.

@@ -1,8 +1,9 @@
 //! The explanation of a Service for people.
 
-use super::service::{Bgp, Body, Clash, Explanation, Layer2, Told, list, many};
+use super::explanation::{Bgp, Body, Clash, Explanation, Layer2, Told, Trial};
+use super::service::list;
 use crate::report::Report;
-use crate::table::{Mark, Style, table};
+use crate::table::{Mark, Style, many, table};
 
 /// Rows of one table; `-o wide` shows all.
 const ROWS: usize = 12;
@@ -125,7 +126,7 @@ fn address(own: &Explanation, style: Style) -> String {
 }
 
 /// The answer of a pool that is asked for an address by name.
-fn wanted(trial: &super::service::Trial) -> String {
+fn wanted(trial: &Trial) -> String {
     match trial.ok {
         true => "yes: it is free, or can be shared".to_owned(),
         false => trial.text.clone(),

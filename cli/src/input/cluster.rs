@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use metallb_api::names;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, Wanted, now};
@@ -101,7 +102,7 @@ where
     K: Clone + DeserializeOwned + Debug,
 {
     let labelled = |label: &str| ListParams::default().labels(label);
-    match given(pages(&api, labelled("app=metallb")).await) {
+    match given(pages(&api, labelled(&format!("{}=metallb", names::LABEL_APP))).await) {
         Read::Got(list) if list.is_empty() => given(pages(&api, labelled("app.kubernetes.io/name=metallb")).await),
         read => read,
     }

@@ -204,7 +204,7 @@ impl Objects {
 }
 
 /// An object in the version that is read here.
-fn newer(value: &Value) -> Value {
+pub(crate) fn newer(value: &Value) -> Value {
     use metallb_verdict::convert::{V1BETA1, V1BETA2, convert};
     let old = value["kind"] == "BGPPeer" && value["apiVersion"] == V1BETA1;
     let converted = old.then(|| convert(value, V1BETA2).ok()).flatten();

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
-use metallb_config::{ObjectRef, Options, Resources, Rule, View, parse};
+use metallb_config::{Backend, ObjectRef, Options, Resources, Rule, View, parse};
 use metallb_ipam::Service as Asking;
-use metallb_verdict::convert::{V1BETA1, V1BETA2, convert};
 use metallb_verdict::{Kind, Operation, Problem, Request, Rules};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,9 +13,8 @@ use serde_json::Value;
 use super::Finding;
 use super::schema::Schemas;
 use super::tree::{Node as YamlNode, Place, Tree, documents};
-use crate::args::Backend;
 use crate::facts::Facts;
-use crate::input::files::Text;
+use crate::input::files::{Text, newer};
 use crate::report::Severity;
 use crate::world;
 
@@ -189,7 +187,7 @@ fn rules(
     };
     Ok(Rules {
         namespace,
-        backend: backend.map(Into::into).unwrap_or_default(),
+        backend: backend.unwrap_or_default(),
         ..Rules::default()
     })
 }
@@ -260,26 +258,32 @@ fn together(objects: &[Object<'_>], beside: Option<&Facts>, rules: &Rules, findi
             ));
         }
     }
+    keep_last(&mut resources.pools);
+    keep_last(&mut resources.address_pools);
+    keep_last(&mut resources.l2_advertisements);
+    keep_last(&mut resources.bgp_advertisements);
+    keep_last(&mut resources.peers);
+    keep_last(&mut resources.bfd_profiles);
+    keep_last(&mut resources.communities);
+    keep_last(&mut resources.nodes);
+    keep_last(&mut resources.namespaces);
     resources
 }
 
-/// Puts an object in the place of its older self.
-fn put<K: DeserializeOwned + kube::ResourceExt>(list: &mut Vec<K>, value: &Value) -> serde_json::Result<()> {
-    let object: K = serde_json::from_value(value.clone())?;
-    let name = object.name_any();
-    // Only what the cluster has can be of the same name: of those in files one is left.
-    list.retain(|other| other.name_any() != name);
-    list.push(object);
+fn put<K: DeserializeOwned>(list: &mut Vec<K>, value: &Value) -> serde_json::Result<()> {
+    list.push(serde_json::from_value(value.clone())?);
     Ok(())
 }
 
-fn newer(value: &Value) -> Value {
-    let old = value["apiVersion"] == V1BETA1;
-    let converted = old.then(|| convert(value, V1BETA2).ok()).flatten();
-    converted.unwrap_or_else(|| value.clone())
+/// Of two objects of one name the later one counts: that of a file takes the place of the cluster's.
+fn keep_last<K: kube::ResourceExt>(list: &mut Vec<K>) {
+    let mut seen = BTreeSet::new();
+    list.reverse();
+    list.retain(|object| seen.insert(object.name_any()));
+    list.reverse();
 }
 
-/// Whether it is understood what a Service asks for.
+/// Checks that it is understood what a Service asks for.
 fn service(object: &Object<'_>, value: &Value, findings: &mut Vec<Finding>) -> serde_json::Result<()> {
     let service: Service = serde_json::from_value(value.clone())?;
     let asking = Asking::from(&service);

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{Body, Finding, RULES};
-use crate::explain::many;
 use crate::input::files::Text;
 use crate::report::{Report, Severity};
-use crate::table::Style;
+use crate::table::{Style, many};
 
 /// GitHub shows no more annotations of a kind for a step.
 const SHOWN: usize = 10;
@@ -52,10 +51,7 @@ pub(super) fn text(report: &Report<Body>, texts: &[Text], style: Style) -> Strin
         }
     }
     for unseen in &report.not_seen {
-        out += &format!(
-            "Not seen: {} ({}). Without: {}.\n",
-            unseen.what, unseen.why, unseen.without
-        );
+        out += &unseen.line();
     }
     out + &summary(body)
 }
@@ -150,8 +146,9 @@ fn property(text: &str) -> String {
 
 pub(super) fn sarif(body: &Body) -> Value {
     let rules: BTreeSet<&str> = body.findings.iter().map(|finding| finding.rule.as_str()).collect();
+    let all = metallb_rules::all();
     let described = rules.iter().map(|rule| {
-        let entry = metallb_rules::all().into_iter().find(|entry| entry.rule.id() == *rule);
+        let entry = all.iter().find(|entry| entry.rule.id() == *rule);
         let meaning = entry.map_or("what the schema or the parser of YAML says", |entry| entry.meaning);
         json!({"id": rule, "shortDescription": {"text": meaning}, "helpUri": RULES})
     });

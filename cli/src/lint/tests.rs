@@ -5,7 +5,6 @@ use metallb_rules::{Entry, NAME, Object, PEER, Stage};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::args;
 use crate::input::files::Text;
 
 fn yaml(text: &str) -> Value {
@@ -53,11 +52,6 @@ fn linted(objects: &[Value], backend: Backend) -> Vec<Finding> {
             text: object.to_string(),
         })
         .collect();
-    let backend = match backend {
-        Backend::Native => args::Backend::Native,
-        Backend::Frr => args::Backend::Frr,
-        Backend::FrrK8s => args::Backend::FrrK8s,
-    };
     judge::judge(&texts, None, Some("metallb-system"), Some(backend))
         .unwrap()
         .findings

@@ -17,7 +17,7 @@ impl Key {
     }
 }
 
-/// Tells whether a Service is for whoever serves `class`: its class is that one, or both are empty.
+/// Tells whether a Service belongs to the controller of `class`: their classes are equal, or both empty.
 #[must_use]
 pub fn is_of_class(service: &core::Service, class: &str) -> bool {
     let spec = service.spec.as_ref();
@@ -25,7 +25,7 @@ pub fn is_of_class(service: &core::Service, class: &str) -> bool {
     own.unwrap_or_default() == class
 }
 
-/// What Services are sorted by before the first one is imported: should two have the same address, the older keeps it.
+/// The order in which Services are imported at start: of two with the same address the older one keeps it.
 #[must_use]
 pub fn seniority(service: &core::Service) -> (Option<Timestamp>, Option<String>, String) {
     let created = service.creation_timestamp().map(|time| time.0);

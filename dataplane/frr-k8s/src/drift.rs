@@ -1,11 +1,11 @@
-//! Whether the API server has what is wanted, and what became of what was written.
+//! Compares the stored object with the wanted one, and with the written one.
 
 use serde_json::{Map, Value, json};
 
 /// Tells whether `stored` says what `wanted` says.
 ///
 /// The API server adds defaults, and upstream's speaker writes objects without content: neither is a difference. Anything
-/// else is, whoever wrote it.
+/// else is.
 pub fn is_settled(wanted: &Value, stored: &Value) -> bool {
     essence(wanted) == essence(stored)
 }

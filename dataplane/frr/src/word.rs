@@ -137,7 +137,7 @@ impl Password {
         Ok(Self(key.to_owned()))
     }
 
-    /// Gives the key to whoever must use it.
+    /// Returns the key in clear text.
     pub fn expose(&self) -> &str {
         &self.0
     }

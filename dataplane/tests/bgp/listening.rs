@@ -167,7 +167,7 @@ pub(crate) async fn members_of_a_range_sign_with_its_key() {
         let wrong = tokio::time::timeout(Duration::from_millis(500), connect("127.9.0.3", port, key)).await;
         assert!(wrong.is_err(), "{key:?}");
     }
-    // Those that stay do not depend on those that go, and whoever comes back needs the key again.
+    // Members that leave do not affect the others, and one that returns needs the key again.
     drop(lines.remove(0));
     session_count(&handle, 3).await;
     let wrong = tokio::time::timeout(Duration::from_millis(500), connect("127.9.0.1", port, None)).await;

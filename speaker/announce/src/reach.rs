@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use metallb_api::names::LABEL_EXCLUDE_LB;
 use metallb_config::{BgpAdvertisement, L2Advertisement, Pool, Selector};
 
-use crate::view::EXCLUDE_LABEL;
 use crate::{NodeView, Reason, ServiceView};
 
 /// Why no node may announce a Service. The later ones are nearer to an announcement.
@@ -66,7 +66,7 @@ impl fmt::Display for Sentence<'_> {
             ),
             Barred::NodesExcluded => write!(
                 f,
-                "every Node that the advertisements of pool \"{pool}\" select carries the label {EXCLUDE_LABEL}, \
+                "every Node that the advertisements of pool \"{pool}\" select carries the label {LABEL_EXCLUDE_LB}, \
                  or has the condition NetworkUnavailable"
             ),
         }

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Node, Service};
+use metallb_api::names::{LABEL_DRAIN, LABEL_EXCLUDE_LB};
 
 use crate::{Labels, Names, Reason};
 
-/// Presence of this label takes a node out of every announcement unless `--ignore-exclude-lb` is given.
-pub(crate) const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
-const DRAIN_LABEL: &str = "metallb.io/drain";
 const SHARED_IP: [&str; 2] = ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"];
 
 /// What decisions need of a Service.
@@ -83,7 +81,7 @@ impl From<&Service> for ServiceView {
 /// routes, whatever is decided.
 #[must_use]
 pub fn is_drained(labels: &BTreeMap<String, String>) -> bool {
-    labels.get(DRAIN_LABEL).is_some_and(|value| value != "false")
+    labels.get(LABEL_DRAIN).is_some_and(|value| value != "false")
 }
 
 /// What decisions need of a Node.
@@ -104,7 +102,7 @@ impl NodeView {
     ) -> Self {
         Self {
             network_unavailable: conditions.any(|condition| condition == ("NetworkUnavailable", "True")),
-            excluded: labels.contains_key(EXCLUDE_LABEL),
+            excluded: labels.contains_key(LABEL_EXCLUDE_LB),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use metallb_engine::ConfigReport;
 use metallb_frr::Text;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::Settings;
@@ -13,6 +13,7 @@ use super::answer::{Answer, Outcome};
 use super::desired::desired;
 use super::model::Shared;
 use super::reloader::Reloader;
+use crate::retry::{Next, Retries};
 
 /// How long changes are gathered by default: enough for those of one pass of the engine. While FRR applies a
 /// configuration, further changes gather anyway.
@@ -42,15 +43,7 @@ pub(super) struct Work {
     obstacle: Option<String>,
     /// What FRR runs, if known.
     applied: Option<Text>,
-    pause: Duration,
-}
-
-/// What comes after an attempt.
-enum Next {
-    /// Nothing, until something changes.
-    Wait,
-    /// Once more.
-    Retry,
+    retries: Retries,
 }
 
 impl Work {
@@ -68,41 +61,26 @@ impl Work {
             left_out: Vec::new(),
             obstacle: None,
             applied: None,
-            pause: PAUSE,
+            retries: Retries::new(PAUSE, LONGEST_PAUSE),
         }
     }
 
     /// Works until it is dropped: it holds a sender of changes itself.
     pub(super) async fn run(mut self) {
-        let (mut changes, mut retry) = (self.model.changes(), None);
+        let mut changes = self.model.changes();
         // There may have been changes before.
         changes.mark_changed();
         loop {
-            let again = async {
-                match retry {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             // Every arm is cancel-safe.
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
-                () = again => {}
+                () = self.retries.due() => {}
             }
             // As upstream, later changes do not extend the window.
             sleep(self.settings.window.unwrap_or(GATHER)).await;
             changes.mark_unchanged();
-            retry = match self.attempt().await {
-                Next::Wait => {
-                    self.pause = PAUSE;
-                    None
-                }
-                Next::Retry => {
-                    let at = Instant::now() + self.pause;
-                    self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                    Some(at)
-                }
-            };
+            let next = self.attempt().await;
+            self.retries.attempted(next);
         }
     }
 
@@ -146,7 +124,10 @@ impl Work {
         if let Err(why) = handed_over {
             warn!(event = "reload", cause = "reload", error = format!("{why:#}"));
             // Not reported at first: the reloader may start after us.
-            let problem = (self.pause > PAUSE).then(|| format!("FRR cannot be configured: {why:#}"));
+            let problem = self
+                .retries
+                .has_failed()
+                .then(|| format!("FRR cannot be configured: {why:#}"));
             return (problem, Next::Retry);
         }
         match self.outcome(&text, &before).await {

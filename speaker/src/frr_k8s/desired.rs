@@ -8,7 +8,7 @@ use super::{Secrets, Settings};
 use crate::frr::desired::{password, profiles, sessions};
 use crate::frr::model::Model;
 
-/// What frr-k8s is to do, and what it cannot: one sentence each.
+/// The configuration for frr-k8s, and one sentence for everything that cannot be part of it.
 pub(super) fn desired(model: &Model, settings: &Settings) -> (Desired, Vec<String>) {
     let mut problems = Vec::new();
     let bfd_profiles = profiles(model, &mut problems);

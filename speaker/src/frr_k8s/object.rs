@@ -71,7 +71,7 @@ pub(super) fn name(node: &str) -> String {
     format!("metallb-{node}")
 }
 
-/// Keeps the object in line.
+/// Writes the object when it differs from what is wanted.
 pub(super) struct Object {
     api: Api<Stored>,
     namespace: String,
@@ -79,7 +79,7 @@ pub(super) struct Object {
     written: Option<Written>,
 }
 
-/// What we wrote last, and what the API server made of it.
+/// What was written last, and what the API server stored for it.
 struct Written {
     wanted: Value,
     stored: Value,
@@ -95,9 +95,9 @@ impl Object {
         }
     }
 
-    /// Has the API server say what is wanted; none = there is no object. Writes nothing if it does already.
+    /// Creates, replaces or (without a spec) deletes the object. Writes nothing if it is as wanted already.
     ///
-    /// Tells which fields the API server has left out.
+    /// Returns the fields that the API server has dropped.
     pub(super) async fn settle(
         &mut self,
         wanted: Option<&FRRConfigurationSpec>,
@@ -147,7 +147,7 @@ impl Object {
         Ok(left_out)
     }
 
-    /// Tells whether the spec that is stored is what becomes of the one that is wanted.
+    /// Tells whether the stored spec is what writing the wanted one leads to.
     fn says(&self, wanted: &Value, stored: &Value) -> bool {
         // A definition may have defaults that we do not know, or lack fields: writing again would change nothing.
         let ours = |written: &Written| written.wanted == *wanted && written.stored == *stored;

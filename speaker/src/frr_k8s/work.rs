@@ -1,4 +1,4 @@
-//! Brings what is desired to frr-k8s, and what frr-k8s says of it to people.
+//! Writes the FRRConfiguration of this node, and reports what frr-k8s refuses.
 
 use std::time::Duration;
 
@@ -14,24 +14,25 @@ use metallb_runtime::watch::wire::{Fields, Metadata, Wire, lenient};
 use metallb_runtime::watch::{Config, ViewChange, Views, Watched, watch_optional, watch_view};
 use serde::Deserialize;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 use tracing::warn;
 
 use super::Settings;
 use super::desired::desired;
 use super::object::{self, Object, Stored};
 use crate::frr::model::Shared;
+use crate::retry::{Next, Retries};
 
-/// How long changes are gathered when nobody has a wish: frr-k8s gathers them for three seconds more.
+/// How long changes are gathered by default; frr-k8s gathers them for three seconds more.
 const GATHER: Duration = Duration::from_millis(500);
-/// Pause after the first failure; doubles.
+/// Pause before the first retry; each further one is twice as long.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What frr-k8s says where all is well.
+/// What frr-k8s writes when nothing is wrong.
 const SUCCESS: &str = "success";
 
-/// A Node as far as it matters here.
+/// The fields of a Node that are read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct NodeWire {
@@ -73,15 +74,7 @@ pub(super) struct Work {
     stored: Watched<Stored>,
     states: Watched<FRRNodeState>,
     facts: Option<Facts>,
-    pause: Duration,
-}
-
-/// What comes after an attempt.
-enum Next {
-    /// Nothing, until something changes.
-    Wait,
-    /// Once more.
-    Retry,
+    retries: Retries,
 }
 
 impl Work {
@@ -107,31 +100,25 @@ impl Work {
             model,
             problems,
             facts: None,
-            pause: PAUSE,
+            retries: Retries::new(PAUSE, LONGEST_PAUSE),
         }
     }
 
     /// Works until dropped.
     pub(super) async fn run(mut self) {
-        let (mut changes, mut retry) = (self.model.changes(), None);
-        // What came before us counts, too.
+        let mut changes = self.model.changes();
+        // There may have been changes before.
         changes.mark_changed();
         loop {
-            let again = async {
-                match retry {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             // Every arm is cancel-safe. The watches end after the stop signal, and this with it.
             tokio::select! {
                 Ok(()) = changes.changed() => {}
                 Some(change) = self.nodes.changes.recv() => self.hear(change),
                 Some(_) = self.stored.changes.recv() => {}
                 Some(_) = self.states.changes.recv() => {}
-                () = again => {}
+                () = self.retries.due() => {}
             }
-            // Not extended by changes that follow: upstream's window is fixed, too.
+            // As upstream, later changes do not extend the window.
             sleep(self.settings.window.unwrap_or(GATHER)).await;
             changes.mark_unchanged();
             while let Ok(change) = self.nodes.changes.try_recv() {
@@ -139,17 +126,8 @@ impl Work {
             }
             while self.stored.changes.try_recv().is_ok() {}
             while self.states.changes.try_recv().is_ok() {}
-            retry = match self.attempt().await {
-                Next::Wait => {
-                    self.pause = PAUSE;
-                    None
-                }
-                Next::Retry => {
-                    let at = Instant::now() + self.pause;
-                    self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                    Some(at)
-                }
-            };
+            let next = self.attempt().await;
+            self.retries.attempted(next);
         }
     }
 
@@ -184,7 +162,9 @@ impl Work {
             Err(error) => {
                 warn!(event = "frrConfigurationFailed", error = explain(&error));
                 // The first time it may be a write at the same time, or a webhook that comes later than we do.
-                report.errors.extend((self.pause > PAUSE).then(|| self.failure(&error)));
+                report
+                    .errors
+                    .extend(self.retries.has_failed().then(|| self.failure(&error)));
                 Next::Retry
             }
         };
@@ -213,7 +193,7 @@ impl Work {
         }
     }
 
-    /// What frr-k8s has against the FRRConfigurations of this node, ours and those of others.
+    /// What frr-k8s refuses of the FRRConfigurations of this node, ours and those of others.
     fn complaints(&self) -> Vec<String> {
         let state = self.states.store.state().into_iter().next();
         let Some(status) = state.as_ref().and_then(|state| state.status.as_ref()) else {

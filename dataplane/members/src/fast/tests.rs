@@ -524,7 +524,7 @@ fn who_is_accused_learns_it_from_those_that_it_hears() {
     assert!(lab.several < 20 * MS, "{:?}", lab.several);
 }
 
-// Whoever passed an accusation on leaves just before its accuser lifts it.
+// The member that relays an accusation leaves just before the accuser lifts it.
 #[test]
 fn the_accused_does_not_inherit_what_was_only_passed_on_to_it() {
     let mut lab = Lab::of(4, 1);

@@ -91,8 +91,7 @@ pub(super) fn metrics_reader(namespace: &str) -> [Object; 2] {
     ]
 }
 
-/// Whoever reads what the components answer: the account with the right to that, and the roles of people who may act as it,
-/// which are bound to nobody.
+/// The account that may read `/inspect`, and the roles of people who may use it; they are bound to nobody.
 pub(super) fn inspect(namespace: &str) -> [Object; 4] {
     let viewer = rights::viewer();
     [

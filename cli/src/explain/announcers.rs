@@ -1,0 +1,223 @@
+//! Who should announce a Service, as election and advertisements have it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+use metallb_announce::{Endpoint, Endpoints, Out, Reason, Route, ServiceView, bgp_case, layer2_case};
+use metallb_api::names;
+use metallb_config::{Community, Pool};
+
+use super::explanation::{Bgp, Explanation, Layer2, OutOf, Rank, Serving, Told};
+use crate::facts::Facts;
+use crate::world::World;
+
+/// Who would announce what the Service has now.
+pub(super) fn announcing(facts: &Facts, service: &Service, world: &World, explanation: &mut Explanation) {
+    let view = ServiceView::from(service);
+    let pool = view.addresses().and_then(|ips| world.parsed.config.pool_holding(&ips));
+    let endpoints = endpoints(facts, service, world);
+    explanation.endpoints = facts.slices.is_known().then(|| Serving {
+        any: endpoints.any,
+        nodes: endpoints.nodes.iter().map(str::to_owned).collect(),
+        local: view.local,
+    });
+    let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "of the AddressPool".to_owned());
+    if let Some(pool) = pool {
+        let layer2 = pool.l2.iter().filter(|ad| ad.covers(&view.labels));
+        explanation.layer2.advertisements = layer2.map(|ad| name(&ad.name)).collect();
+        let bgp = pool.bgp.iter().filter(|ad| ad.covers(&view.labels));
+        explanation.bgp.advertisements = bgp.map(|ad| name(&ad.name)).collect();
+    }
+    if explanation.known {
+        layer2(world, pool, &view, &endpoints, &mut explanation.layer2);
+        bgp(world, pool, &view, &endpoints, &mut explanation.bgp);
+    }
+}
+
+/// Endpoints that can serve; if nobody knows, some on every node.
+fn endpoints(facts: &Facts, service: &Service, world: &World) -> Endpoints {
+    if !facts.slices.is_known() {
+        return Endpoints {
+            any: true,
+            nodes: world.nodes.keys().map(|name| &**name).collect(),
+        };
+    }
+    let own = |slice: &&EndpointSlice| {
+        let name = slice.labels().get(names::LABEL_SLICE_SERVICE);
+        name == service.metadata.name.as_ref() && slice.namespace() == service.namespace()
+    };
+    let slices = facts.slices.list().iter().filter(own);
+    let endpoints = slices.flat_map(|slice| &slice.endpoints).map(|endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        Endpoint {
+            addressed: !endpoint.addresses.is_empty(),
+            ready: conditions.and_then(|conditions| conditions.ready),
+            serving: conditions.and_then(|conditions| conditions.serving),
+            node: endpoint.node_name.clone(),
+        }
+    });
+    endpoints.collect()
+}
+
+fn layer2(world: &World, pool: Option<&Pool>, view: &ServiceView, endpoints: &Endpoints, layer2: &mut Layer2) {
+    let case = match layer2_case(&world.inputs(), pool, view, endpoints) {
+        Ok(case) => case,
+        Err(reason) => {
+            layer2.reason = Some(sentence(reason));
+            return;
+        }
+    };
+    layer2.decided = case.ranked.first().map(|rank| rank.node.to_string());
+    layer2.ranked = case
+        .ranked
+        .iter()
+        .map(|rank| Rank {
+            node: rank.node.to_string(),
+            hash: rank.place.digest().iter().map(|byte| format!("{byte:02x}")).collect(),
+            score: rank.score,
+        })
+        .collect();
+    layer2.out = case
+        .out
+        .iter()
+        .map(|(node, out)| OutOf {
+            node: node.to_string(),
+            reason: match out {
+                Out::NotAlive => "its speaker is not Ready".to_owned(),
+                Out::NotSelected => "no advertisement selects it".to_owned(),
+                Out::Excluded(reason) => sentence(*reason),
+                Out::NoLocalEndpoints => sentence(Reason::NoLocalEndpoints),
+            },
+        })
+        .collect();
+    if case.ranked.is_empty() {
+        layer2.reason = Some(sentence(Reason::NoCandidate));
+    }
+}
+
+fn bgp(world: &World, pool: Option<&Pool>, view: &ServiceView, endpoints: &Endpoints, bgp: &mut Bgp) {
+    let case = match bgp_case(&world.inputs(), pool, view, endpoints) {
+        Ok(case) => case,
+        Err(reason) => {
+            bgp.reason = Some(sentence(reason));
+            return;
+        }
+    };
+    if bgp.advertisements.is_empty() {
+        bgp.reason = Some(sentence(Reason::NoMatchingAdvertisement));
+        return;
+    }
+    let alive = |node: &str| {
+        world
+            .settings
+            .speakers
+            .as_ref()
+            .is_none_or(|speakers| speakers.contains(node))
+    };
+    // Nodes that do the same are told in one row.
+    let mut rows: Vec<Told> = Vec::new();
+    for (node, decided) in case {
+        let own = match decided {
+            _ if !alive(&node) => vec![untold("its speaker is not Ready".to_owned())],
+            // The words are upstream's: it is the owner of nothing.
+            Err(Reason::NotOwner) => vec![untold("no advertisement selects it".to_owned())],
+            Err(reason) => vec![untold(sentence(reason))],
+            Ok(_) if world.drained.contains(&node) => {
+                vec![untold("label metallb.io/drain: the node is drained".to_owned())]
+            }
+            Ok(routes) => told(world, &node, &routes),
+        };
+        for mut row in own {
+            match rows
+                .iter_mut()
+                .find(|known| (&known.peers, &known.routes, &known.reason) == (&row.peers, &row.routes, &row.reason))
+            {
+                Some(known) => known.nodes.push(node.to_string()),
+                None => {
+                    row.nodes.push(node.to_string());
+                    rows.push(row);
+                }
+            }
+        }
+    }
+    bgp.rows = rows;
+}
+
+fn untold(reason: String) -> Told {
+    Told {
+        nodes: Vec::new(),
+        peers: Vec::new(),
+        routes: Vec::new(),
+        reason: Some(reason),
+    }
+}
+
+/// What a node tells its peers, those that hear the same in one.
+fn told(world: &World, node: &Arc<str>, routes: &[Route]) -> Vec<Told> {
+    let mut rows: BTreeMap<(Vec<String>, Option<String>), Vec<String>> = BTreeMap::new();
+    for peer in world
+        .parsed
+        .config
+        .peers
+        .values()
+        .filter(|peer| peer.nodes.contains(&**node))
+    {
+        let meant = |route: &&Route| route.path.peers.is_empty() || route.path.peers.contains(&peer.name);
+        let carried = |route: &&Route| peer.exchanges(route.prefix.addr().is_ipv4());
+        let own: Vec<String> = routes.iter().filter(meant).filter(carried).map(route).collect();
+        let reason = own.is_empty().then(|| match routes.iter().any(|route| meant(&route)) {
+            true => "the session carries no addresses of this family".to_owned(),
+            false => "the advertisements name other peers".to_owned(),
+        });
+        rows.entry((own, reason)).or_default().push(peer.name.clone());
+    }
+    if rows.is_empty() {
+        return vec![untold("no BGPPeer selects it".to_owned())];
+    }
+    let rows = rows.into_iter().map(|((routes, reason), peers)| Told {
+        nodes: Vec::new(),
+        peers,
+        routes,
+        reason,
+    });
+    rows.collect()
+}
+
+fn route(route: &Route) -> String {
+    let mut text = route.prefix.to_string();
+    if route.path.local_pref != 0 {
+        text += &format!(" local-pref {}", route.path.local_pref);
+    }
+    for community in &route.path.communities {
+        text += &match community {
+            Community::Standard(number) => format!(" {}:{}", number >> 16, number & 0xffff),
+            Community::Large { global, data1, data2 } => format!(" {global}:{data1}:{data2}"),
+        };
+    }
+    text
+}
+
+/// The word of the log, and what it means.
+fn sentence(reason: Reason) -> String {
+    let meaning = match reason {
+        Reason::ServiceDeleted => "the Service is gone",
+        Reason::NotLoadBalancer => "it is no load balancer",
+        Reason::ClassChanged => "its class is another one's",
+        Reason::NoIpAllocated => "it has no address",
+        Reason::InvalidIp => "its status holds something that is no address",
+        Reason::IpNotAllowed => "no pool has all of its addresses",
+        Reason::NotOwner => "another node announces",
+        Reason::NoCandidate => "no node may announce",
+        Reason::NoMatchingAdvertisement => "no advertisement selects pool and Service",
+        Reason::ConflictingAdvertisements => "advertisements give one prefix different local preferences",
+        Reason::SharedIpWithServiceSelector => "the address is for sharing, and an L2Advertisement selects Services",
+        Reason::NodeNetworkUnavailable => "condition NetworkUnavailable",
+        Reason::NodeLabeledExcludeBalancers => "label node.kubernetes.io/exclude-from-external-load-balancers",
+        Reason::NoLocalEndpoints => "traffic policy Local, and no ready endpoint on it",
+        Reason::NoEndpoints => "no ready endpoint",
+    };
+    format!("{reason}: {meaning}")
+}

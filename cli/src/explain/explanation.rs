@@ -1,0 +1,146 @@
+//! What `explain svc` tells of a Service, as JSON and as text have it.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Body {
+    pub(crate) explanation: Explanation,
+}
+
+/// Everything there is to say about a Service.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Explanation {
+    pub(crate) service: String,
+    /// Traffic policy, families and ports in short.
+    pub(crate) summary: String,
+    pub(crate) verdict: String,
+    /// Whether it is known who should announce it, or need not be.
+    pub(crate) known: bool,
+    pub(crate) ours: Ours,
+    pub(crate) asked: Asked,
+    pub(crate) address: Address,
+    /// The pools as they would be asked today.
+    pub(crate) trials: Vec<Trial>,
+    pub(crate) clashes: Vec<Clash>,
+    /// None if EndpointSlices are not known.
+    pub(crate) endpoints: Option<Serving>,
+    pub(crate) layer2: Layer2,
+    pub(crate) bgp: Bgp,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ours {
+    pub(crate) is_ours: bool,
+    pub(crate) class: String,
+    pub(crate) our_class: String,
+}
+
+/// What the Service asks for.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Asked {
+    pub(crate) families: String,
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) pool: Option<String>,
+    pub(crate) key: Option<String>,
+    /// What of it is not understood.
+    pub(crate) error: Option<String>,
+}
+
+/// What the Service has, and what the controller makes of it.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Address {
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) pool: Option<String>,
+    /// What it is to have; the same as it has if all is well.
+    pub(crate) due: Vec<IpAddr>,
+    pub(crate) due_pool: Option<String>,
+    /// Reason and message of the condition `metallb.io/Allocated` as they are to be.
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Trial {
+    pub(crate) pool: String,
+    /// 1 for the first one asked; none for those that are not.
+    pub(crate) tried: Option<usize>,
+    pub(crate) priority: Option<i64>,
+    pub(crate) ok: bool,
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) text: String,
+}
+
+/// An address that others are on, and in what the Service agrees with them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Clash {
+    pub(crate) ip: IpAddr,
+    pub(crate) services: Vec<String>,
+    pub(crate) own_key: Option<String>,
+    pub(crate) their_key: Option<String>,
+    pub(crate) same_backend: bool,
+    /// Ports that both want.
+    pub(crate) ports: Vec<String>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Serving {
+    pub(crate) any: bool,
+    pub(crate) nodes: Vec<String>,
+    pub(crate) local: bool,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Layer2 {
+    pub(crate) advertisements: Vec<String>,
+    /// Why no node answers, in the words of the log.
+    pub(crate) reason: Option<String>,
+    pub(crate) ranked: Vec<Rank>,
+    pub(crate) out: Vec<OutOf>,
+    pub(crate) decided: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rank {
+    pub(crate) node: String,
+    pub(crate) hash: String,
+    pub(crate) score: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OutOf {
+    pub(crate) node: String,
+    pub(crate) reason: String,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Bgp {
+    pub(crate) advertisements: Vec<String>,
+    /// Why no node announces, in the words of the log.
+    pub(crate) reason: Option<String>,
+    pub(crate) rows: Vec<Told>,
+}
+
+/// What some nodes tell some peers.
+#[derive(PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Told {
+    pub(crate) nodes: Vec<String>,
+    pub(crate) peers: Vec<String>,
+    pub(crate) routes: Vec<String>,
+    /// Why nothing, if so.
+    pub(crate) reason: Option<String>,
+}
