@@ -36,11 +36,11 @@ pub struct MetricsOptions {
     pub looking_glass: Option<Router>,
     /// What is served besides to everybody.
     pub others: Router,
-    /// Metrics that are asked for at each scrape, beside those of the registry.
+    /// Metrics that are gathered at each scrape, beside those of the registry.
     pub scraped: Option<Scraped>,
 }
 
-/// Metrics that somebody has to be asked for. The question ends when whoever scrapes hangs up.
+/// Metrics that are gathered at each scrape. Gathering ends when the client disconnects.
 #[derive(Clone)]
 pub struct Scraped(Arc<dyn Fn() -> BoxFuture<'static, Vec<MetricFamily>> + Send + Sync>);
 

@@ -53,8 +53,8 @@ impl Shared {
         }
     }
 
-    /// Waits for the lock of all that apply configurations. Polls: whoever holds it may need minutes, and SIGTERM must not
-    /// wait for that.
+    /// Waits for the lock of all that apply configurations. Polls: it may be held for minutes, and SIGTERM must not wait for
+    /// that.
     pub(crate) async fn lock(&self) -> Result<File> {
         let file = self.open_lock()?;
         loop {
