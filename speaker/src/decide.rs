@@ -30,6 +30,7 @@ pub(crate) async fn decide(
     let (mut conflicts, mut claims_ended) = (data_plane.l2.conflicts(), data_plane.l2.claims_ended());
     let mut sessions = data_plane.bgp.sessions();
     let mut failovers = Failovers::new(data_plane.l2.clone(), data_plane.members.clone());
+    let membership = data_plane.members.is_some();
     let mut fast = FastPath::new(data_plane.members, data_plane.l2);
     loop {
         let mut returned = false;
@@ -86,7 +87,7 @@ pub(crate) async fn decide(
         if let Some(Event::Interfaces(links)) = events.first() {
             fast.has_links(links);
         }
-        let (cause, noticed) = (failovers::cause(&events), std::time::Instant::now());
+        let (cause, noticed) = (failovers::cause(&events, membership), std::time::Instant::now());
         shell.metrics.updated(events.len());
         let mut effects = engine.handle_all(events);
         effects.extend(engine.handle_all(members.review(engine.may_own())));

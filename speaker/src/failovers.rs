@@ -162,9 +162,11 @@ fn cause_of_loss(how: How) -> &'static str {
     }
 }
 
-/// What made the engine look, as the label `cause` says it.
-pub(crate) fn cause(events: &[Event]) -> &'static str {
+/// What made the engine look, as the label `cause` says it. Without `membership` it is the API server that says which
+/// nodes have a speaker.
+pub(crate) fn cause(events: &[Event], membership: bool) -> &'static str {
     match events.first() {
+        Some(Event::Members(_)) if !membership => "node",
         // What members say of themselves comes with who they are.
         Some(Event::Members(_) | Event::Suspects(_) | Event::Unaware(_) | Event::Owners(..) | Event::OwnersListed) => {
             "failback"
@@ -213,8 +215,12 @@ mod tests {
     #[test]
     fn the_first_event_is_the_cause() {
         let slice = || Event::Slice(ServiceKey::new("default", "web-1"), None);
-        assert_eq!(cause(&[slice(), Event::Listed]), "endpoints");
-        assert_eq!(cause(&[Event::Members(std::collections::BTreeSet::new())]), "failback");
-        assert_eq!(cause(&[]), "config");
+        let members = [Event::Members(std::collections::BTreeSet::new())];
+        assert_eq!(cause(&[slice(), Event::Listed], true), "endpoints");
+        assert_eq!(
+            [true, false].map(|membership| cause(&members, membership)),
+            ["failback", "node"]
+        );
+        assert_eq!(cause(&[], true), "config");
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::departure::Standing;
 use metallb_engine::{Event, ServiceFacts, ServiceKey, Slice};
 use owners::{OWNERS, Owners};
-use wire::{NodeFacts, Owner, Password, Speaker};
+use wire::{Candidate, NodeFacts, Owner, Password, Speaker};
 
 /// Everything that must be listed before anything is announced; shown by `/readyz`.
 pub(crate) const KINDS: [&str; 11] = [
@@ -43,6 +43,7 @@ const SLICES: &str = "endpointslices";
 const NODES: &str = "nodes";
 const SECRETS: &str = "secrets";
 const PODS: &str = "pods";
+const CANDIDATES: &str = "candidates";
 
 /// One change that a watch reports.
 #[derive(Debug)]
@@ -64,6 +65,8 @@ enum Input {
     Secret(Key, Option<Arc<Password>>),
     /// A speaker Pod changed.
     Pod(Key, Option<Arc<Speaker>>),
+    /// A Pod changed that may be a speaker, where there is no membership.
+    Candidate(Key, Option<Arc<Candidate>>),
     /// An object says that another node has a Service.
     Owner {
         /// Its name.
@@ -101,6 +104,7 @@ pub(crate) struct Inputs {
     stores: Stores,
     waiting: BTreeSet<&'static str>,
     members: Option<Members>,
+    candidates: Candidates,
     owners: Owners,
     configuration: bool,
 }
@@ -111,6 +115,14 @@ struct Members {
     node: String,
     port: u16,
     listed: bool,
+}
+
+/// Which nodes have a speaker, as the API server knows.
+#[derive(Default)]
+struct Candidates {
+    pods: HashMap<Key, Arc<Candidate>>,
+    listed: bool,
+    told: Option<BTreeSet<String>>,
 }
 
 /// The objects that the configuration is parsed from.
@@ -127,7 +139,7 @@ struct Stores {
     nodes: BTreeMap<String, Arc<NodeFacts>>,
 }
 
-/// Which Pods are the other speakers.
+/// Which Pods are the other speakers, for the membership.
 #[derive(Clone, Debug)]
 pub(crate) struct Speakers {
     /// Label selector.
@@ -188,9 +200,24 @@ impl Inputs {
             stores,
             waiting: KINDS.into(),
             members,
+            candidates: Candidates::default(),
             owners: Owners::default(),
             configuration: false,
         }
+    }
+
+    /// Follows the speakers, which are Pods of this controller, where there is no membership: nodes without a ready one
+    /// are no members.
+    pub(crate) fn follow_candidates(&mut self, client: &Client, namespace: &str, controller: String, tasks: &Spawner) {
+        let read = move |pod| wire::candidate(pod, &controller);
+        let pods = watch_view(
+            Api::<Pod>::namespaced(client.clone(), namespace),
+            Config::default(),
+            read,
+            tasks,
+        );
+        self.news
+            .push(viewed(pods, CANDIDATES, |key, _, now| Input::Candidate(key, now)));
     }
 
     /// Waits for a change, and returns it with all others that have arrived. `None` after the stop signal. Cancel-safe.
@@ -243,11 +270,22 @@ impl Inputs {
                     news.peers = members.peers();
                 }
             }
+            Input::Candidate(key, now) => {
+                match now {
+                    Some(candidate) => drop(self.candidates.pods.insert(key, candidate)),
+                    None => drop(self.candidates.pods.remove(&key)),
+                }
+                news.events.extend(self.candidates.changed());
+            }
             Input::Owner { object, before, now } => {
                 let changes = self.owners.change(&object, before.as_deref(), now.as_deref());
                 news.events.extend(changes);
             }
             Input::Ready(OWNERS) => news.events.push(Event::OwnersListed),
+            Input::Ready(CANDIDATES) => {
+                self.candidates.listed = true;
+                news.events.extend(self.candidates.changed());
+            }
             Input::Ready(PODS) => {
                 if let Some(members) = &mut self.members {
                     members.listed = true;
@@ -404,6 +442,25 @@ impl Members {
                 .map(|speaker| (speaker.node.clone(), SocketAddr::new(speaker.ip, self.port)))
                 .collect()
         })
+    }
+}
+
+impl Candidates {
+    /// Who could announce, if that changed. Where no speaker is ready, such as at the first start, those that may be soon
+    /// are taken: else nobody would announce until a probe succeeded.
+    fn changed(&mut self) -> Option<Event> {
+        let names = |ready: bool| -> BTreeSet<String> {
+            let pods = self.pods.values().filter(|pod| pod.ready >= ready);
+            pods.map(|pod| pod.node.clone()).collect()
+        };
+        let now = Some(names(true))
+            .filter(|ready| !ready.is_empty())
+            .unwrap_or_else(|| names(false));
+        if !self.listed || self.told.as_ref() == Some(&now) {
+            return None;
+        }
+        self.told = Some(now.clone());
+        Some(Event::Members(now))
     }
 }
 

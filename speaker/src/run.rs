@@ -68,7 +68,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
 
     let client = client::connect("metallb-speaker").await?;
     let pod = tasks.during(own_pod(&client, &namespace, &args.pod_name)).await;
-    let Some(pod) = pod.transpose()? else {
+    let Some((pod, controller)) = pod.transpose()? else {
         return Ok(tasks.join(GRACE).await?);
     };
     let spawner = tasks.spawner();
@@ -188,13 +188,12 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     if tenure.failback == Failback::Never {
         inputs.follow_owners(&client, &namespace, &tasks.spawner());
     }
-    let engine = Engine::new(settings(
-        &args,
-        &namespace,
-        backend,
-        data_plane.members.is_some(),
-        tenure.failback,
-    ));
+    let controller = controller.filter(|_| data_plane.members.is_none());
+    let members_are_known = data_plane.members.is_some() || controller.is_some();
+    if let Some(controller) = controller {
+        inputs.follow_candidates(&client, &namespace, controller, &tasks.spawner());
+    }
+    let engine = Engine::new(settings(&args, &namespace, backend, members_are_known, tenure.failback));
     let members = Members::new(&args.node_name, tenure, data_plane.members.clone(), &data_plane.l2);
     let drain = Drain::new(args.bgp.drain()?);
     tasks.spawn(
@@ -228,12 +227,20 @@ fn settings(args: &Args, namespace: &str, backend: Backend, membership: bool, fa
     }
 }
 
-/// Reads the Pod that owns our status objects; waits for an API server that cannot be reached.
-async fn own_pod(client: &Client, namespace: &str, name: &str) -> Result<OwnerReference> {
+/// Reads the Pod that owns our status objects, and the UID of its controller; waits for an API server that cannot be
+/// reached.
+async fn own_pod(client: &Client, namespace: &str, name: &str) -> Result<(OwnerReference, Option<String>)> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let pod = start::ask(|| pods.get_metadata(name)).await;
     let pod = pod.with_context(|| format!("cannot read own pod {namespace}/{name}"))?;
-    Ok(owner_reference(name, pod.uid()))
+    let controller = pod
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true));
+    Ok((
+        owner_reference(name, pod.uid()),
+        controller.map(|owner| owner.uid.clone()),
+    ))
 }
 
 fn owner_reference(name: &str, uid: Option<String>) -> OwnerReference {

@@ -5,6 +5,7 @@
 pub mod ask;
 pub mod faults;
 pub mod graceful;
+pub mod memberless;
 pub mod metrics;
 pub mod namespace;
 pub mod path;

@@ -263,6 +263,7 @@ fn a_late_tick_leaves_others_their_time_to_vouch() {
     assert!(lab.core("n0").nodes["n1"].suspicion.is_none());
 }
 
+// L2-35
 #[test]
 fn a_suspect_that_can_refute_stays() {
     let mut lab = Lab::of(5);

@@ -55,6 +55,9 @@ pub struct Metadata {
     /// `metadata.ownerReferences`.
     #[serde(deserialize_with = "lenient")]
     pub owner_references: Vec<OwnerReference>,
+    /// `metadata.deletionTimestamp`: the object is being deleted.
+    #[serde(deserialize_with = "lenient")]
+    pub deletion_timestamp: Option<String>,
 }
 
 impl Fields for Metadata {}

@@ -26,7 +26,7 @@ pub struct Settings {
     pub class: String,
     /// `--ignore-exclude-lb`.
     pub ignore_exclude_label: bool,
-    /// Whether layer 2 has to wait for, and listen to, the membership.
+    /// Whether layer 2 has to wait for, and listen to, [`Event::Members`]: else every known Node is a candidate.
     pub membership: bool,
     /// `--l2-failback` of this node.
     pub failback: Failback,

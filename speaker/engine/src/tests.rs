@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Service};
-use metallb_announce::{Endpoints, NodeView};
+use metallb_announce::{Endpoint, Endpoints, NodeView};
 use metallb_config::{Interfaces, Options, Resources, View};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -313,6 +313,42 @@ fn a_deleted_service_leaves_nothing_behind() {
     assert!(engine.services.is_empty() && engine.slices.is_empty());
 }
 
+// L2-94, L2-97
+#[test]
+fn one_entry_that_can_serve_makes_a_local_node_whatever_others_say_of_it() {
+    let entry = |node: &str, ready| Endpoint {
+        addressed: true,
+        ready: Some(ready),
+        serving: Some(ready),
+        node: Some(node.to_owned()),
+    };
+    let local = json!({
+        "spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
+    });
+    for (mine, other) in [("unready", NODE), (NODE, "unready")] {
+        let entries = [entry(mine, true), entry(mine, false), entry(other, false)];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            for slices in [1, 2, 10] {
+                let (mut engine, _) = running(resources());
+                let part = |slice: usize| {
+                    let part = order
+                        .iter()
+                        .filter(|at| **at % slices == slice)
+                        .map(|at| entries[*at].clone());
+                    slice_of(&format!("web-{slice}"), "web", part.collect())
+                };
+                let mut events = vec![changed_service("web", &local), Event::Slice(key("web-x"), None)];
+                events.extend((0..slices).map(part));
+                engine.handle_all(events);
+                let announces = engine.services[&key("web")].announced.answers();
+                assert_eq!(announces, mine == NODE, "{mine} in order {order:?} and {slices} slices");
+            }
+        }
+    }
+}
+
+// L2-96
 #[test]
 fn a_slice_that_changes_hands_serves_its_new_service_only() {
     let (mut engine, _) = running(resources());
@@ -483,6 +519,22 @@ fn nothing_is_announced_before_configuration_services_and_slices_are_complete() 
     }
     let effects = engine.handle(Event::Listed);
     assert!(layer2(&effects).is_some() && prefixes(&effects).is_some());
+}
+
+// L2-3
+#[test]
+fn the_first_good_configuration_has_every_service_announced_once() {
+    let mut engine = engine();
+    let ips: Vec<String> = (1..=9).map(|last| format!("192.0.2.{last}")).collect();
+    let names_and_ips = ips.iter().enumerate().map(|(at, ip)| (format!("web{at}"), ip));
+    let mut events: Vec<Event> = names_and_ips
+        .flat_map(|(name, ip)| [service(&name, &[ip]), slice(&name, NODE)])
+        .collect();
+    events.extend([Event::Members(names(&[NODE])), interfaces(&["eth0"]), Event::Listed]);
+    assert_eq!(layer2(&engine.handle_all(events)), None);
+    let effects = engine.handle(Event::Resources(Box::new(resources())));
+    assert_eq!(layer2(&effects), Some(ips));
+    assert_eq!(engine.handle(Event::Resources(Box::new(resources()))), []);
 }
 
 // L2-36

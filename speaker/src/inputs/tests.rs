@@ -137,3 +137,32 @@ fn the_other_speakers_are_known_once_they_were_listed() {
         Some([("b".into(), "192.0.2.2:7946".parse().unwrap())].into())
     );
 }
+
+// L2-33
+#[tokio::test]
+async fn nodes_with_a_ready_speaker_are_members_or_all_with_a_speaker_where_none_is_ready() {
+    let tasks = Tasks::new(CancellationToken::new());
+    let mut inputs = Inputs::start(&api_server(), "ns", "own", None, &tasks.spawner());
+    let mut take = |input| {
+        let mut news = News::default();
+        inputs.take(input, &mut news);
+        news.events.into_iter().find_map(|event| match event {
+            Event::Members(names) => Some(names.into_iter().collect::<Vec<_>>()),
+            _ => None,
+        })
+    };
+    let pod = |node: &str, ready| {
+        let key = Key {
+            namespace: "ns".into(),
+            name: format!("speaker-{node}"),
+        };
+        let node = node.to_owned();
+        Input::Candidate(key, Some(Arc::new(Candidate { node, ready })))
+    };
+    assert_eq!([take(pod("a", false)), take(pod("b", false))], [None, None]);
+    assert_eq!(take(Input::Ready(CANDIDATES)), Some(vec!["a".into(), "b".into()]));
+    assert_eq!(take(pod("b", true)), Some(vec!["b".into()]));
+    assert_eq!(take(pod("a", true)), Some(vec!["a".into(), "b".into()]));
+    assert_eq!(take(pod("a", true)), None);
+    assert_eq!(take(pod("b", false)), Some(vec!["a".into()]));
+}

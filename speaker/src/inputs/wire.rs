@@ -80,6 +80,7 @@ read! {
         phase: Option<String>,
         #[serde(rename = "podIP")]
         pod_ip: Option<String>,
+        conditions: Vec<Condition>,
     }
 
     L2Status { metadata: Metadata, status: L2StatusStatus }
@@ -203,9 +204,39 @@ pub(super) struct Speaker {
     pub(super) ip: IpAddr,
 }
 
+/// A node that has a speaker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// Name of the node.
+    pub(super) node: String,
+    /// The kubelet finds it ready, and the API server has heard of the kubelet lately.
+    pub(super) ready: bool,
+}
+
+/// Reads a Pod that may be a speaker: one of the controller with this UID that has not ended, and does not end.
+pub(super) fn candidate(pod: Pod, controller: &str) -> Option<Candidate> {
+    let is_ours = pod
+        .metadata
+        .owner_references
+        .iter()
+        .any(|owner| owner.uid == controller);
+    if !is_ours || pod.metadata.deletion_timestamp.is_some() || has_ended(&pod.status) {
+        return None;
+    }
+    let is_true = |own: &Condition| own.type_.as_deref() == Some("Ready") && own.status.as_deref() == Some("True");
+    Some(Candidate {
+        node: pod.spec.node_name?,
+        ready: pod.status.conditions.iter().any(is_true),
+    })
+}
+
+fn has_ended(status: &PodStatus) -> bool {
+    matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+}
+
 /// A speaker that has ended, or has no address yet, is nowhere.
 pub(super) fn speaker(pod: Pod) -> Option<Speaker> {
-    if matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+    if has_ended(&pod.status) {
         return None;
     }
     let ip = pod.status.pod_ip?.parse().ok()?;

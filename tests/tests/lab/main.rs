@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use metallb_test_support::harness::{Test, main as run};
 use metallb_test_support::{ClusterKind, RouterKind};
-use metallb_tests::{faults, graceful, namespace, path, visible};
+use metallb_tests::{faults, graceful, memberless, namespace, path, visible};
 
 fn main() -> ExitCode {
     run(&[
@@ -21,6 +21,12 @@ fn main() -> ExitCode {
             on: ClusterKind::EMBEDDED,
             skip: || None,
             body: visible::from_first_to_last,
+        },
+        Test {
+            name: "without_membership_a_dead_node_loses_its_address",
+            on: ClusterKind::EMBEDDED,
+            skip: || None,
+            body: memberless::dead_node_loses_its_address,
         },
         Test {
             name: "restarts_move_no_address",

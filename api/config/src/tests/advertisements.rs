@@ -87,7 +87,7 @@ fn weights_of_preferences_add_up_per_node() {
     );
 }
 
-// L2-89, L2-90
+// L2-32, L2-89, L2-90
 #[test]
 fn an_advertisement_prefers_among_its_own_nodes_only() {
     let spec = json!({

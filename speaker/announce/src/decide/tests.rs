@@ -287,6 +287,52 @@ fn advertisements_limit_nodes() {
     assert!(cluster.decide_on("node-a", &service(&["10.0.0.1"])).layer2.is_ok());
 }
 
+// L2-23
+#[test]
+fn a_node_with_the_endpoints_and_without_advertisement_is_told_apart_from_one_without_endpoints() {
+    let mut cluster = Cluster::new();
+    cluster.pool().l2[0].nodes = names(&[ME]);
+    let local = ServiceView {
+        local: true,
+        ..service(&["10.0.0.1"])
+    };
+    let reasons = ["node-a", ME].map(|node| cluster.decide_on(node, &local).layer2.err());
+    assert_eq!(reasons, [Some(Reason::NoMatchingAdvertisement), Some(Reason::NotOwner)]);
+}
+
+// L2-28, L2-91
+#[test]
+fn only_nodes_of_advertisements_that_select_the_service_are_candidates_on_their_interfaces() {
+    let mut cluster = Cluster::new();
+    let ad = |nodes: &[&str], app: &str, interface: &str| L2Advertisement {
+        nodes: names(nodes),
+        services: vec![selector("app", app)],
+        interfaces: Interfaces::Only(names(&[interface])),
+        ..l2()
+    };
+    cluster.pool().l2 = vec![ad(&["node-a"], "one", "eth1"), ad(&["node-b", "node-c"], "two", "eth0")];
+    for last in 1..50 {
+        let ip = format!("10.0.0.{last}");
+        let announced = |app: &str| {
+            let labels = BTreeMap::from([("app".to_owned(), app.to_owned())]);
+            let service = ServiceView {
+                labels: labels.iter().collect(),
+                ..service(&[&ip])
+            };
+            let on = |node| cluster.decide_on(node, &service).layer2.map(|layer2| layer2.interfaces);
+            ["node-a", "node-b", "node-c"].map(on)
+        };
+        let only = |name: &str| Ok(Interfaces::Only(names(&[name])));
+        let (lost, unselected) = (Err(Reason::NotOwner), Err(Reason::NoMatchingAdvertisement));
+        let [a, b, c] = announced("one");
+        assert_eq!((a, b, c), (only("eth1"), unselected.clone(), unselected.clone()));
+        let [a, b, c] = announced("two");
+        assert_eq!(a, unselected);
+        assert!([(&b, &c), (&c, &b)].contains(&(&only("eth0"), &lost)), "{b:?} {c:?}");
+        assert_eq!(announced("three"), [(); 3].map(|()| unselected.clone()));
+    }
+}
+
 // BGP-11, L2-27
 #[test]
 fn service_selectors_limit_services() {
@@ -368,7 +414,7 @@ fn a_dual_stack_service_yields_routes_of_both_families_from_one_node() {
     assert_eq!(got.layer2.unwrap().addresses.len(), 2);
 }
 
-// BGP-19, BGP-20
+// BGP-19, BGP-20, L2-11
 #[rstest]
 #[case(32, &[], &[], true)]
 #[case(24, &[], &[], false)]
@@ -394,8 +440,9 @@ fn conflicting_local_preferences_stop_only_this_service(
             ..bgp()
         },
     ];
-    let got = cluster.decide(&service(&["10.0.0.1"])).bgp;
-    assert_eq!(got.err() == Some(Reason::ConflictingAdvertisements), conflict);
+    let got = cluster.decide(&service(&["10.0.0.1"]));
+    assert_eq!(got.bgp.err() == Some(Reason::ConflictingAdvertisements), conflict);
+    assert!(got.layer2.is_ok());
 }
 
 #[test]

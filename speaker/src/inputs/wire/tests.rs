@@ -77,9 +77,22 @@ fn an_endpoint_without_node_name_is_local_nowhere() {
     assert_eq!((got.any, got.nodes), (true, Names::default()));
 }
 
-#[test]
-fn a_slice_without_label_belongs_to_no_service() {
-    assert_eq!(slice(read(json!({"metadata": {"name": "x"}, "endpoints": []}))), None);
+// L2-96
+#[rstest]
+#[case(json!({"metadata": {"name": "x"}, "endpoints": []}), None)]
+#[case(json!({"metadata": {"labels": {"kubernetes.io/service-name": ""}}}), None)]
+#[case(json!({"metadata": {"labels": {"kubernetes.io/service-name": "s"}}, "endpoints": null, "ports": null}), Some((false, 0)))]
+#[case(json!({"metadata": {"labels": {"kubernetes.io/service-name": "s"}}, "endpoints": [null, 7]}), Some((false, 0)))]
+#[case(
+    json!({
+        "metadata": {"labels": {"kubernetes.io/service-name": "s"}}, "addressType": "FQDN",
+        "endpoints": [{"addresses": ["a.example"], "conditions": null, "nodeName": null}],
+    }),
+    Some((true, 0))
+)]
+fn whatever_a_slice_lacks_is_no_fault(#[case] object: Value, #[case] expected: Option<(bool, usize)>) {
+    let seen = slice(read(object)).map(|slice| (slice.endpoints.any, slice.endpoints.nodes.iter().count()));
+    assert_eq!(seen, expected);
 }
 
 #[test]
@@ -99,6 +112,7 @@ fn a_cordon_and_a_taint_of_shutdown_take_a_node_out_of_service() {
     assert!(out(json!({"taints": [shutdown]})).shutting_down);
 }
 
+// L2-26
 #[test]
 fn another_node_may_be_cordoned_and_tainted_without_a_change() {
     let seen = |spec: Value| {
@@ -146,6 +160,24 @@ fn speakers_are_found_by_the_address_of_their_pod() {
     assert_eq!(found(Some("2001:db8::1"), "Pending").as_deref(), Some("2001:db8::1"));
     assert_eq!(found(None, "Pending"), None);
     assert_eq!(found(Some("192.0.2.1"), "Failed"), None);
+}
+
+// L2-33
+#[test]
+fn a_candidate_has_a_pod_of_our_controller_that_does_not_end() {
+    let seen = |ready: &str, phase: &str, owner: &str, deleted: Option<&str>| {
+        let pod = json!({
+            "metadata": {"deletionTimestamp": deleted, "ownerReferences": [{"uid": owner, "controller": true}]},
+            "spec": {"nodeName": "a"},
+            "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]},
+        });
+        candidate(read(pod), "ours").map(|candidate| (candidate.node, candidate.ready))
+    };
+    assert_eq!(seen("True", "Running", "ours", None), Some(("a".into(), true)));
+    assert_eq!(seen("Unknown", "Running", "ours", None), Some(("a".into(), false)));
+    assert_eq!(seen("True", "Running", "theirs", None), None);
+    assert_eq!(seen("False", "Failed", "ours", None), None);
+    assert_eq!(seen("True", "Running", "ours", Some("2026-01-01T00:00:00Z")), None);
 }
 
 #[test] // B-10: or else the wrong type would look like no Secret at all
