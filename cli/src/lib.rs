@@ -14,6 +14,8 @@ mod input;
 mod lint;
 mod program;
 mod report;
+mod sessions;
+mod status;
 mod table;
 mod version;
 mod world;

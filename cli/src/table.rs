@@ -18,6 +18,7 @@ pub(crate) struct Style {
 pub(crate) enum Mark {
     Good,
     Bad,
+    Doubtful,
     Unknown,
 }
 
@@ -43,6 +44,7 @@ impl Style {
         let (sign, ascii, color) = match mark {
             Mark::Good => ("✓", "ok", 32),
             Mark::Bad => ("✗", "FAIL", 31),
+            Mark::Doubtful => ("!", "warn", 33),
             Mark::Unknown => ("?", "?", 33),
         };
         let sign = if self.ascii { ascii } else { sign };
@@ -63,6 +65,7 @@ impl Style {
             .replace('→', "->")
             .replace('←', "<-");
         let text = text.replace('≠', "!=").replace('…', "...");
+        let text = text.replace('█', "#").replace('░', ".");
         text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
     }
 }
@@ -94,6 +97,14 @@ pub(crate) fn many(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         count => format!("{count} {what}s"),
+    }
+}
+
+/// Names, the first few of them.
+pub(crate) fn few(names: &[String], most: usize) -> String {
+    match names {
+        names if names.len() <= most + 1 => names.join(", "),
+        names => format!("{} and {} more", names[..most].join(", "), names.len() - most),
     }
 }
 

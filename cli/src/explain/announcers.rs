@@ -49,7 +49,11 @@ fn endpoints(facts: &Facts, service: &Service, world: &World) -> Endpoints {
         let name = slice.labels().get(names::LABEL_SLICE_SERVICE);
         name == service.metadata.name.as_ref() && slice.namespace() == service.namespace()
     };
-    let slices = facts.slices.list().iter().filter(own);
+    serving(facts.slices.list().iter().filter(own))
+}
+
+/// Endpoints of the slices of a Service.
+pub(super) fn serving<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Endpoints {
     let endpoints = slices.flat_map(|slice| &slice.endpoints).map(|endpoint| {
         let conditions = endpoint.conditions.as_ref();
         Endpoint {
@@ -110,18 +114,11 @@ fn bgp(world: &World, pool: Option<&Pool>, view: &ServiceView, endpoints: &Endpo
         bgp.reason = Some(sentence(Reason::NoMatchingAdvertisement));
         return;
     }
-    let alive = |node: &str| {
-        world
-            .settings
-            .speakers
-            .as_ref()
-            .is_none_or(|speakers| speakers.contains(node))
-    };
     // Nodes that do the same are told in one row.
     let mut rows: Vec<Told> = Vec::new();
     for (node, decided) in case {
         let own = match decided {
-            _ if !alive(&node) => vec![untold("its speaker is not Ready".to_owned())],
+            _ if !world.is_alive(&node) => vec![untold("its speaker is not Ready".to_owned())],
             // The words are upstream's: it is the owner of nothing.
             Err(Reason::NotOwner) => vec![untold("no advertisement selects it".to_owned())],
             Err(reason) => vec![untold(sentence(reason))],
@@ -201,7 +198,7 @@ fn route(route: &Route) -> String {
 }
 
 /// The word of the log, and what it means.
-fn sentence(reason: Reason) -> String {
+pub(crate) fn sentence(reason: Reason) -> String {
     let meaning = match reason {
         Reason::ServiceDeleted => "the Service is gone",
         Reason::NotLoadBalancer => "it is no load balancer",

@@ -1,4 +1,4 @@
-//! What `explain svc` tells of a Service, as JSON and as text have it.
+//! What `explain` tells, above all of a Service, as JSON and as text have it.
 
 use std::net::IpAddr;
 
@@ -6,8 +6,8 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Body {
-    pub(crate) explanation: Explanation,
+pub(crate) struct Body<T> {
+    pub(crate) explanation: T,
 }
 
 /// Everything there is to say about a Service.

@@ -9,7 +9,7 @@ use crate::args::{Args, FailOn};
 use crate::facts::{Facts, Read};
 use crate::world::World;
 
-fn read<T: serde::de::DeserializeOwned>(objects: impl Iterator<Item = serde_json::Value>) -> Read<T> {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(objects: impl Iterator<Item = serde_json::Value>) -> Read<T> {
     Read::Got(objects.map(|object| serde_json::from_value(object).unwrap()).collect())
 }
 
