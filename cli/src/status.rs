@@ -4,6 +4,7 @@ mod problems;
 pub(crate) mod rows;
 pub(crate) mod text;
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -109,7 +110,7 @@ fn gist(text: &str) -> String {
         Regex::new(passing).ok()
     });
     let plain = PASSING.as_ref().map(|passing| passing.replace_all(text, ""));
-    plain.map_or_else(|| text.to_owned(), |plain| plain.into_owned())
+    plain.map_or_else(|| text.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]

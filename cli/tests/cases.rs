@@ -90,10 +90,13 @@ fn ascii_and_pipes_are_plain() {
 /// A comment `<!-- case NAME -->` before a block says which case it shows.
 #[test]
 fn the_documents_show_what_the_program_prints() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = fs::read_dir(root.join("docs/cli"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.is_file()).chain([root.join("README.md")]);
     let mut shown = 0;
-    for entry in fs::read_dir(docs).unwrap() {
-        let path = entry.unwrap().path();
+    for path in docs {
         let text = fs::read_to_string(&path).unwrap();
         let mut wanted = String::new();
         let mut rest = text.as_str();
