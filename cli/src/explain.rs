@@ -131,4 +131,18 @@ fn part_of<T>(
 }
 
 #[cfg(test)]
+pub(crate) fn schemas() -> std::collections::BTreeMap<&'static str, serde_json::Value> {
+    fn schema<T: schemars::JsonSchema>() -> serde_json::Value {
+        schemars::schema_for!(Report<Body<T>>).to_value()
+    }
+    std::collections::BTreeMap::from([
+        ("Explanation", schema::<explanation::Explanation>()),
+        ("IpExplanation", schema::<ip::Ip>()),
+        ("NodeExplanation", schema::<node::NodeCase>()),
+        ("PeerExplanation", schema::<peer::PeerCase>()),
+        ("PoolExplanation", schema::<pool::PoolCase>()),
+    ])
+}
+
+#[cfg(test)]
 pub(crate) mod tests;

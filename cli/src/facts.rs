@@ -7,6 +7,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use metallb_api::{BGPSessionState, ConfigurationState, ServiceL2Status};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// All objects of a kind, or why they are not known.
@@ -118,7 +119,7 @@ impl Facts {
 }
 
 /// Where objects were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
     /// The API server at this address.

@@ -23,3 +23,6 @@ mod world;
 pub use args::Args;
 pub use facts::{Facts, Read};
 pub use program::{main, run};
+
+#[cfg(test)]
+mod schemas;

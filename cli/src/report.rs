@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use k8s_openapi::jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::FailOn;
@@ -13,7 +14,7 @@ use crate::table::{Mark, Style};
 const CHECKS: &str = "https://github.com/metallb-rs/metallb-rs/blob/main/docs/cli/checks.md";
 
 /// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Severity {
     Warning,
@@ -21,7 +22,7 @@ pub(crate) enum Severity {
 }
 
 /// Something that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Problem {
     /// Stable: `control.pending` for instance.
@@ -39,7 +40,7 @@ pub(crate) struct Problem {
 }
 
 /// An object, or a Service as `NAMESPACE/NAME`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Subject {
     pub(crate) kind: String,
@@ -102,14 +103,14 @@ pub(crate) fn problems(problems: &[Problem], style: Style) -> String {
 }
 
 /// What was seen, or `?`; in JSON `"unknown"`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Known<T> {
     Seen(T),
     Not(Unknown),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Unknown {
     Unknown,
@@ -140,7 +141,7 @@ impl<T: Display> Display for Known<T> {
 }
 
 /// Objects that were not seen, and what cannot be said without them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NotSeen {
     pub(crate) what: &'static str,
@@ -161,7 +162,7 @@ impl NotSeen {
 }
 
 /// What every report begins and ends with; `body` is the report's own.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report<T> {
     pub(crate) api_version: &'static str,

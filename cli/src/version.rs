@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::Global;
@@ -11,8 +12,8 @@ use crate::program::{Printed, finish};
 use crate::report::{NotSeen, Report};
 use crate::world;
 
-#[derive(Serialize)]
-struct Versions {
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Versions {
     /// Of this program.
     client: &'static str,
     /// The images of the pods, by component.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Body, page, section};
@@ -12,7 +13,7 @@ use crate::table::Style;
 use crate::world::World;
 
 /// Whose an address is.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ip {
     address: IpAddr,

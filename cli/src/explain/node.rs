@@ -7,6 +7,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use metallb_announce::{Endpoints, Inputs, ServiceView, decide};
 use metallb_api::names;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::announcers::serving;
@@ -23,7 +24,7 @@ use crate::world::{World, speaker_pods};
 const SHOWN: usize = 8;
 
 /// A node.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NodeCase {
     name: String,

@@ -2,6 +2,7 @@
 
 use kube::ResourceExt;
 use metallb_config::Peer;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Body, page, part_of, refused, section};
@@ -16,7 +17,7 @@ use crate::world::World;
 const SHOWN: usize = 12;
 
 /// A peer.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PeerCase {
     name: String,
@@ -28,7 +29,7 @@ pub(super) struct PeerCase {
 }
 
 /// A parameter.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Term {
     name: &'static str,
@@ -36,7 +37,7 @@ struct Term {
 }
 
 /// The session of a node.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Session {
     pub(super) node: String,

@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 use metallb_announce::ServiceView;
 use metallb_config::{Pool, PoolKind};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Body, page, part_of, refused, section};
@@ -17,7 +18,7 @@ use crate::world::World;
 const SHOWN: usize = 12;
 
 /// A pool.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PoolCase {
     name: String,
@@ -31,7 +32,7 @@ pub(super) struct PoolCase {
 }
 
 /// Whether an advertisement is for the pool.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Ad {
     kind: &'static str,
@@ -41,7 +42,7 @@ struct Ad {
 }
 
 /// A Service with addresses of the pool.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct User {
     service: String,

@@ -9,6 +9,7 @@ use metallb_announce::ServiceView;
 use metallb_api::{ConfigurationResult, names};
 use metallb_config::{Namespaces, Peer, Pool};
 use metallb_ipam::{Assigner, Counters};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::problems::problems;
@@ -18,14 +19,14 @@ use crate::report::{Known, NotSeen, Report, age, time};
 use crate::sessions::{Sessions, asn, is_up, wanted};
 use crate::world::{self, World, is_of, is_ready, speaker_pods};
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Body {
     pub(crate) status: Status,
 }
 
 /// How MetalLB is doing.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
     pub(crate) namespace: String,
@@ -43,7 +44,7 @@ pub(crate) struct Status {
     pub(crate) services: Known<usize>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Controller {
     pub(crate) ready: Known<Ready>,
@@ -54,7 +55,7 @@ pub(crate) struct Controller {
 }
 
 /// How many of something are as they should be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ready {
     pub(crate) ready: usize,
@@ -62,7 +63,7 @@ pub(crate) struct Ready {
 }
 
 /// Whether a component accepts the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Config {
     /// All of it. Whether it has the newest cannot be told from its ConfigurationState.
@@ -72,7 +73,7 @@ pub(crate) enum Config {
 }
 
 /// A node and its speaker.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Speaker {
     pub(crate) node: String,
@@ -89,7 +90,7 @@ pub(crate) struct Speaker {
     pub(crate) note: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PoolRow {
     pub(crate) name: String,
@@ -104,14 +105,14 @@ pub(crate) struct PoolRow {
 }
 
 /// Addresses of a family; 2^63 - 1 is that many or more.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Usage {
     pub(crate) total: i64,
     pub(crate) used: Known<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PeerRow {
     pub(crate) name: String,
