@@ -10,6 +10,7 @@ mod service;
 mod text;
 
 use anyhow::anyhow;
+use kube::ResourceExt;
 
 use crate::args::{Explain, Global};
 use crate::facts::{Facts, Read};
@@ -17,7 +18,7 @@ use crate::input::{self, Failure, Wanted};
 use crate::program::{Printed, finish};
 use crate::report::{Problem, Report, Severity, problems};
 use crate::status::rows;
-use crate::table::{Mark, Style};
+use crate::table::{Mark, Style, meant};
 use crate::world::World;
 
 pub(crate) use announcers::sentence;
@@ -54,16 +55,19 @@ pub(crate) async fn run(global: &Global, what: &Explain) -> Printed {
             finish(ip::report(facts, world, *address), global, ip::text)
         }
         Explain::Pool { name } => {
-            let report = pool::report(facts, world, name).ok_or_else(|| absent(&format!("pool {name}")))?;
+            let names = [named(&facts.pools), named(&facts.address_pools)].concat();
+            let report = pool::report(facts, world, name).ok_or_else(|| misnamed("pool", name, &names))?;
             finish(report, global, pool::text)
         }
         Explain::Node { name } => {
             known(&facts.nodes, "Nodes")?;
-            let report = node::report(facts, world, name).ok_or_else(|| absent(&format!("Node {name}")))?;
+            let report = node::report(facts, world, name);
+            let report = report.ok_or_else(|| misnamed("Node", name, &named(&facts.nodes)))?;
             finish(report, global, node::text)
         }
         Explain::Peer { name } => {
-            let report = peer::report(facts, world, name).ok_or_else(|| absent(&format!("BGPPeer {name}")))?;
+            let report = peer::report(facts, world, name);
+            let report = report.ok_or_else(|| misnamed("BGPPeer", name, &named(&facts.peers)))?;
             finish(report, global, peer::text)
         }
     }
@@ -77,6 +81,16 @@ fn known<T>(read: &Read<T>, what: &str) -> Result<(), Failure> {
 
 fn absent(what: &str) -> Failure {
     Failure::Usage(anyhow!("there is no {what}"))
+}
+
+fn named<K: ResourceExt>(read: &Read<K>) -> Vec<String> {
+    read.list().iter().map(ResourceExt::name_any).collect()
+}
+
+fn misnamed(what: &str, name: &str, names: &[String]) -> Failure {
+    let meant = meant(name, names.iter().map(String::as_str));
+    let meant = meant.map(|name| format!(" (did you mean {name}?)"));
+    absent(&format!("{what} {name}{}", meant.unwrap_or_default()))
 }
 
 /// What the configuration says of an object that it refuses.
