@@ -3,7 +3,7 @@
 mod announcers;
 mod explanation;
 mod ip;
-mod node;
+pub(crate) mod node;
 mod peer;
 mod pool;
 mod service;
@@ -66,6 +66,7 @@ pub(crate) async fn run(global: &Global, what: &Explain) -> Printed {
             finish(report, global, node::text)
         }
         Explain::Peer { name } => {
+            known(&facts.nodes, "Nodes")?;
             let report = peer::report(facts, world, name);
             let report = report.ok_or_else(|| misnamed("BGPPeer", name, &named(&facts.peers)))?;
             finish(report, global, peer::text)

@@ -1,6 +1,7 @@
 //! How BGP sessions are doing, as speakers and frr-k8s have written.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use metallb_api::BGPSessionStateStatus;
 use metallb_config::Peer;
@@ -15,7 +16,8 @@ const UP: &str = "Established";
 pub(crate) struct Sessions<'a>(BTreeMap<(&'a str, &'a str), &'a BGPSessionStateStatus>);
 
 impl<'a> Sessions<'a> {
-    /// Sorts what was read; none if nobody has written anything, as FRR and upstream's native mode do.
+    /// Sorts what was read; none if nobody has written anything, as FRR and upstream's native mode do, or if it is not known
+    /// which nodes are to have sessions.
     pub(crate) fn new(facts: &'a Facts, world: &'a World) -> Option<Self> {
         let states = facts.session_states.list().iter();
         // frr-k8s names the address alone.
@@ -28,14 +30,18 @@ impl<'a> Sessions<'a> {
             .collect();
         let found = states.filter_map(|state| {
             let status = state.status.as_ref()?;
+            let address = status
+                .peer
+                .parse()
+                .map_or_else(|_| status.peer.clone(), |ip: IpAddr| ip.to_string());
             let peer = match status.peer_name.as_str() {
-                "" => by_address.get(&(status.peer.clone(), status.vrf.as_str())).copied()?,
+                "" => by_address.get(&(address, status.vrf.as_str())).copied()?,
                 name => name,
             };
             Some(((status.node.as_str(), peer), status))
         });
         let found: BTreeMap<_, _> = found.collect();
-        (!found.is_empty()).then_some(Self(found))
+        (facts.nodes.is_known() && !found.is_empty()).then_some(Self(found))
     }
 
     pub(crate) fn of(&self, node: &'a str, peer: &'a str) -> Option<&'a BGPSessionStateStatus> {

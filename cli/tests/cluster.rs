@@ -246,6 +246,7 @@ fn status_says_what_it_could_not_see_and_nothing_good_of_it() {
         let (nodes, peers) = (rows(&text, "NODE "), rows(&text, "PEER "));
         assert_eq!((nodes.len(), peers.len()), (3, 1), "{resource}: {text}");
         let told = match resource {
+            "nodes" => nodes.iter().all(|row| unknown(row, 5)) && unknown(peers[0], 3),
             "pods" => nodes.iter().all(|row| unknown(row, 2)),
             "configurationstates" => nodes.iter().all(|row| unknown(row, 3)) && text.contains("configuration ?"),
             "servicel2statuses" => nodes.iter().all(|row| unknown(row, 4)),
@@ -317,4 +318,42 @@ fn watching_prints_what_changes_and_ends_with_whoever_reads() {
     // Only whoever writes learns that nobody reads.
     stub.objects.lock().unwrap().clear();
     assert!(watching.wait().unwrap().success());
+}
+
+// CLI-4
+#[test]
+fn the_other_explanations_say_what_they_could_not_see() {
+    for (command, resource, code, says) in [
+        ("explain ip 192.0.2.10", "services", 3, "Services cannot be listed"),
+        ("explain ip 192.0.2.20", "nodes", 0, "Verdict: ? it is free"),
+        ("explain pool web", "services", 0, "Verdict: ? ?/254 in use, ? free"),
+        ("explain pool web", "nodes", 0, "yes: on ? nodes"),
+        (
+            "explain pool web",
+            "ipaddresspools",
+            3,
+            "IPAddressPools cannot be listed",
+        ),
+        ("explain node node-a", "nodes", 3, "Nodes cannot be listed"),
+        ("explain node node-a", "endpointslices", 0, "Not seen: endpointslices"),
+        (
+            "explain node node-a",
+            "services",
+            0,
+            "what it should announce is not known",
+        ),
+        ("explain node node-a", "pods", 0, "Not seen: pods"),
+        ("explain peer tor-1", "nodes", 3, "Nodes cannot be listed"),
+        (
+            "explain peer tor-1",
+            "bgpsessionstates",
+            0,
+            "Verdict: ? it is not known which sessions are up",
+        ),
+    ] {
+        let (text, ended, _) = ran(command, &["healthy.yaml"], resource);
+        assert_eq!(ended, Some(code), "{command} without {resource}: {text}");
+        assert!(text.contains(says), "{command} without {resource}: {text}");
+        assert!(!text.contains("Verdict: ✓"), "{command} without {resource}: {text}");
+    }
 }

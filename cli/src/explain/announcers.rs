@@ -37,23 +37,24 @@ pub(super) fn announcing(facts: &Facts, service: &Service, world: &World, explan
     }
 }
 
-/// Endpoints that can serve; if nobody knows, some on every node.
+/// Endpoints of a Service.
 fn endpoints(facts: &Facts, service: &Service, world: &World) -> Endpoints {
-    if !facts.slices.is_known() {
-        return Endpoints {
-            any: true,
-            nodes: world.nodes.keys().map(|name| &**name).collect(),
-        };
-    }
     let own = |slice: &&EndpointSlice| {
         let name = slice.labels().get(names::LABEL_SLICE_SERVICE);
         name == service.metadata.name.as_ref() && slice.namespace() == service.namespace()
     };
-    serving(facts.slices.list().iter().filter(own))
+    let slices = facts.slices.is_known().then(|| facts.slices.list().iter().filter(own));
+    serving(slices, world)
 }
 
-/// Endpoints of the slices of a Service.
-pub(super) fn serving<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Endpoints {
+/// Endpoints that can serve, of the slices of a Service; if nobody knows these, some on every node.
+pub(super) fn serving<'a>(slices: Option<impl Iterator<Item = &'a EndpointSlice>>, world: &World) -> Endpoints {
+    let Some(slices) = slices else {
+        return Endpoints {
+            any: true,
+            nodes: world.nodes.keys().map(|name| &**name).collect(),
+        };
+    };
     let endpoints = slices.flat_map(|slice| &slice.endpoints).map(|endpoint| {
         let conditions = endpoint.conditions.as_ref();
         Endpoint {

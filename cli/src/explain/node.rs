@@ -1,11 +1,10 @@
 //! `explain node`: what it may announce, what not, and to whom.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
-use metallb_announce::{Endpoints, Inputs, ServiceView, decide};
+use metallb_announce::{Inputs, ServiceView, decide};
 use metallb_api::names;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,7 +25,7 @@ const SHOWN: usize = 8;
 /// A node.
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NodeCase {
+pub(crate) struct NodeCase {
     name: String,
     verdict: String,
     /// What keeps it from announcing.
@@ -35,11 +34,11 @@ pub(super) struct NodeCase {
     /// Addresses that it should answer for, each with its Service.
     layer2: Vec<String>,
     /// Services that it should announce over BGP.
-    bgp: Vec<String>,
+    pub(crate) bgp: Vec<String>,
     sessions: Vec<Session>,
 }
 
-pub(super) fn report(facts: &Facts, world: &World, name: &str) -> Option<Report<Body<NodeCase>>> {
+pub(crate) fn report(facts: &Facts, world: &World, name: &str) -> Option<Report<Body<NodeCase>>> {
     let node = facts.nodes.list().iter().find(|node| node.name_any() == name)?;
     let mut status = rows::report(facts, world);
     let mut rows = std::mem::take(&mut status.body.status.speakers).into_iter();
@@ -57,12 +56,17 @@ pub(super) fn report(facts: &Facts, world: &World, name: &str) -> Option<Report<
     let sessions: Vec<Session> = peers
         .map(|peer| session(facts, world, name, peer, states.as_ref()))
         .collect();
-    let verdict = format!(
-        "{}it should answer for {}, and announce {} over BGP",
-        against.first().map(|first| format!("{first}; ")).unwrap_or_default(),
-        many(layer2.len(), "Service"),
-        many(bgp.len(), "Service")
-    );
+    let announces = match facts.services.is_known() {
+        false => "what it should announce is not known".to_owned(),
+        true => format!(
+            "it should answer for {}, and announce {} over BGP",
+            many(layer2.len(), "Service"),
+            many(bgp.len(), "Service")
+        ),
+    };
+    let verdict = against
+        .first()
+        .map_or_else(|| announces.clone(), |first| format!("{first}; {announces}"));
     let explanation = NodeCase {
         name: name.to_owned(),
         verdict,
@@ -99,20 +103,12 @@ fn announces(facts: &Facts, world: &World, name: &str) -> (Vec<String>, Vec<Stri
     for service in facts.services.list() {
         let view = ServiceView::from(service);
         let Some(ips) = view.addresses() else { continue };
-        let endpoints = match facts.slices.is_known() {
-            true => {
-                let own = slices.get(&(
-                    service.namespace(),
-                    service.metadata.name.as_deref().unwrap_or_default(),
-                ));
-                serving(own.into_iter().flatten().copied())
-            }
-            false if view.local => continue,
-            false => Endpoints {
-                any: true,
-                nodes: std::iter::empty::<Arc<str>>().map(|name| name.to_string()).collect(),
-            },
-        };
+        if view.local && !facts.slices.is_known() {
+            continue;
+        }
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let own = slices.get(&(service.namespace(), name)).into_iter().flatten().copied();
+        let endpoints = serving(facts.slices.is_known().then_some(own), world);
         let decision = decide(&inputs, world.parsed.config.pool_holding(&ips), &view, &endpoints);
         let key = metallb_ipam::Key::of(service);
         if decision.layer2.is_ok() {
@@ -129,12 +125,11 @@ fn announces(facts: &Facts, world: &World, name: &str) -> (Vec<String>, Vec<Stri
 pub(super) fn text(report: &Report<Body<NodeCase>>, style: Style) -> String {
     let own = &report.body.explanation;
     let most = if style.wide { usize::MAX - 1 } else { SHOWN };
-    let named = |names: &[String]| {
-        if names.is_empty() {
-            "nothing".to_owned()
-        } else {
-            few(names, most)
-        }
+    let known = report.not_seen.iter().all(|unseen| unseen.what != "services");
+    let named = |names: &[String]| match names {
+        [] if known => "nothing".to_owned(),
+        [] => "?".to_owned(),
+        names => few(names, most),
     };
     let speaker = own.speaker.pod.as_deref().unwrap_or("no pod");
     let mut sections = section("Speaker", &format!("{speaker}, configuration {}", own.speaker.config));

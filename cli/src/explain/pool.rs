@@ -119,7 +119,10 @@ fn advertisements(facts: &Facts, world: &World, name: &str, pool: Option<&Pool>)
             text,
         }
     };
-    let nodes = |count: usize| format!("on {}", many(count, "node"));
+    let nodes = |count: usize| match facts.nodes.is_known() {
+        true => format!("on {}", many(count, "node")),
+        false => "on ? nodes".to_owned(),
+    };
     let layer2 = facts.l2_advertisements.list().iter().map(|ad| {
         let own = pool.and_then(|pool| pool.l2.iter().find(|own| own.name == ad.metadata.name));
         let spec = &ad.spec;

@@ -166,7 +166,8 @@ pub(crate) fn report(facts: &Facts, world: &World) -> Report<Body> {
             .into(),
     };
     let problems = problems(facts, world, &status, sessions.as_ref(), &mut assigner);
-    let not_seen = not_seen(facts, sessions.is_none() && !status.peers.is_empty());
+    let unheard = sessions.is_none() && facts.nodes.is_known() && !status.peers.is_empty();
+    let not_seen = not_seen(facts, unheard);
     let mut report = Report::new("StatusReport", facts, Body { status });
     report.problems = problems;
     report.assumptions.clone_from(&world.assumptions);
@@ -270,14 +271,15 @@ fn speakers(facts: &Facts, world: &World, sessions: Option<&Sessions<'_>>) -> Ve
         let alive = world.is_alive(&name);
         let peers = world.parsed.config.peers.values();
         let peers: Vec<&Peer> = peers.filter(|peer| peer.nodes.contains(&name)).collect();
+        let none = facts.nodes.is_known() && peers.is_empty();
         let states = sessions.map(|sessions| peers.iter().filter_map(|peer| sessions.of(&name, &peer.name)));
         let up = states.clone().map(|states| states.filter(|state| is_up(state)).count());
-        let up = up.or_else(|| peers.is_empty().then_some(0));
+        let up = up.or_else(|| none.then_some(0));
         let routes = states.and_then(|states| states.filter_map(|state| state.prefixes_wanted).max());
         let status = pod.and_then(|pod| pod.status.as_ref());
         let containers = status.map(|status| status.container_statuses.iter().flatten());
         let addresses = addresses.get(name.as_str()).map_or(0, BTreeSet::len);
-        let routes = routes.or_else(|| peers.is_empty().then_some(0));
+        let routes = routes.or_else(|| none.then_some(0));
         let config = configs.get(&names::speaker_state(&name)).copied();
         Speaker {
             pod: pod.map(ResourceExt::name_any),

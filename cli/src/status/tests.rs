@@ -86,6 +86,18 @@ fn a_large_cluster_is_told_of_in_seconds() {
 }
 
 #[test]
+fn a_node_of_a_large_cluster_is_explained_in_seconds() {
+    let facts = large();
+    let args = <Args as clap::Parser>::try_parse_from(["kubectl-metallb", "version"]).unwrap();
+    let world = World::new(&facts, &args.global).unwrap();
+    let begun = Instant::now();
+    let report = crate::explain::node::report(&facts, &world, "node-7").unwrap();
+    println!("{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert_eq!(report.body.explanation.bgp.len(), 5000);
+}
+
+#[test]
 fn time_that_passes_is_no_change() {
     let at = |age: &str, time: &str| {
         format!(
