@@ -252,7 +252,7 @@ fn status_says_what_it_could_not_see_and_nothing_good_of_it() {
             "servicel2statuses" => nodes.iter().all(|row| unknown(row, 4)),
             "bgpsessionstates" => nodes.iter().all(|row| unknown(row, 5) && unknown(row, 6)) && unknown(peers[0], 3),
             "services" => text.contains("?/254") && text.contains("none found in 1 pool, "),
-            "deployments" => text.contains("controller  ? ready"),
+            "deployments" => text.contains("controller  ? ready") && text.contains("webhooks    ?\n"),
             _ => true,
         };
         assert!(told, "{resource}: {text}");

@@ -66,6 +66,7 @@ fn head(own: &Status) -> String {
     });
     let webhooks = match &own.webhooks {
         Some(ready) => format!("{ready} ready"),
+        None if controller.ready.get().is_none() => "?".to_owned(),
         None => "served by the controller".to_owned(),
     };
     let known: Option<Vec<bool>> = own.speakers.iter().map(|row| row.ready.get().copied()).collect();
