@@ -3,7 +3,7 @@
 mod announcers;
 mod explanation;
 mod ip;
-pub(crate) mod node;
+mod node;
 mod peer;
 mod pool;
 mod service;

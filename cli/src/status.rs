@@ -114,4 +114,4 @@ fn gist(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

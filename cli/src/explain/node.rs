@@ -25,7 +25,7 @@ const SHOWN: usize = 8;
 /// A node.
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct NodeCase {
+pub(super) struct NodeCase {
     name: String,
     verdict: String,
     /// What keeps it from announcing.
@@ -34,11 +34,11 @@ pub(crate) struct NodeCase {
     /// Addresses that it should answer for, each with its Service.
     layer2: Vec<String>,
     /// Services that it should announce over BGP.
-    pub(crate) bgp: Vec<String>,
+    pub(super) bgp: Vec<String>,
     sessions: Vec<Session>,
 }
 
-pub(crate) fn report(facts: &Facts, world: &World, name: &str) -> Option<Report<Body<NodeCase>>> {
+pub(super) fn report(facts: &Facts, world: &World, name: &str) -> Option<Report<Body<NodeCase>>> {
     let node = facts.nodes.list().iter().find(|node| node.name_any() == name)?;
     let mut status = rows::report(facts, world);
     let mut rows = std::mem::take(&mut status.body.status.speakers).into_iter();

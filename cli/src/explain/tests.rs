@@ -40,3 +40,14 @@ fn one_of_five_thousand_services_on_three_hundred_nodes_is_explained_in_seconds(
     // The Service lacks the annotation that names its pool, which the controller would write.
     assert_eq!(report.problems[0].id, "control.behind");
 }
+
+#[test]
+fn a_node_of_a_large_cluster_is_explained_in_seconds() {
+    let facts = crate::status::tests::large();
+    let args = <Args as clap::Parser>::try_parse_from(["kubectl-metallb", "version"]).unwrap();
+    let world = World::new(&facts, &args.global).unwrap();
+    let begun = Instant::now();
+    let report = super::node::report(&facts, &world, "node-7").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert_eq!(report.body.explanation.bgp.len(), 5000);
+}
