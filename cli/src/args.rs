@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -124,6 +125,8 @@ pub enum Command {
     Explain(Explain),
     /// Check files as one configuration, as admission would.
     Lint(Lint),
+    /// Say how MetalLB is doing, and what is wrong.
+    Status(Status),
     /// Print the versions of this program and of the components.
     Version,
 }
@@ -137,6 +140,34 @@ pub enum Explain {
         /// [NAMESPACE/]NAME of the Service.
         name: String,
     },
+    /// Whose an address is.
+    Ip {
+        /// The address.
+        address: IpAddr,
+    },
+    /// How full a pool is, who may have its addresses, and who announces them.
+    Pool {
+        /// Name of the IPAddressPool or AddressPool.
+        name: String,
+    },
+    /// What a node may announce and what not, and to whom.
+    Node {
+        /// Name of the Node.
+        name: String,
+    },
+    /// Which nodes have a session with a BGP peer, and what they tell it.
+    Peer {
+        /// Name of the BGPPeer.
+        name: String,
+    },
+}
+
+/// Say how MetalLB is doing.
+#[derive(Clone, Copy, Debug, Group)]
+pub struct Status {
+    /// Look again and again, with this pause, until interrupted.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "5s", value_parser = duration)]
+    pub watch: Option<Duration>,
 }
 
 /// Check files as one configuration.

@@ -1,10 +1,13 @@
 //! What was read, as plain data.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use metallb_api::{BGPSessionState, ConfigurationState, ServiceL2Status};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// All objects of a kind, or why they are not known.
@@ -88,10 +91,35 @@ pub struct Facts {
     pub bfd_profiles: Read<BFDProfile>,
     /// Communities.
     pub communities: Read<Community>,
+    /// BGPSessionStates.
+    pub session_states: Read<BGPSessionState>,
+    /// ServiceL2Statuses.
+    pub l2_statuses: Read<ServiceL2Status>,
+    /// ConfigurationStates.
+    pub config_states: Read<ConfigurationState>,
+    /// The Leases of MetalLB's namespace.
+    pub leases: Read<Lease>,
+}
+
+impl Facts {
+    /// Why the configuration is not known, if so: without it nothing can be said.
+    #[must_use]
+    pub fn lacks_configuration(&self) -> Option<String> {
+        let needed = [
+            ("IPAddressPools", self.pools.why_not()),
+            ("AddressPools", self.address_pools.why_not()),
+            ("L2Advertisements", self.l2_advertisements.why_not()),
+            ("BGPAdvertisements", self.bgp_advertisements.why_not()),
+            ("BGPPeers", self.peers.why_not()),
+            ("Communities", self.communities.why_not()),
+        ];
+        let lacking = |(what, why): (&str, Option<String>)| Some(format!("{what} cannot be listed: {}", why?));
+        needed.into_iter().find_map(lacking)
+    }
 }
 
 /// Where objects were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
     /// The API server at this address.

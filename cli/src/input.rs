@@ -18,8 +18,14 @@ pub(crate) enum Wanted {
     Programs,
     /// What the configuration speaks of, too: Nodes and Namespaces.
     Configuration,
-    /// Services and their endpoints, too.
+    /// Services, too.
+    Services,
+    /// Their endpoints, too.
     Everything,
+    /// What speakers write about Services and sessions, too.
+    Statuses,
+    /// All of that but endpoints, which may be seconds old, and whether the programs run.
+    Status,
 }
 
 /// Why nothing could be read.

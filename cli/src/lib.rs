@@ -14,6 +14,8 @@ mod input;
 mod lint;
 mod program;
 mod report;
+mod sessions;
+mod status;
 mod table;
 mod version;
 mod world;
@@ -21,3 +23,6 @@ mod world;
 pub use args::Args;
 pub use facts::{Facts, Read};
 pub use program::{main, run};
+
+#[cfg(test)]
+mod schemas;

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail, ensure};
 use metallb_config::Rule;
 use metallb_rules::Effect;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::{FailOn, Global, Lint, Output};
@@ -26,9 +27,9 @@ use crate::table::{Style, table};
 const RULES: &str = "https://github.com/metallb-rs/metallb-rs/blob/main/docs/validation.md";
 
 /// Something that is wrong with an object of a file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Finding {
+pub(crate) struct Finding {
     file: String,
     line: u64,
     column: u64,
@@ -40,9 +41,9 @@ struct Finding {
     suppressed: bool,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+pub(crate) struct Body {
     findings: Vec<Finding>,
     /// Objects of MetalLB, and Services.
     objects: usize,

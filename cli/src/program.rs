@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 
-use crate::args::{Args, Command, Output};
+use crate::args::{Args, Command, Global, Output};
 use crate::input::Failure;
+use crate::report::Report;
 use crate::table::Style;
-use crate::{explain, lint, version};
+use crate::{explain, lint, status, version};
 
 /// What a command printed, and the exit code.
 pub(crate) type Printed = Result<(String, u8), Failure>;
@@ -49,6 +50,7 @@ pub fn run(args: &Args) -> (String, String, u8) {
         match &args.command {
             Command::Explain(what) => explain::run(&args.global, what).await,
             Command::Lint(lint) => lint::run(&args.global, lint).await,
+            Command::Status(status) => status::run(&args.global, status).await,
             Command::Version => version::run(&args.global).await,
         }
     });
@@ -57,6 +59,17 @@ pub fn run(args: &Args) -> (String, String, u8) {
         Err(Failure::Usage(error)) => (String::new(), format!("error: {error:#}"), 2),
         Err(Failure::Cluster(error)) => (String::new(), format!("error: {error:#}"), 3),
     }
+}
+
+/// Judges a report, and prints it.
+pub(crate) fn finish<T: Serialize>(
+    report: Report<T>,
+    global: &Global,
+    text: impl FnOnce(&Report<T>, Style) -> String,
+) -> Printed {
+    let report = report.judged(global.fail_on);
+    let printed = print(&report, global.output, |style| text(&report, style), Style::of(global));
+    Ok((printed.map_err(Failure::Usage)?, report.exit_code))
 }
 
 /// Prints a report in the way that is asked for; only text can be made otherwise.

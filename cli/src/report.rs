@@ -1,13 +1,20 @@
 //! What all reports have in common: problems, what was not seen, exit code.
 
+use std::fmt::{self, Display};
+
 use k8s_openapi::jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::FailOn;
 use crate::facts::{Facts, Read, Source};
+use crate::table::{Mark, Style};
+
+/// Where every problem is described.
+const CHECKS: &str = "https://github.com/metallb-rs/metallb-rs/blob/main/docs/cli/checks.md";
 
 /// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Severity {
     Warning,
@@ -15,17 +22,126 @@ pub(crate) enum Severity {
 }
 
 /// Something that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Problem {
     /// Stable: `control.pending` for instance.
     pub(crate) id: &'static str,
     pub(crate) severity: Severity,
+    /// What it is about.
+    pub(crate) subject: Option<Subject>,
+    /// Where, if it is there alone.
+    pub(crate) node: Option<String>,
     pub(crate) text: String,
+    /// The command that says more.
+    pub(crate) next: Option<String>,
+    /// Where it is described what it means and what to do.
+    pub(crate) docs: String,
+}
+
+/// An object, or a Service as `NAMESPACE/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Subject {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+impl Problem {
+    pub(crate) fn new(id: &'static str, severity: Severity, text: impl Into<String>) -> Self {
+        Self {
+            id,
+            severity,
+            subject: None,
+            node: None,
+            text: text.into(),
+            next: None,
+            docs: format!("{CHECKS}#{}", id.replace('.', "-")),
+        }
+    }
+
+    pub(crate) fn about(mut self, kind: &str, name: &str) -> Self {
+        let (kind, name) = (kind.to_owned(), name.to_owned());
+        self.subject = Some(Subject { kind, name });
+        self
+    }
+
+    pub(crate) fn is_about(&self, name: &str) -> bool {
+        self.subject.as_ref().is_some_and(|subject| subject.name == name)
+    }
+
+    pub(crate) fn on(mut self, node: &str) -> Self {
+        self.node = Some(node.to_owned());
+        self
+    }
+
+    pub(crate) fn next(mut self, command: String) -> Self {
+        self.next = Some(command);
+        self
+    }
+}
+
+/// The part of a text that lists problems.
+pub(crate) fn problems(problems: &[Problem], style: Style) -> String {
+    let widest = problems
+        .iter()
+        .map(|problem| problem.id.len())
+        .max()
+        .unwrap_or_default();
+    let mut text = format!("Problems ({})\n", problems.len());
+    for problem in problems {
+        let mark = style.mark(match problem.severity {
+            Severity::Error => Mark::Bad,
+            Severity::Warning => Mark::Doubtful,
+        });
+        text += &format!("{mark} {:widest$}  {}\n", problem.id, problem.text);
+        let indent = widest + if style.ascii { 7 } else { 4 };
+        let next = problem.next.iter().map(|next| format!("{:indent$}→ {next}\n", ""));
+        text.extend(next);
+    }
+    text
+}
+
+/// What was seen, or `?`; in JSON `"unknown"`.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Known<T> {
+    Seen(T),
+    Not(Unknown),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Unknown {
+    Unknown,
+}
+
+impl<T> From<Option<T>> for Known<T> {
+    fn from(seen: Option<T>) -> Self {
+        seen.map_or(Self::Not(Unknown::Unknown), Self::Seen)
+    }
+}
+
+impl<T> Known<T> {
+    pub(crate) fn get(&self) -> Option<&T> {
+        match self {
+            Self::Seen(value) => Some(value),
+            Self::Not(_) => None,
+        }
+    }
+}
+
+impl<T: Display> Display for Known<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seen(value) => value.fmt(f),
+            Self::Not(_) => f.write_str("?"),
+        }
+    }
 }
 
 /// Objects that were not seen, and what cannot be said without them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NotSeen {
     pub(crate) what: &'static str,
@@ -46,7 +162,7 @@ impl NotSeen {
 }
 
 /// What every report begins and ends with; `body` is the report's own.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report<T> {
     pub(crate) api_version: &'static str,
@@ -128,6 +244,16 @@ pub(crate) fn code(found: impl Iterator<Item = Severity>, unknown: bool, fail_on
     }
 }
 
+/// How long ago something was: `42s`, `4m`, `7h`, `12d`.
+pub(crate) fn age(now: Timestamp, since: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit) {
+        Some((unit, letter)) => format!("{}{letter}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
+}
+
 /// Whole seconds, as the API writes them.
 pub(crate) fn time(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
@@ -136,6 +262,19 @@ pub(crate) fn time(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_are_told_as_kubectl_does_and_are_never_negative() {
+        let told = |seconds| {
+            age(
+                Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(seconds),
+                Timestamp::UNIX_EPOCH,
+            )
+        };
+        let texts = [0, 119, 120, 7_199, 7_200, 200_000].map(told);
+        assert_eq!(texts, ["0s", "119s", "2m", "119m", "2h", "2d"]);
+        assert_eq!(age(Timestamp::UNIX_EPOCH, Timestamp::MAX), "0s");
+    }
 
     // CLI-2
     #[test]

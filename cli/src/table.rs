@@ -18,6 +18,7 @@ pub(crate) struct Style {
 pub(crate) enum Mark {
     Good,
     Bad,
+    Doubtful,
     Unknown,
 }
 
@@ -43,6 +44,7 @@ impl Style {
         let (sign, ascii, color) = match mark {
             Mark::Good => ("✓", "ok", 32),
             Mark::Bad => ("✗", "FAIL", 31),
+            Mark::Doubtful => ("!", "warn", 33),
             Mark::Unknown => ("?", "?", 33),
         };
         let sign = if self.ascii { ascii } else { sign };
@@ -63,6 +65,7 @@ impl Style {
             .replace('→', "->")
             .replace('←', "<-");
         let text = text.replace('≠', "!=").replace('…', "...");
+        let text = text.replace('█', "#").replace('░', ".");
         text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
     }
 }
@@ -97,6 +100,41 @@ pub(crate) fn many(count: usize, what: &str) -> String {
     }
 }
 
+/// Names, the first few of them.
+pub(crate) fn few(names: &[String], most: usize) -> String {
+    match names {
+        names if names.len() <= most + 1 => names.join(", "),
+        names => format!("{} and {} more", names[..most].join(", "), names.len() - most),
+    }
+}
+
+/// The name that somebody must have meant.
+pub(crate) fn meant<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = names.map(|name| (distance(&text.to_lowercase(), &name.to_lowercase()), name));
+    near.filter(|(distance, _)| *distance * 3 <= text.chars().count())
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many characters are put in, left out, changed, or exchanged with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +146,15 @@ mod tests {
             vec!["→".to_owned(), String::new()],
         ];
         assert_eq!(table(1, &["POOL", "FREE"], &rows), " POOL  FREE\n web   9\n →\n");
+    }
+
+    #[test]
+    fn a_slip_of_the_finger_is_understood_and_another_name_is_not_taken_for_one() {
+        let names = || ["web", "gold", "peerASN"].into_iter();
+        assert_eq!(meant("wbe", names()), Some("web"));
+        assert_eq!(meant("peerAsn", names()), Some("peerASN"));
+        assert_eq!(meant("goldd", names()), Some("gold"));
+        assert_eq!(meant("lab", names()), None);
     }
 
     // CLI-7

@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::Global;
 use crate::facts::Facts;
 use crate::input::{self, Failure, Wanted};
-use crate::program::{Printed, print};
+use crate::program::{Printed, finish};
 use crate::report::{NotSeen, Report};
-use crate::table::Style;
 use crate::world;
 
-#[derive(Serialize)]
-struct Versions {
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Versions {
     /// Of this program.
     client: &'static str,
     /// The images of the pods, by component.
@@ -40,9 +40,7 @@ pub(crate) async fn run(global: &Global) -> Printed {
         }
         Err(Failure::Usage(error)) => return Err(Failure::Usage(anyhow::anyhow!("{error:#}"))),
     };
-    let report = report.judged(global.fail_on);
-    let text = print(&report, global.output, |_| text(&report), Style::of(global)).map_err(Failure::Usage)?;
-    Ok((text, report.exit_code))
+    finish(report, global, |report, _| text(report))
 }
 
 const WITHOUT: &str = "the versions of the components are not known";

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Secret, Service};
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
 use metallb_announce::{Inputs, NodeView, is_drained};
 use metallb_api::names;
 use metallb_config::{Backend, Options, Parsed, Resources, View, parse};
+use metallb_ipam::{Assigner, is_of_class, seniority};
 
 use crate::args::Global;
 use crate::facts::Facts;
@@ -35,6 +36,8 @@ pub(crate) struct Settings {
 
 /// Configuration, nodes and settings.
 pub(crate) struct World {
+    /// MetalLB's.
+    pub(crate) namespace: String,
     pub(crate) settings: Settings,
     pub(crate) parsed: Parsed,
     pub(crate) nodes: BTreeMap<Arc<str>, NodeView>,
@@ -72,9 +75,30 @@ impl World {
                 .filter(|node| is_drained(node.labels()))
                 .map(|node| node.name_any().into())
                 .collect(),
+            namespace,
             settings,
             assumptions,
         })
+    }
+
+    /// Takes in all addresses as the controller does when it starts.
+    pub(crate) fn assigner(&self, facts: &Facts) -> Assigner {
+        let mut services: Vec<&Service> = facts.services.list().iter().collect();
+        services.sort_by_cached_key(|service| seniority(service));
+        let mut assigner = Assigner::default();
+        assigner.set_pools(&self.parsed.config.pools);
+        let ours = |service: &&&Service| is_of_class(service, &self.settings.class);
+        let (ours, theirs): (Vec<&Service>, Vec<&Service>) = services.iter().partition(ours);
+        for service in ours.into_iter().chain(theirs) {
+            assigner.import(&metallb_ipam::Service::from(service));
+        }
+        assigner
+    }
+
+    /// Tells whether the speaker of a node is alive, as far as is known.
+    pub(crate) fn is_alive(&self, node: &str) -> bool {
+        let speakers = self.settings.speakers.as_ref();
+        speakers.is_none_or(|speakers| speakers.contains(node))
     }
 
     /// What decisions depend on beside a Service. The node is to be put in where it matters.
@@ -222,7 +246,7 @@ fn settings(facts: &Facts, namespace: &str, assume: &[String], assumptions: &mut
 }
 
 /// Tells whether a workload or pod is a component of MetalLB, installed by manifests or by Helm.
-fn is_of(object: &impl ResourceExt, namespace: &str, component: &str) -> bool {
+pub(crate) fn is_of(object: &impl ResourceExt, namespace: &str, component: &str) -> bool {
     let labels = object.labels();
     let own = COMPONENT.map(|key| labels.get(key).map(String::as_str));
     object.namespace().as_deref() == Some(namespace) && own.contains(&Some(component))
@@ -277,11 +301,7 @@ fn speakers(facts: &Facts, namespace: &str, assumptions: &mut Vec<String>) -> Op
         return None;
     }
     assumptions.push("speakers are alive where their pods are Ready".to_owned());
-    let ready = facts
-        .pods
-        .list()
-        .iter()
-        .filter(|pod| is_of(*pod, namespace, "speaker") && is_ready(pod));
+    let ready = speaker_pods(facts, namespace).filter(|pod| is_ready(pod));
     Some(
         ready
             .filter_map(|pod| Some(pod.spec.as_ref()?.node_name.as_deref()?.into()))
@@ -289,11 +309,22 @@ fn speakers(facts: &Facts, namespace: &str, assumptions: &mut Vec<String>) -> Op
     )
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions
         .into_iter()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The pods of speakers.
+pub(crate) fn speaker_pods<'a>(facts: &'a Facts, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
+    let pods = facts.pods.list().iter();
+    pods.filter(move |pod| is_of(*pod, namespace, "speaker"))
+}
+
+/// The image of our own container in a pod.
+pub(crate) fn image(pod: &Pod) -> Option<String> {
+    pod.spec.as_ref().and_then(program)?.image.clone()
 }
 
 /// The version that a component runs, by its image.
@@ -307,12 +338,10 @@ pub(crate) fn versions(facts: &Facts) -> BTreeMap<&'static str, BTreeSet<String>
             Some("speaker") => "speaker",
             _ => continue,
         };
-        let image = pod
-            .spec
-            .as_ref()
-            .and_then(program)
-            .and_then(|container| container.image.clone());
-        versions.entry(component).or_insert_with(BTreeSet::new).extend(image);
+        versions
+            .entry(component)
+            .or_insert_with(BTreeSet::new)
+            .extend(image(pod));
     }
     versions
 }

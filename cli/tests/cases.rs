@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,10 +68,12 @@ fn every_case_prints_what_is_expected() {
 #[test]
 fn json_and_yaml_are_the_same_value() {
     let read = |name: &str| fs::read_to_string(cases()[0].parent().unwrap().join(name).join("expected.txt")).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&read("explain-web-json")).unwrap();
-    let yaml: serde_json::Value = serde_saphyr::from_str(&read("explain-web-yaml")).unwrap();
-    assert_eq!(json, yaml);
-    assert_eq!(json["kind"], "Explanation");
+    for (case, kind) in [("explain-web", "Explanation"), ("status", "StatusReport")] {
+        let json: serde_json::Value = serde_json::from_str(&read(&format!("{case}-json"))).unwrap();
+        let yaml: serde_json::Value = serde_saphyr::from_str(&read(&format!("{case}-yaml"))).unwrap();
+        assert_eq!(json, yaml);
+        assert_eq!(json["kind"], kind);
+    }
 }
 
 // CLI-7
@@ -87,10 +90,13 @@ fn ascii_and_pipes_are_plain() {
 /// A comment `<!-- case NAME -->` before a block says which case it shows.
 #[test]
 fn the_documents_show_what_the_program_prints() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = fs::read_dir(root.join("docs/cli"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.is_file()).chain([root.join("README.md")]);
     let mut shown = 0;
-    for entry in fs::read_dir(docs).unwrap() {
-        let path = entry.unwrap().path();
+    for path in docs {
         let text = fs::read_to_string(&path).unwrap();
         let mut wanted = String::new();
         let mut rest = text.as_str();
@@ -116,6 +122,75 @@ fn the_documents_show_what_the_program_prints() {
         }
     }
     assert!(shown > 3, "{shown} examples");
+}
+
+/// The ids of problems in what a case prints.
+fn ids(text: &str) -> impl Iterator<Item = &str> {
+    let marked = text
+        .lines()
+        .filter(|line| ["✗ ", "! "].iter().any(|mark| line.starts_with(mark)));
+    marked.filter_map(|line| line.split_whitespace().nth(1))
+}
+
+// CLI-12
+#[test]
+fn every_problem_is_described_and_shown_and_a_healthy_cluster_has_none() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli/checks.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let described = docs.lines().filter_map(|line| {
+        let (anchor, id) = line.strip_prefix("## <a id=\"")?.split_once("\"></a>")?;
+        assert_eq!(anchor, id.replace('.', "-"));
+        Some(id.to_owned())
+    });
+    let described: BTreeSet<String> = described.collect();
+    let mut shown = BTreeSet::new();
+    for case in cases() {
+        let text = fs::read_to_string(case.join("expected.txt")).unwrap();
+        shown.extend(ids(&text).map(str::to_owned));
+        if case.ends_with("status-healthy") {
+            assert!(
+                ids(&text).next().is_none() && text.contains("Problems: none found in "),
+                "{text}"
+            );
+        }
+    }
+    // `explain svc` tells this one in its verdict.
+    shown.insert("control.refused".to_owned());
+    assert_eq!(described, shown);
+}
+
+// CLI-12
+#[test]
+fn what_is_said_to_come_next_can_be_run() {
+    let mut told = BTreeSet::new();
+    for case in cases() {
+        let command = fs::read_to_string(case.join("command")).unwrap();
+        let text = fs::read_to_string(case.join("expected.txt")).unwrap();
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let from = words.windows(2).filter(|pair| pair[0] == "--from").flatten();
+        let from: Vec<String> = from.map(|word| (*word).to_owned()).collect();
+        for next in text
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("→ kubectl metallb "))
+        {
+            told.insert((case.clone(), from.clone(), next.to_owned()));
+        }
+    }
+    assert!(told.len() > 10, "{told:#?}");
+    for (case, from, next) in told {
+        let out = Command::new(env!("CARGO_BIN_EXE_kubectl-metallb"))
+            .args(next.split_whitespace())
+            .args(from)
+            .current_dir(&case)
+            .output()
+            .unwrap();
+        let error = String::from_utf8(out.stderr).unwrap();
+        assert!(
+            matches!(out.status.code(), Some(0 | 1)),
+            "{}: {next}: {error}",
+            case.display()
+        );
+    }
 }
 
 // CLI-3

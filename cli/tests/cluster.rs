@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-const CLUSTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/cluster.yaml");
+const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
 
 struct Stub {
-    objects: Vec<Value>,
+    objects: Mutex<Vec<Value>>,
     forbidden: &'static str,
     asked: Mutex<Vec<String>>,
 }
@@ -27,6 +27,10 @@ impl Stub {
         let path = request.split(' ').nth(1).unwrap();
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let resource = path.rsplit('/').next().unwrap();
+        if self.forbidden == "absent" {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404, "message": "404"});
+            return (404, status);
+        }
         if resource == self.forbidden {
             let message = format!("{resource} is forbidden: User \"mia\" cannot list resource \"{resource}\"");
             let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message});
@@ -38,13 +42,17 @@ impl Stub {
             .trim_end_matches(resource)
             .trim_end_matches("namespaces/metallb-system/");
         let plural = |object: &Value| {
-            format!("{}s", object["kind"].as_str().unwrap().to_lowercase()).replace("communitys", "communities")
+            let plural = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
+            plural
+                .replace("communitys", "communities")
+                .replace("statuss", "statuses")
         };
         let ours = |object: &&Value| {
             let labelled = !query.contains("app%3Dmetallb") || object.pointer("/metadata/labels/app").is_some();
             plural(object) == resource && object["apiVersion"] == version.trim_end_matches('/') && labelled
         };
-        let items: Vec<&Value> = self.objects.iter().filter(ours).collect();
+        let objects = self.objects.lock().unwrap();
+        let items: Vec<&Value> = objects.iter().filter(ours).collect();
         (
             200,
             json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}),
@@ -76,11 +84,17 @@ impl Stub {
     }
 }
 
-/// Explains the Service `shop/web` online; returns text, exit code and what was asked.
-fn explained(forbidden: &'static str) -> (String, Option<i32>, Vec<String>) {
-    let text = std::fs::read_to_string(CLUSTER).unwrap();
+/// A stub that forbids a resource, and a kubeconfig that leads to it.
+fn cluster(files: &[&str], forbidden: &'static str) -> (Arc<Stub>, tempfile::TempDir) {
+    // The controller of a cluster that is online has renewed its Lease.
+    let renewed = |text: String| text.replace("renewTime: \"2026", "renewTime: \"2126");
+    let read = |name: &&str| renewed(std::fs::read_to_string(Path::new(CASES).join(name)).unwrap());
+    let objects = files
+        .iter()
+        .map(read)
+        .flat_map(|text| serde_saphyr::from_multiple::<Value>(&text).unwrap());
     let stub = Arc::new(Stub {
-        objects: serde_saphyr::from_multiple(&text).unwrap(),
+        objects: Mutex::new(objects.collect()),
         forbidden,
         asked: Mutex::default(),
     });
@@ -94,20 +108,34 @@ fn explained(forbidden: &'static str) -> (String, Option<i32>, Vec<String>) {
         }
     });
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("config");
     let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "shop"}}],
         "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}], "users": [{"name": "u", "user": {}}]});
-    std::fs::write(&path, config.to_string()).unwrap();
-    // The namespace is that of the context.
-    let out = Command::new(env!("CARGO_BIN_EXE_kubectl-metallb"))
-        .args(["explain", "svc", "web", "--kubeconfig"])
-        .arg(&path)
-        .output()
-        .unwrap();
+    std::fs::write(folder.path().join("config"), config.to_string()).unwrap();
+    (stub, folder)
+}
+
+fn program(folder: &tempfile::TempDir, command: &str) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_kubectl-metallb"));
+    program
+        .args(command.split(' '))
+        .arg("--kubeconfig")
+        .arg(folder.path().join("config"));
+    program
+}
+
+/// Runs a command online; returns text, exit code and what was asked.
+fn ran(command: &str, files: &[&str], forbidden: &'static str) -> (String, Option<i32>, Vec<String>) {
+    let (stub, folder) = cluster(files, forbidden);
+    let out = program(&folder, command).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap();
     let asked = stub.asked.lock().unwrap().clone();
     (text, out.status.code(), asked)
+}
+
+/// Explains the Service `web` of the context's namespace.
+fn explained(forbidden: &'static str) -> (String, Option<i32>, Vec<String>) {
+    ran("explain svc web", &["cluster.yaml"], forbidden)
 }
 
 fn without_last_line(text: &str) -> String {
@@ -119,7 +147,7 @@ fn without_last_line(text: &str) -> String {
 #[test]
 fn a_cluster_is_explained_as_its_dump_is_and_only_lists_are_asked_for() {
     let (text, code, asked) = explained("nothing");
-    let case = Path::new(CLUSTER).parent().unwrap().join("explain-web/expected.txt");
+    let case = Path::new(CASES).join("explain-web/expected.txt");
     let offline = std::fs::read_to_string(case).unwrap();
     assert_eq!(without_last_line(&text), without_last_line(&offline));
     assert_eq!(code, Some(0));
@@ -173,5 +201,159 @@ fn what_is_forbidden_is_named_and_never_taken_for_good() {
             !(wanted == Some(3) || resource == "nodes") || !text.contains('✓'),
             "{resource}: {text}"
         );
+    }
+}
+
+/// The rows that a table has under its head, by their first words.
+fn rows<'a>(text: &'a str, head: &str) -> Vec<&'a str> {
+    let table = text.lines().skip_while(|line| !line.starts_with(head)).skip(1);
+    table.take_while(|line| !line.is_empty()).collect()
+}
+
+// CLI-4
+#[test]
+fn status_says_what_it_could_not_see_and_nothing_good_of_it() {
+    let files = ["healthy.yaml"];
+    let unknown = |line: &str, column: usize| line.split_whitespace().nth(column) == Some("?");
+    for resource in [
+        "ipaddresspools",
+        "bgppeers",
+        "l2advertisements",
+        "bgpadvertisements",
+        "communities",
+    ] {
+        let (text, code, _) = ran("status", &files, resource);
+        assert_eq!((code, text.lines().count()), (Some(3), 1), "{resource}: {text}");
+        assert!(text.contains("cannot list resource"), "{text}");
+    }
+    for resource in [
+        "nodes",
+        "services",
+        "namespaces",
+        "pods",
+        "deployments",
+        "leases",
+        "configurationstates",
+        "servicel2statuses",
+        "bgpsessionstates",
+    ] {
+        let (text, code, _) = ran("status", &files, resource);
+        assert_eq!(code, Some(0), "{resource}: {text}");
+        assert!(
+            text.contains(&format!("Not seen: {resource} (forbidden: ")),
+            "{resource}: {text}"
+        );
+        let (nodes, peers) = (rows(&text, "NODE "), rows(&text, "PEER "));
+        assert_eq!((nodes.len(), peers.len()), (3, 1), "{resource}: {text}");
+        let told = match resource {
+            "nodes" => nodes.iter().all(|row| unknown(row, 5)) && unknown(peers[0], 3),
+            "pods" => nodes.iter().all(|row| unknown(row, 2)),
+            "configurationstates" => nodes.iter().all(|row| unknown(row, 3)) && text.contains("configuration ?"),
+            "servicel2statuses" => nodes.iter().all(|row| unknown(row, 4)),
+            "bgpsessionstates" => nodes.iter().all(|row| unknown(row, 5) && unknown(row, 6)) && unknown(peers[0], 3),
+            "services" => text.contains("?/254") && text.contains("none found in 1 pool, "),
+            "deployments" => text.contains("controller  ? ready") && text.contains("webhooks    ?\n"),
+            _ => true,
+        };
+        assert!(told, "{resource}: {text}");
+    }
+}
+
+#[test]
+fn status_reads_from_the_memory_of_the_api_server_and_what_it_needs_alone() {
+    let (text, code, asked) = ran("status", &["cluster.yaml", "states.yaml"], "nothing");
+    let offline = std::fs::read_to_string(Path::new(CASES).join("status/expected.txt")).unwrap();
+    for table in ["NODE ", "POOL ", "PEER "] {
+        assert!(rows(&text, table).len() > 1, "{text}");
+        assert_eq!(rows(&text, table), rows(&offline, table));
+    }
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        asked.iter().all(|request| request.contains("resourceVersion=0&")),
+        "{asked:#?}"
+    );
+    assert!(
+        !asked.iter().any(|request| request.contains("endpointslices")),
+        "{asked:#?}"
+    );
+}
+
+#[test]
+fn a_cluster_without_metallb_is_told_from_one_without_problems() {
+    let (text, code, _) = ran("status", &[], "absent");
+    assert_eq!(
+        (text.as_str(), code),
+        (
+            "error: no MetalLB here: its CustomResourceDefinitions are missing\n",
+            Some(3)
+        )
+    );
+}
+
+// CLI-23
+#[test]
+fn watching_prints_what_changes_and_ends_with_whoever_reads() {
+    let (stub, folder) = cluster(&["healthy.yaml"], "nothing");
+    let mut watching = program(&folder, "status --watch=100ms -q")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = || {
+        lines
+            .by_ref()
+            .map(Result::unwrap)
+            .find(|line| line.contains("roblem") || line.contains("node.speaker"))
+            .unwrap()
+    };
+    assert!(next().starts_with("Problems: none found in "));
+    for object in stub.objects.lock().unwrap().iter_mut() {
+        if object["kind"] == "Pod" && object["metadata"]["name"] == "speaker-b" {
+            object["status"]["conditions"][0]["status"] = "False".into();
+        }
+    }
+    assert_eq!(next(), "Problems (1)");
+    assert!(next().contains("node-b: its speaker is not Ready"));
+    drop(lines);
+    // Only whoever writes learns that nobody reads.
+    stub.objects.lock().unwrap().clear();
+    assert!(watching.wait().unwrap().success());
+}
+
+// CLI-4
+#[test]
+fn the_other_explanations_say_what_they_could_not_see() {
+    for (command, resource, code, says) in [
+        ("explain ip 192.0.2.10", "services", 3, "Services cannot be listed"),
+        ("explain ip 192.0.2.20", "nodes", 0, "Verdict: ? it is free"),
+        ("explain pool web", "services", 0, "Verdict: ? ?/254 in use, ? free"),
+        ("explain pool web", "nodes", 0, "yes: on ? nodes"),
+        (
+            "explain pool web",
+            "ipaddresspools",
+            3,
+            "IPAddressPools cannot be listed",
+        ),
+        ("explain node node-a", "nodes", 3, "Nodes cannot be listed"),
+        ("explain node node-a", "endpointslices", 0, "Not seen: endpointslices"),
+        (
+            "explain node node-a",
+            "services",
+            0,
+            "what it should announce is not known",
+        ),
+        ("explain node node-a", "pods", 0, "Not seen: pods"),
+        ("explain peer tor-1", "nodes", 3, "Nodes cannot be listed"),
+        (
+            "explain peer tor-1",
+            "bgpsessionstates",
+            0,
+            "Verdict: ? it is not known which sessions are up",
+        ),
+    ] {
+        let (text, ended, _) = ran(command, &["healthy.yaml"], resource);
+        assert_eq!(ended, Some(code), "{command} without {resource}: {text}");
+        assert!(text.contains(says), "{command} without {resource}: {text}");
+        assert!(!text.contains("Verdict: ✓"), "{command} without {resource}: {text}");
     }
 }

@@ -37,19 +37,24 @@ pub(super) fn announcing(facts: &Facts, service: &Service, world: &World, explan
     }
 }
 
-/// Endpoints that can serve; if nobody knows, some on every node.
+/// Endpoints of a Service.
 fn endpoints(facts: &Facts, service: &Service, world: &World) -> Endpoints {
-    if !facts.slices.is_known() {
-        return Endpoints {
-            any: true,
-            nodes: world.nodes.keys().map(|name| &**name).collect(),
-        };
-    }
     let own = |slice: &&EndpointSlice| {
         let name = slice.labels().get(names::LABEL_SLICE_SERVICE);
         name == service.metadata.name.as_ref() && slice.namespace() == service.namespace()
     };
-    let slices = facts.slices.list().iter().filter(own);
+    let slices = facts.slices.is_known().then(|| facts.slices.list().iter().filter(own));
+    serving(slices, world)
+}
+
+/// Endpoints that can serve, of the slices of a Service; if nobody knows these, some on every node.
+pub(super) fn serving<'a>(slices: Option<impl Iterator<Item = &'a EndpointSlice>>, world: &World) -> Endpoints {
+    let Some(slices) = slices else {
+        return Endpoints {
+            any: true,
+            nodes: world.nodes.keys().map(|name| &**name).collect(),
+        };
+    };
     let endpoints = slices.flat_map(|slice| &slice.endpoints).map(|endpoint| {
         let conditions = endpoint.conditions.as_ref();
         Endpoint {
@@ -110,18 +115,11 @@ fn bgp(world: &World, pool: Option<&Pool>, view: &ServiceView, endpoints: &Endpo
         bgp.reason = Some(sentence(Reason::NoMatchingAdvertisement));
         return;
     }
-    let alive = |node: &str| {
-        world
-            .settings
-            .speakers
-            .as_ref()
-            .is_none_or(|speakers| speakers.contains(node))
-    };
     // Nodes that do the same are told in one row.
     let mut rows: Vec<Told> = Vec::new();
     for (node, decided) in case {
         let own = match decided {
-            _ if !alive(&node) => vec![untold("its speaker is not Ready".to_owned())],
+            _ if !world.is_alive(&node) => vec![untold("its speaker is not Ready".to_owned())],
             // The words are upstream's: it is the owner of nothing.
             Err(Reason::NotOwner) => vec![untold("no advertisement selects it".to_owned())],
             Err(reason) => vec![untold(sentence(reason))],
@@ -201,7 +199,7 @@ fn route(route: &Route) -> String {
 }
 
 /// The word of the log, and what it means.
-fn sentence(reason: Reason) -> String {
+pub(crate) fn sentence(reason: Reason) -> String {
     let meaning = match reason {
         Reason::ServiceDeleted => "the Service is gone",
         Reason::NotLoadBalancer => "it is no load balancer",

@@ -1,17 +1,18 @@
-//! What `explain svc` tells of a Service, as JSON and as text have it.
+//! What `explain` tells, above all of a Service, as JSON and as text have it.
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Body {
-    pub(crate) explanation: Explanation,
+pub(crate) struct Body<T> {
+    pub(crate) explanation: T,
 }
 
 /// Everything there is to say about a Service.
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Explanation {
     pub(crate) service: String,
@@ -32,7 +33,7 @@ pub(crate) struct Explanation {
     pub(crate) bgp: Bgp,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ours {
     pub(crate) is_ours: bool,
@@ -41,7 +42,7 @@ pub(crate) struct Ours {
 }
 
 /// What the Service asks for.
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Asked {
     pub(crate) families: String,
@@ -53,7 +54,7 @@ pub(crate) struct Asked {
 }
 
 /// What the Service has, and what the controller makes of it.
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Address {
     pub(crate) ips: Vec<IpAddr>,
@@ -66,7 +67,7 @@ pub(crate) struct Address {
     pub(crate) message: String,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Trial {
     pub(crate) pool: String,
@@ -79,7 +80,7 @@ pub(crate) struct Trial {
 }
 
 /// An address that others are on, and in what the Service agrees with them.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Clash {
     pub(crate) ip: IpAddr,
@@ -91,7 +92,7 @@ pub(crate) struct Clash {
     pub(crate) ports: Vec<String>,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Serving {
     pub(crate) any: bool,
@@ -99,7 +100,7 @@ pub(crate) struct Serving {
     pub(crate) local: bool,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Layer2 {
     pub(crate) advertisements: Vec<String>,
@@ -110,7 +111,7 @@ pub(crate) struct Layer2 {
     pub(crate) decided: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Rank {
     pub(crate) node: String,
@@ -118,14 +119,14 @@ pub(crate) struct Rank {
     pub(crate) score: i64,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OutOf {
     pub(crate) node: String,
     pub(crate) reason: String,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Bgp {
     pub(crate) advertisements: Vec<String>,
@@ -135,7 +136,7 @@ pub(crate) struct Bgp {
 }
 
 /// What some nodes tell some peers.
-#[derive(PartialEq, Serialize)]
+#[derive(PartialEq, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Told {
     pub(crate) nodes: Vec<String>,

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use metallb_announce::ServiceView;
 use metallb_announce::reach::{Reach, Surroundings};
-use metallb_ipam::{Assigner, Families, Key, Outcome, is_of_class, seniority};
+use metallb_ipam::{Assigner, Families, Key, Outcome, is_of_class};
 
 use super::announcers::announcing;
 use super::explanation::{Asked, Body, Clash, Explanation, Ours, Trial};
@@ -17,11 +17,9 @@ use crate::table::many;
 use crate::world::World;
 
 /// Explains a Service; none if there is none of that name.
-pub(crate) fn report(facts: &Facts, world: &World, namespace: &str, name: &str) -> Option<Report<Body>> {
-    let mut services: Vec<&Service> = facts.services.list().iter().collect();
-    let same = |own: &&&Service| own.name_any() == name && own.namespace().unwrap_or_default() == namespace;
-    let service = *services.iter().find(same)?;
-    services.sort_by_cached_key(|service| seniority(service));
+pub(crate) fn report(facts: &Facts, world: &World, namespace: &str, name: &str) -> Option<Report<Body<Explanation>>> {
+    let same = |own: &&Service| own.name_any() == name && own.namespace().unwrap_or_default() == namespace;
+    let service = facts.services.list().iter().find(same)?;
     let mut explanation = Explanation {
         service: format!("{namespace}/{name}"),
         summary: summary(service),
@@ -32,7 +30,7 @@ pub(crate) fn report(facts: &Facts, world: &World, namespace: &str, name: &str) 
     let local = ServiceView::from(service).local;
     explanation.known = facts.nodes.is_known() && (facts.slices.is_known() || !local);
     if explanation.ours.is_ours {
-        let address = addresses(&services, service, world, &mut explanation);
+        let address = addresses(facts, service, world, &mut explanation);
         announcing(facts, service, world, &mut explanation);
         problems = judge(world, service, &mut explanation, &address);
     } else {
@@ -114,15 +112,8 @@ fn not_ours(service: &Service, ours: &Ours) -> String {
 }
 
 /// Takes in all addresses as the controller does when it starts, and asks it about the Service.
-fn addresses(services: &[&Service], service: &Service, world: &World, explanation: &mut Explanation) -> Outcome {
-    let mut assigner = Assigner::default();
-    assigner.set_pools(&world.parsed.config.pools);
-    let (ours, theirs): (Vec<&Service>, Vec<&Service>) = services
-        .iter()
-        .partition(|service| is_of_class(service, &world.settings.class));
-    for service in ours.into_iter().chain(theirs) {
-        assigner.import(&metallb_ipam::Service::from(service));
-    }
+fn addresses(facts: &Facts, service: &Service, world: &World, explanation: &mut Explanation) -> Outcome {
+    let mut assigner = world.assigner(facts);
     let seen = metallb_ipam::Service::from(service);
     asked(&assigner, &seen, explanation);
     explanation.address.ips = seen.shown();
@@ -223,8 +214,7 @@ fn judge(world: &World, service: &Service, explanation: &mut Explanation, outcom
     let mut problems = Vec::new();
     let address = &explanation.address;
     let mut problem = |id, text: &str| {
-        let (severity, text) = (Severity::Error, text.to_owned());
-        problems.push(Problem { id, severity, text });
+        problems.push(Problem::new(id, Severity::Error, text).about("Service", &explanation.service));
     };
     explanation.verdict = if address.due.is_empty() {
         let text = format!("no address: {}: {}.", address.reason, address.message);

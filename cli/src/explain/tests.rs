@@ -9,7 +9,7 @@ use crate::args::{Args, FailOn};
 use crate::facts::{Facts, Read};
 use crate::world::World;
 
-fn read<T: serde::de::DeserializeOwned>(objects: impl Iterator<Item = serde_json::Value>) -> Read<T> {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(objects: impl Iterator<Item = serde_json::Value>) -> Read<T> {
     Read::Got(objects.map(|object| serde_json::from_value(object).unwrap()).collect())
 }
 
@@ -39,4 +39,15 @@ fn one_of_five_thousand_services_on_three_hundred_nodes_is_explained_in_seconds(
     assert_eq!(report.body.explanation.layer2.ranked.len(), 300);
     // The Service lacks the annotation that names its pool, which the controller would write.
     assert_eq!(report.problems[0].id, "control.behind");
+}
+
+#[test]
+fn a_node_of_a_large_cluster_is_explained_in_seconds() {
+    let facts = crate::status::tests::large();
+    let args = <Args as clap::Parser>::try_parse_from(["kubectl-metallb", "version"]).unwrap();
+    let world = World::new(&facts, &args.global).unwrap();
+    let begun = Instant::now();
+    let report = super::node::report(&facts, &world, "node-7").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert_eq!(report.body.explanation.bgp.len(), 5000);
 }

@@ -3,14 +3,14 @@
 use super::explanation::{Bgp, Body, Clash, Explanation, Layer2, Told, Trial};
 use super::service::list;
 use crate::report::Report;
-use crate::table::{Mark, Style, many, table};
+use crate::table::{Mark, Style, few, many, table};
 
 /// Rows of one table; `-o wide` shows all.
 const ROWS: usize = 12;
 /// Nodes named in one row.
 const NAMED: usize = 3;
 
-pub(crate) fn text(report: &Report<Body>, style: Style) -> String {
+pub(crate) fn text(report: &Report<Body<Explanation>>, style: Style) -> String {
     let own = &report.body.explanation;
     let mark = style.mark(match report.problems.is_empty() {
         true if own.known => Mark::Good,
@@ -264,7 +264,7 @@ fn bgp(bgp: &Bgp, style: Style) -> String {
 fn nodes(names: &[String], style: Style) -> String {
     match names {
         [] => "no node that is named".to_owned(),
-        names if style.wide || names.len() <= NAMED + 1 => names.join(", "),
-        names => format!("{} and {} more", names[..NAMED].join(", "), names.len() - NAMED),
+        names if style.wide => names.join(", "),
+        names => few(names, NAMED),
     }
 }

@@ -7,6 +7,7 @@ use futures::join;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config};
 use metallb_api::names;
 use serde::de::DeserializeOwned;
@@ -32,6 +33,14 @@ pub(super) async fn read(global: &Global, wanted: Wanted) -> Result<Facts, Failu
         namespace,
         ..Facts::default()
     };
+    let client = Lister {
+        client,
+        // From memory: what is looked at again and again must not be a load.
+        params: match wanted {
+            Wanted::Status => ListParams::default().match_any(),
+            _ => ListParams::default().limit(PAGE),
+        },
+    };
     configuration(&client, &mut facts).await;
     if let Read::Failed(text) = &facts.pools {
         return Err(Failure::Cluster(anyhow!("{server} {text}")));
@@ -41,25 +50,36 @@ pub(super) async fn read(global: &Global, wanted: Wanted) -> Result<Facts, Failu
     let installed_in = installed_in.unwrap_or_else(|_| USUAL_NAMESPACE.to_owned());
     programs(&client, &installed_in, &mut facts).await;
     if wanted != Wanted::Programs {
-        (facts.nodes, facts.namespaces) = join!(list(&client), list(&client));
+        (facts.nodes, facts.namespaces) = join!(client.list(), client.list());
     }
-    if wanted == Wanted::Everything {
-        (facts.services, facts.slices) = join!(services(&client), list(&client));
+    if matches!(wanted, Wanted::Everything | Wanted::Statuses) {
+        facts.slices = client.list().await;
+    }
+    if !matches!(wanted, Wanted::Programs | Wanted::Configuration) {
+        facts.services = client.services().await;
+    }
+    if matches!(wanted, Wanted::Statuses | Wanted::Status) {
+        (facts.session_states, facts.l2_statuses, facts.config_states) =
+            join!(client.list(), client.list(), client.list());
+    }
+    if wanted == Wanted::Status {
+        let leases = Api::namespaced(client.client.clone(), &installed_in);
+        facts.leases = given(pages(&leases, client.params.clone()).await);
     }
     Ok(facts)
 }
 
-async fn configuration(client: &Client, facts: &mut Facts) {
-    (facts.pools, facts.address_pools, facts.communities) = join!(list(client), list(client), list(client));
-    (facts.l2_advertisements, facts.bgp_advertisements) = join!(list(client), list(client));
-    (facts.peers, facts.bfd_profiles) = join!(list(client), list(client));
+async fn configuration(client: &Lister, facts: &mut Facts) {
+    (facts.pools, facts.address_pools, facts.communities) = join!(client.list(), client.list(), client.list());
+    (facts.l2_advertisements, facts.bgp_advertisements) = join!(client.list(), client.list());
+    (facts.peers, facts.bfd_profiles) = join!(client.list(), client.list());
 }
 
 /// What runs, in MetalLB's namespace alone: people may look there who may not look everywhere.
-async fn programs(client: &Client, namespace: &str, facts: &mut Facts) {
-    let pods = installed(Api::namespaced(client.clone(), namespace));
-    let deployments = installed(Api::namespaced(client.clone(), namespace));
-    let daemon_sets = installed(Api::namespaced(client.clone(), namespace));
+async fn programs(client: &Lister, namespace: &str, facts: &mut Facts) {
+    let pods = client.installed(namespace);
+    let deployments = client.installed(namespace);
+    let daemon_sets = client.installed(namespace);
     (facts.pods, facts.deployments, facts.daemon_sets) = join!(pods, deployments, daemon_sets);
 }
 
@@ -96,39 +116,48 @@ fn with_flags(mut config: Config, global: &Global) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// What an installation by manifests or operator has made, else by Helm.
-async fn installed<K>(api: Api<K>) -> Read<K>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
-    let labelled = |label: &str| ListParams::default().labels(label);
-    match given(pages(&api, labelled(&format!("{}=metallb", names::LABEL_APP))).await) {
-        Read::Got(list) if list.is_empty() => given(pages(&api, labelled("app.kubernetes.io/name=metallb")).await),
-        read => read,
+/// Lists objects, all in the same way.
+struct Lister {
+    client: Client,
+    params: ListParams,
+}
+
+impl Lister {
+    /// What an installation by manifests or operator has made, else by Helm.
+    async fn installed<K>(&self, namespace: &str) -> Read<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let api = Api::namespaced(self.client.clone(), namespace);
+        let labelled = |label: &str| self.params.clone().labels(label);
+        match given(pages(&api, labelled(&format!("{}=metallb", names::LABEL_APP))).await) {
+            Read::Got(list) if list.is_empty() => given(pages(&api, labelled("app.kubernetes.io/name=metallb")).await),
+            read => read,
+        }
+    }
+
+    /// Those of type LoadBalancer; where the server does not select by type (before Kubernetes 1.31), all.
+    async fn services(&self) -> Read<Service> {
+        let params = self.params.clone().fields("spec.type=LoadBalancer");
+        match pages(&Api::all(self.client.clone()), params).await {
+            Err(kube::Error::Api(status)) if status.code == 400 => self.list().await,
+            read => given(read),
+        }
+    }
+
+    async fn list<K>(&self) -> Read<K>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        given(pages(&Api::all(self.client.clone()), self.params.clone()).await)
     }
 }
 
-/// Those of type LoadBalancer; where the server does not select by type (before Kubernetes 1.31), all.
-async fn services(client: &Client) -> Read<Service> {
-    let params = ListParams::default().fields("spec.type=LoadBalancer");
-    match pages(&Api::all(client.clone()), params).await {
-        Err(kube::Error::Api(status)) if status.code == 400 => list(client).await,
-        read => given(read),
-    }
-}
-
-async fn list<K>(client: &Client) -> Read<K>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-{
-    given(pages(&Api::all(client.clone()), ListParams::default()).await)
-}
-
-async fn pages<K>(api: &Api<K>, params: ListParams) -> kube::Result<Vec<K>>
+async fn pages<K>(api: &Api<K>, mut params: ListParams) -> kube::Result<Vec<K>>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let (mut all, mut params) = (Vec::new(), params.limit(PAGE));
+    let mut all = Vec::new();
     loop {
         let page = api.list(&params).await?;
         all.extend(page.items);

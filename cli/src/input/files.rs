@@ -223,7 +223,8 @@ fn newest(value: &Value) -> Option<Timestamp> {
         .into_iter()
         .flatten()
         .flat_map(|condition| [condition.get("lastTransitionTime"), condition.get("lastHeartbeatTime")]);
-    let times = of_conditions.chain([value.pointer("/metadata/creationTimestamp")]);
+    let others = ["/metadata/creationTimestamp", "/spec/renewTime", "/status/since"];
+    let times = of_conditions.chain(others.map(|path| value.pointer(path)));
     times.flatten().filter_map(|time| time.as_str()?.parse().ok()).max()
 }
 
@@ -249,6 +250,10 @@ pub(super) fn facts(objects: Objects, now: Timestamp) -> Facts {
         peers: all.take(OURS, "BGPPeer"),
         bfd_profiles: all.take(OURS, "BFDProfile"),
         communities: all.take(OURS, "Community"),
+        session_states: all.take_some("frrk8s.metallb.io", "BGPSessionState"),
+        l2_statuses: all.take_some(OURS, "ServiceL2Status"),
+        config_states: all.take_some(OURS, "ConfigurationState"),
+        leases: all.take_some("coordination.k8s.io", "Lease"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
-use metallb_config::{Backend, ObjectRef, Options, Resources, Rule, View, parse};
+use metallb_config::{Backend, ObjectRef, Options, Parsed, Resources, Rule, View, Warning, parse};
 use metallb_ipam::Service as Asking;
 use metallb_verdict::{Kind, Operation, Problem, Request, Rules};
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use super::tree::{Node as YamlNode, Place, Tree, documents};
 use crate::facts::Facts;
 use crate::input::files::{Text, newer};
 use crate::report::Severity;
+use crate::table::meant;
 use crate::world;
 
 /// An annotation of objects: rules that they may break, with commas.
@@ -378,7 +379,8 @@ fn parsed(objects: &[Object<'_>], resources: &Resources, rules: &Rules) -> Vec<F
     }
     for warning in &parsed.warnings {
         if let Some(object) = find(&warning.object) {
-            let text = format!("{}: {}", warning.field, warning.reason);
+            let hint = hint(&parsed, warning);
+            let text = format!("{}: {}{hint}", warning.field, warning.reason);
             findings.push(object.finding(
                 object.tree.place(&warning.field),
                 warning.rule.id(),
@@ -388,6 +390,15 @@ fn parsed(objects: &[Object<'_>], resources: &Resources, rules: &Rules) -> Vec<F
         }
     }
     findings
+}
+
+/// Which pool or peer is meant by a name that leads nowhere.
+fn hint(parsed: &Parsed, warning: &Warning) -> String {
+    let named = warning.reason.split('"').nth(1).filter(|_| warning.rule == Rule::W12);
+    let pools = parsed.config.pools.keys().filter(|_| warning.field.contains("Pools"));
+    let peers = parsed.config.peers.keys().filter(|_| warning.field.contains("peers"));
+    let meant = named.and_then(|named| meant(named, pools.chain(peers).map(String::as_str)));
+    meant.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
 }
 
 fn suppressions(object: &Object<'_>, suppressed: &mut BTreeSet<(String, String)>) {

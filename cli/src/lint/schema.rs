@@ -8,6 +8,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::tree::{Member, Node, Place, Tree};
+use crate::table::meant;
 
 /// The schemas of our kinds, by kind and version.
 pub(super) struct Schemas {
@@ -232,30 +233,6 @@ impl Check<'_> {
     }
 }
 
-/// The name that somebody must have meant.
-pub(super) fn meant<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = names.map(|name| (distance(&text.to_lowercase(), &name.to_lowercase()), name));
-    near.filter(|(distance, _)| *distance * 3 <= text.chars().count())
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// How many characters are put in, left out or changed.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut left_above = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (left_above + usize::from(x != *y)).min(row[j] + 1).min(above + 1);
-            left_above = above;
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tree::documents;
@@ -294,13 +271,5 @@ mod tests {
         says("5: spec.myASN: -1 is less than 0");
         says("6: spec.peerPort: must be of type integer, and \"high\" is not");
         says("7: spec.nodeSelectors: must be of type array");
-    }
-
-    #[test]
-    fn names_are_meant_that_are_near() {
-        let names = || ["web", "gold", "dmz"].into_iter();
-        assert_eq!(meant("wbe", names()), None);
-        assert_eq!(meant("gld", names()), Some("gold"));
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }
