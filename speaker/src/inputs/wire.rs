@@ -143,7 +143,8 @@ pub(super) fn service(service: Service) -> Option<ServiceFacts> {
 
 /// A slice without the label of a Service belongs to none.
 pub(super) fn slice(mut slice: EndpointSlice) -> Option<Slice> {
-    let service = slice.metadata.labels.remove(names::LABEL_SLICE_SERVICE)?;
+    let service = slice.metadata.labels.remove(names::LABEL_SLICE_SERVICE);
+    let service = service.filter(|name| !name.is_empty())?;
     let endpoint = |endpoint: Endpoint| metallb_announce::Endpoint {
         addressed: !endpoint.addresses.is_empty(),
         ready: endpoint.conditions.ready,

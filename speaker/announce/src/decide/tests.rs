@@ -297,7 +297,10 @@ fn a_node_with_the_endpoints_and_without_advertisement_is_told_apart_from_one_wi
         ..service(&["10.0.0.1"])
     };
     let reasons = ["node-a", ME].map(|node| cluster.decide_on(node, &local).layer2.err());
-    assert_eq!(reasons, [Some(Reason::NoMatchingAdvertisement), Some(Reason::NotOwner)]);
+    assert_eq!(
+        reasons,
+        [Some(Reason::NoMatchingAdvertisement), Some(Reason::NoCandidate)]
+    );
 }
 
 // L2-28, L2-91
