@@ -1,6 +1,6 @@
 //! `explain`: why something is as it is.
 
-mod announcers;
+pub(crate) mod announcers;
 mod explanation;
 mod service;
 mod text;
@@ -24,18 +24,8 @@ pub(crate) async fn run(global: &Global, what: &Explain) -> Printed {
             (namespace.unwrap_or("default"), name.as_str())
         }
     };
-    // Without any of these the question cannot be answered.
-    let needed = [
-        ("Services", facts.services.why_not()),
-        ("IPAddressPools", facts.pools.why_not()),
-        ("AddressPools", facts.address_pools.why_not()),
-        ("L2Advertisements", facts.l2_advertisements.why_not()),
-        ("BGPAdvertisements", facts.bgp_advertisements.why_not()),
-        ("BGPPeers", facts.peers.why_not()),
-        ("Communities", facts.communities.why_not()),
-    ];
-    if let Some((what, why)) = needed.into_iter().find_map(|(what, why)| Some((what, why?))) {
-        return Err(Failure::Cluster(anyhow!("{what} cannot be listed: {why}")));
+    if let Some(error) = facts.lacking() {
+        return Err(Failure::Cluster(error));
     }
     let Some(report) = service::report(&facts, &world, namespace, name) else {
         return Err(Failure::Usage(anyhow!(

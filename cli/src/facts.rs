@@ -90,6 +90,23 @@ pub struct Facts {
     pub communities: Read<Community>,
 }
 
+impl Facts {
+    /// What no question about Services can be answered without, if it is not known, with the reason.
+    pub(crate) fn lacking(&self) -> Option<anyhow::Error> {
+        let needed = [
+            ("Services", self.services.why_not()),
+            ("IPAddressPools", self.pools.why_not()),
+            ("AddressPools", self.address_pools.why_not()),
+            ("L2Advertisements", self.l2_advertisements.why_not()),
+            ("BGPAdvertisements", self.bgp_advertisements.why_not()),
+            ("BGPPeers", self.peers.why_not()),
+            ("Communities", self.communities.why_not()),
+        ];
+        let (what, why) = needed.into_iter().find_map(|(what, why)| Some((what, why?)))?;
+        Some(anyhow::anyhow!("{what} cannot be listed: {why}"))
+    }
+}
+
 /// Where objects were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::args::{Args, Command, Output};
 use crate::input::Failure;
 use crate::table::Style;
-use crate::{explain, lint, version};
+use crate::{explain, lint, plan, version};
 
 /// What a command printed, and the exit code.
 pub(crate) type Printed = Result<(String, u8), Failure>;
@@ -49,6 +49,7 @@ pub fn run(args: &Args) -> (String, String, u8) {
         match &args.command {
             Command::Explain(what) => explain::run(&args.global, what).await,
             Command::Lint(lint) => lint::run(&args.global, lint).await,
+            Command::Plan(change) => plan::run(&args.global, change).await,
             Command::Version => version::run(&args.global).await,
         }
     });

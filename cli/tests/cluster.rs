@@ -1,4 +1,4 @@
-//! A cluster is read as files are. The API server is a stub that knows the objects of `tests/cases/cluster.yaml`, forbids what it
+//! A cluster is read as files are. The API server is a stub that knows the objects of a file of `tests/cases`, forbids what it
 //! is told to, and keeps what it was asked.
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
@@ -78,7 +78,13 @@ impl Stub {
 
 /// Explains the Service `shop/web` online; returns text, exit code and what was asked.
 fn explained(forbidden: &'static str) -> (String, Option<i32>, Vec<String>) {
-    let text = std::fs::read_to_string(CLUSTER).unwrap();
+    // The namespace is that of the context.
+    ran(CLUSTER, forbidden, &["explain", "svc", "web"])
+}
+
+/// Runs a command where these objects are; returns text, exit code and what was asked.
+fn ran(cluster: &str, forbidden: &'static str, arguments: &[&str]) -> (String, Option<i32>, Vec<String>) {
+    let text = std::fs::read_to_string(cluster).unwrap();
     let stub = Arc::new(Stub {
         objects: serde_saphyr::from_multiple(&text).unwrap(),
         forbidden,
@@ -99,9 +105,9 @@ fn explained(forbidden: &'static str) -> (String, Option<i32>, Vec<String>) {
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "shop"}}],
         "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}], "users": [{"name": "u", "user": {}}]});
     std::fs::write(&path, config.to_string()).unwrap();
-    // The namespace is that of the context.
     let out = Command::new(env!("CARGO_BIN_EXE_kubectl-metallb"))
-        .args(["explain", "svc", "web", "--kubeconfig"])
+        .args(arguments)
+        .arg("--kubeconfig")
         .arg(&path)
         .output()
         .unwrap();
@@ -138,6 +144,29 @@ fn a_cluster_is_explained_as_its_dump_is_and_only_lists_are_asked_for() {
             .all(|request| request.starts_with("GET ") && !request.contains("secret")),
         "{asked:#?}"
     );
+}
+
+// CLI-34
+#[test]
+fn a_plan_reads_a_cluster_as_its_dump_and_writes_nothing() {
+    let cases = Path::new(CLUSTER).parent().unwrap();
+    let cluster = cases.join("planned.yaml").display().to_string();
+    let file = cases.join("plan-shrunk/pools.yaml").display().to_string();
+    let arguments = ["plan", file.as_str(), "--delete", "BGPPeer/tor-2"];
+    let (text, code, asked) = ran(&cluster, "nothing", &arguments);
+    let offline = std::fs::read_to_string(cases.join("plan-shrunk/expected.txt")).unwrap();
+    assert_eq!(without_last_line(&text), without_last_line(&offline));
+    assert_eq!(code, Some(1));
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.starts_with("GET ") && !request.contains("secret")),
+        "{asked:#?}"
+    );
+    let (text, code, _) = ran(&cluster, "bgppeers", &arguments);
+    assert_eq!(code, Some(3), "{text}");
+    let (text, code, _) = ran(&cluster, "nodes", &arguments);
+    assert!(code == Some(1) && text.contains("Layer 2    ?"), "{text}");
 }
 
 // CLI-4
