@@ -58,7 +58,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Options, Resources};
+    use crate::{Options, RemoteAs, Resources};
 
     fn parsed(spec: &serde_json::Value) -> Peer {
         let peer: BGPPeer = serde_json::from_value(json!({

@@ -69,7 +69,7 @@ struct Case {
     addresses: Vec<IpAddr>,
     owner: Option<Arc<str>>,
     /// Nodes that announce the same stand together.
-    routes: Vec<(Vec<Arc<str>>, Vec<Route>)>,
+    routes: Vec<(Nodes, Vec<Route>)>,
 }
 
 /// Routes as numbers of a table, by node.
@@ -79,6 +79,9 @@ struct Tables {
     before: BTreeMap<Arc<str>, Vec<usize>>,
     after: BTreeMap<Arc<str>, Vec<usize>>,
 }
+
+/// Names of nodes.
+type Nodes = Vec<Arc<str>>;
 
 /// A route as a peer hears it.
 type Heard<'a> = (IpNet, u32, &'a BTreeSet<Community>);
@@ -238,7 +241,7 @@ pub(super) fn compare(before: &Side<'_>, after: &Side<'_>, slices: Option<&[Endp
 impl Tables {
     fn add(
         &mut self,
-        routes: Vec<(Vec<Arc<str>>, Vec<Route>)>,
+        routes: Vec<(Nodes, Vec<Route>)>,
         side: impl Fn(&mut Self) -> &mut BTreeMap<Arc<str>, Vec<usize>>,
     ) {
         for (nodes, routes) in routes {
@@ -257,7 +260,7 @@ impl Tables {
         let mut all: Vec<&Route> = self.known.keys().collect();
         all.sort_by_key(|route| self.known[*route]);
         let nodes: BTreeSet<Arc<str>> = self.before.keys().chain(self.after.keys()).cloned().collect();
-        let mut groups: BTreeMap<[Vec<usize>; 2], Vec<Arc<str>>> = BTreeMap::new();
+        let mut groups: BTreeMap<[Vec<usize>; 2], Nodes> = BTreeMap::new();
         for node in nodes {
             let sorted = |side: &mut BTreeMap<Arc<str>, Vec<usize>>| {
                 let mut numbers = side.remove(&node).unwrap_or_default();
@@ -270,16 +273,16 @@ impl Tables {
         }
         let lasting = |peer: &&Peer| after.config().peers.contains_key(&peer.name);
         let peers: Vec<&Peer> = before.config().peers.values().filter(lasting).collect();
-        let mut rows: BTreeMap<(Vec<String>, Vec<String>), BTreeMap<String, Vec<Arc<str>>>> = BTreeMap::new();
+        let mut rows: BTreeMap<[Vec<String>; 2], BTreeMap<String, Nodes>> = BTreeMap::new();
         for ([old, new], nodes) in groups {
             // Peers that hear the same of these routes need one look.
-            let mut alike: BTreeMap<(Vec<bool>, Vec<bool>), Vec<(&str, Vec<Arc<str>>)>> = BTreeMap::new();
+            let mut alike: BTreeMap<[Vec<bool>; 2], Vec<(&str, Nodes)>> = BTreeMap::new();
             for was in &peers {
                 let Some(is) = after.config().peers.get(&was.name) else {
                     continue;
                 };
                 let both = |node: &&Arc<str>| was.nodes.contains(&***node) && is.nodes.contains(&***node);
-                let nodes: Vec<Arc<str>> = nodes.iter().filter(both).cloned().collect();
+                let nodes: Nodes = nodes.iter().filter(both).cloned().collect();
                 if nodes.is_empty() {
                     continue;
                 }
@@ -287,11 +290,11 @@ impl Tables {
                     numbers.iter().map(|number| hears(peer, all[*number])).collect()
                 };
                 alike
-                    .entry((heard(was, &old), heard(is, &new)))
+                    .entry([heard(was, &old), heard(is, &new)])
                     .or_default()
                     .push((&was.name, nodes));
             }
-            for ((was, is), peers) in alike {
+            for ([was, is], peers) in alike {
                 let of = |numbers: &[usize], heard: Vec<bool>| -> BTreeSet<Heard<'_>> {
                     let numbers = numbers.iter().zip(heard).filter(|(_, heard)| *heard);
                     numbers.map(|(number, _)| heard_as(all[*number])).collect()
@@ -300,8 +303,8 @@ impl Tables {
                 let texts = |routes: &BTreeSet<Heard<'_>>, others: &BTreeSet<Heard<'_>>| -> Vec<String> {
                     routes.difference(others).map(text).collect()
                 };
-                let told = (texts(&is, &was), texts(&was, &is));
-                if told.0.is_empty() && told.1.is_empty() {
+                let told = [texts(&is, &was), texts(&was, &is)];
+                if told.iter().all(Vec::is_empty) {
                     continue;
                 }
                 let row = rows.entry(told).or_default();
@@ -311,8 +314,8 @@ impl Tables {
             }
         }
         let mut routes = Vec::new();
-        for ((add, remove), by_peer) in rows {
-            let mut by_nodes: BTreeMap<Vec<Arc<str>>, Vec<String>> = BTreeMap::new();
+        for ([add, remove], by_peer) in rows {
+            let mut by_nodes: BTreeMap<Nodes, Vec<String>> = BTreeMap::new();
             for (peer, mut nodes) in by_peer {
                 nodes.sort();
                 by_nodes.entry(nodes).or_default().push(peer);

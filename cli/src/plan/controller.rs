@@ -100,7 +100,12 @@ impl Controller {
                     });
                     self.due.push_back(key);
                 }
-                Action::Log { key, event, detail, .. } if event == "clearAssignment" => {
+                Action::Log {
+                    key,
+                    event: "clearAssignment",
+                    detail,
+                    ..
+                } => {
                     self.why.insert(key, detail);
                 }
                 // Nobody hears it, and no time passes.

@@ -184,7 +184,6 @@ impl Cluster {
     }
 }
 
-// CLI-31
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_says_what_the_controller_does() {
     let (mut effects, mut wrong) = (0, Vec::new());
