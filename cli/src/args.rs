@@ -64,9 +64,9 @@ pub struct Global {
     /// Print only problems and the last line.
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// What makes exit code 1.
-    #[arg(long, global = true, value_enum, default_value_t)]
-    pub fail_on: FailOn,
+    /// What makes exit code 1: an error, if not said otherwise; for plan a warning.
+    #[arg(long, global = true, value_enum)]
+    pub fail_on: Option<FailOn>,
     /// When to use colours; NO_COLOR and a pipe mean none.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub color: Color,
@@ -94,10 +94,9 @@ pub enum Output {
 }
 
 /// What makes exit code 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
     /// An error.
-    #[default]
     Error,
     /// An error or a warning.
     Warning,
@@ -127,6 +126,8 @@ pub enum Command {
     Lint(Lint),
     /// Say how MetalLB is doing, and what is wrong.
     Status(Status),
+    /// Say what a change would do to addresses, owners, routes and sessions, without making it.
+    Plan(Plan),
     /// Print the versions of this program and of the components.
     Version,
 }
@@ -197,6 +198,20 @@ pub struct Lint {
     /// Say what a rule means, with an example.
     #[arg(long, value_name = "RULE", conflicts_with = "files")]
     pub explain: Option<String>,
+}
+
+/// Say what a change would do.
+#[derive(Debug, Group)]
+pub struct Plan {
+    /// Files, folders, or - for standard input, with objects as they are to be.
+    #[arg(value_name = "FILE", required_unless_present = "delete")]
+    pub files: Vec<PathBuf>,
+    /// Delete an object, before those of FILE are applied; repeatable.
+    #[arg(long, value_name = "KIND/[NAMESPACE/]NAME")]
+    pub delete: Vec<String>,
+    /// FILE is the whole configuration of MetalLB: delete what else there is of it.
+    #[arg(long, requires = "files")]
+    pub replace_all: bool,
 }
 
 /// Reads the name of a back-end.

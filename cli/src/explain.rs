@@ -1,6 +1,6 @@
 //! `explain`: why something is as it is.
 
-mod announcers;
+pub(crate) mod announcers;
 mod explanation;
 mod ip;
 mod node;

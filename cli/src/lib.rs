@@ -12,6 +12,7 @@ mod explain;
 mod facts;
 mod input;
 mod lint;
+mod plan;
 mod program;
 mod report;
 mod sessions;

@@ -10,11 +10,13 @@ mod tree;
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use metallb_config::Rule;
 use metallb_rules::Effect;
+use metallb_verdict::Kind;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::{FailOn, Global, Lint, Output};
 use crate::facts::{Facts, Source};
@@ -71,7 +73,7 @@ fn report(global: &Global, lint: &Lint, texts: &[files::Text], beside: Option<&F
     let mut judged = judge::judge(texts, beside, global.metallb_namespace.as_deref(), lint.backend)?;
     suppress(&mut judged.findings, &judged.suppressed, &lint.suppress)?;
     let fail_on = match lint.strict {
-        true => FailOn::Warning,
+        true => Some(FailOn::Warning),
         false => global.fail_on,
     };
     let unread = judged.findings.iter().any(|finding| finding.rule == "yaml");
@@ -124,6 +126,49 @@ fn not_seen(facts: &Facts) -> Vec<NotSeen> {
         NotSeen::of(&facts.nodes, "nodes", WITHOUT),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// The objects of files in their order, each with what the schema of its kind says against it.
+pub(crate) fn objects(texts: &[files::Text]) -> Result<Vec<(Value, Vec<String>)>> {
+    let mut trees = Vec::new();
+    for files::Text { name, text } in texts {
+        let documents = tree::documents(text).with_context(|| format!("{name} is no YAML"))?;
+        trees.extend(documents.into_iter().flat_map(items));
+    }
+    let judged = trees.into_iter().map(|tree| {
+        let (group, version) = tree.text("apiVersion").split_once('/').unwrap_or_default();
+        let kind = tree.text("kind");
+        let ours = group == judge::GROUP && Kind::named(kind).is_some();
+        let misfits = ours.then(|| schema::Schemas::get().check(kind, version, &tree));
+        let texts = match misfits {
+            None => Vec::new(),
+            Some(None) => vec![format!("there is no version {version} of this kind")],
+            Some(Some(misfits)) => misfits.into_iter().map(|misfit| misfit.text).collect(),
+        };
+        (tree.value(), texts)
+    });
+    Ok(judged.collect())
+}
+
+/// An object as the API server keeps it, with the defaults of its kind.
+pub(crate) fn with_defaults(mut object: Value) -> Value {
+    let text = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    let version = version.split_once('/').map_or("", |(_, version)| version);
+    if let Some(schema) = schema::Schemas::get().of(&kind, version) {
+        schema::fill(&mut object, schema);
+    }
+    object
+}
+
+/// The items of a list; anything else is one by itself.
+fn items(tree: tree::Tree) -> Vec<tree::Tree> {
+    match tree.get("items").map(|items| items.node.clone()) {
+        Some(tree::Node::List(list)) if tree.text("kind").ends_with("List") => {
+            list.into_iter().flat_map(items).collect()
+        }
+        _ => vec![tree],
+    }
 }
 
 /// Marks what was said to be left out: `RULE`, or `RULE=Kind/name`.

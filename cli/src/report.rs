@@ -197,7 +197,7 @@ impl<T> Report<T> {
     }
 
     /// Notes what the program is to end with.
-    pub(crate) fn judged(mut self, fail_on: FailOn) -> Self {
+    pub(crate) fn judged(mut self, fail_on: impl Into<Option<FailOn>>) -> Self {
         self.exit_code = code(
             self.problems.iter().map(|problem| problem.severity),
             self.unknown,
@@ -228,8 +228,8 @@ impl<T> Report<T> {
 }
 
 /// The exit code: what was found wins over what could not be told.
-pub(crate) fn code(found: impl Iterator<Item = Severity>, unknown: bool, fail_on: FailOn) -> u8 {
-    let least = match fail_on {
+pub(crate) fn code(found: impl Iterator<Item = Severity>, unknown: bool, fail_on: impl Into<Option<FailOn>>) -> u8 {
+    let least = match fail_on.into().unwrap_or(FailOn::Error) {
         FailOn::Error => Some(Severity::Error),
         FailOn::Warning => Some(Severity::Warning),
         FailOn::Never => None,

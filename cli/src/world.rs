@@ -155,13 +155,13 @@ pub(crate) fn resources(facts: &Facts, namespace: &str) -> Resources {
         communities: facts.communities.list().to_vec(),
         nodes: facts.nodes.list().to_vec(),
         namespaces: facts.namespaces.list().to_vec(),
-        secrets: facts
-            .peers
-            .list()
-            .iter()
-            .filter_map(|peer| secret(peer, namespace))
-            .collect(),
+        secrets: secrets(facts.peers.list(), namespace),
     }
+}
+
+/// Stand for the Secrets of these peers.
+pub(crate) fn secrets(peers: &[metallb_api::BGPPeer], namespace: &str) -> Vec<Secret> {
+    peers.iter().filter_map(|peer| secret(peer, namespace)).collect()
 }
 
 /// Stands for the Secret of a peer: Secrets are not read, and taken to be there and good.

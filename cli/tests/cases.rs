@@ -68,11 +68,23 @@ fn every_case_prints_what_is_expected() {
 #[test]
 fn json_and_yaml_are_the_same_value() {
     let read = |name: &str| fs::read_to_string(cases()[0].parent().unwrap().join(name).join("expected.txt")).unwrap();
-    for (case, kind) in [("explain-web", "Explanation"), ("status", "StatusReport")] {
+    for (case, kind) in [
+        ("explain-web", "Explanation"),
+        ("status", "StatusReport"),
+        ("plan-shrunk", "Plan"),
+    ] {
         let json: serde_json::Value = serde_json::from_str(&read(&format!("{case}-json"))).unwrap();
         let yaml: serde_json::Value = serde_saphyr::from_str(&read(&format!("{case}-yaml"))).unwrap();
         assert_eq!(json, yaml);
         assert_eq!(json["kind"], kind);
+    }
+}
+
+#[test]
+fn no_password_is_shown() {
+    for case in cases() {
+        let text = fs::read_to_string(case.join("expected.txt")).unwrap();
+        assert!(!text.contains("hunter2"), "{}", case.display());
     }
 }
 

@@ -1,4 +1,4 @@
-//! A cluster is read as files are. The API server is a stub that knows the objects of `tests/cases/cluster.yaml`, forbids what it
+//! A cluster is read as files are. The API server is a stub that knows the objects of a file of `tests/cases`, forbids what it
 //! is told to, and keeps what it was asked.
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
@@ -166,6 +166,27 @@ fn a_cluster_is_explained_as_its_dump_is_and_only_lists_are_asked_for() {
             .all(|request| request.starts_with("GET ") && !request.contains("secret")),
         "{asked:#?}"
     );
+}
+
+#[test]
+fn a_plan_reads_a_cluster_as_its_dump_and_writes_nothing() {
+    let cases = Path::new(CASES);
+    let file = cases.join("plan-shrunk/pools.yaml");
+    let command = format!("plan {} --delete BGPPeer/tor-2", file.display());
+    let (text, code, asked) = ran(&command, &["planned.yaml"], "nothing");
+    let offline = std::fs::read_to_string(cases.join("plan-shrunk/expected.txt")).unwrap();
+    assert_eq!(without_last_line(&text), without_last_line(&offline));
+    assert_eq!(code, Some(1));
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.starts_with("GET ") && !request.contains("secret")),
+        "{asked:#?}"
+    );
+    let (text, code, _) = ran(&command, &["planned.yaml"], "bgppeers");
+    assert_eq!(code, Some(3), "{text}");
+    let (text, code, _) = ran(&command, &["planned.yaml"], "nodes");
+    assert!(code == Some(1) && text.contains("Layer 2    ?"), "{text}");
 }
 
 // CLI-4

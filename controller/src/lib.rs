@@ -8,20 +8,17 @@
 //!                                        └──► ConfigurationState, gauges
 //! ```
 //!
-//! All replicas watch, parse and serve webhooks; the holder of the Lease assigns. [`engine`] and
-//! [`pools`] decide and know no client; the rest carries out.
+//! All replicas watch, parse and serve webhooks; the holder of the Lease assigns. What is
+//! decided is decided by `metallb-assign`, which knows no client; this crate carries it out.
 #![warn(missing_docs)]
 
 mod args;
-pub mod engine;
 mod metrics;
-pub mod pools;
 mod program;
 mod run;
 mod secret;
 mod shell;
 mod tls_settings;
-mod view;
 
 pub use args::{Args, WebhookMode};
 pub use program::main;

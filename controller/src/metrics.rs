@@ -1,10 +1,9 @@
 //! Upstream's metrics, under upstream's names.
 
+use metallb_assign::Verdict;
 use metallb_ipam::Counters;
 use metallb_runtime::work::{QueueMetrics, WorkMetrics};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
-
-use crate::pools::Verdict;
 
 /// Services that are worked on at a time, as long as the API server is quick.
 pub(crate) const WORKERS: usize = 16;

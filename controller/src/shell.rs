@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicBool;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt};
 use metallb_api::names;
+use metallb_assign::Verdict;
 use metallb_config::Backend;
 use metallb_ipam::Key;
 use metallb_runtime::admin::Health;
@@ -28,7 +29,6 @@ use metallb_runtime::{CancellationToken, lease};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
-use crate::pools::Verdict;
 use announcers::Announcers;
 use stores::Stores;
 

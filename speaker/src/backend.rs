@@ -105,7 +105,7 @@ impl Bgp {
         };
         match change {
             Change::Peers(all) => {
-                let sessions = all.peers.iter().map(|peer| native::session(peer, node, *restart));
+                let sessions = all.peers.iter().map(|peer| peer.session(node, *restart));
                 handle.set_peers(sessions.collect());
                 bfd.apply(all);
             }

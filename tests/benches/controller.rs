@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::Timestamp;
+use metallb_assign::{Accepted, Action, Engine, Event};
 use metallb_config::{AddressRange, Pool};
-use metallb_controller::engine::{Accepted, Action, Engine, Event};
 use metallb_ipam::Key;
 use serde_json::json;
 

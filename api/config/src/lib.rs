@@ -27,6 +27,7 @@ mod range;
 mod resources;
 mod rule;
 mod selector;
+mod session;
 mod settled;
 #[cfg(test)]
 mod tests;

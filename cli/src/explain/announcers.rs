@@ -1,8 +1,9 @@
 //! Who should announce a Service, as election and advertisements have it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
@@ -55,6 +56,11 @@ pub(super) fn serving<'a>(slices: Option<impl Iterator<Item = &'a EndpointSlice>
             nodes: world.nodes.keys().map(|name| &**name).collect(),
         };
     };
+    serving_of(slices)
+}
+
+/// The endpoints of these slices that can serve.
+pub(crate) fn serving_of<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Endpoints {
     let endpoints = slices.flat_map(|slice| &slice.endpoints).map(|endpoint| {
         let conditions = endpoint.conditions.as_ref();
         Endpoint {
@@ -165,7 +171,12 @@ fn told(world: &World, node: &Arc<str>, routes: &[Route]) -> Vec<Told> {
     {
         let meant = |route: &&Route| route.path.peers.is_empty() || route.path.peers.contains(&peer.name);
         let carried = |route: &&Route| peer.exchanges(route.prefix.addr().is_ipv4());
-        let own: Vec<String> = routes.iter().filter(meant).filter(carried).map(route).collect();
+        let own: Vec<String> = routes
+            .iter()
+            .filter(meant)
+            .filter(carried)
+            .map(|own| route(own.prefix, own.path.local_pref, &own.path.communities))
+            .collect();
         let reason = own.is_empty().then(|| match routes.iter().any(|route| meant(&route)) {
             true => "the session carries no addresses of this family".to_owned(),
             false => "the advertisements name other peers".to_owned(),
@@ -184,12 +195,13 @@ fn told(world: &World, node: &Arc<str>, routes: &[Route]) -> Vec<Told> {
     rows.collect()
 }
 
-fn route(route: &Route) -> String {
-    let mut text = route.prefix.to_string();
-    if route.path.local_pref != 0 {
-        text += &format!(" local-pref {}", route.path.local_pref);
+/// A route in short.
+pub(crate) fn route(prefix: IpNet, local_pref: u32, communities: &BTreeSet<Community>) -> String {
+    let mut text = prefix.to_string();
+    if local_pref != 0 {
+        text += &format!(" local-pref {local_pref}");
     }
-    for community in &route.path.communities {
+    for community in communities {
         text += &match community {
             Community::Standard(number) => format!(" {}:{}", number >> 16, number & 0xffff),
             Community::Large { global, data1, data2 } => format!(" {global}:{data1}:{data2}"),

@@ -21,7 +21,7 @@ use crate::world;
 
 /// An annotation of objects: rules that they may break, with commas.
 const SUPPRESS: &str = "lint.metallb.io/suppress";
-const GROUP: &str = "metallb.io";
+pub(super) const GROUP: &str = "metallb.io";
 
 /// What came of all files.
 #[derive(Default)]

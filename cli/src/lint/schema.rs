@@ -49,9 +49,14 @@ impl Schemas {
         Self { all, patterns }
     }
 
+    /// The schema of a kind in a version.
+    pub(super) fn of(&self, kind: &str, version: &str) -> Option<&Value> {
+        self.all.get(&(kind.to_owned(), version.to_owned()))
+    }
+
     /// Everything about an object that its schema does not allow; none if the kind has no such version.
     pub(super) fn check(&self, kind: &str, version: &str, object: &Tree) -> Option<Vec<Misfit>> {
-        let schema = self.all.get(&(kind.to_owned(), version.to_owned()))?;
+        let schema = self.of(kind, version)?;
         let mut check = Check {
             patterns: &self.patterns,
             misfits: Vec::new(),
@@ -63,6 +68,22 @@ impl Schemas {
             }
         }
         Some(check.misfits)
+    }
+}
+
+/// Puts defaults where there is nothing.
+pub(super) fn fill(value: &mut Value, schema: &Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, own) in schema["properties"].as_object().into_iter().flatten() {
+                if let Some(default) = own.get("default") {
+                    members.entry(name).or_insert_with(|| default.clone());
+                }
+                members.get_mut(name).into_iter().for_each(|inner| fill(inner, own));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, &schema["items"])),
+        _ => {}
     }
 }
 

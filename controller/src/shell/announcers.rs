@@ -15,8 +15,6 @@ use metallb_runtime::watch::{Config, ViewChange, Views, watch_view};
 use serde::Deserialize;
 
 use super::Shared;
-use crate::engine;
-use crate::view;
 
 /// What is read of an object of either kind.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -69,8 +67,8 @@ impl Together {
         self.layer2.is_empty() && self.bgp == 0
     }
 
-    fn gist(&self) -> engine::Announcers {
-        engine::Announcers {
+    fn gist(&self) -> metallb_assign::Announcers {
+        metallb_assign::Announcers {
             layer2: self.layer2.iter().cloned().collect(),
             bgp: self.bgp > 0,
         }
@@ -111,7 +109,7 @@ const KINDS: usize = 2;
 
 impl Announcers {
     /// Who announces the Service; `None` before all objects were listed.
-    pub(super) fn of(&self, service: &Key) -> Option<engine::Announcers> {
+    pub(super) fn of(&self, service: &Key) -> Option<metallb_assign::Announcers> {
         let state = self.state();
         (state.listed == KINDS).then(|| state.of.get(service).map(Together::gist).unwrap_or_default())
     }
@@ -208,7 +206,7 @@ pub(super) async fn follow(mut changes: Changes, shared: Arc<Shared>, stop: Canc
             }
             Some(ViewChange::Ready) if shared.announcers.listed() => {
                 let services = shared.stores.services.state();
-                services.iter().map(|service| view::key(service)).collect()
+                services.iter().map(|service| Key::of(service)).collect()
             }
             Some(ViewChange::Ready) => Vec::new(),
             None if stop.is_cancelled() => return Ok(()),

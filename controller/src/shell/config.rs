@@ -7,6 +7,7 @@ use anyhow::{bail, ensure};
 use futures::future::{BoxFuture, Fuse, FusedFuture};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
+use metallb_assign::{Pools, Verdict};
 use metallb_runtime::CancellationToken;
 use metallb_runtime::admin::Health;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -15,7 +16,6 @@ use tracing::{error, info};
 
 use super::Shared;
 use super::stores::{ANNOUNCEMENTS, CONFIGURATION, Touched};
-use crate::pools::{Pools, Verdict};
 
 /// Publishes a verdict for every change, from the moment on when all kinds are complete.
 pub(super) async fn follow(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::{Api, ResourceExt};
 use metallb_api::{IPAddressPool, IPAddressPoolStatus, names};
+use metallb_assign::Engine;
 use metallb_ipam::Counters;
 use metallb_runtime::cause::explain;
 use metallb_runtime::{CancellationToken, apply};
@@ -30,7 +31,7 @@ pub(super) async fn follow(term: Arc<Term>, end: CancellationToken) {
             () = term.shared.recount.notified() => {}
             () = tokio::time::sleep(RETRY), if !good => {}
         }
-        for (pool, counters) in term.engine(crate::engine::Engine::take_counters) {
+        for (pool, counters) in term.engine(Engine::take_counters) {
             term.shared.metrics.show_pool(&pool, counters);
         }
         tokio::select! {

@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Resource, ResourceExt};
 use metallb_api::names::event_reason;
 use metallb_api::{ConfigurationResult, ConfigurationState, ConfigurationStateStatus, names};
+use metallb_assign::{Verdict, line};
 use metallb_config::Warning;
 use metallb_ipam::EventKind;
 use metallb_runtime::cause::explain;
@@ -18,7 +19,6 @@ use metallb_runtime::{CancellationToken, apply};
 use tracing::warn;
 
 use super::{Shared, speak};
-use crate::pools::{Verdict, line};
 
 /// Pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(1);

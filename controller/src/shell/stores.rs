@@ -20,7 +20,6 @@ use metallb_runtime::watch::{Change, Config, watch, watch_optional, watch_pruned
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Shared, behind, nodes};
-use crate::view;
 
 /// What `/readyz` names while it is not complete.
 pub(super) const SERVICES: &str = "Services";
@@ -234,7 +233,7 @@ pub(super) async fn feed(
             Change::Ready => health.ready(SERVICES),
             Change::Applied(service) | Change::Deleted(service) => {
                 if shared.assigning.load(Ordering::SeqCst) {
-                    shared.queue.add(view::key(&service));
+                    shared.queue.add(Key::of(&service));
                 }
             }
         }

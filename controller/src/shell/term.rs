@@ -12,6 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use metallb_api::names::{self, event_reason};
+use metallb_assign::{Accepted, Action, Engine, Event, NOT_ANNOUNCEABLE, Reaches, Verdict, is_of_a_write};
 use metallb_ipam::{EventKind, Key};
 use metallb_runtime::CancellationToken;
 use metallb_runtime::cause::explain;
@@ -24,7 +25,6 @@ use tracing::{debug, error, info, warn};
 
 use super::lanes::{Lanes, Place};
 use super::{Shared, config, numbers, rival, speak, state};
-use crate::engine::{self, Accepted, Action, Engine, Event, Reaches};
 use crate::metrics::WORKERS;
 
 /// Longest write. A leader that loses the lease is no leader 10 s after its last renewal, and the
@@ -107,7 +107,7 @@ async fn start(shared: Arc<Shared>) -> anyhow::Result<Term> {
     // What was parsed may be older than what the stores have by now.
     config::judge_again(&shared).await?;
     let mut verdict = shared.verdict.subscribe();
-    let ready = |verdict: &Option<crate::pools::Verdict>| verdict.as_ref().is_some_and(|v| v.accepted.is_some());
+    let ready = |verdict: &Option<Verdict>| verdict.as_ref().is_some_and(|v| v.accepted.is_some());
     verdict
         .wait_for(ready)
         .await
@@ -310,8 +310,8 @@ impl Term {
 /// What remains true although the write was not made; whoever was woken was woken rightly.
 fn silent(mut actions: Vec<Action>) -> Vec<Action> {
     actions.retain(|action| match action {
-        Action::Tell { reason, .. } => !engine::is_of_a_write(reason),
-        Action::Log { event, .. } => !["ipAllocated", "deprecatedAnnotation", engine::NOT_ANNOUNCEABLE].contains(event),
+        Action::Tell { reason, .. } => !is_of_a_write(reason),
+        Action::Log { event, .. } => !["ipAllocated", "deprecatedAnnotation", NOT_ANNOUNCEABLE].contains(event),
         _ => true,
     });
     actions

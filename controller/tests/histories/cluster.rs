@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Servic
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use metallb_assign::{Accepted, Action, Engine, Event};
 use metallb_config::{AddressRange, Namespaces, Pool, ServiceAllocation};
-use metallb_controller::engine::{Accepted, Action, Engine, Event};
 use metallb_ipam::Key;
 
 /// More Services than addresses.

@@ -11,6 +11,7 @@ use crate::{GracefulRestart, wire::Family};
 /// Describes one BGP peer: its address, our identity towards it, and the parameters of the session.
 ///
 /// Two equal configurations describe the same session: a shell need not touch a session whose configuration stays equal.
+/// [`PeerConfig::resets`] names what makes it a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerConfig {
     /// The name of the peer; unique within a speaker.
@@ -119,6 +120,43 @@ impl PeerConfig {
         self.dual_stack || Family::of(self.address) == family
     }
 
+    /// Lists the fields of `new` that a session with this configuration cannot take on: it has to end, and another one to
+    /// begin. Empty if it goes on.
+    pub fn resets(&self, new: &Self) -> Vec<&'static str> {
+        macro_rules! differing {
+            ($($field:ident),* $(,)?) => {{
+                // Does not compile as long as a field is missing.
+                let Self { $($field: _),* } = new;
+                [$((stringify!($field), self.$field != new.$field)),*]
+            }};
+        }
+        let all = differing![
+            name,
+            address,
+            zone,
+            port,
+            source,
+            device,
+            password,
+            my_asn,
+            local_asn,
+            remote,
+            router_id,
+            node_name,
+            hold_time,
+            keepalive_time,
+            connect_time,
+            ebgp_multihop,
+            ttl_security,
+            dual_stack,
+            dialing,
+            offer,
+            graceful_restart,
+        ];
+        let differ = all.into_iter().filter(|(_, differs)| *differs);
+        differ.map(|(field, _)| field).collect()
+    }
+
     /// Returns the hold time to propose, in whole seconds as the wire has it.
     pub fn proposed_hold(&self) -> u16 {
         let hold = match (self.hold_time, self.keepalive_time) {
@@ -205,5 +243,22 @@ impl Password {
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_resets_a_session_is_named() {
+        let peer = PeerConfig::new("tor", 64500, RemoteAs::External, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert_eq!(peer.resets(&peer.clone()), Vec::<&str>::new());
+        let new = PeerConfig {
+            password: Some(Password::new(*b"secret")),
+            hold_time: Some(Duration::from_secs(30)),
+            ..peer.clone()
+        };
+        assert_eq!(peer.resets(&new), ["password", "hold_time"]);
     }
 }

@@ -187,8 +187,10 @@ impl Supervisor {
             self.end(slot, StopReason::Deconfigured.into());
             self.forget(&name);
         }
-        let changed =
-            |(name, config): &(String, PeerConfig)| self.peers.get(name).is_none_or(|slot| slot.config != *config);
+        let changed = |(name, config): &(String, PeerConfig)| {
+            let slot = self.peers.get(name);
+            slot.is_none_or(|slot| !slot.config.resets(config).is_empty())
+        };
         let changed: Vec<_> = wanted.into_iter().filter(changed).collect();
         let names: Vec<_> = changed.iter().map(|(name, _)| name.clone()).collect();
         for (name, config) in changed {

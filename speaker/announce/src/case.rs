@@ -1,6 +1,6 @@
 //! The same decisions for all nodes at once, with the reasons: for those who ask why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -82,7 +82,8 @@ pub fn layer2_case<'a>(
         .collect();
     ranked.sort_by(|a, b| (&a.place, &a.node).cmp(&(&b.place, &b.node)));
     let others = world.nodes.keys().chain(world.members.into_iter().flatten());
-    let others = others.filter(|node| ranked.iter().all(|rank| rank.node != **node));
+    let in_order: BTreeSet<&str> = ranked.iter().map(|rank| &*rank.node).collect();
+    let others = others.filter(|node| !in_order.contains(&***node));
     let out = others.map(|node| (Arc::clone(node), out(world, &ads, service, node)));
     Ok(Layer2Case {
         out: out.collect(),

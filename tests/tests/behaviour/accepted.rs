@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
+use metallb_assign::Pools;
 use metallb_config::{Backend, Options, Resources, View, parse};
-use metallb_controller::pools::Pools;
 use metallb_engine::{Effect, Engine, Event, Settings};
 use metallb_rules as rules;
 use proptest::prelude::*;

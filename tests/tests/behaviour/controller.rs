@@ -23,6 +23,7 @@ mod leadership;
 mod legacy;
 mod line;
 mod panics;
+mod planned;
 mod start;
 
 const NAMESPACE: &str = "metallb-system";

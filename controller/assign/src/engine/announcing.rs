@@ -13,7 +13,7 @@ use metallb_ipam::{Action as Decision, EventKind, Key, Level, PoolName};
 use crate::view::{self, Wanted};
 
 /// What the log calls it that no node may announce a Service.
-pub(crate) const NOT_ANNOUNCEABLE: &str = "notAnnounceable";
+pub const NOT_ANNOUNCEABLE: &str = "notAnnounceable";
 
 /// So long it must have been so before it is said: nodes and advertisements come and go.
 const SETTLED: Duration = Duration::from_secs(5);

@@ -25,8 +25,7 @@ use announcing::{Announcing, Finding};
 use rivalry::Rivalries;
 
 pub use announced::Announcers;
-pub(crate) use announcing::NOT_ANNOUNCEABLE;
-pub use announcing::Reaches;
+pub use announcing::{NOT_ANNOUNCEABLE, Reaches};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -420,7 +419,8 @@ fn tells_of_a_write(decision: &Decision) -> bool {
 }
 
 /// Tells whether an event of this reason is told of a write, and is untrue without it.
-pub(crate) fn is_of_a_write(reason: &str) -> bool {
+#[must_use]
+pub fn is_of_a_write(reason: &str) -> bool {
     [event_reason::IP_ALLOCATED, event_reason::DEPRECATED_ANNOTATION].contains(&reason)
         || announcement_reason::ALL.contains(&reason)
 }
