@@ -5,7 +5,10 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use metallb_api::{BGPSessionState, ServiceBGPStatus, ServiceL2Status};
 use serde::Serialize;
+
+use crate::ask::Asked;
 
 /// All objects of a kind, or why they are not known.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +91,14 @@ pub struct Facts {
     pub bfd_profiles: Read<BFDProfile>,
     /// Communities.
     pub communities: Read<Community>,
+    /// BGPSessionStates.
+    pub session_states: Read<BGPSessionState>,
+    /// ServiceBGPStatuses.
+    pub bgp_statuses: Read<ServiceBGPStatus>,
+    /// ServiceL2Statuses.
+    pub l2_statuses: Read<ServiceL2Status>,
+    /// What speakers have said.
+    pub asked: Asked,
 }
 
 /// Where objects were read.

@@ -20,6 +20,8 @@ pub(crate) enum Wanted {
     Configuration,
     /// Services and their endpoints, too.
     Everything,
+    /// What speakers write about Services and sessions, too.
+    Statuses,
 }
 
 /// Why nothing could be read.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::args::{Args, Command, Output};
 use crate::input::Failure;
 use crate::table::Style;
-use crate::{explain, lint, version};
+use crate::{bgp, explain, l2, lint, version};
 
 /// What a command printed, and the exit code.
 pub(crate) type Printed = Result<(String, u8), Failure>;
@@ -47,7 +47,9 @@ pub fn run(args: &Args) -> (String, String, u8) {
     };
     let ran = runtime.block_on(async {
         match &args.command {
+            Command::Bgp(what) => bgp::run(&args.global, what).await,
             Command::Explain(what) => explain::run(&args.global, what).await,
+            Command::L2(what) => l2::run(&args.global, what).await,
             Command::Lint(lint) => lint::run(&args.global, lint).await,
             Command::Version => version::run(&args.global).await,
         }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::args::FailOn;
 use crate::facts::{Facts, Read, Source};
+use crate::table::{Mark, Style, many};
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -56,10 +57,16 @@ pub(crate) struct Report<T> {
     pub(crate) problems: Vec<Problem>,
     pub(crate) assumptions: Vec<String>,
     pub(crate) not_seen: Vec<NotSeen>,
+    /// How many speakers have answered, of how many; absent if none was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) speakers_asked: Option<[usize; 2]>,
     pub(crate) exit_code: u8,
     /// The main question cannot be answered.
     #[serde(skip)]
     pub(crate) unknown: bool,
+    /// What ages are told by.
+    #[serde(skip)]
+    pub(crate) now: Timestamp,
     #[serde(flatten)]
     pub(crate) body: T,
 }
@@ -74,8 +81,10 @@ impl<T> Report<T> {
             problems: Vec::new(),
             assumptions: Vec::new(),
             not_seen: Vec::new(),
+            speakers_asked: facts.asked.count(),
             exit_code: 0,
             unknown: false,
+            now: facts.now,
             body,
         }
     }
@@ -88,6 +97,18 @@ impl<T> Report<T> {
             fail_on,
         );
         self
+    }
+
+    /// A line for each of these problems.
+    pub(crate) fn problem_lines(&self, style: Style, which: impl Fn(&&Problem) -> bool) -> String {
+        let line = |problem: &Problem| {
+            let sign = match problem.severity {
+                Severity::Error => style.mark(Mark::Bad),
+                Severity::Warning => "!".to_owned(),
+            };
+            format!("{sign} {}  {}\n", problem.id, problem.text)
+        };
+        self.problems.iter().filter(which).map(line).collect()
     }
 
     /// The last lines of a text.
@@ -104,10 +125,11 @@ impl<T> Report<T> {
             Source::Files(count) => format!(" in {count} files"),
             Source::Cluster(_) | Source::Nothing => String::new(),
         };
-        text + &format!(
-            "Rests on: objects of {}{of}; no speaker was asked, nothing was probed.\n",
-            self.time
-        )
+        let asked = match self.speakers_asked {
+            Some([answered, all]) => format!("{answered} of {} answered", many(all, "speaker")),
+            None => "no speaker was asked".to_owned(),
+        };
+        text + &format!("Rests on: objects of {}{of}; {asked}, nothing was probed.\n", self.time)
     }
 }
 
@@ -125,6 +147,20 @@ pub(crate) fn code(found: impl Iterator<Item = Severity>, unknown: bool, fail_on
         (true, _) => 1,
         (false, true) => 3,
         (false, false) => 0,
+    }
+}
+
+/// How long ago something was (RFC 3339), as kubectl tells ages: `12d`, `6m`, `3s`.
+pub(crate) fn ago(now: Timestamp, since: &str) -> String {
+    let Ok(since) = since.parse::<Timestamp>() else {
+        return "?".to_owned();
+    };
+    let seconds = now.duration_since(since).as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
     }
 }
 

@@ -19,6 +19,8 @@ use crate::facts::Facts;
 pub(crate) const USUAL_NAMESPACE: &str = "metallb-system";
 /// The label that names the component, of manifests and of Helm.
 const COMPONENT: [&str; 2] = [names::LABEL_COMPONENT, "app.kubernetes.io/component"];
+/// `--port` of a speaker that is not told.
+const DEFAULT_PORT: u16 = 9120;
 const NOBODY: &BTreeSet<Arc<str>> = &BTreeSet::new();
 
 /// How the programs run.
@@ -75,6 +77,16 @@ impl World {
             settings,
             assumptions,
         })
+    }
+
+    /// Says whether the speaker of a node can announce routes: it is alive, and the node is not drained.
+    pub(crate) fn announces(&self, node: &str) -> bool {
+        let alive = self
+            .settings
+            .speakers
+            .as_ref()
+            .is_none_or(|speakers| speakers.contains(node));
+        alive && !self.drained.contains(node)
     }
 
     /// What decisions depend on beside a Service. The node is to be put in where it matters.
@@ -277,11 +289,7 @@ fn speakers(facts: &Facts, namespace: &str, assumptions: &mut Vec<String>) -> Op
         return None;
     }
     assumptions.push("speakers are alive where their pods are Ready".to_owned());
-    let ready = facts
-        .pods
-        .list()
-        .iter()
-        .filter(|pod| is_of(*pod, namespace, "speaker") && is_ready(pod));
+    let ready = speaker_pods(facts, namespace).filter(|pod| is_ready(pod));
     Some(
         ready
             .filter_map(|pod| Some(pod.spec.as_ref()?.node_name.as_deref()?.into()))
@@ -294,6 +302,19 @@ fn is_ready(pod: &Pod) -> bool {
     conditions
         .into_iter()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The pods of speakers.
+pub(crate) fn speaker_pods<'a>(facts: &'a Facts, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
+    let pods = facts.pods.list().iter();
+    pods.filter(move |pod| is_of(*pod, namespace, "speaker"))
+}
+
+/// The port of `/metrics` and the looking glass; none if it is switched off.
+pub(crate) fn port(pod: &Pod) -> Option<u16> {
+    let told = pod.spec.as_ref().and_then(program).and_then(|own| flag(own, "port"));
+    let port = told.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_PORT);
+    (port != 0).then_some(port)
 }
 
 /// The version that a component runs, by its image.

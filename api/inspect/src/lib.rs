@@ -5,6 +5,8 @@
 
 pub mod bfd;
 pub mod bgp;
+pub mod layer2;
+pub mod members;
 
 use std::collections::BTreeMap;
 

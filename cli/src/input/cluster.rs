@@ -1,4 +1,4 @@
-//! Objects of a cluster. Only `list` is called, and never for Secrets.
+//! Objects of a cluster. Only `list` is called here, and never for Secrets.
 
 use std::fmt::Debug;
 
@@ -43,8 +43,12 @@ pub(super) async fn read(global: &Global, wanted: Wanted) -> Result<Facts, Failu
     if wanted != Wanted::Programs {
         (facts.nodes, facts.namespaces) = join!(list(&client), list(&client));
     }
-    if wanted == Wanted::Everything {
+    if matches!(wanted, Wanted::Everything | Wanted::Statuses) {
         (facts.services, facts.slices) = join!(services(&client), list(&client));
+    }
+    if wanted == Wanted::Statuses {
+        (facts.session_states, facts.bgp_statuses) = join!(list(&client), list(&client));
+        facts.l2_statuses = list(&client).await;
     }
     Ok(facts)
 }
@@ -61,6 +65,11 @@ async fn programs(client: &Client, namespace: &str, facts: &mut Facts) {
     let deployments = installed(Api::namespaced(client.clone(), namespace));
     let daemon_sets = installed(Api::namespaced(client.clone(), namespace));
     (facts.pods, facts.deployments, facts.daemon_sets) = join!(pods, deployments, daemon_sets);
+}
+
+/// A client with the user's credentials.
+pub(crate) async fn client(global: &Global) -> anyhow::Result<Client> {
+    Ok(Client::try_from(config(global).await?)?)
 }
 
 async fn config(global: &Global) -> anyhow::Result<Config> {
@@ -152,7 +161,7 @@ fn given<K>(read: kube::Result<Vec<K>>) -> Read<K> {
 }
 
 /// An error with what it was caused by, which says more.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
