@@ -5,8 +5,10 @@
 
 pub mod bfd;
 pub mod bgp;
+pub mod config;
 pub mod layer2;
 pub mod members;
+pub mod services;
 
 use std::collections::BTreeMap;
 
