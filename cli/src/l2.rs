@@ -34,14 +34,12 @@ struct Body {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Owner {
-    address: String,
-    services: Vec<String>,
     node: String,
-    since: Option<String>,
-    interfaces: Vec<String>,
-    requests: Option<u64>,
-    answers: Option<u64>,
-    gratuitous: Option<u64>,
+    /// What it says; only address, Services and interfaces if it was not asked.
+    #[serde(flatten)]
+    own: Address,
+    /// Whether it was asked.
+    asked: bool,
     /// Who would take over.
     next: Option<String>,
     note: String,
@@ -151,10 +149,10 @@ fn report(facts: &Facts, world: &World, only: Option<&BTreeSet<IpAddr>>, node: O
             false => written(facts, world, &services, order),
         };
         for owner in &mut own {
-            owner.address = ip.to_string();
+            owner.own.address = ip.to_string();
             owner.next = order.iter().find(|next| **next != owner.node).cloned();
-            if owner.services.is_empty() {
-                owner.services.clone_from(&services);
+            if owner.own.services.is_empty() {
+                owner.own.services.clone_from(&services);
             }
         }
         own.retain(|owner| node.is_none_or(|node| node == owner.node));
@@ -222,13 +220,9 @@ fn told_by(facts: &Facts, macs: &BTreeMap<&str, &str>, node: &str, address: &Add
         .yielded
         .then(|| "silent: another node announces it, too".to_owned());
     Owner {
-        services: address.services.clone(),
         node: node.to_owned(),
-        since: Some(address.since.clone()),
-        interfaces: address.interfaces.clone(),
-        requests: Some(address.requests),
-        answers: Some(address.answers),
-        gratuitous: Some(address.gratuitous),
+        own: address.clone(),
+        asked: true,
         note: yielded.into_iter().chain(conflicts).collect::<Vec<_>>().join("; "),
         ..Owner::default()
     }
@@ -253,11 +247,10 @@ fn written(facts: &Facts, world: &World, services: &[String], order: &[String]) 
     let own: Vec<Owner> = own
         .map(|status| Owner {
             node: status.node.clone(),
-            interfaces: status
-                .interfaces
-                .iter()
-                .map(|interface| interface.name.clone())
-                .collect(),
+            own: Address {
+                interfaces: status.interfaces.iter().map(|own| own.name.clone()).collect(),
+                ..Address::default()
+            },
             ..Owner::default()
         })
         .collect();
@@ -276,7 +269,6 @@ fn written(facts: &Facts, world: &World, services: &[String], order: &[String]) 
 fn text(report: &Report<Body>, style: Style) -> String {
     let end = report.problem_lines(style, |_| true) + &report.footer();
     let dash = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
-    let number = |number: Option<u64>| dash(number.map(|number| number.to_string()));
     if style.quiet {
         return end;
     }
@@ -316,15 +308,17 @@ fn text(report: &Report<Body>, style: Style) -> String {
         };
     }
     let row = |owner: &Owner| {
+        let own = &owner.own;
+        let number = |number: u64| dash(owner.asked.then(|| number.to_string()));
         vec![
-            owner.address.clone(),
-            dash(Some(owner.services.join(","))),
+            own.address.clone(),
+            dash(Some(own.services.join(","))),
             owner.node.clone(),
-            dash(owner.since.as_ref().map(|since| ago(report.now, since))),
-            dash(Some(owner.interfaces.join(","))),
-            number(owner.requests),
-            number(owner.answers),
-            number(owner.gratuitous),
+            dash(owner.asked.then(|| ago(report.now, &own.since))),
+            dash(Some(own.interfaces.join(","))),
+            number(own.requests),
+            number(own.answers),
+            number(own.gratuitous),
             dash(owner.next.clone()),
             owner.note.clone(),
         ]

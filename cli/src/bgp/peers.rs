@@ -1,10 +1,11 @@
 //! The sessions, and how they are doing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use metallb_api::BGPSessionStateStatus;
 use metallb_config::Peer;
-use metallb_inspect::bgp::Session;
+use metallb_inspect::bfd::Path;
+use metallb_inspect::bgp::{Negotiated, Session};
 use serde::Serialize;
 
 use super::or_dash;
@@ -23,29 +24,16 @@ pub(super) struct Body {
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
-    node: String,
-    peer: String,
-    remote: String,
+    /// As the speaker or an object tells it; without a state if nobody does.
+    #[serde(flatten)]
+    session: Session,
     #[serde(rename = "as")]
     asn: Option<u32>,
-    /// None if nobody knows.
-    state: Option<String>,
-    since: Option<String>,
-    families: Vec<String>,
-    hold_seconds: Option<u64>,
-    keepalive_seconds: Option<u64>,
-    bfd: Option<String>,
-    sent: Option<u64>,
-    wanted: Option<u64>,
-    local: Option<String>,
-    router_id: Option<String>,
-    capabilities: Vec<String>,
-    messages_sent: Option<u64>,
-    messages_received: Option<u64>,
+    /// Whether prefixes were counted.
+    counted: bool,
     /// Whether there is a password for it.
     md5: Option<bool>,
     graceful_restart: Option<bool>,
-    vrf: Option<String>,
     note: String,
 }
 
@@ -54,9 +42,9 @@ pub(super) fn report(facts: &Facts, world: &World, peer: Option<&str>, node: Opt
     let sent = Sent::new(facts, world);
     let mut rows: BTreeMap<(String, String), Row> = BTreeMap::new();
     let mut add = |row: Row| {
-        let asked = peer.is_none_or(|peer| peer == row.peer) && node.is_none_or(|node| node == row.node);
-        if asked {
-            rows.entry((row.peer.clone(), row.node.clone())).or_insert(row);
+        let own = &row.session;
+        if peer.is_none_or(|peer| peer == own.peer) && node.is_none_or(|node| node == own.node) {
+            rows.entry((own.peer.clone(), own.node.clone())).or_insert(row);
         }
     };
     let mut assumption = None;
@@ -67,14 +55,13 @@ pub(super) fn report(facts: &Facts, world: &World, peer: Option<&str>, node: Opt
         add(of_session(&sent, world, node, name, session));
     }
     // Those that should be there, too.
-    let nobody = BTreeSet::new();
+    let speakers = world.settings.speakers.as_ref();
     for peer in world.parsed.config.peers.values() {
-        let alive = world.settings.speakers.as_ref().unwrap_or(&nobody);
-        let nodes = peer.nodes.iter().filter(|node| alive.contains(node.as_str()));
-        for node in nodes {
+        let alive = |node: &&String| speakers.is_none_or(|alive| alive.contains(node.as_str()));
+        for node in peer.nodes.iter().filter(alive) {
             let heard = sent.heard.contains_key(node.as_str());
             let mut row = of_peer(world, node, &peer.name);
-            row.state = heard.then(|| "Missing".to_owned());
+            row.session.state = if heard { "Missing" } else { "" }.to_owned();
             row.note = match heard {
                 true => "its speaker has no such session".to_owned(),
                 false => "its speaker has not said".to_owned(),
@@ -83,22 +70,25 @@ pub(super) fn report(facts: &Facts, world: &World, peer: Option<&str>, node: Opt
         }
     }
     let rows: Vec<Row> = rows.into_values().collect();
-    let down = rows.iter().filter(|row| {
-        let up = row.state.as_ref().is_none_or(|state| state == "Established");
-        !up && world
-            .parsed
-            .config
-            .peers
-            .get(&row.peer)
-            .is_none_or(|peer| peer.nodes.contains(&row.node))
+    let down = rows.iter().map(|row| (row, &row.session)).filter(|(_, own)| {
+        let configured = world.parsed.config.peers.get(&own.peer);
+        let decided = configured.is_none_or(|peer| peer.nodes.contains(&own.node));
+        decided && !["", "Established"].contains(&own.state.as_str())
     });
-    let problems = down.map(|row| Problem {
-        id: "bgp.sessions",
-        severity: Severity::Error,
-        text: format!("{} from {}: {}", row.peer, row.node, row.state_and_note(facts)),
+    let problems = down.map(|(row, own)| {
+        let since = Some(&own.since).filter(|since| !since.is_empty());
+        let since = since.map(|since| format!(" for {}", ago(facts.now, since)));
+        let note = Some(&row.note).filter(|note| !note.is_empty());
+        let note = note.map(|note| format!(": {note}"));
+        let (since, note) = (since.unwrap_or_default(), note.unwrap_or_default());
+        Problem {
+            id: "bgp.sessions",
+            severity: Severity::Error,
+            text: format!("{} from {}: {}{since}{note}", own.peer, own.node, own.state),
+        }
     });
     let problems = problems.collect();
-    let unknown = !rows.is_empty() && rows.iter().all(|row| row.state.is_none());
+    let unknown = !rows.is_empty() && rows.iter().all(|row| row.session.state.is_empty());
     let mut report = Report::new("BgpReport", facts, Body { peers: rows });
     report.problems = problems;
     report.unknown = unknown || world.parsed.config.peers.is_empty() && facts.peers.why_not().is_some();
@@ -146,13 +136,16 @@ fn of_peer(world: &World, node: &str, name: &str) -> Row {
         metallb_config::RemoteAs::External => None,
     };
     Row {
-        node: node.to_owned(),
-        peer: name.to_owned(),
-        remote: peer.map(|peer| peer.endpoint.to_string()).unwrap_or_default(),
+        session: Session {
+            node: node.to_owned(),
+            peer: name.to_owned(),
+            remote: peer.map(|peer| peer.endpoint.to_string()).unwrap_or_default(),
+            device: peer.and_then(|peer| peer.vrf.clone()),
+            ..Session::default()
+        },
         asn: peer.and_then(asn),
         md5: peer.map(|peer| peer.password.is_some() || peer.password_secret.is_some()),
         graceful_restart: peer.map(|peer| peer.graceful_restart),
-        vrf: peer.and_then(|peer| peer.vrf.clone()),
         ..Row::default()
     }
 }
@@ -160,7 +153,6 @@ fn of_peer(world: &World, node: &str, name: &str) -> Row {
 fn of_session(sent: &Sent<'_>, world: &World, node: &str, name: &str, session: &Session) -> Row {
     let agreed = session.negotiated.as_ref();
     let configured = of_peer(world, node, name);
-    let counters = &session.counters;
     let mut notes = Vec::new();
     if session.state != "Established" {
         notes.extend(sent.down(session).split_once(": ").map(|(_, why)| why.to_owned()));
@@ -176,34 +168,14 @@ fn of_session(sent: &Sent<'_>, world: &World, node: &str, name: &str, session: &
     if session.unsendable > 0 {
         notes.push(format!("{} cannot be sent", session.unsendable));
     }
+    let mut own = session.clone();
+    if !configured.session.remote.is_empty() {
+        own.remote.clone_from(&configured.session.remote);
+    }
     Row {
-        remote: match configured.remote.as_str() {
-            "" => session.remote.clone(),
-            _ => configured.remote.clone(),
-        },
+        session: own,
         asn: agreed.map(|agreed| agreed.asn).or(configured.asn),
-        state: Some(session.state.clone()),
-        since: Some(session.since.clone()),
-        families: agreed.map(|agreed| agreed.families.clone()).unwrap_or_default(),
-        hold_seconds: agreed.and_then(|agreed| agreed.hold_seconds),
-        keepalive_seconds: agreed.and_then(|agreed| agreed.keepalive_seconds),
-        bfd: session.bfd.as_ref().map(|bfd| bfd.state.clone()),
-        sent: Some(session.advertised),
-        wanted: Some(session.desired + session.unsendable),
-        local: session.local.clone(),
-        router_id: agreed.map(|agreed| agreed.router_id.clone()),
-        capabilities: agreed.map(|agreed| agreed.capabilities.clone()).unwrap_or_default(),
-        messages_sent: Some(
-            counters.opens_sent + counters.updates_sent + counters.notifications_sent + counters.keepalives_sent,
-        ),
-        messages_received: Some(
-            counters.opens_received
-                + counters.updates_received
-                + counters.notifications_received
-                + counters.keepalives_received
-                + counters.refreshes_received,
-        ),
-        vrf: session.device.clone().or_else(|| configured.vrf.clone()),
+        counted: true,
         note: notes.join("; "),
         ..configured
     }
@@ -218,35 +190,33 @@ fn of_object(world: &World, state: &BGPSessionStateStatus) -> Row {
         name => name,
     };
     let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-    Row {
-        remote: state.peer.clone(),
-        state: Some(state.bgp_status.clone()),
-        since: state.since.as_ref().map(|since| since.0.to_string()),
+    let mut row = of_peer(world, &state.node, name);
+    let own = &mut row.session;
+    own.remote.clone_from(&state.peer);
+    own.state.clone_from(&state.bgp_status);
+    own.since = state
+        .since
+        .as_ref()
+        .map(|since| since.0.to_string())
+        .unwrap_or_default();
+    own.device = Some(state.vrf.clone()).filter(|vrf| !vrf.is_empty());
+    own.negotiated = (!state.families.is_empty()).then(|| Negotiated {
         families: state.families.clone(),
-        bfd: Some(state.bfd_status.clone()).filter(|bfd| !["", "N/A"].contains(&bfd.as_str())),
-        sent: number(state.prefixes),
-        wanted: number(state.prefixes_wanted),
-        vrf: Some(state.vrf.clone()).filter(|vrf| !vrf.is_empty()),
-        note: match state.bgp_status.as_str() {
-            "Established" => String::new(),
-            _ => state.last_error.clone(),
-        },
-        ..of_peer(world, &state.node, name)
+        ..Negotiated::default()
+    });
+    let bfd = Some(state.bfd_status.clone()).filter(|bfd| !["", "N/A"].contains(&bfd.as_str()));
+    own.bfd = bfd.map(|state| Path {
+        state,
+        ..Path::default()
+    });
+    if let Some((sent, wanted)) = number(state.prefixes).zip(number(state.prefixes_wanted)) {
+        (own.advertised, own.desired) = (sent, wanted);
+        row.counted = true;
     }
-}
-
-impl Row {
-    fn state_and_note(&self, facts: &Facts) -> String {
-        let since = self
-            .since
-            .as_ref()
-            .map(|since| format!(" for {}", ago(facts.now, since)));
-        let note = Some(&self.note)
-            .filter(|note| !note.is_empty())
-            .map(|note| format!(": {note}"));
-        let state = self.state.as_deref().unwrap_or("?");
-        format!("{state}{}{}", since.unwrap_or_default(), note.unwrap_or_default())
+    if state.bgp_status != "Established" {
+        row.note.clone_from(&state.last_error);
     }
+    row
 }
 
 pub(super) fn text(report: &Report<Body>, style: Style) -> String {
@@ -269,37 +239,39 @@ pub(super) fn text(report: &Report<Body>, style: Style) -> String {
     let seconds = |seconds: Option<u64>| or_dash(seconds.map(|seconds| format!("{seconds}s")));
     let yes = |yes: Option<bool>| or_dash(yes.map(|yes| if yes { "yes" } else { "no" }));
     let row = |row: &Row| {
-        let known = |text: Option<String>| {
-            if row.state.is_none() {
-                "?".to_owned()
-            } else {
-                or_dash(text)
-            }
+        let own = &row.session;
+        let agreed = own.negotiated.as_ref();
+        let known = |text: Option<String>| match own.state.as_str() {
+            "" => "?".to_owned(),
+            _ => or_dash(text),
         };
         let mut cells = vec![
-            row.node.clone(),
-            row.peer.clone(),
-            row.remote.clone(),
+            own.node.clone(),
+            own.peer.clone(),
+            own.remote.clone(),
             or_dash(row.asn),
-            known(row.state.clone()),
-            known(row.since.as_ref().map(|since| ago(report.now, since))),
-            known(Some(row.families.join(","))),
-            seconds(row.hold_seconds),
-            or_dash(row.bfd.as_ref()),
-            known(row.sent.map(|sent| sent.to_string())),
-            known(row.wanted.map(|wanted| wanted.to_string())),
+            known(Some(own.state.clone())),
+            known((!own.since.is_empty()).then(|| ago(report.now, &own.since))),
+            known(agreed.map(|agreed| agreed.families.join(","))),
+            seconds(agreed.and_then(|agreed| agreed.hold_seconds)),
+            or_dash(own.bfd.as_ref().map(|bfd| &bfd.state)),
+            known(row.counted.then(|| own.advertised.to_string())),
+            known(row.counted.then(|| (own.desired + own.unsendable).to_string())),
         ];
         if style.wide {
-            let messages = row.messages_sent.zip(row.messages_received);
+            let told = &own.counters;
+            let sent = told.opens_sent + told.updates_sent + told.notifications_sent + told.keepalives_sent;
+            let heard = told.opens_received + told.updates_received + told.notifications_received;
+            let heard = heard + told.keepalives_received + told.refreshes_received;
             cells.extend([
-                or_dash(row.local.as_ref()),
-                or_dash(row.router_id.as_ref()),
-                seconds(row.keepalive_seconds),
+                or_dash(own.local.as_ref()),
+                or_dash(agreed.map(|agreed| &agreed.router_id)),
+                seconds(agreed.and_then(|agreed| agreed.keepalive_seconds)),
                 yes(row.graceful_restart),
                 yes(row.md5),
-                or_dash(row.vrf.as_ref()),
-                or_dash(messages.map(|(sent, received)| format!("{sent}/{received}"))),
-                or_dash(Some(row.capabilities.join(","))),
+                or_dash(own.device.as_ref()),
+                format!("{sent}/{heard}"),
+                or_dash(agreed.map(|agreed| agreed.capabilities.join(","))),
             ]);
         }
         cells.push(row.note.clone());

@@ -7,12 +7,13 @@ use anyhow::{Result, bail};
 use ipnet::IpNet;
 use kube::ResourceExt;
 use metallb_announce::ServiceView;
+use metallb_config::Community;
 use metallb_inspect::bgp::Route;
 use serde::Serialize;
 
 use super::or_dash;
 use crate::args::Global;
-use crate::explain::announcers;
+use crate::explain::announcers::{self, Due};
 use crate::facts::Facts;
 use crate::report::Report;
 use crate::sent::{Sent, Told, problems};
@@ -25,38 +26,20 @@ pub(super) struct Body {
 }
 
 /// A route of a node to a peer.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     node: String,
-    peer: String,
-    prefix: String,
+    /// As it is sent, or would be.
+    #[serde(flatten)]
+    route: Route,
     /// Whether configuration and Service say so; none if that is not known.
     decided: Option<bool>,
     /// Whether it was sent; none if nobody knows.
     sent: Option<bool>,
-    /// Why not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-    /// As it is sent, or would be.
-    #[serde(flatten)]
-    attributes: Attributes,
     services: BTreeSet<String>,
     #[serde(skip)]
     told: Option<Told>,
-}
-
-/// What is told of a prefix.
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Attributes {
-    next_hop: Option<String>,
-    next_hop_link_local: Option<String>,
-    origin: Option<String>,
-    as_path: Option<Vec<u32>>,
-    local_pref: Option<u32>,
-    communities: Vec<String>,
-    large_communities: Vec<String>,
 }
 
 /// What is asked for.
@@ -79,13 +62,13 @@ impl<'a> Only<'a> {
         Ok(Self { peer, node, prefixes })
     }
 
-    fn is(&self, node: &str, peer: &str, prefix: &str) -> bool {
+    fn is(&self, row: &Row) -> bool {
         let overlaps = |wanted: &IpNet| {
-            let prefix: Option<IpNet> = prefix.parse().ok();
+            let prefix: Option<IpNet> = row.route.prefix.parse().ok();
             prefix.is_some_and(|prefix| prefix.contains(wanted) || wanted.contains(&prefix))
         };
-        self.node.is_none_or(|wanted| wanted == node)
-            && self.peer.is_none_or(|wanted| wanted == peer)
+        self.node.is_none_or(|wanted| wanted == row.node)
+            && self.peer.is_none_or(|wanted| wanted == row.route.peer)
             && self.prefixes.as_ref().is_none_or(|all| all.iter().any(overlaps))
     }
 }
@@ -113,23 +96,15 @@ pub(super) fn report(facts: &Facts, world: &World, only: &Only<'_>, diff: bool) 
     let sent = Sent::new(facts, world);
     let mut rows: BTreeMap<(String, String, String), Row> = BTreeMap::new();
     for ((node, peer, prefix), route) in &sent.routes {
-        let mut row = Row::of(node, peer, prefix);
-        row.attributes = sent_as(route);
-        row.told = sent.told(node, peer, prefix);
-        row.services = services(facts, prefix);
-        rows.insert(row.key(), row);
+        let key = (node.to_string(), peer.to_string(), prefix.to_string());
+        rows.insert(key, Row::new(&sent, node, (*route).clone()));
     }
     let known = facts.nodes.is_known() && facts.services.is_known() && facts.slices.is_known();
     for service in facts.services.list().iter().filter(|_| known) {
         for due in announcers::due(facts, service, world) {
-            let prefix = due.route.prefix.to_string();
-            let key = (due.node.to_string(), due.peer.clone(), prefix.clone());
-            let row = rows.entry(key).or_insert_with(|| {
-                let mut row = Row::of(&due.node, &due.peer, &prefix);
-                row.told = sent.told(&due.node, &due.peer, &prefix);
-                row.attributes = decided_as(&due.route);
-                row
-            });
+            let route = decided(&due);
+            let key = (due.node.to_string(), due.peer, route.prefix.clone());
+            let row = rows.entry(key).or_insert_with(|| Row::new(&sent, &due.node, route));
             row.decided = Some(true);
             row.services.insert(format!(
                 "{}/{}",
@@ -138,16 +113,13 @@ pub(super) fn report(facts: &Facts, world: &World, only: &Only<'_>, diff: bool) 
             ));
         }
     }
-    let mut rows: Vec<Row> = rows
-        .into_values()
-        .filter(|row| only.is(&row.node, &row.peer, &row.prefix))
-        .collect();
+    let mut rows: Vec<Row> = rows.into_values().filter(|row| only.is(row)).collect();
     for row in &mut rows {
         row.judge(known);
     }
     let found = rows
         .iter()
-        .filter_map(|row| Some((&*row.node, &*row.peer, &*row.prefix, row.told.as_ref()?)));
+        .filter_map(|row| Some((&*row.node, &*row.route.peer, &*row.route.prefix, row.told.as_ref()?)));
     let problems = problems(found);
     if diff {
         rows.retain(|row| row.sent != row.decided && row.sent.is_some());
@@ -165,59 +137,32 @@ pub(super) fn report(facts: &Facts, world: &World, only: &Only<'_>, diff: bool) 
     report
 }
 
-fn services(facts: &Facts, prefix: &str) -> BTreeSet<String> {
-    let Ok(prefix) = prefix.parse::<IpNet>() else {
-        return BTreeSet::new();
-    };
-    let holds = |service: &&k8s_openapi::api::core::v1::Service| {
-        let mut ips = ServiceView::from(*service).ingress.into_iter().flatten();
-        ips.any(|ip| prefix.contains(&ip))
-    };
-    let services = facts.services.list().iter().filter(holds);
-    services
-        .map(|service| format!("{}/{}", service.namespace().unwrap_or_default(), service.name_any()))
-        .collect()
-}
-
-fn sent_as(route: &Route) -> Attributes {
-    Attributes {
-        next_hop: route.next_hop.clone(),
-        next_hop_link_local: route.next_hop_link_local.clone(),
-        origin: Some(route.origin.clone()),
-        as_path: Some(route.as_path.clone()),
-        local_pref: route.local_pref,
-        communities: route.communities.clone(),
-        large_communities: route.large_communities.clone(),
-    }
-}
-
-fn decided_as(route: &metallb_announce::Route) -> Attributes {
-    let (large, standard) = route
-        .path
-        .communities
-        .iter()
-        .partition(|community| matches!(community, metallb_config::Community::Large { .. }));
-    let texts = |all: Vec<_>| all.into_iter().map(announcers::community).collect();
-    Attributes {
-        local_pref: Some(route.path.local_pref).filter(|local_pref| *local_pref != 0),
-        communities: texts(standard),
-        large_communities: texts(large),
-        ..Attributes::default()
+/// A route as it would be sent.
+fn decided(due: &Due) -> Route {
+    let path = &due.route.path;
+    let large = |community: &&Community| matches!(community, Community::Large { .. });
+    let (large, standard): (Vec<_>, Vec<_>) = path.communities.iter().partition(large);
+    Route {
+        peer: due.peer.clone(),
+        prefix: due.route.prefix.to_string(),
+        local_pref: Some(path.local_pref).filter(|local_pref| *local_pref != 0),
+        communities: standard.into_iter().map(announcers::community).collect(),
+        large_communities: large.into_iter().map(announcers::community).collect(),
+        state: "decided".to_owned(),
+        ..Route::default()
     }
 }
 
 impl Row {
-    fn of(node: &str, peer: &str, prefix: &str) -> Self {
+    fn new(sent: &Sent<'_>, node: &str, route: Route) -> Self {
         Self {
             node: node.to_owned(),
-            peer: peer.to_owned(),
-            prefix: prefix.to_owned(),
-            ..Self::default()
+            decided: None,
+            sent: None,
+            told: sent.told(node, &route.peer, &route.prefix),
+            route,
+            services: BTreeSet::new(),
         }
-    }
-
-    fn key(&self) -> (String, String, String) {
-        (self.node.clone(), self.peer.clone(), self.prefix.clone())
     }
 
     fn judge(&mut self, known: bool) {
@@ -227,10 +172,10 @@ impl Row {
             Some(Told::Unknown(why)) => (None, Some(why.clone())),
             Some(Told::NotYet(why) | Told::No(why) | Told::Never(why)) => (Some(false), Some(why.clone())),
         };
-        (self.sent, self.why) = (sent, why);
+        (self.sent, self.route.why) = (sent, why);
         if known && self.decided.is_none() {
             self.decided = Some(false);
-            self.why = (sent == Some(true)).then(|| "not decided: the objects do not ask for it".to_owned());
+            self.route.why = (sent == Some(true)).then(|| "not decided: the objects do not ask for it".to_owned());
         }
     }
 }
@@ -242,11 +187,8 @@ pub(super) fn text(report: &Report<Body>, style: Style) -> String {
     }
     heads.extend(["COMMUNITIES", "SENT", "FOR"]);
     let row = |row: &Row| {
-        let own = &row.attributes;
-        let numbers = |numbers: &Vec<u32>| {
-            let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-            texts.join(" ")
-        };
+        let own = &row.route;
+        let as_path: Vec<String> = own.as_path.iter().map(ToString::to_string).collect();
         let hops: Vec<&str> = [&own.next_hop, &own.next_hop_link_local]
             .into_iter()
             .flatten()
@@ -254,14 +196,14 @@ pub(super) fn text(report: &Report<Body>, style: Style) -> String {
             .collect();
         let mut cells = vec![
             row.node.clone(),
-            row.peer.clone(),
-            row.prefix.clone(),
+            own.peer.clone(),
+            own.prefix.clone(),
             or_dash(Some(hops.join(" "))),
         ];
         if style.wide {
             cells.extend([
-                or_dash(own.origin.as_ref().map(|origin| origin.to_uppercase())),
-                or_dash(own.as_path.as_ref().map(numbers)),
+                or_dash(Some(own.origin.to_uppercase())),
+                or_dash(Some(as_path.join(" "))),
                 or_dash(own.local_pref),
             ]);
         }
@@ -276,7 +218,7 @@ pub(super) fn text(report: &Report<Body>, style: Style) -> String {
             Some(false) => "no",
             None => "?",
         };
-        let why = row.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let why = own.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let services: Vec<&str> = row.services.iter().map(String::as_str).collect();
         cells.extend([
             or_dash(Some(all.join(" "))),
