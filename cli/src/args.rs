@@ -8,6 +8,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use metallb_config::Backend;
 
+use crate::facts::Facts;
+
 /// Explains what MetalLB does, and checks its configuration. Nothing in the cluster is changed.
 ///
 /// Exit code: 0 nothing found, 1 something found, 2 the command line or an input cannot be read, 3 could not tell.
@@ -55,6 +57,9 @@ pub struct Global {
     /// speakers=NODE,NODE; repeatable.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub assume: Vec<String>,
+    /// How speakers are asked what they do; none = objects alone.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub via: Via,
     /// How long each request may take, in seconds.
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub request_timeout: Duration,
@@ -93,6 +98,20 @@ pub enum Output {
     Github,
 }
 
+/// How speakers are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    /// Through the API server, else directly.
+    #[default]
+    Auto,
+    /// Through the API server (pods/proxy).
+    Proxy,
+    /// At the address of the Pod.
+    Direct,
+    /// Not at all.
+    None,
+}
+
 /// What makes exit code 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
@@ -122,6 +141,12 @@ pub enum Command {
     /// Say why something is as it is.
     #[command(subcommand)]
     Explain(Explain),
+    /// The BGP sessions of speakers, and what they have sent over them.
+    #[command(subcommand)]
+    Bgp(Bgp),
+    /// Who answers for addresses on the local network, and who else claims them.
+    #[command(subcommand)]
+    L2(L2),
     /// Check files as one configuration, as admission would.
     Lint(Lint),
     /// Say how MetalLB is doing, and what is wrong.
@@ -169,6 +194,59 @@ pub struct Status {
     /// Look again and again, with this pause, until interrupted.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "5s", value_parser = duration)]
     pub watch: Option<Duration>,
+}
+
+/// What of BGP to show.
+#[derive(Debug, Subcommand)]
+pub enum Bgp {
+    /// Sessions, and how they are doing.
+    Peers {
+        /// Name of the BGPPeer.
+        peer: Option<String>,
+        /// Sessions of this node alone.
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Routes that peers have been sent, beside those that they should have been.
+    Routes {
+        /// Prefix, address, or [NAMESPACE/]NAME of a Service.
+        #[arg(value_name = "PREFIX|SERVICE")]
+        what: Option<String>,
+        /// Routes to this BGPPeer alone.
+        #[arg(long)]
+        peer: Option<String>,
+        /// Routes of this node alone.
+        #[arg(long)]
+        node: Option<String>,
+        /// Those alone that are decided and not sent, or sent and not decided.
+        #[arg(long)]
+        diff: bool,
+    },
+}
+
+/// What of layer 2 to show.
+#[derive(Debug, Subcommand)]
+pub enum L2 {
+    /// Who answers for each address, what for, and who would take over.
+    Owners {
+        /// Address, or [NAMESPACE/]NAME of a Service.
+        #[arg(value_name = "ADDRESS|SERVICE")]
+        what: Option<String>,
+        /// Addresses of this node alone.
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Other hosts that have claimed announced addresses.
+    Conflicts,
+}
+
+impl Global {
+    /// Namespace and name of a Service that is called `[NAMESPACE/]NAME`.
+    pub(crate) fn named<'a>(&'a self, facts: &'a Facts, name: &'a str) -> (&'a str, &'a str) {
+        let own = || self.namespace.as_deref().or(facts.namespace.as_deref());
+        name.split_once('/')
+            .unwrap_or_else(|| (own().unwrap_or("default"), name))
+    }
 }
 
 /// Check files as one configuration.

@@ -9,10 +9,15 @@ mod pool;
 mod service;
 mod text;
 
+use std::collections::BTreeSet;
+
 use anyhow::anyhow;
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
+use metallb_ipam::is_of_class;
 
 use crate::args::{Explain, Global};
+use crate::ask::{self, LAYER2, ROUTES, SESSIONS};
 use crate::facts::{Facts, Read};
 use crate::input::{self, Failure, Wanted};
 use crate::program::{Printed, finish};
@@ -30,10 +35,15 @@ pub(crate) async fn run(global: &Global, what: &Explain) -> Printed {
         Explain::Ip { .. } | Explain::Pool { .. } => Wanted::Services,
         Explain::Node { .. } | Explain::Peer { .. } => Wanted::Statuses,
     };
-    let facts = input::read(global, wanted).await?;
+    let mut facts = input::read(global, wanted).await?;
     let world = World::new(&facts, global).map_err(Failure::Usage)?;
     if let Some(text) = facts.lacks_configuration() {
         return Err(Failure::Cluster(anyhow!(text)));
+    }
+    if let Explain::Svc { name } = what
+        && let Some(paths) = questions(&facts, &world, global.named(&facts, name))
+    {
+        ask::speakers(global, &mut facts, &paths, None).await;
     }
     let (facts, world) = (&facts, &world);
     match what {
@@ -143,6 +153,25 @@ fn part_of<T>(
     report.not_seen = status.not_seen;
     report.not_seen.retain(|unseen| needs.contains(&unseen.what));
     report
+}
+
+/// What speakers are to be asked about a Service, if it is ours: of routes those alone that it may have.
+fn questions(facts: &Facts, world: &World, (namespace, name): (&str, &str)) -> Option<Vec<String>> {
+    let same = |service: &&Service| service.name_any() == name && service.namespace().as_deref() == Some(namespace);
+    let service = facts.services.list().iter().find(same)?;
+    if !is_of_class(service, &world.settings.class) {
+        return None;
+    }
+    let due = announcers::due(facts, service, world);
+    let prefixes: BTreeSet<_> = due.into_iter().map(|due| due.route.prefix).collect();
+    let routes = prefixes.iter().map(|prefix| format!("{ROUTES}?prefix={prefix}"));
+    Some(
+        [SESSIONS, LAYER2]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(routes)
+            .collect(),
+    )
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use metallb_api::{AddressPool, BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use metallb_api::{BGPSessionState, ConfigurationState, ServiceL2Status};
+use metallb_api::{BGPSessionState, ConfigurationState, ServiceBGPStatus, ServiceL2Status};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::ask::Asked;
 
 /// All objects of a kind, or why they are not known.
 #[derive(Clone, Debug, Default)]
@@ -93,12 +95,16 @@ pub struct Facts {
     pub communities: Read<Community>,
     /// BGPSessionStates.
     pub session_states: Read<BGPSessionState>,
+    /// ServiceBGPStatuses.
+    pub bgp_statuses: Read<ServiceBGPStatus>,
     /// ServiceL2Statuses.
     pub l2_statuses: Read<ServiceL2Status>,
     /// ConfigurationStates.
     pub config_states: Read<ConfigurationState>,
     /// The Leases of MetalLB's namespace.
     pub leases: Read<Lease>,
+    /// What speakers have said.
+    pub asked: Asked,
 }
 
 impl Facts {

@@ -8,13 +8,17 @@
 //! It changes nothing in a cluster, and reads no Secrets.
 
 mod args;
+mod ask;
+mod bgp;
 mod explain;
 mod facts;
 mod input;
+mod l2;
 mod lint;
 mod plan;
 mod program;
 mod report;
+mod sent;
 mod sessions;
 mod status;
 mod table;
@@ -22,6 +26,7 @@ mod version;
 mod world;
 
 pub use args::Args;
+pub use ask::{Asked, Heard};
 pub use facts::{Facts, Read};
 pub use program::{main, run};
 

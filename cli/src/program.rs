@@ -11,7 +11,7 @@ use crate::args::{Args, Command, Global, Output};
 use crate::input::Failure;
 use crate::report::Report;
 use crate::table::Style;
-use crate::{explain, lint, plan, status, version};
+use crate::{bgp, explain, l2, lint, plan, status, version};
 
 /// What a command printed, and the exit code.
 pub(crate) type Printed = Result<(String, u8), Failure>;
@@ -48,7 +48,9 @@ pub fn run(args: &Args) -> (String, String, u8) {
     };
     let ran = runtime.block_on(async {
         match &args.command {
+            Command::Bgp(what) => bgp::run(&args.global, what).await,
             Command::Explain(what) => explain::run(&args.global, what).await,
+            Command::L2(what) => l2::run(&args.global, what).await,
             Command::Lint(lint) => lint::run(&args.global, lint).await,
             Command::Status(status) => status::run(&args.global, status).await,
             Command::Plan(change) => plan::run(&args.global, change).await,

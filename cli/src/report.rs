@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::args::FailOn;
 use crate::facts::{Facts, Read, Source};
-use crate::table::{Mark, Style};
+use crate::table::{Mark, Style, many};
 
 /// Where every problem is described.
 const CHECKS: &str = "https://github.com/metallb-rs/metallb-rs/blob/main/docs/cli/checks.md";
@@ -83,12 +83,15 @@ impl Problem {
 
 /// The part of a text that lists problems.
 pub(crate) fn problems(problems: &[Problem], style: Style) -> String {
-    let widest = problems
-        .iter()
-        .map(|problem| problem.id.len())
-        .max()
-        .unwrap_or_default();
-    let mut text = format!("Problems ({})\n", problems.len());
+    let all: Vec<&Problem> = problems.iter().collect();
+    format!("Problems ({})\n{}", problems.len(), lines(&all, style))
+}
+
+/// A line for each of these problems, and one for what to do next.
+fn lines(problems: &[&Problem], style: Style) -> String {
+    let widths = problems.iter().map(|problem| problem.id.len());
+    let widest = widths.max().unwrap_or_default();
+    let mut text = String::new();
     for problem in problems {
         let mark = style.mark(match problem.severity {
             Severity::Error => Mark::Bad,
@@ -172,10 +175,16 @@ pub(crate) struct Report<T> {
     pub(crate) problems: Vec<Problem>,
     pub(crate) assumptions: Vec<String>,
     pub(crate) not_seen: Vec<NotSeen>,
+    /// How many speakers have answered, of how many; absent if none was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) speakers_asked: Option<[usize; 2]>,
     pub(crate) exit_code: u8,
     /// The main question cannot be answered.
     #[serde(skip)]
     pub(crate) unknown: bool,
+    /// What ages are told by.
+    #[serde(skip)]
+    pub(crate) now: Timestamp,
     #[serde(flatten)]
     pub(crate) body: T,
 }
@@ -190,8 +199,10 @@ impl<T> Report<T> {
             problems: Vec::new(),
             assumptions: Vec::new(),
             not_seen: Vec::new(),
+            speakers_asked: facts.asked.count(),
             exit_code: 0,
             unknown: false,
+            now: facts.now,
             body,
         }
     }
@@ -204,6 +215,12 @@ impl<T> Report<T> {
             fail_on,
         );
         self
+    }
+
+    /// The lines of some problems.
+    pub(crate) fn problem_lines(&self, style: Style, which: impl Fn(&&Problem) -> bool) -> String {
+        let some: Vec<&Problem> = self.problems.iter().filter(which).collect();
+        lines(&some, style)
     }
 
     /// The last lines of a text.
@@ -220,10 +237,11 @@ impl<T> Report<T> {
             Source::Files(count) => format!(" in {count} files"),
             Source::Cluster(_) | Source::Nothing => String::new(),
         };
-        text + &format!(
-            "Rests on: objects of {}{of}; no speaker was asked, nothing was probed.\n",
-            self.time
-        )
+        let asked = match self.speakers_asked {
+            Some([answered, all]) => format!("{answered} of {} answered", many(all, "speaker")),
+            None => "no speaker was asked".to_owned(),
+        };
+        text + &format!("Rests on: objects of {}{of}; {asked}, nothing was probed.\n", self.time)
     }
 }
 
@@ -252,6 +270,11 @@ pub(crate) fn age(now: Timestamp, since: Timestamp) -> String {
         Some((unit, letter)) => format!("{}{letter}", seconds / unit),
         None => format!("{seconds}s"),
     }
+}
+
+/// The same of a time as RFC 3339 has it.
+pub(crate) fn ago(now: Timestamp, since: &str) -> String {
+    since.parse().map_or_else(|_| "?".to_owned(), |since| age(now, since))
 }
 
 /// Whole seconds, as the API writes them.

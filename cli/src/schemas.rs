@@ -10,7 +10,7 @@ use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
 use crate::report::Report;
-use crate::{explain, lint, plan, status, version};
+use crate::{bgp, explain, l2, lint, plan, status, version};
 
 fn schema<T: JsonSchema>() -> Value {
     schema_for!(Report<T>).to_value()
@@ -18,6 +18,8 @@ fn schema<T: JsonSchema>() -> Value {
 
 fn schemas() -> BTreeMap<&'static str, Value> {
     let mut all = explain::schemas();
+    all.insert("BgpReport", schema::<bgp::Body>());
+    all.insert("L2Report", schema::<l2::Body>());
     all.insert("LintReport", schema::<lint::Body>());
     all.insert("Plan", schema::<plan::Body>());
     all.insert("StatusReport", schema::<status::rows::Body>());

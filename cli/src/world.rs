@@ -20,6 +20,8 @@ use crate::facts::Facts;
 pub(crate) const USUAL_NAMESPACE: &str = "metallb-system";
 /// The label that names the component, of manifests and of Helm.
 const COMPONENT: [&str; 2] = [names::LABEL_COMPONENT, "app.kubernetes.io/component"];
+/// `--port` of a speaker that is not told.
+const DEFAULT_PORT: u16 = 9120;
 const NOBODY: &BTreeSet<Arc<str>> = &BTreeSet::new();
 
 /// How the programs run.
@@ -99,6 +101,11 @@ impl World {
     pub(crate) fn is_alive(&self, node: &str) -> bool {
         let speakers = self.settings.speakers.as_ref();
         speakers.is_none_or(|speakers| speakers.contains(node))
+    }
+
+    /// Tells whether the speaker of a node can announce routes: it is alive, and the node is not drained.
+    pub(crate) fn announces(&self, node: &str) -> bool {
+        self.is_alive(node) && !self.drained.contains(node)
     }
 
     /// What decisions depend on beside a Service. The node is to be put in where it matters.
@@ -325,6 +332,13 @@ pub(crate) fn speaker_pods<'a>(facts: &'a Facts, namespace: &'a str) -> impl Ite
 /// The image of our own container in a pod.
 pub(crate) fn image(pod: &Pod) -> Option<String> {
     pod.spec.as_ref().and_then(program)?.image.clone()
+}
+
+/// The port of `/metrics` and the looking glass; none if it is switched off.
+pub(crate) fn port(pod: &Pod) -> Option<u16> {
+    let told = pod.spec.as_ref().and_then(program).and_then(|own| flag(own, "port"));
+    let port = told.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_PORT);
+    (port != 0).then_some(port)
 }
 
 /// The version that a component runs, by its image.

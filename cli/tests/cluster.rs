@@ -1,10 +1,11 @@
 //! A cluster is read as files are. The API server is a stub that knows the objects of a file of `tests/cases`, forbids what it
-//! is told to, and keeps what it was asked.
+//! is told to, and keeps what it was asked. It leads to speakers that say what `tests/cases/bgp-peers/inspect` holds; that of node-e
+//! never answers.
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,14 +19,32 @@ struct Stub {
     objects: Mutex<Vec<Value>>,
     forbidden: &'static str,
     asked: Mutex<Vec<String>>,
+    /// Paths that were asked for with the token of speakers.
+    proxied: Mutex<Vec<String>>,
 }
 
 impl Stub {
-    /// Answers one list of one resource.
-    fn answer(&self, request: &str) -> (u16, Value) {
-        self.asked.lock().unwrap().push(request.to_owned());
+    /// Answers one list of one resource, gives a token, or leads to a speaker.
+    fn answer(&self, lines: &[String]) -> (u16, Value) {
+        let request = &lines[0];
+        self.asked.lock().unwrap().push(request.clone());
         let path = request.split(' ').nth(1).unwrap();
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        if path.ends_with("/serviceaccounts/metallb-inspect/token") {
+            let status = json!({"token": "t0k3n", "expirationTimestamp": "2026-09-01T14:12:11Z"});
+            let spec = json!({"audiences": ["metallb.io"]});
+            let made = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": spec, "status": status});
+            let failed = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no"});
+            return match self.forbidden {
+                "token" => (403, failed(403)),
+                "account" => (404, failed(404)),
+                _ => (201, made),
+            };
+        }
+        if let Some((_, rest)) = path.split_once("/pods/https:speaker-") {
+            let (speaker, path) = rest.split_once(":9120/proxy/inspect/v1").unwrap();
+            return self.say(speaker, path, lines);
+        }
         let resource = path.rsplit('/').next().unwrap();
         if self.forbidden == "absent" {
             let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404, "message": "404"});
@@ -59,6 +78,37 @@ impl Stub {
         )
     }
 
+    fn say(&self, speaker: &str, path: &str, lines: &[String]) -> (u16, Value) {
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.to_lowercase().trim() == "x-metallb-token: t0k3n"),
+            "{lines:?}"
+        );
+        assert!(
+            !lines
+                .iter()
+                .any(|line| line.to_lowercase().starts_with("authorization")),
+            "{lines:?}"
+        );
+        if speaker == "e" {
+            // Longer than anybody waits.
+            std::thread::sleep(std::time::Duration::from_secs(600));
+        }
+        let mut proxied = self.proxied.lock().unwrap();
+        proxied.push(format!("{speaker}{path}"));
+        // The first is told to come again.
+        if proxied.len() == 1 {
+            return (429, json!("others are asking"));
+        }
+        let file = format!(
+            "bgp-peers/inspect/speaker-node-{speaker}/{}.json",
+            path[1..].replace('/', "-")
+        );
+        let text = std::fs::read_to_string(Path::new(CASES).join(file)).unwrap();
+        (200, serde_json::from_str(&text).unwrap())
+    }
+
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream);
         loop {
@@ -73,7 +123,12 @@ impl Stub {
                 }
                 lines.push(line);
             }
-            let (code, body) = self.answer(&lines[0]);
+            let length = lines
+                .iter()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length:").map(str::to_owned));
+            let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
+            reader.read_exact(&mut vec![0; length])?;
+            let (code, body) = self.answer(&lines);
             let body = body.to_string();
             let head = format!(
                 "HTTP/1.1 {code} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -97,6 +152,7 @@ fn cluster(files: &[&str], forbidden: &'static str) -> (Arc<Stub>, tempfile::Tem
         objects: Mutex::new(objects.collect()),
         forbidden,
         asked: Mutex::default(),
+        proxied: Mutex::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -126,16 +182,22 @@ fn program(folder: &tempfile::TempDir, command: &str) -> Command {
 
 /// Runs a command online; returns text, exit code and what was asked.
 fn ran(command: &str, files: &[&str], forbidden: &'static str) -> (String, Option<i32>, Vec<String>) {
+    let (text, code, stub) = asked(command, files, forbidden);
+    let asked = stub.asked.lock().unwrap().clone();
+    (text, code, asked)
+}
+
+/// Runs a command online; returns text, exit code, and who was asked.
+fn asked(command: &str, files: &[&str], forbidden: &'static str) -> (String, Option<i32>, Arc<Stub>) {
     let (stub, folder) = cluster(files, forbidden);
     let out = program(&folder, command).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap();
-    let asked = stub.asked.lock().unwrap().clone();
-    (text, out.status.code(), asked)
+    (text, out.status.code(), stub)
 }
 
-/// Explains the Service `web` of the context's namespace.
+/// Explains the Service `web` of the context's namespace, by objects alone.
 fn explained(forbidden: &'static str) -> (String, Option<i32>, Vec<String>) {
-    ran("explain svc web", &["cluster.yaml"], forbidden)
+    ran("explain svc web --via none", &["cluster.yaml"], forbidden)
 }
 
 fn without_last_line(text: &str) -> String {
@@ -377,4 +439,80 @@ fn the_other_explanations_say_what_they_could_not_see() {
         assert!(text.contains(says), "{command} without {resource}: {text}");
         assert!(!text.contains("Verdict: ✓"), "{command} without {resource}: {text}");
     }
+}
+
+fn expected(case: &str) -> String {
+    std::fs::read_to_string(Path::new(CASES).join(format!("{case}/expected.txt"))).unwrap()
+}
+
+// CLI-5, CLI-10
+#[test]
+fn speakers_are_asked_at_once_and_one_that_never_answers_is_named_and_costs_the_timeout_once() {
+    let begun = std::time::Instant::now();
+    let (text, code, stub) = asked("explain svc web --request-timeout 5s", &["cluster.yaml"], "nothing");
+    // One after the other, or twice, would take longer.
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    let silent = "1 of 5: node-e: no answer within 5s";
+    let offline = expected("explain-sent").replace("1 of 5: node-e: no answer of it is in the input", silent);
+    // Ages are told by the time of now.
+    let plain = |text: &str| {
+        without_last_line(text)
+            .split("Active for")
+            .map(|part| part.split_once(':').unwrap_or(("", part)).1.to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(plain(&text), plain(&offline));
+    assert_eq!(code, Some(1));
+    let proxied = stub.proxied.lock().unwrap().clone();
+    assert_eq!(
+        proxied.iter().filter(|path| *path == &proxied[0]).count(),
+        2,
+        "{proxied:?}"
+    );
+    let asked = stub.asked.lock().unwrap().clone();
+    let writes: Vec<&String> = asked.iter().filter(|request| !request.starts_with("GET ")).collect();
+    let token = "POST /api/v1/namespaces/metallb-system/serviceaccounts/metallb-inspect/token";
+    assert!(matches!(writes[..], [only] if only.starts_with(token)), "{writes:?}");
+    // Of all routes those alone that the Service may have.
+    let routes = asked.iter().filter(|request| request.contains("/bgp/routes"));
+    assert!(
+        routes.clone().count() > 3 && routes.clone().all(|request| request.contains("prefix=192.0.2.10/32")),
+        "{asked:#?}"
+    );
+}
+
+// CLI-9, CLI-64
+#[test]
+fn without_a_looking_glass_the_objects_are_told_with_the_reason() {
+    for (forbidden, why) in [
+        ("token", "no token is given to ask them with"),
+        ("account", "ServiceAccount metallb-system/metallb-inspect is missing"),
+    ] {
+        let (text, code, stub) = asked("bgp routes web", &["cluster.yaml"], forbidden);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(
+            text.contains(why) && text.contains("routes are those decided"),
+            "{text}"
+        );
+        assert!(stub.proxied.lock().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn sessions_are_told_through_the_api_server_as_from_a_dump() {
+    let (text, code, _) = asked(
+        "bgp peers tor-1 --node node-a --request-timeout 5s",
+        &["cluster.yaml"],
+        "nothing",
+    );
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("node-a  tor-1  198.51.100.241  64501  Established"),
+        "{text}"
+    );
+    assert!(text.contains("1 of 1 speaker answered"), "{text}");
 }

@@ -6,13 +6,14 @@ use anyhow::Result;
 use metallb_dataplane::l2;
 use metallb_engine::{Claim, Conflict, Engine, Event, Links, Mac};
 use metallb_runtime::tasks::until;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::data_plane::DataPlane;
 use crate::drain::Drain;
 use crate::failovers::{self, Failovers};
 use crate::fast::{self, FastPath};
 use crate::inputs::{Inputs, News};
+use crate::inspect::Question;
 use crate::membership::Membership as Members;
 use crate::shell::Shell;
 use crate::{backend, sessions};
@@ -25,6 +26,7 @@ pub(crate) async fn decide(
     mut drain: Drain,
     shell: Shell,
     data_plane: DataPlane,
+    mut questions: mpsc::Receiver<Question>,
 ) -> Result<()> {
     let (mut known, mut usable) = (data_plane.l2.interfaces(), data_plane.l2.usable_interfaces());
     let (mut conflicts, mut claims_ended) = (data_plane.l2.conflicts(), data_plane.l2.claims_ended());
@@ -64,6 +66,11 @@ pub(crate) async fn decide(
                     continue;
                 }
             },
+            Some(question) = questions.recv() => {
+                // Whoever asked may have gone.
+                let _ = question.send(engine.standings().collect());
+                continue;
+            }
             () = until(drain.next_deadline()) => {
                 shell.show(drain.tick(std::time::Instant::now()));
                 continue;
@@ -75,12 +82,15 @@ pub(crate) async fn decide(
             Ok(()) = known.changed() => links(&mut known, &mut usable, &mut members),
             Ok(()) = usable.changed() => links(&mut known, &mut usable, &mut members),
             // A conflict that was missed is reported again while it lasts.
-            Ok(conflict) = conflicts.recv() => vec![Event::Conflict(Conflict {
+            Ok(conflict) = conflicts.recv() => {
+                shell.book.claimed(&conflict);
+                vec![Event::Conflict(Conflict {
                 ip: conflict.ip,
                 interface: conflict.interface,
                 mac: Mac(conflict.mac.0),
                 claim: claim(conflict.report),
-            })],
+            })]
+            }
             Ok(ip) = claims_ended.recv() => vec![Event::ClaimsEnded(ip)],
             Ok(()) = sessions.changed() => vec![Event::Uncarried(backend::uncarried(&sessions.borrow_and_update()))],
         };

@@ -18,7 +18,7 @@ use metallb_runtime::events::Recorder;
 use metallb_runtime::tasks::Tasks;
 use metallb_runtime::{CancellationToken, client, namespace, start};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use crate::args::Args;
@@ -41,6 +41,9 @@ use crate::timing;
 
 /// All tasks must end within the grace period of the Pod, which is 2 s in upstream's manifests.
 const GRACE: Duration = Duration::from_millis(1800);
+
+/// Questions of the looking glass that may wait for the engine.
+const QUESTIONS: usize = 8;
 
 /// Runs the speaker until `stop`, then withdraws. Frames and sessions run on the runtime `data_plane`, all else on the
 /// caller's.
@@ -98,7 +101,18 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     if let Some(members) = &data_plane.members {
         metrics.add_members(members.clone())?;
     }
+    let (reports, report_reader) = watch::channel(None);
+    let (engine_questions, questions) = mpsc::channel(QUESTIONS);
+    let book = inspect::Book::default();
     if let Some(address) = args.metrics_address() {
+        let sources = inspect::Sources {
+            engine: engine_questions,
+            l2: data_plane.l2.clone(),
+            members: data_plane.members.clone(),
+            book: book.clone(),
+            reports: report_reader.clone(),
+            flags: inspect::flags(&args),
+        };
         let options = MetricsOptions {
             tls: args.tls(),
             cert_dir: Some(&args.metrics_cert_dir)
@@ -109,6 +123,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
                 backend,
                 &args.node_name,
                 &args.pod_name,
+                Some(sources),
             )),
             ..MetricsOptions::default()
         };
@@ -121,7 +136,6 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
         );
         tasks.spawn("metrics", async move { Ok(server.await?) });
     }
-    let (reports, report_reader) = watch::channel(None);
     let recorder = Recorder::new(client.clone(), event_source::SPEAKER, &args.node_name, &tasks.spawner());
     if let Some(members) = &data_plane.members {
         let (members, recorder, pod) = (members.clone(), recorder.clone(), owner.reference());
@@ -138,6 +152,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     let shell = Shell {
         node: args.node_name.clone(),
         l2: data_plane.l2.clone(),
+        book,
         bgp: data_plane.bgp.clone(),
         recorder,
         l2_statuses: status::Desired::default(),
@@ -198,7 +213,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     let drain = Drain::new(args.bgp.drain()?);
     tasks.spawn(
         "engine",
-        decide(engine, inputs, members, drain, shell, data_plane.clone()),
+        decide(engine, inputs, members, drain, shell, data_plane.clone(), questions),
     );
     tasks.spawn("goodbye", data_plane.goodbye(stop));
     tasks.join(GRACE).await?;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::backend::{Bgp, Change};
+use crate::inspect::Book;
 use crate::metrics::Metrics;
 use crate::sessions::{self, Uids};
 use crate::status;
@@ -39,6 +40,8 @@ pub(crate) struct Shell {
     pub(crate) node: String,
     /// ARP and NDP.
     pub(crate) l2: L2Handle,
+    /// Since when addresses are answered.
+    pub(crate) book: Book,
     /// BGP.
     pub(crate) bgp: Bgp,
     /// Events on Services.
@@ -94,8 +97,14 @@ impl Shell {
 
     fn perform_one(&self, effect: Effect) {
         match effect {
-            Effect::Addresses(changes) => self.l2.change(changes),
-            Effect::HandOver(addresses) => self.l2.release(addresses),
+            Effect::Addresses(changes) => {
+                self.book.changed(&changes);
+                self.l2.change(changes);
+            }
+            Effect::HandOver(addresses) => {
+                self.book.handed_over(&addresses);
+                self.l2.release(addresses);
+            }
             Effect::Yield(ip) => self.l2.yield_address(ip),
             Effect::Resume(ip) => self.l2.resume_address(ip),
             Effect::Defend(ip) => self.l2.defend(ip),

@@ -1,9 +1,10 @@
 //! BFD sessions.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A BFD session, under `/bfd` and with the BGP session that it guards.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Path {
     /// The address of the peer; a link-local one with its interface, as in `fe80::1%eth0`.
@@ -42,7 +43,7 @@ pub struct Path {
 }
 
 /// How often packets go out, in milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Intervals {
     /// The longest time between two control packets.

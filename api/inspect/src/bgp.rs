@@ -1,11 +1,12 @@
 //! BGP sessions, and the routes that their peers have been sent.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bfd::Path;
 
 /// A session, under `/bgp/sessions`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// The name of the BGPPeer.
@@ -50,7 +51,7 @@ pub struct Session {
 }
 
 /// What went wrong with a session.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastError {
     /// `received` or `sent`, if it was a NOTIFICATION.
@@ -73,7 +74,7 @@ pub struct LastError {
 }
 
 /// What both ends of a session agreed on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Negotiated {
     /// The address families whose routes are sent: `ipv4`, `ipv6`.
@@ -100,7 +101,7 @@ pub struct Negotiated {
 }
 
 /// An address family whose routes should be sent and cannot be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Lacking {
     /// `ipv4` or `ipv6`.
     pub family: String,
@@ -109,7 +110,7 @@ pub struct Lacking {
 }
 
 /// Messages since the session was configured.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
     /// OPENs sent.
@@ -133,7 +134,7 @@ pub struct Counters {
 }
 
 /// A route that a peer has been sent, or should be, under `/bgp/routes`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
     /// The name of the BGPPeer.

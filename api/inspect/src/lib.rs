@@ -5,9 +5,14 @@
 
 pub mod bfd;
 pub mod bgp;
+pub mod config;
+pub mod layer2;
+pub mod members;
+pub mod services;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The schema of every answer.
@@ -20,7 +25,7 @@ pub const TOKEN_HEADER: &str = "x-metallb-token";
 pub const AUDIENCE: &str = "metallb.io";
 
 /// The fields before the data of every answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Head {
     /// [`SCHEMA`].
     pub schema: String,
@@ -37,7 +42,7 @@ pub struct Head {
 }
 
 /// A whole answer, as readers parse it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Answer<T> {
     /// The component that answers, and when.
     #[serde(flatten)]
@@ -50,7 +55,7 @@ pub struct Answer<T> {
 }
 
 /// The answer of [`ROOT`] itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Index {
     /// The paths that are served, and what each is about.
     pub paths: BTreeMap<String, String>,

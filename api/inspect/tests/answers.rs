@@ -2,6 +2,10 @@
 
 use metallb_inspect::bfd::{Intervals, Path};
 use metallb_inspect::bgp::{Counters, Lacking, LastError, Negotiated, Route, Session};
+use metallb_inspect::config::Config;
+use metallb_inspect::layer2::{Address, Conflict, Drops, Layer2};
+use metallb_inspect::members::{Member, Members};
+use metallb_inspect::services::{Announced, Service};
 use metallb_inspect::{Answer, Head, Index, SCHEMA};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -148,6 +152,94 @@ fn bgp_routes() {
         "largeCommunities": ["64500:1:2"], "state": "unsendable", "why": "its attributes fit no message",
     });
     is(&route, text);
+}
+
+// CLI-56
+#[test]
+fn layer_2() {
+    let layer2 = Layer2 {
+        addresses: vec![Address {
+            address: "192.0.2.1".into(),
+            services: vec!["shop/web".into()],
+            interfaces: vec!["eth0".into()],
+            since: "2026-01-01T00:00:00Z".into(),
+            yielded: true,
+            requests: 1,
+            answers: 2,
+            gratuitous: 3,
+            conflicts: vec![Conflict {
+                mac: "00:00:5e:00:53:01".into(),
+                interface: "eth0".into(),
+                first: "2026-01-01T00:00:00Z".into(),
+                last: "2026-01-01T00:00:01Z".into(),
+                count: 2,
+            }],
+        }],
+        drops: vec![Drops {
+            reason: "truncated".into(),
+            interface: "eth0".into(),
+            count: 4,
+        }],
+    };
+    let text = json!({
+        "addresses": [{
+            "address": "192.0.2.1", "services": ["shop/web"], "interfaces": ["eth0"], "since": "2026-01-01T00:00:00Z",
+            "yielded": true, "requests": 1, "answers": 2, "gratuitous": 3,
+            "conflicts": [{
+                "mac": "00:00:5e:00:53:01", "interface": "eth0", "first": "2026-01-01T00:00:00Z",
+                "last": "2026-01-01T00:00:01Z", "count": 2,
+            }],
+        }],
+        "drops": [{ "reason": "truncated", "interface": "eth0", "count": 4 }],
+    });
+    is(&layer2, text);
+}
+
+// CLI-56
+#[test]
+fn members_services_and_configuration() {
+    let members = Members {
+        enabled: true,
+        members: vec![Member {
+            name: "node-a".into(),
+            ours: true,
+            suspected: false,
+            interfaces: [("eth0".into(), "00:00:5e:00:53:01".into())].into(),
+        }],
+        refused: [("decryption".into(), 1)].into(),
+    };
+    let member = json!({
+        "name": "node-a", "ours": true, "suspected": false, "interfaces": { "eth0": "00:00:5e:00:53:01" },
+    });
+    is(
+        &members,
+        json!({ "enabled": true, "members": [member], "refused": { "decryption": 1 } }),
+    );
+    let service = Service {
+        service: "shop/web".into(),
+        layer2: Announced {
+            what: vec![],
+            reason: Some("notOwner".into()),
+        },
+        bgp: Announced {
+            what: vec!["192.0.2.1/32".into()],
+            reason: None,
+        },
+    };
+    let text = json!({
+        "service": "shop/web", "layer2": { "what": [], "reason": "notOwner" }, "bgp": { "what": ["192.0.2.1/32"] },
+    });
+    is(&service, text);
+    let config = Config {
+        flags: [("lb-class".into(), "a".into())].into(),
+        loaded: true,
+        errors: vec!["b".into()],
+        doubts: vec!["c".into()],
+    };
+    is(
+        &config,
+        json!({ "flags": { "lb-class": "a" }, "loaded": true, "errors": ["b"], "doubts": ["c"] }),
+    );
 }
 
 // CLI-56

@@ -9,10 +9,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use metallb_announce::{Endpoint, Endpoints, Out, Reason, Route, ServiceView, bgp_case, layer2_case};
 use metallb_api::names;
-use metallb_config::{Community, Pool};
+use metallb_config::{Community, Peer, Pool};
 
-use super::explanation::{Bgp, Explanation, Layer2, OutOf, Rank, Serving, Told};
+use super::explanation::{Bgp, Explanation, Heard, Layer2, OutOf, Rank, Serving, Told};
 use crate::facts::Facts;
+use crate::sent::{self, Sent};
 use crate::world::World;
 
 /// Who would announce what the Service has now.
@@ -34,8 +35,51 @@ pub(super) fn announcing(facts: &Facts, service: &Service, world: &World, explan
     }
     if explanation.known {
         layer2(world, pool, &view, &endpoints, &mut explanation.layer2);
-        bgp(world, pool, &view, &endpoints, &mut explanation.bgp);
+        let sent = Sent::new(facts, world);
+        bgp(world, &sent, pool, &view, &endpoints, &mut explanation.bgp);
     }
+}
+
+/// A route that a node should tell a peer.
+pub(crate) struct Due {
+    pub(crate) node: Arc<str>,
+    pub(crate) peer: String,
+    pub(crate) route: Route,
+}
+
+/// All that nodes should tell their peers of a Service.
+pub(crate) fn due(facts: &Facts, service: &Service, world: &World) -> Vec<Due> {
+    let view = ServiceView::from(service);
+    let pool = view.addresses().and_then(|ips| world.parsed.config.pool_holding(&ips));
+    let case = bgp_case(&world.inputs(), pool, &view, &endpoints(facts, service, world)).unwrap_or_default();
+    let mut all = Vec::new();
+    for (node, routes) in case.into_iter().filter(|(node, _)| world.announces(node)) {
+        let routes = routes.unwrap_or_default();
+        let peers = world.parsed.config.peers.values();
+        for peer in peers.filter(|peer| peer.nodes.contains(&*node)) {
+            all.extend(routes.iter().filter(|route| is_for(peer, route)).map(|route| Due {
+                node: Arc::clone(&node),
+                peer: peer.name.clone(),
+                route: route.clone(),
+            }));
+        }
+    }
+    all
+}
+
+/// The nodes that may answer for a Service in layer 2, in the order of the election.
+pub(crate) fn ranked(facts: &Facts, service: &Service, world: &World) -> Vec<String> {
+    let view = ServiceView::from(service);
+    let pool = view.addresses().and_then(|ips| world.parsed.config.pool_holding(&ips));
+    let case = layer2_case(&world.inputs(), pool, &view, &endpoints(facts, service, world));
+    let ranked = case.map(|case| case.ranked).unwrap_or_default();
+    ranked.iter().map(|rank| rank.node.to_string()).collect()
+}
+
+/// Says whether a peer is meant with a route, and its session is for such.
+fn is_for(peer: &Peer, route: &Route) -> bool {
+    (route.path.peers.is_empty() || route.path.peers.contains(&peer.name))
+        && peer.exchanges(route.prefix.addr().is_ipv4())
 }
 
 /// Endpoints of a Service.
@@ -109,7 +153,7 @@ fn layer2(world: &World, pool: Option<&Pool>, view: &ServiceView, endpoints: &En
     }
 }
 
-fn bgp(world: &World, pool: Option<&Pool>, view: &ServiceView, endpoints: &Endpoints, bgp: &mut Bgp) {
+fn bgp(world: &World, sent: &Sent<'_>, pool: Option<&Pool>, view: &ServiceView, endpoints: &Endpoints, bgp: &mut Bgp) {
     let case = match bgp_case(&world.inputs(), pool, view, endpoints) {
         Ok(case) => case,
         Err(reason) => {
@@ -132,13 +176,10 @@ fn bgp(world: &World, pool: Option<&Pool>, view: &ServiceView, endpoints: &Endpo
             Ok(_) if world.drained.contains(&node) => {
                 vec![untold("label metallb.io/drain: the node is drained".to_owned())]
             }
-            Ok(routes) => told(world, &node, &routes),
+            Ok(routes) => told(world, sent, &node, &routes, &mut bgp.told),
         };
         for mut row in own {
-            match rows
-                .iter_mut()
-                .find(|known| (&known.peers, &known.routes, &known.reason) == (&row.peers, &row.routes, &row.reason))
-            {
+            match rows.iter_mut().find(|known| known.says() == row.says()) {
                 Some(known) => known.nodes.push(node.to_string()),
                 None => {
                     row.nodes.push(node.to_string());
@@ -156,12 +197,16 @@ fn untold(reason: String) -> Told {
         peers: Vec::new(),
         routes: Vec::new(),
         reason: Some(reason),
+        sent: None,
     }
 }
 
-/// What a node tells its peers, those that hear the same in one.
-fn told(world: &World, node: &Arc<str>, routes: &[Route]) -> Vec<Told> {
-    let mut rows: BTreeMap<(Vec<String>, Option<String>), Vec<String>> = BTreeMap::new();
+/// Routes, why there are none, and whether they were sent.
+type Says = (Vec<String>, Option<String>, Option<String>);
+
+/// What a node tells its peers, those that hear the same in one. What has been sent is added to `all`.
+fn told(world: &World, sent: &Sent<'_>, node: &Arc<str>, routes: &[Route], all: &mut Vec<Heard>) -> Vec<Told> {
+    let mut rows: BTreeMap<Says, Vec<String>> = BTreeMap::new();
     for peer in world
         .parsed
         .config
@@ -170,27 +215,39 @@ fn told(world: &World, node: &Arc<str>, routes: &[Route]) -> Vec<Told> {
         .filter(|peer| peer.nodes.contains(&**node))
     {
         let meant = |route: &&Route| route.path.peers.is_empty() || route.path.peers.contains(&peer.name);
-        let carried = |route: &&Route| peer.exchanges(route.prefix.addr().is_ipv4());
-        let own: Vec<String> = routes
-            .iter()
-            .filter(meant)
-            .filter(carried)
+        let own = routes.iter().filter(|route| is_for(peer, route));
+        let own: Vec<String> = own
             .map(|own| route(own.prefix, own.path.local_pref, &own.path.communities))
             .collect();
         let reason = own.is_empty().then(|| match routes.iter().any(|route| meant(&route)) {
             true => "the session carries no addresses of this family".to_owned(),
             false => "the advertisements name other peers".to_owned(),
         });
-        rows.entry((own, reason)).or_default().push(peer.name.clone());
+        let prefixes = routes
+            .iter()
+            .filter(|route| is_for(peer, route))
+            .map(|route| route.prefix.to_string());
+        let heard = prefixes.filter_map(|prefix| Some((sent.told(node, &peer.name, &prefix)?, prefix)));
+        let heard: Vec<_> = heard.collect();
+        // The one that says most: all are sent, or one is not.
+        let worst = heard.iter().map(|(told, _)| told).max().map(sent::Told::text);
+        all.extend(heard.into_iter().map(|(told, prefix)| Heard {
+            node: node.to_string(),
+            peer: peer.name.clone(),
+            prefix,
+            told,
+        }));
+        rows.entry((own, reason, worst)).or_default().push(peer.name.clone());
     }
     if rows.is_empty() {
         return vec![untold("no BGPPeer selects it".to_owned())];
     }
-    let rows = rows.into_iter().map(|((routes, reason), peers)| Told {
+    let rows = rows.into_iter().map(|((routes, reason, sent), peers)| Told {
         nodes: Vec::new(),
         peers,
         routes,
         reason,
+        sent,
     });
     rows.collect()
 }
@@ -202,12 +259,17 @@ pub(crate) fn route(prefix: IpNet, local_pref: u32, communities: &BTreeSet<Commu
         text += &format!(" local-pref {local_pref}");
     }
     for community in communities {
-        text += &match community {
-            Community::Standard(number) => format!(" {}:{}", number >> 16, number & 0xffff),
-            Community::Large { global, data1, data2 } => format!(" {global}:{data1}:{data2}"),
-        };
+        text += &format!(" {}", self::community(community));
     }
     text
+}
+
+/// A community as it is written.
+pub(crate) fn community(community: &Community) -> String {
+    match community {
+        Community::Standard(number) => format!("{}:{}", number >> 16, number & 0xffff),
+        Community::Large { global, data1, data2 } => format!("{global}:{data1}:{data2}"),
+    }
 }
 
 /// The word of the log, and what it means.

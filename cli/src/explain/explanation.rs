@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::sent;
+
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Body<T> {
@@ -109,6 +111,18 @@ pub(crate) struct Layer2 {
     pub(crate) ranked: Vec<Rank>,
     pub(crate) out: Vec<OutOf>,
     pub(crate) decided: Option<String>,
+    /// The nodes that say they answer; absent if no speaker has said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sent: Option<Vec<Answering>>,
+}
+
+/// A node that says it answers for an address.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Answering {
+    pub(crate) node: String,
+    #[serde(flatten)]
+    pub(crate) address: metallb_inspect::layer2::Address,
 }
 
 #[derive(JsonSchema, Serialize)]
@@ -133,6 +147,17 @@ pub(crate) struct Bgp {
     /// Why no node announces, in the words of the log.
     pub(crate) reason: Option<String>,
     pub(crate) rows: Vec<Told>,
+    /// What speakers have said of it.
+    #[serde(skip)]
+    pub(crate) told: Vec<Heard>,
+}
+
+/// What a speaker has said of a route.
+pub(crate) struct Heard {
+    pub(crate) node: String,
+    pub(crate) peer: String,
+    pub(crate) prefix: String,
+    pub(crate) told: sent::Told,
 }
 
 /// What some nodes tell some peers.
@@ -144,4 +169,14 @@ pub(crate) struct Told {
     pub(crate) routes: Vec<String>,
     /// Why nothing, if so.
     pub(crate) reason: Option<String>,
+    /// Whether all of it was sent, and why not; none if no speaker was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sent: Option<String>,
+}
+
+impl Told {
+    /// Everything but the nodes.
+    pub(crate) fn says(&self) -> impl PartialEq + use<'_> {
+        (&self.peers, &self.routes, &self.reason, &self.sent)
+    }
 }

@@ -10,11 +10,12 @@ use metallb_announce::reach::{Reach, Surroundings};
 use metallb_ipam::{Assigner, Families, Key, Outcome, is_of_class};
 
 use super::announcers::announcing;
-use super::explanation::{Asked, Body, Clash, Explanation, Ours, Trial};
+use super::explanation::{Answering, Asked, Body, Clash, Explanation, Ours, Told, Trial};
 use crate::facts::Facts;
 use crate::report::{NotSeen, Problem, Report, Severity};
 use crate::table::many;
 use crate::world::World;
+use crate::{l2, sent};
 
 /// Explains a Service; none if there is none of that name.
 pub(crate) fn report(facts: &Facts, world: &World, namespace: &str, name: &str) -> Option<Report<Body<Explanation>>> {
@@ -32,7 +33,9 @@ pub(crate) fn report(facts: &Facts, world: &World, namespace: &str, name: &str) 
     if explanation.ours.is_ours {
         let address = addresses(facts, service, world, &mut explanation);
         announcing(facts, service, world, &mut explanation);
+        answering(facts, &mut explanation);
         problems = judge(world, service, &mut explanation, &address);
+        problems.extend(unsent(facts, &explanation));
     } else {
         explanation.verdict = not_ours(service, &explanation.ours);
     }
@@ -42,8 +45,40 @@ pub(crate) fn report(facts: &Facts, world: &World, namespace: &str, name: &str) 
     if is_ours {
         report.assumptions.clone_from(&world.assumptions);
         report.not_seen = not_seen(facts);
+        report.not_seen.extend(facts.asked.not_seen());
     }
     Some(report)
+}
+
+/// Who says that it answers for the Service.
+fn answering(facts: &Facts, explanation: &mut Explanation) {
+    if l2::is_heard(facts) && !explanation.layer2.advertisements.is_empty() {
+        let all = explanation.address.ips.iter().flat_map(|ip| l2::holders(facts, *ip));
+        let all = all.map(|(node, address)| Answering {
+            node: node.to_owned(),
+            address: address.clone(),
+        });
+        explanation.layer2.sent = Some(all.collect());
+    }
+}
+
+/// What is decided and not done.
+fn unsent(facts: &Facts, explanation: &Explanation) -> Vec<Problem> {
+    let told = explanation.bgp.told.iter();
+    let mut problems = sent::problems(told.map(|own| (&*own.node, &*own.peer, &*own.prefix, &own.told)));
+    problems.extend(explanation.address.ips.iter().filter_map(|ip| l2::split(facts, *ip)));
+    let nobody = explanation.layer2.sent.as_ref().is_some_and(Vec::is_empty);
+    // Whoever has not said may answer.
+    if let Some(node) = explanation
+        .layer2
+        .decided
+        .as_ref()
+        .filter(|_| nobody && facts.asked.not_seen().is_none())
+    {
+        let text = format!("no speaker answers for it in layer 2; {node} should");
+        problems.push(Problem::new("l2.not-answered", Severity::Error, text).on(node));
+    }
+    problems
 }
 
 fn not_seen(facts: &Facts) -> Vec<NotSeen> {
@@ -242,28 +277,31 @@ fn judge(world: &World, service: &Service, explanation: &mut Explanation, outcom
         if outcome.failed {
             problem("control.refused", &address.message);
         }
-        let nodes: BTreeSet<&String> = explanation
-            .bgp
-            .rows
+        let should: Vec<&Told> = explanation.bgp.rows.iter().filter(|row| row.reason.is_none()).collect();
+        let does: Vec<&Told> = should
             .iter()
-            .filter(|row| row.reason.is_none())
-            .flat_map(|row| &row.nodes)
+            .copied()
+            .filter(|row| row.sent.as_deref() == Some("yes"))
             .collect();
-        let peers: BTreeSet<&String> = explanation
-            .bgp
-            .rows
-            .iter()
-            .filter(|row| row.reason.is_none())
-            .flat_map(|row| &row.peers)
-            .collect();
-        let layer2 = explanation
-            .layer2
-            .decided
-            .as_ref()
-            .map(|node| format!("{node} should answer for it"));
+        // What speakers say is told as a fact, and only that.
+        let (word, rows) = if does.is_empty() {
+            ("should announce", should)
+        } else {
+            ("announce", does)
+        };
+        let nodes: BTreeSet<&String> = rows.iter().flat_map(|row| &row.nodes).collect();
+        let peers: BTreeSet<&String> = rows.iter().flat_map(|row| &row.peers).collect();
+        let layer2 = match explanation.layer2.sent.as_deref() {
+            Some([one, ..]) => Some(format!("{} answers for it", one.node)),
+            _ => explanation
+                .layer2
+                .decided
+                .as_ref()
+                .map(|node| format!("{node} should answer for it")),
+        };
         let bgp = (!peers.is_empty()).then(|| {
             format!(
-                "{} should announce it to {}",
+                "{} {word} it to {}",
                 many(nodes.len(), "node"),
                 many(peers.len(), "peer")
             )

@@ -1,6 +1,6 @@
 //! The explanation of a Service for people.
 
-use super::explanation::{Bgp, Body, Clash, Explanation, Layer2, Told, Trial};
+use super::explanation::{Answering, Bgp, Body, Clash, Explanation, Layer2, Told, Trial};
 use super::service::list;
 use crate::report::Report;
 use crate::table::{Mark, Style, few, many, table};
@@ -25,7 +25,8 @@ pub(crate) fn text(report: &Report<Body<Explanation>>, style: Style) -> String {
         text += &sections(own, style);
     }
     if own.ours.is_ours {
-        text + &report.footer()
+        // What the verdict does not tell.
+        text + &report.problem_lines(style, |problem| !own.verdict.contains(&problem.text)) + &report.footer()
     } else {
         text
     }
@@ -229,7 +230,33 @@ fn layer2(layer2: &Layer2, style: Style) -> String {
     if hidden > 0 {
         text += &format!("              … and {} (-o wide)\n", many(hidden, "more node"));
     }
+    if let Some(sent) = &layer2.sent {
+        text += &answering(layer2.decided.as_deref(), sent);
+    }
     text
+}
+
+/// Who should answer, and who says that it does.
+fn answering(decided: Option<&str>, sent: &[Answering]) -> String {
+    let mut text = format!("              decided  {}\n", decided.unwrap_or("nobody"));
+    for Answering { node, address } in sent {
+        let silent = if address.yielded { ", silent for now" } else { "" };
+        text += &format!(
+            "              sent     {node}: {} since {} on {}: {} requests, {} answers, {} gratuitous{silent}\n",
+            address.address,
+            address.since,
+            address.interfaces.join(", "),
+            address.requests,
+            address.answers,
+            address.gratuitous
+        );
+    }
+    let agree = match sent {
+        [] => "no speaker that was asked answers",
+        sent if sent.iter().all(|own| Some(own.node.as_str()) == decided) => "all speakers that were asked agree",
+        _ => "this is not what is decided",
+    };
+    text + &format!("              {agree}\n")
 }
 
 fn bgp(bgp: &Bgp, style: Style) -> String {
@@ -253,9 +280,18 @@ fn bgp(bgp: &Bgp, style: Style) -> String {
             .map_or_else(|| told.routes.join("; "), |reason| format!("no: {reason}"));
         vec![nodes(&told.nodes, style), peers, what]
     };
-    let rows: Vec<Vec<String>> = bgp.rows.iter().map(row).collect();
+    let mut rows: Vec<Vec<String>> = bgp.rows.iter().map(row).collect();
+    let mut heads = vec!["NODES", "PEERS", "SHOULD ANNOUNCE"];
+    if bgp.rows.iter().any(|told| told.sent.is_some()) {
+        heads.push("SENT");
+        let sent = bgp
+            .rows
+            .iter()
+            .map(|told| told.sent.clone().unwrap_or_else(|| "-".to_owned()));
+        rows.iter_mut().zip(sent).for_each(|(row, sent)| row.push(sent));
+    }
     if !rows.is_empty() {
-        text += &table(14, &["NODES", "PEERS", "SHOULD ANNOUNCE"], &rows);
+        text += &table(14, &heads, &rows);
     }
     text
 }

@@ -1,4 +1,4 @@
-//! Objects of a cluster. Only `list` is called, and never for Secrets.
+//! Objects of a cluster. Only `list` is called here, and never for Secrets.
 
 use std::fmt::Debug;
 
@@ -66,6 +66,9 @@ pub(super) async fn read(global: &Global, wanted: Wanted) -> Result<Facts, Failu
         let leases = Api::namespaced(client.client.clone(), &installed_in);
         facts.leases = given(pages(&leases, client.params.clone()).await);
     }
+    if wanted == Wanted::Statuses {
+        facts.bgp_statuses = client.list().await;
+    }
     Ok(facts)
 }
 
@@ -81,6 +84,11 @@ async fn programs(client: &Lister, namespace: &str, facts: &mut Facts) {
     let deployments = client.installed(namespace);
     let daemon_sets = client.installed(namespace);
     (facts.pods, facts.deployments, facts.daemon_sets) = join!(pods, deployments, daemon_sets);
+}
+
+/// A client with the user's credentials.
+pub(crate) async fn client(global: &Global) -> anyhow::Result<Client> {
+    Ok(Client::try_from(config(global).await?)?)
 }
 
 async fn config(global: &Global) -> anyhow::Result<Config> {
@@ -181,7 +189,7 @@ fn given<K>(read: kube::Result<Vec<K>>) -> Read<K> {
 }
 
 /// An error with what it was caused by, which says more.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use k8s_openapi::jiff::Timestamp;
+use metallb_api::names;
+use metallb_inspect::SCHEMA;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::ask::{Asked, Heard};
 use crate::facts::{Facts, Read, Source};
 
 /// A file as it is.
@@ -30,6 +33,8 @@ pub(crate) struct Objects {
     /// The newest time that any of them tells.
     pub(crate) newest: Option<Timestamp>,
     all: BTreeMap<Name, Value>,
+    /// What speakers have said, as a dump has it.
+    asked: Asked,
 }
 
 /// Reads files, folders and archives, and standard input for `-`.
@@ -104,7 +109,12 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Objects> {
     for Text { name, text } in texts(paths)? {
         objects.files += 1;
         let documents = documents(&text).with_context(|| format!("{name} is no YAML"))?;
-        documents.into_iter().for_each(|document| objects.add(document));
+        for document in documents {
+            match document.get("schema").and_then(Value::as_str) {
+                Some(SCHEMA) => objects.hear(&name, document),
+                _ => objects.add(document),
+            }
+        }
     }
     if objects.all.is_empty() {
         bail!("there is no object of Kubernetes in the input");
@@ -137,6 +147,24 @@ fn documents(text: &str) -> Result<Vec<Value>> {
 }
 
 impl Objects {
+    /// Takes in the answer of a speaker. Its file is called after what was asked: `bgp-routes.json` holds `/bgp/routes`.
+    fn hear(&mut self, file: &str, answer: Value) {
+        let stem = file.rsplit(['/', ':']).next().unwrap_or_default();
+        let path = format!("/{}", stem.trim_end_matches(".json").replace('-', "/"));
+        let node = answer["node"].as_str().unwrap_or_default().to_owned();
+        if answer["component"] != names::SPEAKER {
+            return;
+        }
+        let at = answer["time"].as_str().and_then(|time| time.parse().ok());
+        self.newest = self.newest.max(at);
+        let said = self.asked.speakers.entry(node).or_insert_with(|| Ok(Heard::default()));
+        if let Ok(heard) = said
+            && let Err(error) = serde_json::from_value(answer).and_then(|answer| heard.take(&path, answer))
+        {
+            *said = Err(format!("{file} cannot be read: {error}"));
+        }
+    }
+
     fn add(&mut self, mut value: Value) {
         let text = |value: &Value, path: &str| {
             value
@@ -251,9 +279,11 @@ pub(super) fn facts(objects: Objects, now: Timestamp) -> Facts {
         bfd_profiles: all.take(OURS, "BFDProfile"),
         communities: all.take(OURS, "Community"),
         session_states: all.take_some("frrk8s.metallb.io", "BGPSessionState"),
+        bgp_statuses: all.take_some(OURS, "ServiceBGPStatus"),
         l2_statuses: all.take_some(OURS, "ServiceL2Status"),
         config_states: all.take_some(OURS, "ConfigurationState"),
         leases: all.take_some("coordination.k8s.io", "Lease"),
+        asked: all.asked,
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::contributions::Contributions;
 use crate::interner::Interner;
-use crate::{Effect, EventKind, Families, Links, Protocol, RouteChange, ServiceKey, StatusContent, peers};
+use crate::{Effect, EventKind, Families, Links, Protocol, RouteChange, ServiceKey, Standing, StatusContent, peers};
 
 /// The service that is being judged, and what its announcement depends on besides the decision.
 pub(crate) struct Context<'a> {
@@ -182,6 +182,22 @@ impl Announced {
     /// Who was to answer by the last decision, and who stands in.
     pub(crate) fn ranking(&self) -> Option<&Ranking> {
         self.ranking.as_ref()
+    }
+
+    pub(crate) fn standing(&self, service: &Arc<ServiceKey>) -> Standing {
+        let mut bgp: Vec<IpNet> = self.routes.iter().map(|route| route.prefix).collect();
+        bgp.dedup();
+        Standing {
+            service: Arc::clone(service),
+            layer2: self
+                .layer2
+                .as_ref()
+                .map(|layer2| (layer2.addresses.clone(), layer2.interfaces.clone())),
+            yielded: Vec::new(),
+            bgp,
+            no_layer2: self.on_layer2.obstacle.map(Obstacle::as_str),
+            no_bgp: self.on_bgp.obstacle.map(Obstacle::as_str),
+        }
     }
 
     fn part(&mut self, protocol: Protocol) -> &mut Part {

@@ -25,6 +25,7 @@ mod nodes;
 mod owners;
 mod partners;
 mod peers;
+mod standing;
 mod tenure;
 #[cfg(test)]
 mod tests;
@@ -34,4 +35,5 @@ pub use engine::{Engine, Settings};
 pub use event::{Claim, Conflict, Event, Families, Links, ServiceFacts, Slice};
 pub use member::{Interface, Mac, Member};
 pub use metallb_announce::Failback;
+pub use standing::Standing;
 pub use tenure::{Tenure, TenureConfig};

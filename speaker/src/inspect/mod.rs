@@ -1,11 +1,13 @@
-//! The looking glass: read-only answers about BGP and BFD, beside `/metrics` and guarded as that is.
+//! The looking glass: read-only answers about BGP, BFD, layer 2, membership and configuration, beside `/metrics` and guarded as that is.
 //!
 //! Each session's task answers one page at a time, between two of its events: no answer delays a packet, and no answer is
 //! held in memory as a whole.
 
 mod answer;
+mod book;
 mod routes;
 mod views;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -25,6 +27,8 @@ use tokio::time::timeout;
 use crate::backend::Bgp;
 use crate::sessions::{Source, rfc3339};
 use answer::whole;
+pub(crate) use book::Book;
+pub(crate) use whole::{Question, Sources, flags};
 
 /// How long a session's task may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,6 +42,8 @@ struct Glass {
     backend: Backend,
     node: String,
     pod: String,
+    /// The paths of [`Sources`] are there.
+    whole: bool,
 }
 
 /// The parameters of a query.
@@ -51,14 +57,16 @@ struct Wanted {
 }
 
 /// The paths of the looking glass, for [`MetricsOptions`](metallb_runtime::admin::MetricsOptions).
-pub(crate) fn routes(bgp: &Bgp, backend: Backend, node: &str, pod: &str) -> Router {
+pub(crate) fn routes(bgp: &Bgp, backend: Backend, node: &str, pod: &str, sources: Option<Sources>) -> Router {
     let glass = Glass {
         bgp: bgp.clone(),
         source: Source::new(bgp),
         backend,
         node: node.to_owned(),
         pod: pod.to_owned(),
+        whole: sources.is_some(),
     };
+    let rest = sources.map(|sources| whole::routes(glass.clone(), sources));
     let path = |rest: &str| format!("{ROOT}{rest}");
     Router::new()
         .route(ROOT, get(index))
@@ -66,6 +74,7 @@ pub(crate) fn routes(bgp: &Bgp, backend: Backend, node: &str, pod: &str) -> Rout
         .route(&path("/bgp/routes"), get(table))
         .route(&path("/bfd"), get(bfd))
         .with_state(glass)
+        .merge(rest.unwrap_or_default())
 }
 
 impl Glass {
@@ -102,10 +111,13 @@ async fn index(State(glass): State<Glass>) -> Response {
         ),
         ("/bfd", "BFD sessions of this node"),
     ];
+    let rest = whole::PATHS.into_iter().filter(|_| glass.whole);
     let index = Index {
         paths: paths
+            .into_iter()
+            .chain(rest)
             .map(|(path, about)| (format!("{ROOT}{path}"), about.to_owned()))
-            .into(),
+            .collect(),
         backend: glass.backend.name().to_owned(),
     };
     whole(&glass.head(), &index)

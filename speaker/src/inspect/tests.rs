@@ -70,7 +70,7 @@ impl Speaker {
             .await
             .unwrap();
         Self {
-            glass: routes(&bgp, Backend::Native, "node-a", "speaker-x"),
+            glass: routes(&bgp, Backend::Native, "node-a", "speaker-x", None),
             bgp,
             _router: router,
             work,
@@ -218,7 +218,7 @@ async fn the_index_names_the_back_end_that_runs() {
         (Backend::FrrK8s, "frr-k8s"),
     ] {
         let (bgp, _work) = Bgp::start(Backend::Native, &Args::read(["speaker"].map(OsString::from)).unwrap()).unwrap();
-        let glass = routes(&bgp, backend, "node-a", "speaker-x");
+        let glass = routes(&bgp, backend, "node-a", "speaker-x", None);
         let request = Request::get(ROOT).body(Body::empty()).unwrap();
         let body = glass
             .oneshot(request)

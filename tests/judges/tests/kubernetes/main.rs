@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of tests for no tests")]
 
+mod asking;
 mod deletion;
 mod doors;
 mod handed;
@@ -102,6 +103,12 @@ fn main() -> ExitCode {
             on: ClusterKind::NEWEST,
             skip: || None,
             body: metallb_tests::namespace::with_everything,
+        },
+        Test {
+            name: "kubectl_metallb_asks_speakers_through_the_api_server",
+            on: ClusterKind::NEWEST,
+            skip: || None,
+            body: asking::speakers,
         },
         Test {
             name: "metrics_are_given_to_those_who_may_read_them",

@@ -1,0 +1,49 @@
+//! `bgp`: the sessions of speakers, and what they have sent over them.
+
+mod peers;
+mod routes;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::args::{Bgp, Global};
+use crate::ask::{self, ROUTES, SESSIONS};
+use crate::input::{self, Failure, Wanted};
+use crate::program::{Printed, finish};
+use crate::world::World;
+
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Body {
+    Peers(Vec<peers::Row>),
+    Routes(Vec<routes::Row>),
+}
+
+pub(crate) async fn run(global: &Global, what: &Bgp) -> Printed {
+    let mut facts = input::read(global, Wanted::Statuses).await?;
+    let (node, peer, paths) = match what {
+        Bgp::Peers { peer, node } => (node, peer, &[SESSIONS][..]),
+        Bgp::Routes { peer, node, .. } => (node, peer, &[SESSIONS, ROUTES][..]),
+    };
+    let query = peer.as_ref().map(|peer| format!("?peer={peer}")).unwrap_or_default();
+    let paths: Vec<String> = paths.iter().map(|path| format!("{path}{query}")).collect();
+    ask::speakers(global, &mut facts, &paths, node.as_deref()).await;
+    let world = World::new(&facts, global).map_err(Failure::Usage)?;
+    match what {
+        Bgp::Peers { peer, node } => {
+            let report = peers::report(&facts, &world, peer.as_deref(), node.as_deref());
+            finish(report, global, peers::text)
+        }
+        Bgp::Routes { what, peer, node, diff } => {
+            let only = routes::Only::new(&facts, global, what.as_deref(), peer.as_deref(), node.as_deref());
+            let report = routes::report(&facts, &world, &only.map_err(Failure::Usage)?, *diff);
+            finish(report, global, routes::text)
+        }
+    }
+}
+
+/// A value, or a dash.
+fn or_dash<T: ToString>(value: Option<T>) -> String {
+    let text = value.map(|value| value.to_string());
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
