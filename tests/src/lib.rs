@@ -6,6 +6,7 @@ pub mod ask;
 pub mod faults;
 pub mod graceful;
 pub mod metrics;
+pub mod monitoring;
 pub mod namespace;
 pub mod path;
 pub mod rule_examples;
