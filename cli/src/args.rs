@@ -7,6 +7,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use metallb_config::Backend;
 
+use crate::completion::Completion;
+
 /// Explains what MetalLB does, and checks its configuration. Nothing in the cluster is changed.
 ///
 /// Exit code: 0 nothing found, 1 something found, 2 the command line or an input cannot be read, 3 could not tell.
@@ -124,6 +126,8 @@ pub enum Command {
     Explain(Explain),
     /// Check files as one configuration, as admission would.
     Lint(Lint),
+    /// Print a script that lets a shell complete `kubectl-metallb`.
+    Completion(Completion),
     /// Print the versions of this program and of the components.
     Version,
 }

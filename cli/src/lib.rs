@@ -8,6 +8,7 @@
 //! It changes nothing in a cluster, and reads no Secrets.
 
 mod args;
+mod completion;
 mod explain;
 mod facts;
 mod input;

@@ -63,7 +63,7 @@ async fn programs(client: &Client, namespace: &str, facts: &mut Facts) {
     (facts.pods, facts.deployments, facts.daemon_sets) = join!(pods, deployments, daemon_sets);
 }
 
-async fn config(global: &Global) -> anyhow::Result<Config> {
+pub(crate) async fn config(global: &Global) -> anyhow::Result<Config> {
     let options = KubeConfigOptions {
         context: global.context.clone(),
         ..KubeConfigOptions::default()
