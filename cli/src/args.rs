@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use metallb_config::Backend;
 
+use crate::completion::Completion;
 use crate::facts::Facts;
 
 /// Explains what MetalLB does, and checks its configuration. Nothing in the cluster is changed.
@@ -153,6 +154,8 @@ pub enum Command {
     Status(Status),
     /// Say what a change would do to addresses, owners, routes and sessions, without making it.
     Plan(Plan),
+    /// Print a script that lets a shell complete `kubectl-metallb`.
+    Completion(Completion),
     /// Print the versions of this program and of the components.
     Version,
 }

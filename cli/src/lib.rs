@@ -10,6 +10,7 @@
 mod args;
 mod ask;
 mod bgp;
+mod completion;
 mod explain;
 mod facts;
 mod input;

@@ -11,13 +11,17 @@ use crate::args::{Args, Command, Global, Output};
 use crate::input::Failure;
 use crate::report::Report;
 use crate::table::Style;
-use crate::{bgp, explain, l2, lint, plan, status, version};
+use crate::{bgp, completion, explain, l2, lint, plan, status, version};
 
 /// What a command printed, and the exit code.
 pub(crate) type Printed = Result<(String, u8), Failure>;
 
 /// Runs the command of the command line.
 pub fn main() -> ExitCode {
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    if words.next().is_some_and(|called| completion::asks(&called)) {
+        return printed(&completion::answer(&words.collect::<Vec<_>>()), 0);
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -26,23 +30,32 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let (printed, failed, code) = run(&args);
+    let (text, failed, code) = run(&args);
     if !failed.is_empty() {
         eprintln!("{failed}");
     }
+    printed(&text, code)
+}
+
+fn printed(text: &str, code: u8) -> ExitCode {
     // Who reads no further wants no more: `| head` is no failure.
-    match std::io::stdout().write_all(printed.as_bytes()) {
+    match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(2),
         _ => ExitCode::from(code),
     }
 }
 
+/// What commands run on.
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    // Fails only if there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
 /// Runs a command; returns what goes to standard output, to standard error, and the exit code.
 #[must_use]
 pub fn run(args: &Args) -> (String, String, u8) {
-    // Fails only if there is one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return (String::new(), format!("error: {error}"), 2),
     };
@@ -54,6 +67,7 @@ pub fn run(args: &Args) -> (String, String, u8) {
             Command::Lint(lint) => lint::run(&args.global, lint).await,
             Command::Status(status) => status::run(&args.global, status).await,
             Command::Plan(change) => plan::run(&args.global, change).await,
+            Command::Completion(shell) => Ok((completion::script(shell), 0)),
             Command::Version => version::run(&args.global).await,
         }
     });

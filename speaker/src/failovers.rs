@@ -154,7 +154,11 @@ impl Pending {
     }
 }
 
-fn cause_of_loss(how: How) -> &'static str {
+/// The causes of a failover that nobody planned.
+pub(crate) const LOSSES: [How; 3] = [How::Suspected, How::Died, How::Left];
+
+/// How a loss is called in the label `cause`.
+pub(crate) fn cause_of_loss(how: How) -> &'static str {
     match how {
         How::Suspected => "fastFailover",
         How::Died => "memberlist",

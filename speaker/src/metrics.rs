@@ -12,13 +12,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
+use metallb_api::names;
 use metallb_dataplane::l2::L2Handle;
 use metallb_dataplane::members::MembersHandle;
 use metallb_engine::{ConfigReport, Protocol, ServiceKey};
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntGauge, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts, Registry};
 use tokio::sync::watch;
 
 use crate::backend::Bgp;
+use crate::failovers::{LOSSES, cause_of_loss};
 
 /// The speaker's own metrics.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(crate) struct Metrics {
     update_errors: IntCounter,
     loaded: IntGauge,
     stale: IntGauge,
+    rejected: IntGauge,
     failovers: HistogramVec,
 }
 
@@ -62,6 +65,13 @@ impl Metrics {
                 "metallb_k8s_client_config_stale_bool",
                 "1 if running on a stale configuration, because the latest config failed to load.",
             )?,
+            rejected: IntGauge::with_opts(
+                Opts::new(
+                    "metallb_config_rejected_objects",
+                    "Number of objects of the newest configuration that are refused, in whole or in part.",
+                )
+                .const_label("component", names::SPEAKER),
+            )?,
             failovers: HistogramVec::new(
                 HistogramOpts::new(
                     "metallb_layer2_failover_seconds",
@@ -72,12 +82,16 @@ impl Metrics {
                 &["cause"],
             )?,
         };
+        // Rates need a value before the first failover.
+        for loss in LOSSES {
+            metrics.failovers.with_label_values(&[cause_of_loss(loss)]);
+        }
         metrics.registry.register(Box::new(metrics.failovers.clone()))?;
         metrics.registry.register(Box::new(metrics.announced.clone()))?;
         for counter in [&metrics.updates, &metrics.update_errors] {
             metrics.registry.register(Box::new(counter.clone()))?;
         }
-        for gauge in [&metrics.loaded, &metrics.stale] {
+        for gauge in [&metrics.loaded, &metrics.stale, &metrics.rejected] {
             metrics.registry.register(Box::new(gauge.clone()))?;
         }
         Ok(metrics)
@@ -125,9 +139,10 @@ impl Metrics {
     }
 
     /// Tells whether the configuration is in effect as written.
-    fn configured(&self, stale: bool) {
+    fn configured(&self, report: &ConfigReport) {
         self.loaded.set(1);
-        self.stale.set(i64::from(stale));
+        self.stale.set(i64::from(!report.errors.is_empty()));
+        self.rejected.set(i64::try_from(report.refused).unwrap_or(i64::MAX));
     }
 
     /// Replaces the series of one Service and protocol.
@@ -140,7 +155,7 @@ impl Metrics {
 pub(crate) async fn follow(metrics: Arc<Metrics>, mut reports: watch::Receiver<Option<ConfigReport>>) {
     while reports.changed().await.is_ok() {
         if let Some(report) = &*reports.borrow_and_update() {
-            metrics.configured(!report.errors.is_empty());
+            metrics.configured(report);
         }
     }
 }
@@ -190,7 +205,11 @@ mod tests {
     #[test]
     fn names_are_upstreams() {
         let metrics = Metrics::new("node-a").unwrap();
-        metrics.configured(true);
+        metrics.configured(&ConfigReport {
+            errors: vec!["p: bad".into(), "q: bad".into(), "q: worse".into()],
+            refused: 2,
+            ..ConfigReport::default()
+        });
         metrics.updated(3);
         let text = text(&metrics.registry);
         for line in [
@@ -198,6 +217,7 @@ mod tests {
             "metallb_k8s_client_update_errors_total 0",
             "metallb_k8s_client_config_loaded_bool 1",
             "metallb_k8s_client_config_stale_bool 1",
+            "metallb_config_rejected_objects{component=\"speaker\"} 2",
         ] {
             assert!(text.contains(line), "{line}");
         }

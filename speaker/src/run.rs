@@ -97,6 +97,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
         pod,
     };
     let metrics = Arc::new(Metrics::new(&args.node_name)?);
+    admin::register_process(&metrics.registry())?;
     metrics.add_data_plane(data_plane.l2.clone(), &data_plane.bgp)?;
     if let Some(members) = &data_plane.members {
         metrics.add_members(members.clone())?;

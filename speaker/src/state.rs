@@ -185,6 +185,7 @@ mod tests {
         let bad = status(&ConfigReport {
             errors: vec!["pool x".into(), "peer y".into()],
             doubts: vec!["ad z: no such peer".into()],
+            ..ConfigReport::default()
         });
         assert_eq!(bad.result, Some(ConfigurationResult::Invalid));
         assert_eq!(bad.error_summary, "configuration error: pool x; peer y");
@@ -206,6 +207,7 @@ mod tests {
         let doubtful = status(&ConfigReport {
             errors: vec![],
             doubts: vec!["ad z: no such peer".into()],
+            ..ConfigReport::default()
         });
         assert_eq!(
             (doubtful.result, doubtful.error_summary.as_str()),

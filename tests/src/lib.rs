@@ -7,6 +7,7 @@ pub mod faults;
 pub mod graceful;
 pub mod memberless;
 pub mod metrics;
+pub mod monitoring;
 pub mod namespace;
 pub mod path;
 pub mod rule_examples;

@@ -50,6 +50,12 @@ impl Reader {
         Ok(Self { token })
     }
 
+    /// What this account shows of itself.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// What the component on a node tells.
     pub async fn read(&self, node: std::net::Ipv4Addr) -> Result<String> {
         self.read_from(SocketAddr::new(node.into(), PORT)).await

@@ -230,6 +230,24 @@ pub mod allocation_reason {
     pub const NOT_ENOUGH_CLUSTER_IPS: &str = "NotEnoughClusterIPs";
     /// The families of the cluster addresses are unclear.
     pub const INVALID_CLUSTER_IPS: &str = "InvalidClusterIPs";
+
+    /// All with which a Service may be without an address, or without what it asks for.
+    pub const REFUSALS: [&str; 14] = [
+        REQUEST_REFUSED,
+        INVALID_REQUEST,
+        FAMILY_MISMATCH,
+        ADDRESS_NOT_IN_POOL,
+        ADDRESS_NOT_IN_WANTED_POOL,
+        POOL_NOT_ALLOWED,
+        UNKNOWN_POOL,
+        ADDRESS_IN_USE,
+        PORT_IN_USE,
+        NO_AVAILABLE_ADDRESSES,
+        NO_POOLS,
+        NO_CLUSTER_IPS,
+        NOT_ENOUGH_CLUSTER_IPS,
+        INVALID_CLUSTER_IPS,
+    ];
 }
 
 /// Reasons of the condition [`CONDITION_ANNOUNCEABLE`] and of the event that comes with it, stable for scripts and alerts.

@@ -91,7 +91,7 @@ pub(crate) async fn client(global: &Global) -> anyhow::Result<Client> {
     Ok(Client::try_from(config(global).await?)?)
 }
 
-async fn config(global: &Global) -> anyhow::Result<Config> {
+pub(crate) async fn config(global: &Global) -> anyhow::Result<Config> {
     let options = KubeConfigOptions {
         context: global.context.clone(),
         ..KubeConfigOptions::default()

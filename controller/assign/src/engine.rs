@@ -96,8 +96,8 @@ pub enum Action {
     },
     /// The numbers of some pools have changed.
     Count,
-    /// The Service does not have what it asks for; it is looked at again when that can change.
-    Failed,
+    /// The Service does not have what it asks for, by this reason; it is looked at again when that can change.
+    Failed(&'static str),
 }
 
 /// State and decisions of one term of leadership.
@@ -121,6 +121,8 @@ pub struct Engine {
     announcing: Announcing,
     announced: Announced,
     touched: BTreeSet<PoolName>,
+    /// Services that ask for an address and have none, and why.
+    pending: HashMap<Key, &'static str>,
 }
 
 /// A write that succeeded.
@@ -196,6 +198,26 @@ impl Engine {
             .collect()
     }
 
+    /// How many Services ask for an address and have none, by the reason of their condition.
+    pub fn pending(&self) -> BTreeMap<&'static str, i64> {
+        let mut counts = BTreeMap::new();
+        for reason in self.pending.values() {
+            *counts.entry(*reason).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Takes note of why a Service has no address, if it has none.
+    fn pends(&mut self, key: &Key, reason: Option<&'static str>, actions: &mut Vec<Action>) {
+        let before = match reason {
+            Some(reason) => self.pending.insert(key.clone(), reason),
+            None => self.pending.remove(key),
+        };
+        if before != reason {
+            actions.push(Action::Count);
+        }
+    }
+
     /// The numbers of a pool; none before the start.
     #[must_use]
     pub fn counters(&self, pool: &str) -> Option<Counters> {
@@ -250,6 +272,7 @@ impl Engine {
             self.rivalries.forget(key);
             self.announcing.forget(key);
             self.announced.forget(key);
+            self.pends(key, None, actions);
             self.stuck.remove(key);
             if self.assigner.forget(key) {
                 actions.push(log(key, Level::Info, "serviceDeleted", ""));
@@ -269,12 +292,16 @@ impl Engine {
         if !self.concerns(service, &seen) {
             self.announcing.forget(key);
             self.announced.forget(key);
+            self.pends(key, None, actions);
             return;
         }
         let outcome = self.assigner.converge(&seen);
-        if outcome.failed {
-            actions.push(Action::Failed);
+        let standing = outcome.standing.as_ref();
+        if let (true, Some(standing)) = (outcome.failed, standing) {
+            actions.push(Action::Failed(standing.reason));
         }
+        let without = standing.filter(|standing| !standing.allocated);
+        self.pends(key, without.map(|standing| standing.reason), actions);
         let finding = self.announceable(key, service, outcome.standing.as_ref());
         let saying = self.announced(key, service, outcome.standing.as_ref(), by, &finding);
         let later = finding.later.into_iter().chain(saying.later);

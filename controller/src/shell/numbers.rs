@@ -25,6 +25,9 @@ type Past = HashMap<String, (Option<String>, IPAddressPoolStatus)>;
 pub(super) async fn follow(term: Arc<Term>, end: CancellationToken) {
     let mut past = Past::new();
     let mut good = true;
+    term.shared
+        .metrics
+        .show_pending(&term.engine(|engine| engine.pending()));
     loop {
         tokio::select! {
             () = end.cancelled() => return,
@@ -34,6 +37,9 @@ pub(super) async fn follow(term: Arc<Term>, end: CancellationToken) {
         for (pool, counters) in term.engine(Engine::take_counters) {
             term.shared.metrics.show_pool(&pool, counters);
         }
+        term.shared
+            .metrics
+            .show_pending(&term.engine(|engine| engine.pending()));
         tokio::select! {
             () = end.cancelled() => return,
             all = write_all(&term, &mut past) => good = all,

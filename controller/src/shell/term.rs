@@ -53,6 +53,7 @@ pub(super) async fn serve(
             return Ok(());
         }
         let end = stop.child_token();
+        shared.metrics.leader.set(1);
         let term = run(Arc::clone(&shared), end.clone());
         tokio::pin!(term);
         let lost = tokio::select! {
@@ -60,6 +61,7 @@ pub(super) async fn serve(
             lost = until(&mut leading, false) => lost,
         };
         end.cancel();
+        shared.metrics.leader.set(0);
         term.await?;
         shared.assigning.store(false, Ordering::SeqCst);
         shared.queue.clear();
@@ -222,8 +224,10 @@ impl Term {
         if let Some(Action::Rival(about)) = rival {
             self.tell_of_rival(key, about).await;
         }
-        if actions.contains(&Action::Failed) {
-            metrics.update_errors.inc();
+        for action in &actions {
+            if let Action::Failed(reason) = action {
+                metrics.failed(reason);
+            }
         }
         let Some(Action::Write(service)) = write else {
             self.settle(actions);
@@ -301,7 +305,7 @@ impl Term {
                     detail,
                 } => speak::log(&key, level, event, &detail),
                 Action::Count => self.shared.recount.notify_one(),
-                Action::Write(_) | Action::Rival(_) | Action::Failed => {}
+                Action::Write(_) | Action::Rival(_) | Action::Failed(_) => {}
             }
         }
     }

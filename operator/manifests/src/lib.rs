@@ -52,6 +52,7 @@ pub use backend::{EffectiveBackend, Origin};
 pub use custom::Custom;
 pub use environment::{Environment, EnvironmentError, Monitors, Ports, TlsSettings};
 pub use image::{Image, ImageError};
+pub use monitoring::{alerts::own_alerts, dashboard::dashboard};
 pub use notes::notes;
 pub use object::Object;
 pub use platform::Platform;

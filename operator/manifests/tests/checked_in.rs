@@ -11,6 +11,20 @@ fn every_manifest_is_up_to_date() {
     }
 }
 
+#[test]
+fn the_chart_has_the_alerts_and_the_dashboard_of_the_other_ways_to_install() {
+    let files = files::all().expect("serialisable objects");
+    let dashboard = files.into_iter().find(|(name, _)| name == "grafana-dashboard.json");
+    for (name, made) in [
+        dashboard.expect("there is one"),
+        ("alerts.json".to_owned(), files::chart_alerts().expect("serialisable")),
+    ] {
+        let path = format!("{}/../../charts/metallb/files/{name}", env!("CARGO_MANIFEST_DIR"));
+        let checked_in = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(checked_in == made, "{name} is out of date: run .ci/generate");
+    }
+}
+
 // OP-99
 #[test]
 fn every_image_has_the_version_of_the_release_or_a_pinned_one() {

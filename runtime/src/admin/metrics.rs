@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
 use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -115,12 +115,17 @@ pub fn register_panics(registry: &Registry) -> prometheus::Result<()> {
     }
 }
 
-/// Registers what client-go and client_golang tell of a process: its requests to API servers, CPU, memory, files.
+/// Registers what client-go and client_golang tell of a process: its requests to API servers, CPU, memory, files; and
+/// `metallb_build_info`, a single series with its version.
 ///
 /// # Errors
 /// When a name is registered already.
 pub fn register_process(registry: &Registry) -> prometheus::Result<()> {
     registry.register(Box::new(ProcessCollector::for_self()))?;
+    let build = Opts::new("metallb_build_info", "1, with the version of the program.");
+    let build = IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?;
+    build.set(1);
+    registry.register(Box::new(build))?;
     match crate::client::requests() {
         Some(requests) => registry.register(Box::new(requests.clone())),
         None => Ok(()),
@@ -196,7 +201,6 @@ mod tests {
     use super::*;
     use crate::testing::{Call, client};
     use crate::tls::KeyPair;
-    use prometheus::IntGauge;
     use rstest::rstest;
     use serde_json::json;
     use tower::ServiceExt;
@@ -231,6 +235,19 @@ mod tests {
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_process_tells_its_version_and_what_it_uses() {
+        let registry = Registry::new();
+        register_process(&registry).unwrap();
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(
+            text.contains(&format!("metallb_build_info{{version=\"{version}\"}} 1\n")),
+            "{text}"
+        );
+        assert!(text.contains("process_resident_memory_bytes "), "{text}");
     }
 
     #[tokio::test]

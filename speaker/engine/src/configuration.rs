@@ -1,5 +1,6 @@
 //! What a new configuration does to the state, and what is told about it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -114,7 +115,9 @@ impl Engine {
             warn!(event = "peerLimited", reason);
         }
         let refused = settled.refused.iter().map(metallb_config::Refused::summary);
+        let objects: BTreeSet<_> = settled.refused.iter().map(|refused| &refused.object).collect();
         let report = ConfigReport {
+            refused: objects.len(),
             errors: refused.chain(unmet).chain(in_use).collect(),
             doubts: settled.doubts().collect(),
         };

@@ -83,6 +83,8 @@ pub struct ConfigReport {
     pub errors: Vec<String>,
     /// Everything that is in use and does something else than it says, one sentence each.
     pub doubts: Vec<String>,
+    /// How many objects are refused, in whole or in part.
+    pub refused: usize,
 }
 
 /// What ServiceL2Status or ServiceBGPStatus of this node says.

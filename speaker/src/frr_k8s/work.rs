@@ -151,6 +151,7 @@ impl Work {
         let mut report = ConfigReport {
             errors: problems.into_iter().chain(made.errors).collect(),
             doubts: made.doubts,
+            refused: 0,
         };
         let next = match self.object.settle(made.spec.as_ref(), &owner(node, &facts.uid)).await {
             Ok(left_out) => {

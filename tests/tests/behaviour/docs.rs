@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// Written by programs, which are tested themselves.
-const GENERATED: [&str; 2] = ["validation.md", "metallb-resource.md"];
+const GENERATED: [&str; 3] = ["validation.md", "metallb-resource.md", "commands.md"];
 /// Flags of other people's programs.
 const FOREIGN_FLAGS: [&str; 2] = ["--operatorhub_validate", "--server-side"];
 /// Fields of Kubernetes' own kinds.

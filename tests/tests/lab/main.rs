@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use metallb_test_support::harness::{Test, main as run};
 use metallb_test_support::{ClusterKind, RouterKind};
-use metallb_tests::{faults, graceful, memberless, namespace, path, visible};
+use metallb_tests::{faults, graceful, memberless, monitoring, namespace, path, visible};
 
 fn main() -> ExitCode {
     run(&[
@@ -27,6 +27,12 @@ fn main() -> ExitCode {
             on: ClusterKind::EMBEDDED,
             skip: || None,
             body: memberless::dead_node_loses_its_address,
+        },
+        Test {
+            name: "prometheus_gets_what_alerts_and_dashboard_ask_for",
+            on: ClusterKind::EMBEDDED,
+            skip: monitoring::obstacle,
+            body: monitoring::with_prometheus,
         },
         Test {
             name: "restarts_move_no_address",

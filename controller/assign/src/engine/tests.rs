@@ -270,8 +270,9 @@ fn a_deletion_wakes_exactly_who_waits_for_it() {
     // CTL-6 CTL-7
     let mut engine = start("", accepted(&[("p", "1.2.3.0/32")]), &[]);
     look(&mut engine, &service("a"));
-    assert!(look(&mut engine, &service("b")).contains(&Action::Failed));
+    assert!(look(&mut engine, &service("b")).contains(&Action::Failed("NoAvailableAddresses")));
     look(&mut engine, &service("c"));
+    assert_eq!(engine.pending(), [("NoAvailableAddresses", 2)].into());
     assert!(
         engine
             .handle(at(0), Event::Look(Key::new("default", "nobody"), None, None))
@@ -283,6 +284,9 @@ fn a_deletion_wakes_exactly_who_waits_for_it() {
         .filter(|action| matches!(action, Action::Enqueue(_)))
         .collect();
     assert_eq!(due, [&Action::Enqueue(Key::new("default", "b"))]);
+    look(&mut engine, &service("b"));
+    engine.handle(at(0), Event::Look(Key::new("default", "c"), None, None));
+    assert!(engine.pending().is_empty());
 }
 
 #[test]
@@ -380,7 +384,7 @@ fn a_refusal_is_told_once_by_condition_event_and_log_with_every_pool() {
     assert!(actions.iter().any(told) && actions.iter().any(logged), "{actions:?}");
     let mut seen = write(&actions).unwrap().clone();
     seen.metadata.resource_version = Some("2".into());
-    assert_eq!(look(&mut engine, &seen), [Action::Failed]);
+    assert_eq!(look(&mut engine, &seen), [Action::Failed("NoAvailableAddresses")]);
 }
 
 #[test]

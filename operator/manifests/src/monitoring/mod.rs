@@ -1,6 +1,7 @@
 //! How Prometheus learns where the metrics are, and what it warns of.
 
 pub(crate) mod alerts;
+pub(crate) mod dashboard;
 
 use std::collections::BTreeMap;
 

@@ -117,16 +117,76 @@ fn alerts_wait_and_know_both_names_of_a_session() {
             "MetalLBAddressPoolUsage85Percent",
             "MetalLBAddressPoolUsage95Percent",
             "MetalLBBGPSessionDown",
+            "MetalLBServicesPending",
+            "MetalLBPoolFullSoon",
+            "MetalLBSplitBrain",
+            "MetalLBMembershipSplit",
+            "MetalLBAddressConflict",
+            "MetalLBAddressNotAnnounced",
+            "MetalLBSlowFailover",
+            "MetalLBBFDSessionDown",
+            "MetalLBObjectsRejected",
+            "MetalLBStatusWritesFailing",
+            "MetalLBNoLeader",
         ]
     );
-    assert!(alerts.iter().all(|it| it["for"] == "1m"));
-    let session = alerts.last().unwrap()["expr"].as_str().unwrap();
+    assert!(alerts[..7].iter().all(|it| it["for"] == "1m"));
+    let session = alerts[6]["expr"].as_str().unwrap();
     assert!(session.contains("metallb_bgp_session_up") && session.contains("frrk8s_bgp_session_up"));
     assert!(
         alerts[2]["expr"].as_str().unwrap().contains(r#"pool!~"a\"b""#),
         "{}",
         alerts[2]["expr"]
     );
+}
+
+// CLI-70
+#[test]
+fn the_dashboard_is_one_that_can_be_read() {
+    let dashboard = crate::dashboard();
+    assert_eq!(
+        (&dashboard["uid"], &dashboard["schemaVersion"]),
+        (&json!("metallb-rs"), &json!(39))
+    );
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids: Vec<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), panels.len());
+    let (rows, panels): (Vec<_>, Vec<_>) = panels.iter().partition(|panel| panel["type"] == "row");
+    assert!(rows.len() == 6 && panels.len() <= 35, "{} panels", panels.len());
+    let source = json!({ "type": "prometheus", "uid": "${datasource}" });
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    let mut places = std::collections::BTreeSet::new();
+    for panel in panels {
+        let title = &panel["title"];
+        let defaults = &panel["fieldConfig"]["defaults"];
+        for text in [title, &panel["description"], &defaults["unit"], &defaults["noValue"]] {
+            assert!(is_text(text), "{title}");
+        }
+        assert!(places.insert(panel["gridPos"].to_string()), "{title} lies upon another");
+        for target in panel["targets"].as_array().unwrap() {
+            let expression = target["expr"].as_str().unwrap();
+            assert!(
+                is_text(&target["legendFormat"]) && target["datasource"] == source,
+                "{title}"
+            );
+            // Every selector has the matcher, and no other braces are left.
+            let selectors = expression.matches('{').count();
+            assert!(selectors > 0 && !expression.contains("{$"), "{title}: {expression}");
+            assert_eq!(
+                expression.matches(r#"{namespace="$namespace""#).count(),
+                selectors,
+                "{title}: {expression}"
+            );
+            // Others span what they say.
+            let count = |part: &str| expression.matches(part).count();
+            assert_eq!(
+                count("[$__rate_interval]") + count("[1h]"),
+                count("rate(") + count("increase("),
+                "{title}: {expression}"
+            );
+        }
+    }
 }
 
 // OP-56

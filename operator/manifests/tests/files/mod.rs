@@ -23,6 +23,10 @@ pub(crate) fn all() -> anyhow::Result<Vec<(String, String)>> {
             metallb_crdgen::documents(&metallb_crdgen::frr_k8s_crds())?,
         ),
     ];
+    files.push((
+        "grafana-dashboard.json".to_owned(),
+        json(&metallb_manifests::dashboard())?,
+    ));
     for backend in plain::MODES {
         for (suffix, prometheus) in [("", false), ("-prometheus", true)] {
             let text = definitions(backend)? + &documents(&plain::objects(&install, backend, prometheus))?;
@@ -46,6 +50,15 @@ fn definitions(backend: BgpBackend) -> anyhow::Result<String> {
 
 fn file(name: &str, objects: &[Object]) -> anyhow::Result<(String, String)> {
     Ok((name.to_owned(), documents(objects)?))
+}
+
+/// The alerts of the chart that upstream's does not have; it puts in the namespace and the pools that are left out.
+pub(crate) fn chart_alerts() -> anyhow::Result<String> {
+    json(&metallb_manifests::own_alerts("NAMESPACE", "EXCLUDED").into())
+}
+
+fn json(value: &serde_json::Value) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
 fn documents(objects: &[Object]) -> anyhow::Result<String> {

@@ -6,7 +6,16 @@ use serde_json::{Value, json};
 
 use crate::helm::{metallb, names, strings};
 
+/// All alerts but those of our own.
 fn alerts(values: &str) -> BTreeMap<String, Value> {
+    let mut alerts = all_alerts(values);
+    for own in metallb_manifests::own_alerts("", "") {
+        alerts.remove(own["alert"].as_str().unwrap());
+    }
+    alerts
+}
+
+fn all_alerts(values: &str) -> BTreeMap<String, Value> {
     let objects = metallb()
         .set("prometheus.prometheusRule.enabled=true")
         .set(values)
@@ -17,6 +26,43 @@ fn alerts(values: &str) -> BTreeMap<String, Value> {
     rules
         .map(|rule| (rule["alert"].as_str().unwrap().to_owned(), rule.clone()))
         .collect()
+}
+
+// CLI-70
+pub(crate) fn our_own_alerts_are_those_of_the_operator() {
+    let namespace = metallb().objects().get("Deployment/metallb-controller")["metadata"]["namespace"].clone();
+    let namespace = namespace.as_str().unwrap();
+    let excluded = r#"lab"\\a"#;
+    let chart = metallb()
+        .set("prometheus.prometheusRule.enabled=true,prometheus.prometheusRule.moreAlerts.except={MetalLBNoLeader}")
+        .json(&format!(
+            "prometheus.prometheusRule.addressPoolUsage.excludePools={}",
+            json!(excluded)
+        ));
+    let objects = chart.objects();
+    let rules = objects.get("PrometheusRule/metallb")["spec"]["groups"][0]["rules"].clone();
+    let rules = rules.as_array().unwrap();
+    for rule in rules {
+        let expression = rule["expr"].as_str().unwrap();
+        promql_parser::parser::parse(expression).unwrap_or_else(|why| panic!("{expression}: {why}"));
+    }
+    let mut own = metallb_manifests::own_alerts(namespace, excluded);
+    assert_eq!(own.pop().unwrap()["alert"], "MetalLBNoLeader");
+    assert_eq!(rules[7..], own);
+    let none = "prometheus.prometheusRule.moreAlerts.enabled=false";
+    assert_eq!(all_alerts(none), alerts("rbac.create=true"));
+}
+
+// CLI-70
+pub(crate) fn the_dashboard_is_that_of_the_file() {
+    assert!(!metallb().objects().keys().iter().any(|key| key.contains("dashboard")));
+    let chart = metallb().set("prometheus.dashboard.enabled=true,prometheus.dashboard.annotations.grafana_folder=Net");
+    let objects = chart.objects();
+    let map = objects.get("ConfigMap/metallb-dashboard");
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+    assert_eq!(map["metadata"]["annotations"]["grafana_folder"], "Net");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/grafana-dashboard.json");
+    assert_eq!(map["data"]["metallb.json"], std::fs::read_to_string(file).unwrap());
 }
 
 // OP-69, W-34
@@ -40,7 +86,7 @@ pub(crate) fn every_alert_waits_a_minute_and_has_upstreams_severity() {
     );
     for (name, rule) in &alerts {
         assert_eq!(rule["for"], "1m", "{name}");
-        for annotation in ["summary", "description"] {
+        for annotation in ["summary", "description", "runbook_url"] {
             assert!(rule["annotations"][annotation].is_string(), "{name}: {annotation}");
         }
     }

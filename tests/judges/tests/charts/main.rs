@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         alerts::expressions_are_upstreams_with_the_users_exceptions,
         alerts::alerts_find_their_metrics_whatever_the_release_is_called,
         alerts::every_expression_is_promql,
+        alerts::our_own_alerts_are_those_of_the_operator,
+        alerts::the_dashboard_is_that_of_the_file,
         alerts::an_alert_can_be_left_out_and_others_added,
         alerts::pod_monitors_scrape_with_a_token_of_their_own,
         alerts::service_monitors_select_headless_services_with_the_metrics_ports,

@@ -86,7 +86,7 @@ fn who_waits_is_told_what_pools_say_now() {
     assert!(
         look(&mut engine, &told.clone())
             .iter()
-            .all(|action| *action == Action::Failed)
+            .all(|action| *action == Action::Failed("NoAvailableAddresses"))
     );
 }
 
