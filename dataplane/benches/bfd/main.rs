@@ -68,7 +68,7 @@ impl Who {
     }
 
     fn is_possible(self) -> bool {
-        matches!(self, Self::Ours | Self::Unprivileged) || Path::new(ends::BFDD).exists()
+        matches!(self, Self::Ours | Self::Unprivileged) || metallb_test_runner::frr::has("bfdd")
     }
 }
 
