@@ -18,7 +18,6 @@ mod neighbour;
 use std::{
     env,
     io::{BufRead, BufReader, Write},
-    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},

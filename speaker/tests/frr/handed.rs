@@ -35,7 +35,7 @@ fn tells(object: Option<&FRRConfiguration>, prefix: &str) -> bool {
 }
 
 /// A FRRConfiguration of a user's own, for our neighbor.
-fn of_a_user(neighbor: Value) -> Value {
+fn of_a_user(neighbor: &Value) -> Value {
     let mut whole = json!({ "address": "10.0.0.2", "asn": 64501, "port": 179, "connectTime": "1s" });
     for (field, value) in neighbor.as_object().unwrap() {
         whole[field] = value.clone();
@@ -64,7 +64,7 @@ pub(crate) fn frr_k8s_announces_what_it_is_handed() {
         // Another speaker takes over, and what a user adds to our neighbor goes along with it.
         drop(speaker);
         let speaker = node.speaker_with("frr-k8s");
-        let receiving = of_a_user(json!({ "toReceive": { "allowed": { "mode": "all" } } }));
+        let receiving = of_a_user(&json!({ "toReceive": { "allowed": { "mode": "all" } } }));
         make(&node.ours::<FRRConfiguration>(), receiving).await;
         sleep(Duration::from_secs(5)).await;
         let now = handed(&node, "no object", |object| object.is_some()).await.unwrap();
@@ -182,7 +182,7 @@ pub(crate) fn the_webhook_of_frr_k8s_takes_all_that_it_is_handed() {
         summary(&node, str::is_empty).await;
         assert!(tells(object.as_ref(), "\"localPref\":100"));
         // It does judge: what does not go together with ours it refuses.
-        let other = serde_json::from_value(of_a_user(other_timers())).unwrap();
+        let other = serde_json::from_value(of_a_user(&other_timers())).unwrap();
         let refused = node
             .ours::<FRRConfiguration>()
             .create(&PostParams::default(), &other)
@@ -212,7 +212,7 @@ pub(crate) fn what_frr_k8s_refuses_is_told_in_its_words() {
         node.service("a", "198.51.100.1").await;
         node.router_shows("show bgp ipv4 unicast", &["198.51.100.1/32"]);
         summary(&node, str::is_empty).await;
-        make(&node.ours::<FRRConfiguration>(), of_a_user(other_timers())).await;
+        make(&node.ours::<FRRConfiguration>(), of_a_user(&other_timers())).await;
         let words = "frr-k8s does not take the FRRConfigurations of this node: failed: multiple hold times";
         summary(&node, |summary| summary.contains(words)).await;
         node.ours::<FRRConfiguration>()

@@ -38,7 +38,7 @@ pub fn command(daemon: &str, folder: &Path, config: Option<&Path>) -> Vec<String
     ]);
     // In FRR 10 these two are configured by mgmtd itself.
     if !(is_ten() && matches!(daemon, "mgmtd" | "staticd")) {
-        let config = config.unwrap_or(Path::new("/dev/null"));
+        let config = config.unwrap_or_else(|| Path::new("/dev/null"));
         add(&["-f", &config.display().to_string()]);
     }
     if daemon != "mgmtd" {

@@ -150,7 +150,8 @@ impl Frr {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let child = self.children.entry(daemon).insert_entry(child).into_mut();
+        self.children.insert(daemon, child);
+        let child = self.children.get_mut(daemon).unwrap();
         let socket = self.folder.path().join(format!("{daemon}.vty"));
         let end = Instant::now() + PATIENCE;
         while !socket.exists() {

@@ -29,7 +29,7 @@ const FAR: &str = "172.31.0.1";
 const HOLD: Duration = Duration::from_secs(90);
 /// 3 × 300 ms, at both ends.
 const DETECTION: Duration = Duration::from_millis(900);
-/// Echo mode needs a packet socket (NET_RAW); multihop needs UDP port 4784.
+/// Echo mode needs a packet socket (NET_RAW).
 const OBJECTS: &str = "
 apiVersion: metallb.io/v1beta1
 kind: BFDProfile
@@ -40,7 +40,9 @@ apiVersion: metallb.io/v1beta1
 kind: BFDProfile
 metadata: {name: far, namespace: metallb-system}
 spec: {minimumTtl: 250}
----
+";
+/// Over several hops, which needs UDP port 4784.
+const FAR_PEER: &str = "
 apiVersion: metallb.io/v1beta2
 kind: BGPPeer
 metadata: {name: far, namespace: metallb-system}
@@ -72,6 +74,7 @@ pub(crate) fn from_pods(inside: Inside, options: Options) -> Outcome {
         let address = steps.create_services().await?.bgp;
         says(&client, "Established", "up").await?;
         far_too(&shell, lab.topology().nodes[0].address)?;
+        apply(&client, FAR_PEER).await?;
         steps.next_hops(address, 1).await?;
         listens()?;
         let reader = Reader::new(&client).await?;
