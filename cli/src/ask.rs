@@ -278,15 +278,19 @@ impl Asker {
 
     async fn answers(&self, client: &Client, base: &str, paths: &[String]) -> Result<Heard, Trouble> {
         let mut heard = Heard::default();
-        let mut knows = false;
+        let (mut knows, mut why) = (false, String::new());
         for path in paths {
             let (bare, query) = path.split_once('?').unwrap_or((path, ""));
             let mut more = None;
             loop {
                 let next = more.map(|more| format!("&continue={more}")).unwrap_or_default();
                 let url = format!("{base}{ROOT}{bare}?{query}{next}");
-                let Some(mut answer) = self.get(client, &url).await? else {
-                    break;
+                let mut answer = match self.get(client, &url).await? {
+                    Ok(answer) => answer,
+                    Err(unknown) => {
+                        why = unknown;
+                        break;
+                    }
                 };
                 knows = true;
                 more = answer.more.take();
@@ -299,12 +303,12 @@ impl Asker {
         }
         match knows {
             true => Ok(heard),
-            false => Err(Trouble::Speaker("it has no looking glass".to_owned())),
+            false => Err(Trouble::Speaker(why)),
         }
     }
 
-    /// One answer; none if the speaker does not know the path.
-    async fn get(&self, client: &Client, url: &str) -> Result<Option<Answer<Value>>, Trouble> {
+    /// One answer, or why the speaker knows none to this.
+    async fn get(&self, client: &Client, url: &str) -> Result<Result<Answer<Value>, String>, Trouble> {
         let way = |error: kube::Error| Trouble::Way(causes(&error));
         loop {
             let request = Request::get(url).header(TOKEN_HEADER, &self.token).body(Body::empty());
@@ -321,14 +325,16 @@ impl Asker {
                 let text = failed["message"].as_str().unwrap_or_default();
                 return Err(Trouble::Way(format!("the API server says: {text}")));
             } else if status == StatusCode::NOT_FOUND {
-                return Ok(None);
+                return Ok(Err("it has no looking glass".to_owned()));
+            } else if status == StatusCode::NOT_IMPLEMENTED {
+                return Ok(Err(String::from_utf8_lossy(&body).trim().to_owned()));
             } else if !status.is_success() {
                 let text = String::from_utf8_lossy(&body).trim().to_owned();
                 return Err(Trouble::Speaker(format!("it answers {}: {text}", status.as_u16())));
             } else {
                 let answer = serde_json::from_slice(&body);
                 let unread = |error| Trouble::Speaker(format!("its answer cannot be read: {error}"));
-                return answer.map(Some).map_err(unread);
+                return answer.map(Ok).map_err(unread);
             }
         }
     }

@@ -91,6 +91,9 @@ impl Stub {
                 .any(|line| line.to_lowercase().starts_with("authorization")),
             "{lines:?}"
         );
+        if self.forbidden == "sessions" {
+            return (501, json!("the sessions are FRR's"));
+        }
         if speaker == "e" {
             // Longer than anybody waits.
             std::thread::sleep(std::time::Duration::from_secs(600));
@@ -491,6 +494,7 @@ fn without_a_looking_glass_the_objects_are_told_with_the_reason() {
     for (forbidden, why) in [
         ("token", "no token is given to ask them with"),
         ("account", "ServiceAccount metallb-system/metallb-inspect is missing"),
+        ("sessions", "the sessions are FRR's"),
     ] {
         let (text, code, stub) = asked("bgp routes web", &["cluster.yaml"], forbidden);
         assert_eq!(code, Some(0), "{text}");

@@ -11,6 +11,7 @@ use std::{
 };
 
 use metallb_dataplane::bfd::{self, BfdHandle, Hops, SessionConfig, SessionKey, State};
+use metallb_test_runner::frr;
 use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +21,6 @@ use crate::{
     neighbour::{Neighbour, run as shell},
 };
 
-pub(crate) const BFDD: &str = "/usr/lib/frr/bfdd";
-const ZEBRA: &str = "/usr/lib/frr/zebra";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How fast a session is.
@@ -299,23 +298,11 @@ impl Bfdd {
         });
         fs::write(path("bfdd.conf"), format!("bfd\n{}", peers.collect::<String>())).unwrap();
         let mut here = Vec::new();
-        let mut daemon = |program: &str, config: &str, more: &[&str]| {
-            let (sockets, pid, zserv) = (path(""), path(&format!("{}.pid", &program[13..])), path("zserv"));
-            let args = [
-                "-u",
-                "root",
-                "-g",
-                "frrvty",
-                "-P",
-                "0",
-                "--vty_socket",
-                &sockets,
-                "-f",
-                config,
-            ];
-            let args = [&args[..], &["-i", &pid, "-z", &zserv], more].concat();
+        let mut daemon = |name: &str, config: Option<&Path>| {
+            let command = frr::command(name, folder.path(), config);
+            let (program, args) = (&command[0], &command[1..]);
             match &mut neighbour {
-                Some(neighbour) => neighbour.start(program, &args),
+                Some(neighbour) => neighbour.start(program, args),
                 None => {
                     let child = Command::new("setpriv")
                         .args(["--pdeathsig", "KILL", program])
@@ -329,14 +316,13 @@ impl Bfdd {
                 }
             }
         };
-        daemon(ZEBRA, "/dev/null", &[]);
+        daemon("zebra", None);
         let begun = Instant::now();
         while !Path::new(&path("zserv")).exists() {
             assert!(begun.elapsed() < PATIENCE, "no zebra");
             std::thread::sleep(Duration::from_millis(20));
         }
-        let control = path("bfdd.sock");
-        let pid = daemon(BFDD, &path("bfdd.conf"), &["--bfdctl", &control]);
+        let pid = daemon("bfdd", Some(Path::new(&path("bfdd.conf"))));
         Self {
             folder,
             pid,

@@ -18,7 +18,6 @@ mod neighbour;
 use std::{
     env,
     io::{BufRead, BufReader, Write},
-    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -68,7 +67,7 @@ impl Who {
     }
 
     fn is_possible(self) -> bool {
-        matches!(self, Self::Ours | Self::Unprivileged) || Path::new(ends::BFDD).exists()
+        matches!(self, Self::Ours | Self::Unprivileged) || metallb_test_runner::frr::has("bfdd")
     }
 }
 

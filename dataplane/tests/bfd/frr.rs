@@ -8,9 +8,12 @@ use std::{
 
 use metallb_dataplane::{
     bfd::{BfdHandle, Diagnostic, Guarded, SessionConfig, SessionKey, Sessions, State, guard},
-    bgp::{self, Attributes, MessageType, Path as Route, PeerConfig, RemoteAs, RouteChange},
+    bgp::{self, Attributes, BgpHandle, MessageType, Path as Route, PeerConfig, RemoteAs, RouteChange},
 };
-use metallb_test_runner::skip;
+use metallb_test_runner::{
+    frr::{command, has},
+    skip,
+};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +24,6 @@ use crate::{
     session, sessions, set, signal, speaker, up,
 };
 
-const BFDD: &str = "/usr/lib/frr/bfdd";
-const BGPD: &str = "/usr/lib/frr/bgpd";
-const ZEBRA: &str = "/usr/lib/frr/zebra";
-
 pub(crate) struct Frr {
     neighbour: Neighbour,
     folder: TempDir,
@@ -34,7 +33,7 @@ pub(crate) struct Frr {
 impl Frr {
     /// Starts bfdd at 10.0.0.2 and fd00::2 with these peers; skips the test if FRR is not there.
     pub(crate) async fn start(peers: &[&str]) -> Self {
-        if !Path::new(BFDD).exists() {
+        if !has("bfdd") {
             skip("FRR is not installed");
         }
         let mut neighbour = Neighbour::new(
@@ -42,33 +41,14 @@ impl Frr {
             &["10.0.0.2/24", "fd00::2/64", "fe80::2/64"],
         );
         let folder = TempDir::new().unwrap();
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         // Patient, as the machine may be busy.
         let rates = "  receive-interval 100\n  transmit-interval 100\n  detect-multiplier 30\n  no shutdown\n";
         let peers: String = peers.iter().map(|peer| format!(" peer {peer}\n{rates}")).collect();
-        std::fs::write(path("bfdd.conf"), format!("bfd\n{peers}")).unwrap();
-        let zserv = path("zserv");
-        zebra(&mut neighbour, &path(""), &zserv).await;
-        let (sockets, config, pid, control) = (path(""), path("bfdd.conf"), path("bfdd.pid"), path("bfdd.sock"));
-        let args = [
-            "-u",
-            "root",
-            "-g",
-            "frrvty",
-            "-P",
-            "0",
-            "--vty_socket",
-            &sockets,
-            "-f",
-            &config,
-            "-i",
-            &pid,
-            "-z",
-            &zserv,
-            "--bfdctl",
-            &control,
-        ];
-        let pid = neighbour.start(BFDD, &args);
+        let config = folder.path().join("bfdd.conf");
+        std::fs::write(&config, format!("bfd\n{peers}")).unwrap();
+        zebra(&mut neighbour, folder.path()).await;
+        let command = command("bfdd", folder.path(), Some(&config));
+        let pid = neighbour.start(&command[0], &command[1..]);
         Self { neighbour, folder, pid }
     }
 
@@ -82,28 +62,15 @@ impl Frr {
     }
 
     pub(crate) fn start_bgpd_with(&mut self, neighbor: &[&str]) -> u32 {
-        let path = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
-        let (sockets, config, pid, zserv) = (path(""), path("bgpd.conf"), path("bgpd.pid"), path("zserv"));
+        let config = self.folder.path().join("bgpd.conf");
         let lines = [
             "router bgp 64501",
             " no bgp ebgp-requires-policy",
             " bgp router-id 10.0.0.2",
         ];
         std::fs::write(&config, [&lines, neighbor].concat().join("\n")).unwrap();
-        let args = [
-            "-S",
-            "-P",
-            "0",
-            "--vty_socket",
-            &sockets,
-            "-f",
-            &config,
-            "-i",
-            &pid,
-            "-z",
-            &zserv,
-        ];
-        self.neighbour.start(BGPD, &args)
+        let command = command("bgpd", self.folder.path(), Some(&config));
+        self.neighbour.start(&command[0], &command[1..])
     }
 
     pub(crate) fn vtysh(&self, commands: &[&str]) -> String {
@@ -135,26 +102,10 @@ impl Frr {
 }
 
 /// Starts zebra, without which bfdd knows no interfaces.
-async fn zebra(neighbour: &mut Neighbour, sockets: &str, zserv: &str) {
-    let pid = format!("{sockets}/zebra.pid");
-    let args = [
-        "-u",
-        "root",
-        "-g",
-        "frrvty",
-        "-P",
-        "0",
-        "-f",
-        "/dev/null",
-        "--vty_socket",
-        sockets,
-        "-i",
-        &pid,
-        "-z",
-        zserv,
-    ];
-    let zebra = neighbour.start(ZEBRA, &args);
-    eventually("zebra", || match Path::new(zserv).exists() {
+async fn zebra(neighbour: &mut Neighbour, folder: &Path) {
+    let command = command("zebra", folder, None);
+    let zebra = neighbour.start(&command[0], &command[1..]);
+    eventually("zebra", || match folder.join("zserv").exists() {
         true => Ok(()),
         // It insists on a group that an unprivileged user namespace does not have.
         false if neighbour.has_ended(zebra) => skip("FRR's zebra does not run here"),
@@ -444,14 +395,28 @@ pub(crate) fn a_router_returns_our_echoes_over_ipv6() {
     });
 }
 
+/// Steady, as pauses that double would leave a slow router no session within [`PATIENCE`].
+const CONNECT_TIME: Option<Duration> = Some(Duration::from_secs(1));
+
+/// Waits until the session with FRR satisfies a claim.
+async fn bgp_until(bgp: &BgpHandle, claim: impl Fn(&bgp::SessionState) -> bool) -> bgp::SessionState {
+    let mut sessions = bgp.sessions();
+    let satisfied = sessions.wait_for(|sessions| sessions.get("frr").is_some_and(&claim));
+    match tokio::time::timeout(PATIENCE, satisfied).await {
+        Ok(sessions) => sessions.unwrap()["frr"].clone(),
+        Err(_) => panic!("still waiting: {:?}", bgp.sessions().borrow()),
+    }
+}
+
 /// Lets bfdd fall silent, and waits until BGP with FRR is down by a NOTIFICATION of ours. Its code is to be seen for a moment
 /// only: the next attempt may fail at once.
-async fn ends_by_us(sessions: &mut watch::Receiver<bgp::Sessions>, silence: impl FnOnce()) {
+async fn ends_by_us(bgp: &BgpHandle, silence: impl FnOnce()) {
     let sent = |sessions: &bgp::Sessions| sessions["frr"].counters.sent(MessageType::Notification);
+    let sessions = bgp.sessions();
     let before = sent(&sessions.borrow());
     let begun = Instant::now();
     silence();
-    sessions.wait_for(|sessions| !sessions["frr"].up).await.unwrap();
+    bgp_until(bgp, |session| !session.up).await;
     println!("BGP is down {:?} after SIGSTOP of bfdd", begun.elapsed());
     eventually("our NOTIFICATION", || {
         let session = &sessions.borrow()["frr"];
@@ -469,8 +434,10 @@ pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
         let (bgp, run) = metallb_dataplane::bgp::start(CancellationToken::new());
         tokio::spawn(run);
         bgp.routes_known();
-        let peer = PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap());
-        bgp.set_peers(vec![peer]);
+        bgp.set_peers(vec![PeerConfig {
+            connect_time: CONNECT_TIME,
+            ..PeerConfig::new("frr", 64500, RemoteAs::Asn(64501), "10.0.0.2".parse().unwrap())
+        }]);
         bgp.change_routes(vec![RouteChange {
             prefix: "192.0.2.1/32".parse().unwrap(),
             paths: vec![Route::to_all(Attributes::default())],
@@ -480,16 +447,15 @@ pub(crate) fn bgp_with_frr_ends_when_its_bfd_is_silent_and_is_back_by_itself() {
         tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
         up(&bfd, &key).await;
         bgp_settled(&bgp).await;
-        let mut sessions = bgp.sessions();
         let routes = "show bgp ipv4 unicast";
         frr.shows(routes, &["192.0.2.1/32"]).await;
-        ends_by_us(&mut sessions, || signal(frr.pid, "-STOP")).await;
+        ends_by_us(&bgp, || signal(frr.pid, "-STOP")).await;
         signal(frr.pid, "-CONT");
         session(&bfd, &key, |session| {
             session.failures > 0 && session.status.state == State::Up
         })
         .await;
-        sessions.wait_for(|sessions| sessions["frr"].up).await.unwrap();
+        bgp_until(&bgp, |session| session.up).await;
         frr.shows(routes, &["192.0.2.1/32"]).await;
     });
 }
@@ -504,26 +470,22 @@ pub(crate) fn an_unnumbered_frr_is_watched_where_it_is_found() {
         ]);
         let (bgp, run) = metallb_dataplane::bgp::start(CancellationToken::new());
         tokio::spawn(run);
-        bgp.set_peers(vec![PeerConfig::unnumbered("frr", 64500, RemoteAs::External, "node0")]);
-        let mut sessions = bgp.sessions();
-        let found = sessions.wait_for(|sessions| sessions.get("frr").is_some_and(|session| session.found.is_some()));
-        let router = found.await.unwrap()["frr"].found.unwrap();
+        bgp.set_peers(vec![PeerConfig {
+            // FRR refuses us until it has heard our advertisement, and once more when BFD begins.
+            connect_time: CONNECT_TIME,
+            ..PeerConfig::unnumbered("frr", 64500, RemoteAs::External, "node0")
+        }]);
+        let router = bgp_until(&bgp, |session| session.found.is_some()).await.found;
         let key = SessionKey {
             zone: Some("node0".to_owned()),
-            ..key(&router.to_string())
+            ..key(&router.unwrap().to_string())
         };
         let bfd = speaker([key.clone()]);
         let (_guarded, reader) = watch::channel(Guarded::from([("frr".to_owned(), key.clone())]));
         tokio::spawn(guard(bfd.clone(), bgp.clone(), reader));
-        // FRR refuses us until it has heard our advertisement; if zebra is late to listen, we dial ever more rarely.
-        let mut table = bfd.sessions();
-        let is_up = |table: &Sessions| table.get(&key).is_some_and(|session| session.status.state == State::Up);
-        // What is found is let go at once: it is borrowed from the table.
-        let watched = async { drop(table.wait_for(is_up).await.unwrap()) };
-        let watched = tokio::time::timeout(3 * PATIENCE, watched).await;
-        assert!(watched.is_ok(), "{:?}", bgp.sessions().borrow());
+        up(&bfd, &key).await;
         bgp_settled(&bgp).await;
-        ends_by_us(&mut sessions, || signal(frr.pid, "-STOP")).await;
+        ends_by_us(&bgp, || signal(frr.pid, "-STOP")).await;
     });
 }
 

@@ -26,7 +26,7 @@ use metallb_test_runner::{main as run, tests};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take before a test gives up; generous, as machines are busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     run(tests![

@@ -8,7 +8,10 @@ use std::{
 
 use metallb_bgp::{LargeCommunity, Offer, RemoteAs};
 use metallb_dataplane::bgp::{Attributes, BgpHandle, MessageType, Password, PeerConfig};
-use metallb_test_runner::skip;
+use metallb_test_runner::{
+    frr::{command, has},
+    skip,
+};
 use tempfile::TempDir;
 
 use crate::{
@@ -16,9 +19,6 @@ use crate::{
     neighbour::{Neighbour, in_namespace, run},
     route, route_with, session, speaker,
 };
-
-const BGPD: &str = "/usr/lib/frr/bgpd";
-const ZEBRA: &str = "/usr/lib/frr/zebra";
 
 pub(crate) struct Frr {
     pub(crate) neighbour: Neighbour,
@@ -36,37 +36,23 @@ impl Frr {
 
     /// As [`Self::start`], with these addresses at our end and at the router's.
     pub(crate) async fn start_at(ours: &[&str], theirs: &[&str], lines: &[&str]) -> Self {
-        if !Path::new(BGPD).exists() {
+        if !has("bgpd") {
             skip("FRR is not installed");
         }
         let mut neighbour = Neighbour::new(ours, theirs);
         let folder = TempDir::new().unwrap();
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let fixed = ["no bgp ebgp-requires-policy", "bgp router-id 10.0.0.2"];
         let lines: String = fixed.iter().chain(lines).map(|line| format!(" {line}\n")).collect();
-        let (config, bgpd_pid) = (path("bgpd.conf"), path("bgpd.pid"));
+        let config = folder.path().join("bgpd.conf");
         std::fs::write(&config, format!("router bgp 64501\n{lines}")).unwrap();
-        let (sockets, zserv) = (path(""), path("zserv"));
-        let mut args = vec![
-            "-S",
-            "-P",
-            "0",
-            "--vty_socket",
-            &sockets,
-            "-f",
-            &config,
-            "-i",
-            &bgpd_pid,
-        ];
-        let zebra = zebra(&mut neighbour, &sockets, &zserv).await;
-        if zebra {
-            args.extend(["-z", &zserv]);
-        } else {
+        let zebra = zebra(&mut neighbour, folder.path()).await;
+        let mut command = command("bgpd", folder.path(), Some(&config));
+        if !zebra {
             // Without zebra bgpd knows no interfaces and refuses next hops that depend on one.
             run("ip link set node0 addrgenmode none && ip -6 addr flush dev node0 scope link");
-            args.push("-Z");
+            command.push("-Z".to_owned());
         }
-        let pid = neighbour.start(BGPD, &args);
+        let pid = neighbour.start(&command[0], &command[1..]);
         Self {
             neighbour,
             folder,
@@ -117,24 +103,10 @@ impl Frr {
 }
 
 /// Tries to start zebra, which insists on a group that an unprivileged user namespace does not have.
-async fn zebra(neighbour: &mut Neighbour, sockets: &str, zserv: &str) -> bool {
-    let pid = format!("{sockets}/zebra.pid");
-    let args = [
-        "-u",
-        "root",
-        "-g",
-        "frrvty",
-        "-P",
-        "0",
-        "-f",
-        "/dev/null",
-        "--vty_socket",
-        sockets,
-        "-i",
-        &pid,
-    ];
-    let zebra = neighbour.start(ZEBRA, &[&args[..], &["-z", zserv]].concat());
-    eventually("zebra, or its end", || match Path::new(zserv).exists() {
+async fn zebra(neighbour: &mut Neighbour, folder: &Path) -> bool {
+    let command = command("zebra", folder, None);
+    let zebra = neighbour.start(&command[0], &command[1..]);
+    eventually("zebra, or its end", || match folder.join("zserv").exists() {
         true => Ok(true),
         false if neighbour.has_ended(zebra) => Ok(false),
         false => Err("neither"),

@@ -25,7 +25,7 @@ use metallb_dataplane::bgp::{Attributes, BgpHandle, Path, PeerConfig, RouteChang
 use metallb_test_runner::{main as run, tests};
 
 /// How long anything may take before a test gives up; generous, as machines are busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let own = tests![

@@ -1,6 +1,7 @@
 //! A neighbour in another network namespace.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io,
     process::{Child, Command, Output, Stdio},
@@ -79,7 +80,7 @@ impl Neighbour {
     }
 
     /// Starts a daemon over there; returns its process id.
-    pub(crate) fn start(&mut self, program: &str, args: &[&str]) -> u32 {
+    pub(crate) fn start(&mut self, program: &str, args: &[impl AsRef<OsStr>]) -> u32 {
         let [enter, namespace] = &self.enter;
         let daemon = mortal(enter)
             .arg(namespace)

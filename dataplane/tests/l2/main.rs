@@ -140,7 +140,7 @@ impl Node {
     async fn usable(&self, interfaces: &[&str]) {
         let expected: BTreeSet<String> = interfaces.iter().map(|name| (*name).to_owned()).collect();
         let mut usable = self.l2.usable_interfaces();
-        tokio::time::timeout(Duration::from_secs(10), usable.wait_for(|usable| *usable == expected))
+        tokio::time::timeout(PATIENCE, usable.wait_for(|usable| *usable == expected))
             .await
             .unwrap_or_else(|_| panic!("usable are {:?}", self.l2.usable_interfaces().borrow()))
             .unwrap();

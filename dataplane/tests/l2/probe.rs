@@ -6,9 +6,10 @@ use metallb_l2::EthernetAddress;
 use metallb_test_runner::in_namespace;
 use tokio::time::timeout;
 
-use crate::{Node, ipv6, segment::CLIENT_MAC};
-
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{
+    Node, ipv6,
+    segment::{CLIENT_MAC, PATIENCE},
+};
 
 /// As a node asks whether its default gateway is there; it has no address of its own for it.
 pub(crate) fn linux_answers_who_has_its_addresses() {

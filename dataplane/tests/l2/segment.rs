@@ -19,7 +19,8 @@ use metallb_test_runner::{Way, run_inside};
 pub(crate) const NODE_MAC: &str = "02:00:00:00:00:01";
 pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x50];
 const CLIENT_ADDRESS: &str = "192.0.2.50/24";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take before a test gives up; generous, as machines are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Runs `body` in a child process that has no capabilities over the network namespace it is in.
 pub(crate) fn without_capabilities(body: impl Future<Output = ()>) {

@@ -37,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 struct Glass {
     bgp: Bgp,
-    /// `None` with FRR, which has the sessions then.
+    /// `None` with FRR, which has the sessions then, and which this container cannot ask.
     source: Option<Source>,
     backend: Backend,
     node: String,
@@ -89,6 +89,20 @@ impl Glass {
         }
     }
 
+    /// Says who knows of the sessions: an empty list would say that there are none.
+    fn unknown(&self) -> Response {
+        let ask = match self.backend {
+            Backend::FrrK8s => "kubectl get bgpsessionstates -A -l frrk8s.metallb.io/node=",
+            Backend::Native | Backend::Frr => "its metrics on port 9121, or vtysh in the container frr, of node ",
+        };
+        let text = format!(
+            "the speaker does not know: with the back-end {} the sessions are FRR's; ask {ask}{}\n",
+            self.backend.name(),
+            self.node
+        );
+        (StatusCode::NOT_IMPLEMENTED, text).into_response()
+    }
+
     /// Looks at one session; an error if its task does not answer in time.
     async fn look(&self, peer: &str, part: Part) -> Result<Option<View>, Response> {
         let late = || {
@@ -125,7 +139,7 @@ async fn index(State(glass): State<Glass>) -> Response {
 
 async fn sessions(State(glass): State<Glass>, Query(wanted): Query<Wanted>) -> Response {
     let Some(source) = &glass.source else {
-        return whole(&glass.head(), &[(); 0]);
+        return glass.unknown();
     };
     let sessions = source.sessions.borrow().clone();
     let sessions: BTreeMap<_, _> = sessions
@@ -147,8 +161,10 @@ async fn sessions(State(glass): State<Glass>, Query(wanted): Query<Wanted>) -> R
 }
 
 async fn bfd(State(glass): State<Glass>) -> Response {
-    let paths = glass.source.as_ref().map(views::paths).unwrap_or_default();
-    whole(&glass.head(), &paths)
+    match &glass.source {
+        Some(source) => whole(&glass.head(), &views::paths(source)),
+        None => glass.unknown(),
+    }
 }
 
 async fn table(State(glass): State<Glass>, Query(wanted): Query<Wanted>) -> Response {

@@ -49,8 +49,10 @@ pub(super) async fn answer(glass: Glass, wanted: Wanted) -> Result<Response, Res
         }
         None => None,
     };
-    let sessions = glass.source.as_ref().map(|source| source.sessions.borrow().clone());
-    let peers = sessions.unwrap_or_default().into_keys();
+    let Some(source) = &glass.source else {
+        return Err(glass.unknown());
+    };
+    let peers = source.sessions.borrow().clone().into_keys();
     let peers = peers.filter(|peer| wanted.peer.as_ref().is_none_or(|wanted| wanted == peer));
     let peers: VecDeque<String> = peers
         .filter(|peer| from.as_ref().is_none_or(|(first, _)| peer >= first))

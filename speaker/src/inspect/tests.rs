@@ -91,11 +91,7 @@ impl Speaker {
     }
 
     async fn ask(&self, path: &str) -> (u16, String) {
-        let request = Request::get(format!("{ROOT}{path}")).body(Body::empty()).unwrap();
-        let answer = self.glass.clone().oneshot(request).await.unwrap();
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        ask(&self.glass, path).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
@@ -109,6 +105,14 @@ impl Speaker {
         self.bgp.shutdown(Farewell::default()).await;
         self.work.await.unwrap().unwrap();
     }
+}
+
+async fn ask(glass: &Router, path: &str) -> (u16, String) {
+    let request = Request::get(format!("{ROOT}{path}")).body(Body::empty()).unwrap();
+    let answer = glass.clone().oneshot(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
 // CLI-56, CLI-60
@@ -210,27 +214,33 @@ async fn one_prefix_is_told_for_every_peer_and_nonsense_is_refused() {
     speaker.end().await;
 }
 
+/// The looking glass of a back-end that has just started.
+async fn asked(backend: Backend, path: &str) -> (u16, String) {
+    let args = ["speaker", "--node-name=node-a"].map(OsString::from);
+    let (bgp, _work) = Bgp::start(backend, &Args::read(args).unwrap()).unwrap();
+    ask(&routes(&bgp, backend, "node-a", "speaker-x", None), path).await
+}
+
 #[tokio::test]
 async fn the_index_names_the_back_end_that_runs() {
-    for (backend, name) in [
-        (Backend::Native, "native"),
-        (Backend::Frr, "frr"),
-        (Backend::FrrK8s, "frr-k8s"),
-    ] {
-        let (bgp, _work) = Bgp::start(Backend::Native, &Args::read(["speaker"].map(OsString::from)).unwrap()).unwrap();
-        let glass = routes(&bgp, backend, "node-a", "speaker-x", None);
-        let request = Request::get(ROOT).body(Body::empty()).unwrap();
-        let body = glass
-            .oneshot(request)
-            .await
-            .unwrap()
-            .into_body()
-            .collect()
-            .await
-            .unwrap();
-        let answer: Answer<Index> = serde_json::from_slice(&body.to_bytes()).unwrap();
-        assert_eq!(answer.data.backend, name);
+    for backend in Backend::ALL {
+        let (_, text) = asked(backend, "").await;
+        let answer: Answer<Index> = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer.data.backend, backend.name());
     }
+}
+
+#[tokio::test]
+async fn sessions_of_frr_are_not_told_to_be_none() {
+    for (backend, who) in [(Backend::Frr, "port 9121"), (Backend::FrrK8s, "bgpsessionstates")] {
+        for path in ["/bgp/sessions", "/bgp/routes", "/bfd"] {
+            let (status, text) = asked(backend, path).await;
+            assert_eq!(status, 501, "{path}");
+            assert!(text.contains(who) && text.contains("node-a"), "{text}");
+        }
+    }
+    let (status, text) = asked(Backend::Native, "/bgp/sessions").await;
+    assert!(status == 200 && text.contains("\"data\":[]"), "{text}");
 }
 
 #[test]

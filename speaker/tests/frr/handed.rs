@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use metallb_api::{BGPPeer, FRRConfiguration};
+use metallb_api::{BGPAdvertisement, BGPPeer, FRRConfiguration};
 use metallb_test_runner::in_namespace;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -19,7 +19,7 @@ async fn handed(
     what: &str,
     wanted: impl Fn(Option<&FRRConfiguration>) -> bool,
 ) -> Option<FRRConfiguration> {
-    for _ in 0..300 {
+    for _ in 0..600 {
         let object = node.ours::<FRRConfiguration>().get_opt(OBJECT).await.unwrap();
         if wanted(object.as_ref()) {
             return object;
@@ -35,17 +35,13 @@ fn tells(object: Option<&FRRConfiguration>, prefix: &str) -> bool {
 }
 
 /// A FRRConfiguration of a user's own, for our neighbor.
-async fn of_a_user(node: &Node, name: &str, neighbor: Value) {
+fn of_a_user(neighbor: &Value) -> Value {
     let mut whole = json!({ "address": "10.0.0.2", "asn": 64501, "port": 179, "connectTime": "1s" });
     for (field, value) in neighbor.as_object().unwrap() {
         whole[field] = value.clone();
     }
     let spec = json!({ "bgp": { "routers": [{ "asn": 64500, "neighbors": [whole] }] } });
-    make(
-        &node.ours::<FRRConfiguration>(),
-        json!({ "metadata": { "name": name }, "spec": spec }),
-    )
-    .await;
+    json!({ "metadata": { "name": "user" }, "spec": spec })
 }
 
 // FRR-48, FRR-49, FRR-50, FRR-54, FRR-57
@@ -68,7 +64,8 @@ pub(crate) fn frr_k8s_announces_what_it_is_handed() {
         // Another speaker takes over, and what a user adds to our neighbor goes along with it.
         drop(speaker);
         let speaker = node.speaker_with("frr-k8s");
-        of_a_user(&node, "user", json!({ "toReceive": { "allowed": { "mode": "all" } } })).await;
+        let receiving = of_a_user(&json!({ "toReceive": { "allowed": { "mode": "all" } } }));
+        make(&node.ours::<FRRConfiguration>(), receiving).await;
         sleep(Duration::from_secs(5)).await;
         let now = handed(&node, "no object", |object| object.is_some()).await.unwrap();
         assert_eq!(
@@ -117,6 +114,91 @@ pub(crate) fn frr_k8s_announces_what_it_is_handed() {
     });
 }
 
+/// What frr-k8s does not take beside our neighbor.
+fn other_timers() -> Value {
+    json!({ "holdTime": "9s", "keepaliveTime": "3s" })
+}
+
+// FRR-52, FRR-55, FRR-60
+pub(crate) fn the_webhook_of_frr_k8s_takes_all_that_it_is_handed() {
+    in_namespace(async {
+        let node = Node::without_frr().await;
+        let _webhook = node.frr_k8s_webhook().await;
+        let all = [
+            ("six", "fd00::2", json!({ "bfdProfile": "patient" })),
+            ("both", "10.0.0.3", json!({ "dualStackAddressFamily": true })),
+            ("red", "10.0.0.2", json!({ "vrf": "red", "password": "s3cret" })),
+            (
+                "far",
+                "10.9.0.2",
+                json!({ "ebgpMultiHop": true, "sourceAddress": "10.0.0.1" }),
+            ),
+            (
+                "restarting",
+                "10.0.0.4",
+                json!({ "enableGracefulRestart": true, "disableMP": true }),
+            ),
+            (
+                "timed",
+                "10.0.0.5",
+                json!({ "holdTime": "90s", "keepaliveTime": "30s" }),
+            ),
+            ("other", "10.0.0.6", json!({ "localASN": 64999, "peerPort": 1790 })),
+            ("inside", "10.0.0.7", json!({ "peerASN": 64500 })),
+        ];
+        for (name, address, more) in &all {
+            node.peer_with(name, address, more.clone()).await;
+        }
+        let link = json!({ "myASN": 64500, "dynamicASN": "external", "interface": "eth7" });
+        make(
+            &node.ours::<BGPPeer>(),
+            json!({ "metadata": { "name": "link" }, "spec": link }),
+        )
+        .await;
+        // Of the aggregate each peer has one family, of the preferred one some have none.
+        let spec =
+            json!({ "localPref": 100, "aggregationLength": 28, "aggregationLengthV6": 120, "peers": ["six", "both"] });
+        make(
+            &node.ours::<BGPAdvertisement>(),
+            json!({ "metadata": { "name": "preferred" }, "spec": spec }),
+        )
+        .await;
+        node.service("a", "198.51.100.1").await;
+        node.service("c", "2001:db8::1").await;
+        let _speaker = node.speaker_with("frr-k8s");
+        let told = [
+            "198.51.100.1/32",
+            "198.51.100.0/28",
+            "2001:db8::1/128",
+            "2001:db8::/120",
+            "eth7",
+            "\"red\"",
+        ];
+        let object = handed(&node, "the webhook does not take it", |object| {
+            let addresses = all.iter().map(|(_, address, _)| *address);
+            told.into_iter().chain(addresses).all(|text| tells(object, text))
+        })
+        .await;
+        summary(&node, str::is_empty).await;
+        assert!(tells(object.as_ref(), "\"localPref\":100"));
+        // It does judge: what does not go together with ours it refuses.
+        let other = serde_json::from_value(of_a_user(&other_timers())).unwrap();
+        let refused = node
+            .ours::<FRRConfiguration>()
+            .create(&PostParams::default(), &other)
+            .await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("multiple hold times"), "{refused}");
+        // A change is judged as well.
+        let services: Api<Service> = Api::namespaced(node.client.clone(), "default");
+        services.delete("a", &DeleteParams::default()).await.unwrap();
+        handed(&node, "the webhook does not take a change", |object| {
+            !tells(object, "198.51.100.1/32")
+        })
+        .await;
+    });
+}
+
 // FRR-58, FRR-65
 pub(crate) fn what_frr_k8s_refuses_is_told_in_its_words() {
     in_namespace(async {
@@ -130,7 +212,7 @@ pub(crate) fn what_frr_k8s_refuses_is_told_in_its_words() {
         node.service("a", "198.51.100.1").await;
         node.router_shows("show bgp ipv4 unicast", &["198.51.100.1/32"]);
         summary(&node, str::is_empty).await;
-        of_a_user(&node, "user", json!({ "holdTime": "9s", "keepaliveTime": "3s" })).await;
+        make(&node.ours::<FRRConfiguration>(), of_a_user(&other_timers())).await;
         let words = "frr-k8s does not take the FRRConfigurations of this node: failed: multiple hold times";
         summary(&node, |summary| summary.contains(words)).await;
         node.ours::<FRRConfiguration>()

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod changes;
 #[path = "../../../dataplane/frr/tests/frr/daemons.rs"]
 mod daemons;
 mod handed;
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
         whole::a_router_with_graceful_restart_keeps_the_routes_while_all_of_the_pod_is_gone,
         whole::what_frr_refuses_is_told_in_its_words_and_changes_nothing,
         handed::frr_k8s_announces_what_it_is_handed,
+        handed::the_webhook_of_frr_k8s_takes_all_that_it_is_handed,
         handed::what_frr_k8s_refuses_is_told_in_its_words,
+        changes::frr_takes_a_hundred_services_more_and_less_without_a_flap,
+        changes::from_back_end_to_back_end_the_router_ends_with_the_routes_that_are_wanted,
+        changes::with_graceful_restart_a_change_of_back_ends_costs_no_route,
     ])
 }

@@ -2,13 +2,16 @@
 
 use std::{
     fs,
+    net::TcpStream,
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
 use k8s_openapi::{
+    ByteString,
     api::{
+        admissionregistration::v1::ValidatingWebhookConfiguration,
         core::v1::{ConfigMap, Namespace, Node as KubeNode, Pod, Service},
         discovery::v1::EndpointSlice,
     },
@@ -24,7 +27,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::daemons::{Frr, Space, run};
+use crate::daemons::{Frr, Space, eventually, run};
 
 pub(crate) const RELOADER: &str = "frr-reloader.sh";
 pub(crate) const OURS: &str = "metallb-system";
@@ -35,6 +38,12 @@ pub(crate) struct Program(Child);
 impl Program {
     fn start(command: &mut Command) -> Self {
         Self(command.spawn().unwrap())
+    }
+
+    /// Ends it as a kubelet does, and waits.
+    pub(crate) fn stop(mut self) {
+        run(&format!("kill -TERM {}", self.0.id()));
+        self.0.wait().unwrap();
     }
 }
 
@@ -50,7 +59,7 @@ pub(crate) struct Node {
     pub(crate) client: Client,
     api: metallb_lab_api::ApiServer,
     folder: TempDir,
-    _reloader: Program,
+    reloader: Option<Program>,
     pub(crate) frr: Frr,
     pub(crate) router: Frr,
     _space: Space,
@@ -74,31 +83,50 @@ impl Node {
         let (frr, router) = (Frr::absent(), Frr::start(Some(&space)));
         router.apply(ROUTER);
         let folder = TempDir::new().unwrap();
-        let reloader = Program::start(
-            Command::new(std::env::current_exe().unwrap())
-                .arg0(RELOADER)
-                .env("SHARED_VOLUME", folder.path())
-                .env("FRR_SOCKETS", frr.path(""))
-                .env("FRR_CONFIG_DIR", frr.path(""))
-                .stdout(Stdio::null()),
-        );
         let options = metallb_lab_api::Options {
             listeners: vec![std::net::TcpListener::bind("127.0.0.1:0").unwrap()],
             dir: folder.path().join("api"),
             ..Default::default()
         };
         let api = metallb_lab_api::start(options).await.unwrap();
-        let node = Self {
+        let mut node = Self {
             client: api.client(),
             api,
             folder,
-            _reloader: reloader,
+            reloader: None,
             frr,
             router,
             _space: space,
         };
+        node.start_reloader();
         node.objects().await;
         node
+    }
+
+    fn start_reloader(&mut self) {
+        self.reloader = Some(Program::start(
+            Command::new(std::env::current_exe().unwrap())
+                .arg0(RELOADER)
+                .env("SHARED_VOLUME", self.folder.path())
+                .env("FRR_SOCKETS", self.frr.path(""))
+                .env("FRR_CONFIG_DIR", self.frr.path(""))
+                .stdout(Stdio::null()),
+        ));
+    }
+
+    /// Ends FRR and what is beside it, as with its pod.
+    pub(crate) fn end_frr(&mut self) {
+        self.reloader = None;
+        self.frr.end();
+    }
+
+    /// FRR in a new pod, which knows nothing of the last one.
+    pub(crate) fn renew_frr(&mut self) {
+        for file in ["frr.conf", ".status", ".status-of", "last-error"] {
+            let _ = fs::remove_file(self.path(file));
+        }
+        self.frr.begin(None);
+        self.start_reloader();
     }
 
     async fn objects(&self) {
@@ -175,6 +203,13 @@ impl Node {
         make(&slices, slice).await;
     }
 
+    pub(crate) async fn end_service(&self, name: &str) {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), "default");
+        services.delete(name, &DeleteParams::default()).await.unwrap();
+        let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), "default");
+        slices.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
     pub(crate) async fn extras(&self, lines: &str) {
         let map = json!({ "metadata": { "name": "bgpextras" }, "data": { "extras": lines } });
         make(&self.ours::<ConfigMap>(), map).await;
@@ -211,9 +246,8 @@ impl Node {
         )
     }
 
-    /// frr-k8s with its own definitions; it has the FRR of this node for itself.
-    pub(crate) async fn frr_k8s(&self) -> Program {
-        let program = FRR_K8S.program();
+    /// The definitions of frr-k8s, its own.
+    pub(crate) async fn frr_k8s_definitions(&self) {
         let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let session_states = "bgpsessionstates.frrk8s.metallb.io";
         crds.delete(session_states, &DeleteParams::default()).await.unwrap();
@@ -223,6 +257,16 @@ impl Node {
             let crd: CustomResourceDefinition = serde_saphyr::from_str(&text).unwrap();
             crds.create(&PostParams::default(), &crd).await.unwrap();
         }
+    }
+
+    /// frr-k8s with its own definitions; it has the FRR of this node for itself.
+    pub(crate) async fn frr_k8s(&self) -> Program {
+        self.frr_k8s_definitions().await;
+        self.start_frr_k8s()
+    }
+
+    pub(crate) fn start_frr_k8s(&self) -> Program {
+        let program = FRR_K8S.program();
         let log = fs::File::create(self.path("frr-k8s.log")).unwrap();
         Program::start(
             Command::new(program)
@@ -234,6 +278,47 @@ impl Node {
                 .stdout(log.try_clone().unwrap())
                 .stderr(log),
         )
+    }
+
+    /// The webhook of frr-k8s, which judges every FRRConfiguration from now on, with its own definitions.
+    pub(crate) async fn frr_k8s_webhook(&self) -> Program {
+        const SERVICE: &str = "frr-k8s-webhook-service";
+        let program = FRR_K8S.program().with_file_name("statuscleaner");
+        self.frr_k8s_definitions().await;
+        // Where controller-runtime looks for it.
+        let folder = self.path("k8s-webhook-server/serving-certs");
+        let certificate = rcgen::generate_simple_self_signed([format!("{SERVICE}.{OURS}.svc")]).unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("tls.crt"), certificate.cert.pem()).unwrap();
+        fs::write(folder.join("tls.key"), certificate.signing_key.serialize_pem()).unwrap();
+        let log = fs::File::create(self.path("webhook.log")).unwrap();
+        let program = Program::start(
+            Command::new(program)
+                .args(["--namespace", OURS, "--disable-cert-rotation", "--webhook-port=19443"])
+                .env("KUBECONFIG", self.api.kubeconfig_path())
+                .env("TMPDIR", self.folder.path())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log),
+        );
+        eventually("webhook of frr-k8s", || {
+            TcpStream::connect("127.0.0.1:19443").map_err(|_| fs::read_to_string(self.path("webhook.log")).unwrap())
+        });
+        let port = json!([{ "port": 443 }]);
+        let service = json!({ "metadata": { "name": SERVICE }, "spec": { "ports": port } });
+        make(&self.ours::<Service>(), service).await;
+        let labels = json!({ "kubernetes.io/service-name": SERVICE });
+        let endpoints = json!([{ "addresses": ["127.0.0.1"] }]);
+        let slice = json!({ "metadata": { "name": SERVICE, "labels": labels }, "addressType": "IPv4", "endpoints": endpoints, "ports": [{ "port": 19443 }] });
+        make(&self.ours::<EndpointSlice>(), slice).await;
+        let text = fs::read_to_string(FRR_K8S.files().unwrap().join("config/webhook/manifests.yaml")).unwrap();
+        let mut hooks: Value = serde_saphyr::from_str(&text).unwrap();
+        let client = &mut hooks["webhooks"][0]["clientConfig"];
+        client["service"]["name"] = SERVICE.into();
+        client["service"]["namespace"] = OURS.into();
+        client["caBundle"] = json!(ByteString(certificate.cert.pem().into_bytes()));
+        let api: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
+        make(&api, hooks).await;
+        program
     }
 
     /// What the speaker says about its configuration.

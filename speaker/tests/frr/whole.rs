@@ -22,12 +22,16 @@ pub(crate) fn connections(node: &Node) -> String {
 pub(crate) fn settled(node: &Node) -> String {
     eventually("lasting session", || {
         let before = connections(node);
-        let asked = ["show bgp neighbors 10.0.0.1", "show bfd peers brief"].map(|it| node.router.vtysh(it));
+        let bfd = [(&node.router, "10.0.0.1"), (&node.frr, "10.0.0.2")].map(|(frr, peer)| {
+            let answer = frr.vtysh("show bfd peers brief");
+            let is_up = answer.lines().any(|it| it.contains(peer) && it.contains(" up"));
+            is_up.then_some(()).ok_or(answer)
+        });
+        let bgp = node.router.vtysh("show bgp neighbors 10.0.0.1");
         std::thread::sleep(Duration::from_secs(2));
-        let up = asked[0].contains("Established")
-            && asked[1].lines().any(|it| it.contains("10.0.0.1") && it.contains(" up"));
+        let up = bgp.contains("Established") && bfd.iter().all(Result::is_ok);
         let lasting = up && before == connections(node);
-        lasting.then_some(before).ok_or_else(|| asked.concat())
+        lasting.then_some(before).ok_or_else(|| format!("{bfd:?} {bgp}"))
     })
 }
 
@@ -176,7 +180,7 @@ pub(crate) fn what_frr_refuses_is_told_in_its_words_and_changes_nothing() {
 /// Waits for an event.
 async fn told(node: &Node, reason: &str, note: &str) {
     let events: Api<Event> = Api::all(node.client.clone());
-    for _ in 0..100 {
+    for _ in 0..600 {
         let events = events.list(&Default::default()).await.unwrap();
         let is = |event: &&Event| event.reason.as_deref() == Some(reason);
         let notes = events.items.iter().filter(is).filter_map(|event| event.note.as_deref());

@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+pub mod frr;
 mod namespace;
 pub mod tools;
 

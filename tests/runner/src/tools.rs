@@ -34,10 +34,10 @@ pub const GOBGP: Tool = Tool {
     variables: &[],
 };
 
-/// frr-k8s, to which the speaker hands its sessions.
+/// frr-k8s, to which the speaker hands its sessions; its webhook is in `statuscleaner` beside it.
 pub const FRR_K8S: Tool = Tool {
     name: "frr-k8s-controller",
-    package: "github.com/metallb/frr-k8s/cmd/frr-k8s-controller",
+    package: "github.com/metallb/frr-k8s/cmd/frr-k8s-controller github.com/metallb/frr-k8s/cmd/statuscleaner",
     module: "github.com/metallb/frr-k8s",
     tags: "",
     variables: &[],

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "the tests of two crates share this")]
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -10,11 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metallb_test_runner::skip;
+use metallb_test_runner::{frr, skip};
 use tempfile::TempDir;
 
 pub(crate) const DAEMONS: [&str; 4] = ["zebra", "staticd", "bgpd", "bfdd"];
-const FOLDER: &str = "/usr/lib/frr";
 const RELOAD: &str = "/usr/lib/frr/frr-reload.py";
 /// How long anything may take before a test gives up; generous, as machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,7 +85,7 @@ impl Drop for Space {
 
 /// zebra, bgpd, bfdd and staticd, with sockets and files of their own.
 pub(crate) struct Frr {
-    children: Vec<Child>,
+    children: BTreeMap<&'static str, Child>,
     folder: TempDir,
 }
 
@@ -99,11 +99,11 @@ impl Frr {
 
     /// Has a folder for them and starts none yet; skips the test if FRR is not installed.
     pub(crate) fn absent() -> Self {
-        if !Path::new(FOLDER).join("bgpd").exists() || !Path::new(RELOAD).exists() {
+        if !frr::has("bgpd") || !Path::new(RELOAD).exists() {
             skip("FRR with its frr-reload.py is not installed");
         }
         let frr = Self {
-            children: Vec::new(),
+            children: BTreeMap::new(),
             folder: TempDir::new().unwrap(),
         };
         run(&format!("chmod 777 {}", frr.path("").display()));
@@ -113,6 +113,10 @@ impl Frr {
 
     /// Starts all of them; skips the test if they do not run here.
     pub(crate) fn begin(&mut self, space: Option<&Space>) {
+        // FRR 10 gives staticd its configuration through it.
+        if frr::is_ten() {
+            self.daemon(space, "mgmtd");
+        }
         for daemon in DAEMONS {
             self.daemon(space, daemon);
         }
@@ -120,7 +124,7 @@ impl Frr {
 
     /// Kills all of them.
     pub(crate) fn end(&mut self) {
-        for mut child in self.children.drain(..).rev() {
+        for mut child in std::mem::take(&mut self.children).into_values() {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -128,41 +132,27 @@ impl Frr {
 
     /// The process of a daemon.
     pub(crate) fn pid(&self, daemon: &str) -> u32 {
-        let at = DAEMONS.iter().position(|it| *it == daemon).unwrap();
-        self.children[at].id()
+        self.children[daemon].id()
     }
 
-    fn daemon(&mut self, space: Option<&Space>, daemon: &str) {
-        let path = |name: &str| self.path(name).to_str().unwrap().to_owned();
-        let mut args = vec![format!("{FOLDER}/{daemon}")];
-        args.extend(["-u", "root", "-g", "frrvty", "-P", "0", "-f", "/dev/null"].map(str::to_owned));
-        let (sockets, pid, zserv) = (path(""), path(&format!("{daemon}.pid")), path("zserv"));
-        args.extend([
-            "--vty_socket".to_owned(),
-            sockets,
-            "-i".to_owned(),
-            pid,
-            "-z".to_owned(),
-            zserv,
-        ]);
-        match daemon {
-            "bgpd" => args.extend(["-p".to_owned(), if space.is_some() { "179" } else { "0" }.to_owned()]),
-            "bfdd" => args.extend(["--bfdctl".to_owned(), path("bfdd.sock")]),
-            _ => {}
+    fn daemon(&mut self, space: Option<&Space>, daemon: &'static str) {
+        let mut command = frr::command(daemon, &self.path(""), None);
+        if daemon == "bgpd" {
+            command.extend(["-p", if space.is_some() { "179" } else { "0" }].map(str::to_owned));
         }
         let enter = space.map(|space| space.enter.clone()).unwrap_or_default();
         // Who was killed has left it.
         let _ = fs::remove_file(self.path(&format!("{daemon}.vty")));
         let child = mortal("sh")
             .args(["-c", &format!("exec {enter} \"$@\""), "sh"])
-            .args(&args)
+            .args(&command)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        self.children.push(child);
-        let last = self.children.len() - 1;
-        let (socket, child) = (self.path(&format!("{daemon}.vty")), &mut self.children[last]);
+        self.children.insert(daemon, child);
+        let child = self.children.get_mut(daemon).unwrap();
+        let socket = self.folder.path().join(format!("{daemon}.vty"));
         let end = Instant::now() + PATIENCE;
         while !socket.exists() {
             // It insists on groups that an unprivileged user namespace does not have.
@@ -175,14 +165,11 @@ impl Frr {
     }
 
     /// Kills a daemon and starts it without a configuration.
-    pub(crate) fn restart(&mut self, daemon: &str) {
-        let at = DAEMONS.iter().position(|it| *it == daemon).unwrap();
-        let mut child = self.children.remove(at);
+    pub(crate) fn restart(&mut self, daemon: &'static str) {
+        let mut child = self.children.remove(daemon).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         self.daemon(None, daemon);
-        let child = self.children.pop().unwrap();
-        self.children.insert(at, child);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -190,13 +177,17 @@ impl Frr {
     }
 
     pub(crate) fn vtysh(&self, command: &str) -> String {
-        let output = Command::new("vtysh")
-            .arg("--vty_socket")
-            .arg(self.path(""))
-            .args(["-c", command])
-            .output()
-            .unwrap();
-        words(&output)
+        self.shell()(command)
+    }
+
+    /// Asks as [`Frr::vtysh`] does, from another thread, too.
+    pub(crate) fn shell(&self) -> impl Fn(&str) -> String + Send + 'static {
+        let folder = self.path("");
+        move |command| {
+            let mut vtysh = Command::new("vtysh");
+            vtysh.arg("--vty_socket").arg(&folder).args(["-c", command]);
+            words(&vtysh.output().unwrap())
+        }
     }
 
     /// Waits until the answer has all of these texts.

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command, time::Duration};
 
 use metallb_bgp::RemoteAs;
 use metallb_dataplane::bgp::PeerConfig;
-use metallb_test_runner::skip;
+use metallb_test_runner::{frr, skip};
 use tempfile::TempDir;
 
 use super::{COLOURS, Table};
@@ -13,7 +13,6 @@ use crate::{
     neighbour::{Neighbour, run},
 };
 
-const BGPD: &str = "/usr/lib/frr/bgpd";
 const BIRD: &str = "/usr/sbin/bird";
 
 /// One of the routers.
@@ -39,7 +38,7 @@ impl Name {
 
 /// Builds what has to be built, outside of namespaces; skips the test if a router is not here.
 pub(super) fn prepare() {
-    if !Path::new(BGPD).exists() || !Path::new(BIRD).exists() {
+    if !frr::has("bgpd") || !Path::new(BIRD).exists() {
         skip("FRR or BIRD is not installed");
     }
     gobgp::programs(4);
@@ -103,13 +102,10 @@ impl Routers {
         let path = |name: &str| self.path(name);
         let (program, args) = match name {
             Name::Frr => {
-                let text = format!(
-                    "-Z -S -P 0 -l 10.0.0.2 --vty_socket {} -f {} -i {}",
-                    path(""),
-                    path("bgpd.conf"),
-                    path("bgpd.pid")
-                );
-                (BGPD.to_owned(), text)
+                let config = self.folder.path().join("bgpd.conf");
+                let command = frr::command("bgpd", self.folder.path(), Some(&config));
+                let options = command[1..].join(" ");
+                (command[0].clone(), format!("-Z -l 10.0.0.2 {options}"))
             }
             Name::Bird => {
                 let text = format!(

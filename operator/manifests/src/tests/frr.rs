@@ -11,7 +11,7 @@ fn speaker() -> Value {
     )
 }
 
-// OP-31, OP-13
+// OP-31, OP-13, FRR-44
 #[test]
 fn frr_runs_beside_the_speaker_as_tabulated() {
     let speaker = speaker();
@@ -52,7 +52,7 @@ fn frr_runs_beside_the_speaker_as_tabulated() {
     assert_eq!(names_in(&pod["volumes"]), volumes);
 }
 
-// OP-31
+// OP-31, FRR-44
 #[test]
 fn frrs_containers_have_their_commands_mounts_and_rights() {
     let speaker = speaker();

@@ -255,7 +255,7 @@ pub(crate) fn a_new_reloader_applies_what_the_last_one_did_not() {
 }
 
 /// Has these daemons killed, and wants something of them.
-fn what_is_wanted_of_dead_daemons(dead: &[&str]) {
+fn what_is_wanted_of_dead_daemons(dead: &[&'static str]) {
     let (mut frr, reloader) = started();
     let first = text("192.0.2.1", 1);
     reloader.want(&first);

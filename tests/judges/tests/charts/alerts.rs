@@ -158,7 +158,7 @@ pub(crate) fn an_alert_can_be_left_out_and_others_added() {
 
 const PROMETHEUS: &str = "prometheus.serviceAccount=prometheus-k8s,prometheus.namespace=monitoring";
 
-// OP-68
+// OP-68, FRR-46
 pub(crate) fn pod_monitors_scrape_with_a_token_of_their_own() {
     let chart = metallb();
     let objects = chart
@@ -177,6 +177,14 @@ pub(crate) fn pod_monitors_scrape_with_a_token_of_their_own() {
         let token = json!({"name": "metallb-metrics-token", "key": "token"});
         assert_eq!(endpoint["authorization"]["credentials"], token);
     }
+    // FRR's exporter has a port of its own, in the same pod.
+    let with_frr = metallb()
+        .set("prometheus.podMonitor.enabled=true,speaker.frr.enabled=true")
+        .set(PROMETHEUS)
+        .objects();
+    let endpoints = &with_frr.get("PodMonitor/metallb-speaker")["spec"]["podMetricsEndpoints"];
+    let ports: Vec<_> = endpoints.as_array().unwrap().iter().map(|it| &it["port"]).collect();
+    assert_eq!(ports, ["frrmetricshttps", "metricshttps"]);
     let account = objects.get("ServiceAccount/metallb-metrics-reader");
     assert_eq!(account["automountServiceAccountToken"], false);
     let rules = &objects.get("ClusterRole/metallb-metrics-reader")["rules"];
@@ -189,7 +197,7 @@ pub(crate) fn pod_monitors_scrape_with_a_token_of_their_own() {
     );
 }
 
-// OP-68
+// OP-68, FRR-46
 pub(crate) fn service_monitors_select_headless_services_with_the_metrics_ports() {
     let chart = metallb();
     let objects = chart

@@ -112,7 +112,46 @@ pub(crate) fn the_speaker_may_write_frr_configurations_only_for_frr_k8s() {
     assert!(!objects.keys().iter().any(|key| key.contains("frr-k8s")));
 }
 
-// OP-102
+// FRR-44, FRR-45
+pub(crate) fn each_container_of_frr_has_its_values() {
+    let own = |name: &str| json!({ "limits": { "memory": format!("{}Mi", 100 + name.len()) } });
+    let named = [
+        ("frr", "speaker.frr.resources"),
+        ("reloader", "speaker.reloader.resources"),
+        ("frr-metrics", "speaker.frrMetrics.resources"),
+        ("cp-frr-files", "speaker.initContainers.cpFrrFiles.resources"),
+        ("cp-reloader", "speaker.initContainers.cpReloader.resources"),
+        ("cp-metrics", "speaker.initContainers.cpMetrics.resources"),
+    ];
+    let frr = "speaker.frr.image.repository=r/frr,speaker.frr.image.tag=10.9,speaker.frr.image.pullPolicy=Always,\
+               speaker.frr.metricsPort=9999,speaker.startupProbe.failureThreshold=7,speaker.livenessProbe.periodSeconds=8";
+    let mut chart = metallb().set("speaker.frr.enabled=true").set(frr);
+    for (name, value) in named {
+        chart = chart.json(&format!("{value}={}", own(name)));
+    }
+    let objects = chart.objects();
+    for (name, _) in named {
+        let container = objects.container(SPEAKER, name);
+        assert_eq!(container["resources"], own(name), "{name}");
+        let is_frr = !matches!(name, "cp-reloader" | "cp-metrics");
+        assert_eq!(container["image"] == "r/frr:10.9", is_frr, "{name}");
+        assert_eq!(container["imagePullPolicy"] == "Always", is_frr, "{name}");
+    }
+    let port = &objects.container(SPEAKER, "frr-metrics")["ports"][0];
+    assert_eq!(
+        (&port["name"], &port["containerPort"]),
+        (&json!("frrmetricshttps"), &json!(9999))
+    );
+    assert!(args(&objects, SPEAKER, "frr-metrics").contains(&"--metrics-port=9999"));
+    let container = objects.container(SPEAKER, "frr");
+    for probe in ["startupProbe", "livenessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["port"], 9999, "{probe}");
+    }
+    assert_eq!(container["startupProbe"]["failureThreshold"], 7);
+    assert_eq!(container["livenessProbe"]["periodSeconds"], 8);
+}
+
+// OP-102, FRR-66
 pub(crate) fn frr_is_started_without_a_shell_as_the_values_say() {
     let frr = |objects: &Objects| {
         let frr = objects.container(SPEAKER, "frr");

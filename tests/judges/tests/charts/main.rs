@@ -68,6 +68,7 @@ fn main() -> ExitCode {
         values::excluded_interfaces_can_be_added_to_and_replaced,
         values::a_part_can_be_left_out,
         frr_k8s::values_of_frr_k8s_are_passed_on,
+        frr_k8s::each_container_of_frr_has_its_values,
         frr_k8s::frr_is_started_without_a_shell_as_the_values_say,
         frr_k8s::frr_k8s_runs_where_the_speakers_do_unless_told_otherwise,
         values::pods_run_where_there_is_an_image_for_and_where_their_affinity_says,

@@ -2,7 +2,7 @@
 
 use crate::helm::metallb;
 
-// OP-64
+// OP-64, FRR-45
 pub(crate) fn values_that_contradict_each_other_are_refused_with_what_to_change() {
     let cases: [(&str, &str); 15] = [
         (

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -21,13 +23,13 @@ const MANIFEST: &str = include_str!("../../../../manifests/metallb-native.yaml")
 const NAMESPACE: &str = "metallb-system";
 const PATIENCE: Duration = Duration::from_secs(120);
 const ROUTER: &str = "172.30.0.2";
-/// An address without a router, for a multihop session that only sends.
-const FAR: &str = "203.0.113.1";
+/// The router's address on its other side. BGP is not spoken there, but BFD is, over several hops.
+const FAR: &str = "172.31.0.1";
 /// Far above the detection time, to tell the two apart on a slow machine.
 const HOLD: Duration = Duration::from_secs(90);
 /// 3 × 300 ms, at both ends.
 const DETECTION: Duration = Duration::from_millis(900);
-/// Echo mode needs a packet socket (NET_RAW); multihop needs UDP port 4784.
+/// Echo mode needs a packet socket (NET_RAW).
 const OBJECTS: &str = "
 apiVersion: metallb.io/v1beta1
 kind: BFDProfile
@@ -38,14 +40,16 @@ apiVersion: metallb.io/v1beta1
 kind: BFDProfile
 metadata: {name: far, namespace: metallb-system}
 spec: {minimumTtl: 250}
----
+";
+/// Over several hops, which needs UDP port 4784.
+const FAR_PEER: &str = "
 apiVersion: metallb.io/v1beta2
 kind: BGPPeer
 metadata: {name: far, namespace: metallb-system}
-spec: {myASN: 64500, peerASN: 64502, peerAddress: 203.0.113.1, ebgpMultiHop: true, bfdProfile: far}
+spec: {myASN: 64500, peerASN: 64502, peerAddress: 172.31.0.1, ebgpMultiHop: true, bfdProfile: far}
 ";
 
-// BGP-86, BGP-88, BGP-95
+// BGP-84, BGP-86, BGP-88, BGP-95
 pub(crate) fn from_pods(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
         let options = Options {
@@ -53,6 +57,7 @@ pub(crate) fn from_pods(inside: Inside, options: Options) -> Outcome {
             router: RouterKind::Frr,
             ..options
         };
+        let shell = inside.dir.join("router/run");
         let lab = Lab::start(inside, &options).await?;
         let (client, steps) = (lab.kube(), Steps::new(&lab));
         apply(&client, MANIFEST).await?;
@@ -68,6 +73,8 @@ pub(crate) fn from_pods(inside: Inside, options: Options) -> Outcome {
         steps.start_backends().await?;
         let address = steps.create_services().await?.bgp;
         says(&client, "Established", "up").await?;
+        far_too(&shell, lab.topology().nodes[0].address)?;
+        apply(&client, FAR_PEER).await?;
         steps.next_hops(address, 1).await?;
         listens()?;
         let reader = Reader::new(&client).await?;
@@ -86,11 +93,25 @@ pub(crate) fn from_pods(inside: Inside, options: Options) -> Outcome {
         says(&client, "Established", "up").await?;
         works(&lab, &reader).await?;
         let text = reader.read(lab.topology().nodes[0].address).await?;
-        let downs = value(&text, &series("bfd_session_down_events", ROUTER));
-        ensure!(downs.is_some_and(|downs| downs >= 1.0), "{downs:?} times down");
+        for peer in [ROUTER, FAR] {
+            let downs = value(&text, &series("bfd_session_down_events", peer));
+            ensure!(downs.is_some_and(|downs| downs >= 1.0), "{peer}: {downs:?} times down");
+        }
         lab.stop().await;
         Ok(())
     })
+}
+
+/// Has the router watch the node from its other side, with BFD alone.
+fn far_too(shell: &Path, node: Ipv4Addr) -> Result<()> {
+    let peer = format!("peer {node} multihop local-address {FAR}");
+    let lines = ["configure terminal", "bfd", &peer, "no shutdown"];
+    let mut vtysh = Command::new("vtysh");
+    vtysh.arg("--vty_socket").arg(shell);
+    let ran = vtysh.args(lines.iter().flat_map(|line| ["-c", *line])).output();
+    let ran = ran.context("cannot start vtysh")?;
+    ensure!(ran.status.success(), "vtysh: {}", String::from_utf8_lossy(&ran.stdout));
+    Ok(())
 }
 
 /// Waits until the BGPSessionState of the router's session has these states.
@@ -143,7 +164,7 @@ async fn works(lab: &Lab, reader: &Reader) -> Result<()> {
         ];
         let up = of("bfd_session_up", ROUTER) == 1.0 && of("bgp_session_up", &format!("{ROUTER}:179")) == 1.0;
         let counts = counted.iter().all(|name| of(&format!("bfd_{name}"), ROUTER) > 0.0);
-        let far = of("bfd_session_up", FAR) == 0.0 && of("bfd_control_packet_output", FAR) > 0.0;
+        let far = of("bfd_session_up", FAR) == 1.0 && of("bfd_control_packet_input", FAR) > 0.0;
         last = text;
         Ok((up && counts && far).then_some(()))
     })

@@ -1,7 +1,7 @@
 //! The `frr` back-end as it ships: speaker, FRR, reloader and exporter in one pod, with another FRR as the router.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -11,16 +11,18 @@ use metallb_test_support::{Inside, Lab, Options, RouterKind, Steps, apply, wait_
 use metallb_tests::Outcome;
 use metallb_tests::metrics::{Reader, value};
 use nix::sys::signal::{Signal, kill};
+use tokio::time::sleep;
 
 use crate::processes;
 
 const MANIFEST: &str = include_str!("../../../../manifests/metallb-frr.yaml");
+const NATIVE: &str = include_str!("../../../../manifests/metallb-native.yaml");
 const NAMESPACE: &str = "metallb-system";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The port of the exporter.
 const METRICS: u16 = 9121;
 
-// FRR-3, FRR-36
+// FRR-3, FRR-36, FRR-59
 pub(crate) fn in_pods(inside: Inside, options: Options) -> Outcome {
     Box::pin(async move {
         let options = Options {
@@ -56,7 +58,57 @@ async fn comes_and_goes(lab: &Lab) -> Result<()> {
     steps.next_hops(addresses.bgp, 0).await.context("the Service deleted")?;
     let addresses = steps.create_services().await?;
     steps.next_hops(addresses.bgp, all).await.context("another Service")?;
-    frr_starts_anew(lab, addresses.bgp).await
+    frr_starts_anew(lab, addresses.bgp).await?;
+    switched(lab, NATIVE, 1, addresses.bgp)
+        .await
+        .context("from FRR to native")?;
+    steps.request(addresses.bgp).await?;
+    switched(lab, MANIFEST, 4, addresses.bgp)
+        .await
+        .context("from native to FRR")?;
+    steps.request(addresses.bgp).await?;
+    Ok(())
+}
+
+/// Puts the speakers of a manifest, with this many containers each, in the place of others, and tells what that costs.
+async fn switched(lab: &Lab, manifest: &str, containers: usize, address: Ipv4Addr) -> Result<()> {
+    let (steps, all) = (Steps::new(lab), lab.topology().nodes.len());
+    apply(&lab.kube(), manifest).await?;
+    let replaced = wait_for("the new speakers", PATIENCE, async || {
+        let (_, pods) = speakers(lab).await?;
+        let is_new = |pod: &Pod| {
+            let statuses = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.container_statuses.as_ref());
+            statuses.is_some_and(|all| all.len() == containers && all.iter().all(|container| container.ready))
+        };
+        Ok((pods.len() == all && pods.iter().all(is_new)).then_some(()))
+    });
+    let (mut fewer, mut none) = (Duration::ZERO, Duration::ZERO);
+    let look = async {
+        let mut last = Instant::now();
+        loop {
+            let hops = match lab.router().next_hops(address.into()).await {
+                Ok(hops) => hops.len(),
+                Err(error) => break error,
+            };
+            let passed = std::mem::replace(&mut last, Instant::now()).elapsed();
+            fewer += if hops < all { passed } else { Duration::ZERO };
+            none += if hops == 0 { passed } else { Duration::ZERO };
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let done = async {
+        replaced.await?;
+        steps.next_hops(address, all).await
+    };
+    tokio::select! {
+        done = done => drop(done?),
+        error = look => return Err(error),
+    }
+    println!("the router lacked one of {all} nodes for {fewer:.2?}, and all of them for {none:.2?}");
+    Ok(())
 }
 
 /// The name of FRR's image in the manifest.
