@@ -22,7 +22,7 @@ use metallb_runtime::tasks::Spawner;
 use metallb_runtime::watch::{self, ViewChange, watch_view};
 use metallb_runtime::work::{Backoff, Outcome, Queue};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, watch as watch_channel};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch as watch_channel};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -40,6 +40,13 @@ const WATCH_LAG: Duration = Duration::from_secs(10);
 const CONTESTED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// After so long without that, it is made at once again.
 const PEACE: Duration = Duration::from_secs(300);
+/// If so many Services wait for objects of their own, what other nodes have is listed once for all of them: a list for each,
+/// and the API server looks through all objects for each.
+const MANY: usize = 16;
+/// So long such a list counts.
+const FRESH: Duration = Duration::from_secs(1);
+/// Objects that the API server is asked for at a time.
+const PAGE: u32 = 500;
 /// Longest value of a label.
 const LABEL_LIMIT: usize = 63;
 
@@ -152,6 +159,7 @@ pub(crate) async fn write<K: StatusKind>(client: Client, owner: Owner, desired: 
         listed: watch_channel::channel(false).0,
         made: Mutex::default(),
         taken: Mutex::default(),
+        foreign: AsyncMutex::default(),
     };
     let work = futures::future::join_all((0..WRITERS).map(|_| writer.work()));
     let listen = async {
@@ -178,6 +186,16 @@ struct Writer<K: StatusKind> {
     listed: watch_channel::Sender<bool>,
     made: Mutex<HashMap<Arc<ServiceKey>, Made>>,
     taken: Mutex<HashMap<Arc<ServiceKey>, Taken>>,
+    foreign: AsyncMutex<Option<Foreign>>,
+}
+
+/// Names of the objects of other nodes.
+type Names = HashMap<ServiceKey, Vec<String>>;
+
+/// What other nodes had when all of it was listed.
+struct Foreign {
+    at: Instant,
+    names: Names,
 }
 
 /// How often an object was deleted that is wanted, and when last.
@@ -397,22 +415,54 @@ impl<K: StatusKind> Writer<K> {
 
     /// Whoever announced before may be dead, and then nobody else tells that it does not any more.
     async fn delete_foreign(&self, key: &ServiceKey) -> anyhow::Result<()> {
-        let selector = format!(
-            "{}={},{}={},{}!={}",
-            names::LABEL_SERVICE_NAME,
-            key.name,
-            names::LABEL_SERVICE_NAMESPACE,
-            key.namespace,
-            names::LABEL_NODE,
-            label_value(&self.owner.node)
-        );
-        let foreign = self.api.list_metadata(&ListParams::default().labels(&selector)).await?;
-        let names: Vec<String> = foreign
-            .items
-            .into_iter()
-            .filter_map(|object| object.metadata.name)
-            .collect();
+        let mut all = self.foreign.lock().await;
+        let names = if self.desired.shared.queue.len() < MANY {
+            *all = None;
+            drop(all);
+            let of_service = format!(
+                ",{}={},{}={}",
+                names::LABEL_SERVICE_NAME,
+                key.name,
+                names::LABEL_SERVICE_NAMESPACE,
+                key.namespace
+            );
+            self.list_foreign(&of_service).await?.remove(key)
+        } else {
+            let known = all.take().filter(|known| known.at.elapsed() < FRESH);
+            let known = match known {
+                Some(known) => known,
+                None => Foreign {
+                    at: Instant::now(),
+                    names: self.list_foreign("").await?,
+                },
+            };
+            all.insert(known).names.get(key).cloned()
+        };
+        let names = names.unwrap_or_default();
         self.delete(names.iter().map(String::as_str)).await
+    }
+
+    /// Lists the objects of other nodes that also match the rest of a selector.
+    async fn list_foreign(&self, rest: &str) -> anyhow::Result<Names> {
+        let selector = format!("{}!={}{rest}", names::LABEL_NODE, label_value(&self.owner.node));
+        let mut params = ListParams::default().labels(&selector).limit(PAGE);
+        let mut names = Names::new();
+        loop {
+            let page = self.api.list_metadata(&params).await?;
+            for object in page.items {
+                let labels = object.metadata.labels.unwrap_or_default();
+                let service = labels
+                    .get(names::LABEL_SERVICE_NAMESPACE)
+                    .zip(labels.get(names::LABEL_SERVICE_NAME));
+                if let Some(((namespace, service), name)) = service.zip(object.metadata.name) {
+                    names.entry(ServiceKey::new(namespace, service)).or_default().push(name);
+                }
+            }
+            match page.metadata.continue_.filter(|next| !next.is_empty()) {
+                Some(next) => params = params.continue_token(&next),
+                None => return Ok(names),
+            }
+        }
     }
 
     async fn delete<'a>(&self, names: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {

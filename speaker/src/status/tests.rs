@@ -16,6 +16,8 @@ mod rivals;
 struct Server {
     objects: Arc<Mutex<Vec<Value>>>,
     writes: Arc<Mutex<Vec<String>>>,
+    /// The queries of lists of what other nodes have.
+    foreign: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -54,7 +56,7 @@ impl Server {
         match method {
             "POST" => {
                 let mut object = body;
-                object["metadata"]["name"] = json!(format!("l2-{}", objects.len()));
+                object["metadata"]["name"] = json!(format!("l2-{}", self.writes.lock().unwrap().len()));
                 objects.push(object.clone());
                 object
             }
@@ -71,6 +73,9 @@ impl Server {
                 json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 200})
             }
             _ => {
+                if query.contains("%21%3D") {
+                    self.foreign.lock().unwrap().push(query.to_owned());
+                }
                 let ours =
                     |o: &&Value| (o["metadata"]["labels"]["metallb.io/node"] == "node-a") != query.contains("%21%3D");
                 let items: Vec<Value> = objects.iter().filter(ours).cloned().collect();
@@ -108,6 +113,14 @@ fn all_interfaces() -> Option<StatusContent> {
 
 /// Runs the writer against `server` and lets each of `steps` settle.
 async fn run(server: &Server, steps: impl IntoIterator<Item = Option<StatusContent>>) {
+    run_for(server, &[key()], steps).await;
+}
+
+async fn run_for(
+    server: &Server,
+    services: &[Arc<ServiceKey>],
+    steps: impl IntoIterator<Item = Option<StatusContent>>,
+) {
     let owner = Owner {
         namespace: "metallb-system".into(),
         node: "node-a".into(),
@@ -128,7 +141,9 @@ async fn run(server: &Server, steps: impl IntoIterator<Item = Option<StatusConte
         spawner,
     ));
     for step in steps {
-        desired.set(key(), step);
+        for service in services {
+            desired.set(Arc::clone(service), step.clone());
+        }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -183,6 +198,27 @@ async fn the_new_owner_removes_what_the_old_one_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_other_nodes_left_of_many_services_is_listed_once() {
+    let services: Vec<_> = (0..100)
+        .map(|number| ServiceKey::new("default", &format!("web-{number}")).into())
+        .collect();
+    let left = services.iter().map(|service: &Arc<ServiceKey>| {
+        let mut left = object(&format!("l2-of-{}", service.name), "node-b", "pod-2");
+        left["metadata"]["labels"]["metallb.io/service-name"] = json!(service.name);
+        left
+    });
+    let server = Server::with(left);
+    run_for(&server, &services, [all_interfaces()]).await;
+    let objects = server.objects.lock().unwrap();
+    assert_eq!(objects.len(), services.len());
+    assert!(objects.iter().all(|object| object["status"]["node"] == "node-a"));
+    let lists = server.foreign.lock().unwrap();
+    let of_all = lists.iter().filter(|query| !query.contains("service-name"));
+    assert_eq!(of_all.count(), 1, "{lists:?}");
+    assert!(lists.len() <= 1 + MANY + WRITERS, "{lists:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_of_an_earlier_pod_is_replaced() {
     let server = Server::with([object("l2-old", "node-a", "pod-0")]);
     run(&server, [all_interfaces()]).await;
@@ -229,6 +265,7 @@ async fn what_the_watch_shows_is_remembered_in_one_place() {
         listed: watch_channel::channel(true).0,
         made: Mutex::default(),
         taken: Mutex::default(),
+        foreign: AsyncMutex::default(),
     };
     let seen = |says: &str| Seen {
         service: Some(key()),

@@ -114,6 +114,8 @@ pub struct Outcome {
     pub taken_over: Duration,
     /// Requests that nobody has answered, which were sent a millisecond after each other.
     pub lost: usize,
+    /// When the first and the last of them were sent, after the fault.
+    pub lost_between: Option<(Duration, Duration)>,
     /// For how long two nodes answered ARP requests.
     pub two_answer: Duration,
     /// How many nodes answered the last ARP requests.
@@ -349,9 +351,13 @@ fn lost(requests: &[Asked]) -> usize {
 
 fn judge(notes: &Notes, from: Instant, to: Instant, taken_over: Duration) -> Outcome {
     let [requests, queries] = notes.between(from, to.checked_sub(ON_THE_WAY).unwrap_or(to));
+    let mut unanswered = requests.iter().filter(|asked| asked.answers.is_empty());
+    let after = |asked: &Asked| asked.at.saturating_duration_since(from);
+    let first = unanswered.next().map(after);
     Outcome {
         taken_over,
         lost: lost(requests),
+        lost_between: first.map(|first| (first, unanswered.next_back().map_or(first, after))),
         two_answer: two_answer(queries),
         answer_last: queries.iter().rev().take(LAST).map(nodes).max().unwrap_or(0),
     }
