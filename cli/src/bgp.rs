@@ -12,11 +12,14 @@ use crate::input::{self, Failure, Wanted};
 use crate::program::{Printed, finish};
 use crate::world::World;
 
-#[derive(JsonSchema, Serialize)]
+/// What was asked for.
+#[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Body {
-    Peers(Vec<peers::Row>),
-    Routes(Vec<routes::Row>),
+pub(crate) struct Body {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<Vec<peers::Row>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<Vec<routes::Row>>,
 }
 
 pub(crate) async fn run(global: &Global, what: &Bgp) -> Printed {

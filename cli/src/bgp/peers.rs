@@ -83,7 +83,11 @@ pub(super) fn report(facts: &Facts, world: &World, peer: Option<&str>, node: Opt
     });
     let problems = problems.collect();
     let unknown = !rows.is_empty() && rows.iter().all(|row| row.session.state.is_empty());
-    let mut report = Report::new("BgpReport", facts, Body::Peers(rows));
+    let body = Body {
+        peers: Some(rows),
+        ..Body::default()
+    };
+    let mut report = Report::new("BgpReport", facts, body);
     report.problems = problems;
     report.unknown = unknown || world.parsed.config.peers.is_empty() && facts.peers.why_not().is_some();
     report.assumptions.extend(assumption);
@@ -271,10 +275,7 @@ pub(super) fn text(report: &Report<Body>, style: Style) -> String {
         cells.push(row.note.clone());
         cells
     };
-    let Body::Peers(rows) = &report.body else {
-        return String::new();
-    };
-    let rows: Vec<Vec<String>> = rows.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = report.body.peers.iter().flatten().map(row).collect();
     match rows.as_slice() {
         _ if style.quiet => report.problem_lines(style, |_| true) + &report.footer(),
         [] => "There is no session.\n".to_owned() + &report.footer(),

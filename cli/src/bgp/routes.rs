@@ -120,7 +120,11 @@ pub(super) fn report(facts: &Facts, world: &World, only: &Only<'_>, diff: bool) 
     if diff {
         rows.retain(|row| row.sent != row.decided && row.sent.is_some());
     }
-    let mut report = Report::new("BgpReport", facts, Body::Routes(rows));
+    let body = Body {
+        routes: Some(rows),
+        ..Body::default()
+    };
+    let mut report = Report::new("BgpReport", facts, body);
     report.problems = problems;
     report.not_seen = facts.asked.not_seen().into_iter().collect();
     if sent.heard.is_empty() {
@@ -223,10 +227,7 @@ pub(super) fn text(report: &Report<Body>, style: Style) -> String {
         ]);
         cells
     };
-    let Body::Routes(rows) = &report.body else {
-        return String::new();
-    };
-    let rows: Vec<Vec<String>> = rows.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = report.body.routes.iter().flatten().map(row).collect();
     match rows.as_slice() {
         _ if style.quiet => report.problem_lines(style, |_| true) + &report.footer(),
         [] if report.unknown => "It is not known what is sent.\n".to_owned() + &report.footer(),

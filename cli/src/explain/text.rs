@@ -202,7 +202,7 @@ fn layer2(layer2: &Layer2, style: Style) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (place, rank) in layer2.ranked.iter().enumerate().take(shown) {
         let note = match place {
-            0 => "yes  ← answers",
+            0 => "yes  ← owner",
             1 => "yes    would take over",
             _ => "yes",
         };

@@ -24,9 +24,7 @@ pub(super) fn text(report: &Report<Body>, style: Style) -> String {
     if plan.objects.is_empty() {
         text += "no effect: everything is as the files say\n";
     } else if style.quiet {
-        for problem in &report.problems {
-            text += &format!("{}\n", problem.text);
-        }
+        text += &report.problem_lines(style, |_| true);
     } else {
         text += &objects(plan, style);
         text += &addresses(plan, style);
