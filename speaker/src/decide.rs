@@ -84,12 +84,13 @@ pub(crate) async fn decide(
             // A conflict that was missed is reported again while it lasts.
             Ok(conflict) = conflicts.recv() => {
                 shell.book.claimed(&conflict);
-                vec![Event::Conflict(Conflict {
-                ip: conflict.ip,
-                interface: conflict.interface,
-                mac: Mac(conflict.mac.0),
-                claim: claim(conflict.report),
-            })]
+                let conflict = Conflict {
+                    ip: conflict.ip,
+                    interface: conflict.interface,
+                    mac: Mac(conflict.mac.0),
+                    claim: claim(conflict.report),
+                };
+                vec![Event::Conflict(conflict)]
             }
             Ok(ip) = claims_ended.recv() => vec![Event::ClaimsEnded(ip)],
             Ok(()) = sessions.changed() => vec![Event::Uncarried(backend::uncarried(&sessions.borrow_and_update()))],

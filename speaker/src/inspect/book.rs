@@ -44,7 +44,10 @@ impl Book {
 
     /// Other nodes take addresses over.
     pub(crate) fn handed_over(&self, ips: &[IpAddr]) {
-        self.pages().retain(|ip, _| !ips.contains(ip));
+        let mut pages = self.pages();
+        for ip in ips {
+            pages.remove(ip);
+        }
     }
 
     /// Another host has claimed an address.
