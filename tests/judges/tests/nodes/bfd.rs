@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use kube::{Api, Client};
-use metallb_api::{BGPPeer, BGPSessionState};
+use metallb_api::BGPSessionState;
 use metallb_test_support::{Inside, Lab, Options, RouterKind, Steps, apply, wait_for};
 use metallb_tests::Outcome;
 use metallb_tests::metrics::{Reader, value};
-use serde_json::json;
 
 use crate::processes;
 
@@ -25,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const ROUTER: &str = "172.30.0.2";
 /// The router's address on its other side. BGP is not spoken there, but BFD is, over several hops.
 const FAR: &str = "172.31.0.1";
+const CONFIG: &str = include_str!("../../../../lab/manifests/config.yaml");
+const TIMERS: &str = "holdTime: 3s\n  keepaliveTime: 1s";
+const WATCHED: &str = "holdTime: 90s\n  keepaliveTime: 30s\n  bfdProfile: usual";
 /// Far above the detection time, to tell the two apart on a slow machine.
 const HOLD: Duration = Duration::from_secs(90);
 /// 3 × 300 ms, at both ends.
@@ -63,16 +65,16 @@ pub(crate) fn from_pods(inside: Inside, options: Options) -> Outcome {
         apply(&client, MANIFEST).await?;
         steps.deployment_available(NAMESPACE, "controller").await?;
         steps.speakers_ready().await?;
-        steps.configure().await?;
-        apply(&client, OBJECTS).await?;
-        let watched = json!({ "spec": { "bfdProfile": "usual", "holdTime": "90s", "keepaliveTime": "30s" } });
-        let peers: Api<BGPPeer> = Api::namespaced(client.clone(), NAMESPACE);
-        peers
-            .patch("router", &PatchParams::default(), &Patch::Merge(watched))
-            .await?;
+        ensure!(CONFIG.contains(TIMERS), "the lab's configuration has other timers");
+        let config = format!("{OBJECTS}---\n{}", CONFIG.replace(TIMERS, WATCHED));
+        wait_for("the configuration to be accepted", PATIENCE, async || {
+            Ok(apply(&client, &config).await.ok())
+        })
+        .await?;
         steps.start_backends().await?;
         let address = steps.create_services().await?.bgp;
-        says(&client, "Established", "up").await?;
+        let first = says(&client, "Established", "up").await;
+        first.with_context(|| vtysh(&shell, &["show bfd peers"]).unwrap_or_else(|error| error.to_string()))?;
         far_too(&shell, lab.topology().nodes[0].address)?;
         apply(&client, FAR_PEER).await?;
         steps.next_hops(address, 1).await?;
@@ -106,12 +108,17 @@ pub(crate) fn from_pods(inside: Inside, options: Options) -> Outcome {
 fn far_too(shell: &Path, node: Ipv4Addr) -> Result<()> {
     let peer = format!("peer {node} multihop local-address {FAR}");
     let lines = ["configure terminal", "bfd", &peer, "no shutdown"];
+    vtysh(shell, &lines).map(drop)
+}
+
+fn vtysh(shell: &Path, lines: &[&str]) -> Result<String> {
     let mut vtysh = Command::new("vtysh");
     vtysh.arg("--vty_socket").arg(shell);
     let ran = vtysh.args(lines.iter().flat_map(|line| ["-c", *line])).output();
     let ran = ran.context("cannot start vtysh")?;
-    ensure!(ran.status.success(), "vtysh: {}", String::from_utf8_lossy(&ran.stdout));
-    Ok(())
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    ensure!(ran.status.success(), "vtysh: {text}");
+    Ok(text)
 }
 
 /// Waits until the BGPSessionState of the router's session has these states.
