@@ -11,7 +11,7 @@ use metallb_dataplane::{
     bgp::{self, Attributes, BgpHandle, MessageType, Path as Route, PeerConfig, RemoteAs, RouteChange},
 };
 use metallb_test_runner::{
-    frr::{command, has},
+    frr::{bgpd_log, command, has},
     skip,
 };
 use tempfile::TempDir;
@@ -67,6 +67,7 @@ impl Frr {
             "router bgp 64501",
             " no bgp ebgp-requires-policy",
             " bgp router-id 10.0.0.2",
+            " bgp log-neighbor-changes",
         ];
         std::fs::write(&config, [&lines, neighbor].concat().join("\n")).unwrap();
         let command = command("bgpd", self.folder.path(), Some(&config));
@@ -82,6 +83,15 @@ impl Frr {
             .output()
             .unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Waits until bgpd has received a NOTIFICATION of this name.
+    pub(crate) async fn is_notified(&self, name: &str) {
+        eventually(name, || {
+            let log = bgpd_log(self.folder.path());
+            log.contains(name).then_some(()).ok_or(log)
+        })
+        .await;
     }
 
     pub(crate) async fn shows(&self, command: &str, wanted: &[&str]) {

@@ -5,6 +5,16 @@ use std::path::Path;
 /// Where Debian's package has the daemons.
 const FOLDER: &str = "/usr/lib/frr";
 
+/// Where bgpd writes, in its folder.
+const BGPD_LOG: &str = "bgpd.log";
+
+/// What bgpd has logged so far. With `bgp log-neighbor-changes` it has each NOTIFICATION, whose reason `show bgp neighbors`
+/// may replace within a second.
+#[must_use]
+pub fn bgpd_log(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join(BGPD_LOG)).unwrap_or_default()
+}
+
 /// Tells whether FRR is installed and has this daemon.
 #[must_use]
 pub fn has(daemon: &str) -> bool {
@@ -25,7 +35,13 @@ pub fn command(daemon: &str, folder: &Path, config: Option<&Path>) -> Vec<String
     let mut add = |options: &[&str]| command.extend(options.iter().map(|option| (*option).to_owned()));
     match daemon {
         // It insists on no group that an unprivileged user namespace does not have.
-        "bgpd" => add(&["-S"]),
+        "bgpd" => add(&[
+            "-S",
+            "--log-level",
+            "informational",
+            "--log",
+            &format!("file:{}", path(BGPD_LOG)),
+        ]),
         _ => add(&["-u", "root", "-g", "frrvty"]),
     }
     add(&[
