@@ -7,6 +7,28 @@ use k8s_openapi::api::core::v1::Node;
 
 use super::*;
 
+/// Addresses by Service.
+type Addresses = BTreeMap<String, Vec<String>>;
+
+/// Says whether what came is what was planned. Of Services that wait at the same time the controller serves one first whose
+/// turn it is, so which of them gets which address may differ.
+fn agree(came: &Addresses, planned: &Addresses, before: &Addresses) -> bool {
+    let parted = |all: &Addresses| {
+        let kept = |(name, ips): (&String, &Vec<String>)| {
+            (planned.get(name) == before.get(name)).then(|| (name.clone(), ips.clone()))
+        };
+        let kept: Addresses = all.iter().filter_map(kept).collect();
+        let mut moved: Vec<Vec<String>> = all
+            .iter()
+            .filter(|(name, _)| !kept.contains_key(*name))
+            .map(|(_, ips)| ips.clone())
+            .collect();
+        moved.sort();
+        (kept, moved)
+    };
+    parted(came) == parted(planned)
+}
+
 /// A change: what is deleted, then what is applied, in this order.
 struct Change {
     name: &'static str,
@@ -127,7 +149,7 @@ impl Cluster {
         }
     }
 
-    async fn all(&self) -> BTreeMap<String, Vec<String>> {
+    async fn all(&self) -> Addresses {
         let all = self.services().list(&ListParams::default()).await.unwrap();
         let named = all
             .items
@@ -223,7 +245,7 @@ async fn a_plan_says_what_the_controller_does() {
             cluster.follows_pools().await;
         }
         let poll = async {
-            while cluster.all().await != planned {
+            while !agree(&cluster.all().await, &planned, &before) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
