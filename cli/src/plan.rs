@@ -270,8 +270,10 @@ fn addresses(plan: &mut Plan, old: &BTreeMap<Key, Arc<Service>>, controller: &Co
         let after: Option<Vec<IpAddr>> = new.get(key).and_then(ours);
         let gone = after.is_none();
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+        // Its address was free for a moment, in which others may come first.
+        let again = before == after && !after.is_empty() && controller.why.contains_key(key);
         let fate = match (before.is_empty(), after.is_empty()) {
-            _ if before == after => {
+            _ if before == after && !again => {
                 plan.kept += usize::from(!after.is_empty());
                 plan.waiting += usize::from(after.is_empty() && !gone);
                 continue;
@@ -288,6 +290,9 @@ fn addresses(plan: &mut Plan, old: &BTreeMap<Key, Arc<Service>>, controller: &Co
             service: key.to_string(),
             text: match fate {
                 Fate::Lost => new.get(key).and_then(|service| waits_for(service)),
+                Fate::Moved if again => {
+                    Some("lost on the way; it gets this one again, or that of another that waits".to_owned())
+                }
                 Fate::Moved => controller.why.get(key).cloned(),
                 Fate::Gets | Fate::Released => None,
             },

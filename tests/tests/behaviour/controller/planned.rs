@@ -1,5 +1,6 @@
 //! What `kubectl metallb plan` says of addresses is what the controller does when the change is made.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::Parser;
@@ -12,17 +13,10 @@ type Addresses = BTreeMap<String, Vec<String>>;
 
 /// Says whether what came is what was planned. Of Services that wait at the same time the controller serves one first whose
 /// turn it is, so which of them gets which address may differ.
-fn agree(came: &Addresses, planned: &Addresses, before: &Addresses) -> bool {
+fn agree(came: &Addresses, planned: &Addresses, moved: &BTreeSet<String>) -> bool {
     let parted = |all: &Addresses| {
-        let kept = |(name, ips): (&String, &Vec<String>)| {
-            (planned.get(name) == before.get(name)).then(|| (name.clone(), ips.clone()))
-        };
-        let kept: Addresses = all.iter().filter_map(kept).collect();
-        let mut moved: Vec<Vec<String>> = all
-            .iter()
-            .filter(|(name, _)| !kept.contains_key(*name))
-            .map(|(_, ips)| ips.clone())
-            .collect();
+        let (moved, kept): (Addresses, Addresses) = all.clone().into_iter().partition(|(name, _)| moved.contains(name));
+        let mut moved: Vec<Vec<String>> = moved.into_values().collect();
         moved.sort();
         (kept, moved)
     };
@@ -223,6 +217,7 @@ async fn a_plan_says_what_the_controller_does() {
                 .entry(object["metadata"]["name"].as_str().unwrap().to_owned())
                 .or_default();
         }
+        let mut moved = BTreeSet::new();
         for row in plan["plan"]["addresses"].as_array().unwrap() {
             let name = row["service"].as_str().unwrap().trim_start_matches("default/");
             assert_eq!(
@@ -232,6 +227,7 @@ async fn a_plan_says_what_the_controller_does() {
             if let Some(own) = planned.get_mut(name) {
                 *own = decode(row["after"].clone());
             }
+            moved.insert(name.to_owned());
             effects += 1;
         }
         for named in change.delete {
@@ -245,7 +241,7 @@ async fn a_plan_says_what_the_controller_does() {
             cluster.follows_pools().await;
         }
         let poll = async {
-            while !agree(&cluster.all().await, &planned, &before) {
+            while !agree(&cluster.all().await, &planned, &moved) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
