@@ -31,6 +31,7 @@ use crate::facts::Facts;
 use crate::input::cluster::{causes, client};
 use crate::report::NotSeen;
 use crate::sent::SETTLES;
+use crate::sessions::UP;
 use crate::world::{namespace, port, speaker_pods};
 
 /// Where sessions are asked for.
@@ -77,7 +78,7 @@ impl Heard {
     fn is_sending(&self) -> bool {
         let up = |route: &Route| {
             let mut sessions = self.sessions.iter().flatten();
-            sessions.any(|session| session.peer == route.peer && session.state == "Established" && !session.drained)
+            sessions.any(|session| session.peer == route.peer && session.state == UP && !session.drained)
         };
         let mut routes = self.routes.iter().flatten();
         routes.any(|route| route.state == "pending" && up(route))

@@ -44,9 +44,3 @@ pub(crate) async fn run(global: &Global, what: &Bgp) -> Printed {
         }
     }
 }
-
-/// A value, or a dash.
-fn or_dash<T: ToString>(value: Option<T>) -> String {
-    let text = value.map(|value| value.to_string());
-    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
-}

@@ -12,7 +12,6 @@ mod text;
 use std::collections::BTreeSet;
 
 use anyhow::anyhow;
-use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use metallb_ipam::is_of_class;
 
@@ -26,6 +25,7 @@ use crate::status::rows;
 use crate::table::{Mark, Style, meant};
 use crate::world::World;
 
+use announcers::Slices;
 pub(crate) use announcers::sentence;
 pub(crate) use explanation::Body;
 
@@ -48,13 +48,7 @@ pub(crate) async fn run(global: &Global, what: &Explain) -> Printed {
     let (facts, world) = (&facts, &world);
     match what {
         Explain::Svc { name } => {
-            let (namespace, name) = match name.split_once('/') {
-                Some((namespace, name)) => (namespace, name),
-                None => {
-                    let namespace = global.namespace.as_deref().or(facts.namespace.as_deref());
-                    (namespace.unwrap_or("default"), name.as_str())
-                }
-            };
+            let (namespace, name) = global.named(facts, name);
             known(&facts.services, "Services")?;
             let none = || absent(&format!("Service {namespace}/{name} of type LoadBalancer"));
             let report = service::report(facts, world, namespace, name).ok_or_else(none)?;
@@ -86,8 +80,8 @@ pub(crate) async fn run(global: &Global, what: &Explain) -> Printed {
 
 /// Without these the question cannot be answered.
 fn known<T>(read: &Read<T>, what: &str) -> Result<(), Failure> {
-    let lacking = |why| Err(Failure::Cluster(anyhow!("{what} cannot be listed: {why}")));
-    read.why_not().map_or(Ok(()), lacking)
+    let lacking = |text| Err(Failure::Cluster(anyhow!("{text}")));
+    read.lacks(what).map_or(Ok(()), lacking)
 }
 
 fn absent(what: &str) -> Failure {
@@ -157,12 +151,11 @@ fn part_of<T>(
 
 /// What speakers are to be asked about a Service, if it is ours: of routes those alone that it may have.
 fn questions(facts: &Facts, world: &World, (namespace, name): (&str, &str)) -> Option<Vec<String>> {
-    let same = |service: &&Service| service.name_any() == name && service.namespace().as_deref() == Some(namespace);
-    let service = facts.services.list().iter().find(same)?;
+    let service = facts.service(namespace, name)?;
     if !is_of_class(service, &world.settings.class) {
         return None;
     }
-    let due = announcers::due(facts, service, world);
+    let due = announcers::due(&Slices::new(facts), service, world);
     let prefixes: BTreeSet<_> = due.into_iter().map(|due| due.route.prefix).collect();
     let routes = prefixes.iter().map(|prefix| format!("{ROUTES}?prefix={prefix}"));
     Some(

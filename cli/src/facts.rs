@@ -54,6 +54,11 @@ impl<T> Read<T> {
             Self::NotGiven => Some("not in the input".to_owned()),
         }
     }
+
+    /// Why it is not known which `what` there are, as a sentence.
+    pub(crate) fn lacks(&self, what: &str) -> Option<String> {
+        self.why_not().map(|why| format!("{what} cannot be listed: {why}"))
+    }
 }
 
 /// Everything that reports are made of. Reports look at nothing else.
@@ -112,15 +117,23 @@ impl Facts {
     #[must_use]
     pub fn lacks_configuration(&self) -> Option<String> {
         let needed = [
-            ("IPAddressPools", self.pools.why_not()),
-            ("AddressPools", self.address_pools.why_not()),
-            ("L2Advertisements", self.l2_advertisements.why_not()),
-            ("BGPAdvertisements", self.bgp_advertisements.why_not()),
-            ("BGPPeers", self.peers.why_not()),
-            ("Communities", self.communities.why_not()),
+            self.pools.lacks("IPAddressPools"),
+            self.address_pools.lacks("AddressPools"),
+            self.l2_advertisements.lacks("L2Advertisements"),
+            self.bgp_advertisements.lacks("BGPAdvertisements"),
+            self.peers.lacks("BGPPeers"),
+            self.communities.lacks("Communities"),
         ];
-        let lacking = |(what, why): (&str, Option<String>)| Some(format!("{what} cannot be listed: {}", why?));
-        needed.into_iter().find_map(lacking)
+        needed.into_iter().flatten().next()
+    }
+
+    /// The Service of that name.
+    pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        let same = |own: &&Service| {
+            let meta = &own.metadata;
+            meta.name.as_deref() == Some(name) && meta.namespace.as_deref().unwrap_or_default() == namespace
+        };
+        self.services.list().iter().find(same)
     }
 }
 

@@ -4,21 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::anyhow;
-use k8s_openapi::api::core::v1::Service;
-use kube::ResourceExt;
 use metallb_announce::ServiceView;
 use metallb_inspect::layer2::{Address, Conflict};
+use metallb_ipam::Key;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::{Global, L2};
 use crate::ask::{self, LAYER2, MEMBERS};
-use crate::explain::announcers;
+use crate::explain::announcers::{self, Slices};
 use crate::facts::Facts;
 use crate::input::{self, Failure, Wanted};
 use crate::program::{Printed, finish};
 use crate::report::{Problem, Report, Severity, ago};
-use crate::table::{Style, table};
+use crate::table::{Style, or_dash, table};
 use crate::world::World;
 
 #[derive(JsonSchema, Serialize)]
@@ -82,27 +81,36 @@ fn addresses(facts: &Facts, global: &Global, what: &str) -> anyhow::Result<BTree
         return Ok([address].into());
     }
     let (namespace, name) = global.named(facts, what);
-    let same = |service: &&Service| service.name_any() == name && service.namespace().as_deref() == Some(namespace);
-    let service = facts.services.list().iter().find(same);
+    let service = facts.service(namespace, name);
     let service = service.ok_or_else(|| {
         anyhow!("{what} is no address, and there is no Service {namespace}/{name} of type LoadBalancer")
     })?;
     Ok(ServiceView::from(service).ingress.into_iter().flatten().collect())
 }
 
-/// The nodes that say they answer for an address, and what they do for it.
-pub(crate) fn holders(facts: &Facts, ip: IpAddr) -> impl Iterator<Item = (&str, &Address)> {
-    let all = facts.asked.heard().flat_map(|(node, heard)| {
-        let addresses = heard.layer2.iter().flat_map(|layer2| &layer2.addresses);
-        addresses.map(move |address| (node, address))
-    });
-    all.filter(move |(_, address)| address.address.parse() == Ok(ip))
+/// Nodes that say they answer for an address, and what they do for it.
+type Holders<'a> = Vec<(&'a str, &'a Address)>;
+
+/// Them by address.
+pub(crate) type AllHolders<'a> = BTreeMap<IpAddr, Holders<'a>>;
+
+/// Sorts what nodes say they answer for by address.
+pub(crate) fn holders(facts: &Facts) -> AllHolders<'_> {
+    let mut all = AllHolders::new();
+    for (node, heard) in facts.asked.heard() {
+        for address in heard.layer2.iter().flat_map(|layer2| &layer2.addresses) {
+            if let Ok(ip) = address.address.parse() {
+                all.entry(ip).or_default().push((node, address));
+            }
+        }
+    }
+    all
 }
 
 /// Says that several nodes answer for an address, if so.
-pub(crate) fn split(facts: &Facts, ip: IpAddr) -> Option<Problem> {
-    let answering = holders(facts, ip).filter(|(_, address)| !address.yielded);
-    let nodes: Vec<&str> = answering.map(|(node, _)| node).collect();
+pub(crate) fn split(ip: IpAddr, holders: &[(&str, &Address)]) -> Option<Problem> {
+    let answering = holders.iter().filter(|(_, address)| !address.yielded);
+    let nodes: Vec<&str> = answering.map(|(node, _)| *node).collect();
     (nodes.len() > 1).then(|| {
         let nodes = nodes.join(", ");
         let text = format!("{ip} is announced by {nodes}: clients reach one or the other");
@@ -119,31 +127,40 @@ fn report(facts: &Facts, world: &World, only: Option<&BTreeSet<IpAddr>>, node: O
     let macs = macs(facts);
     let mut ranked: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
     let mut users: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
+    let slices = Slices::new(facts);
     for service in facts.services.list() {
-        let order = announcers::ranked(facts, service, world);
+        let order = announcers::ranked(&slices, service, world);
         for ip in ServiceView::from(service).ingress.into_iter().flatten() {
             ranked.entry(ip).or_default().extend(order.iter().cloned());
-            let name = format!("{}/{}", service.namespace().unwrap_or_default(), service.name_any());
-            users.entry(ip).or_default().push(name);
+            users.entry(ip).or_default().push(Key::of(service).to_string());
         }
     }
-    let mut said: BTreeSet<IpAddr> = ranked.keys().copied().collect();
-    let told = facts.asked.heard().flat_map(|(_, heard)| &heard.layer2);
-    said.extend(
-        told.flat_map(|layer2| &layer2.addresses)
-            .filter_map(|own| own.address.parse::<IpAddr>().ok()),
-    );
-    let heard = is_heard(facts);
+    let (heard, holders, written) = (is_heard(facts), holders(facts), written(facts, world));
+    let said: BTreeSet<IpAddr> = ranked.keys().chain(holders.keys()).copied().collect();
     let (mut owners, mut conflicts, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for ip in said.into_iter().filter(|ip| only.is_none_or(|only| only.contains(ip))) {
         let order = ranked.get(&ip).map_or(&[][..], Vec::as_slice);
         let services = users.get(&ip).cloned().unwrap_or_default();
+        let holders = holders.get(&ip).map_or(&[][..], Vec::as_slice);
         let mut own: Vec<Owner> = match heard {
-            true => holders(facts, ip)
+            true => holders
+                .iter()
                 .map(|(node, address)| told_by(facts, &macs, node, address))
                 .collect(),
-            false => written(facts, world, &services, order),
+            false => services
+                .iter()
+                .filter_map(|service| written.get(service.as_str()))
+                .flatten()
+                .cloned()
+                .collect(),
         };
+        if !heard && own.is_empty() {
+            own.extend(order.first().map(|node| Owner {
+                node: node.clone(),
+                note: "decided".to_owned(),
+                ..Owner::default()
+            }));
+        }
         for owner in &mut own {
             owner.own.address = ip.to_string();
             owner.next = order.iter().find(|next| **next != owner.node).cloned();
@@ -153,13 +170,13 @@ fn report(facts: &Facts, world: &World, only: Option<&BTreeSet<IpAddr>>, node: O
         }
         own.retain(|owner| node.is_none_or(|node| node == owner.node));
         if !own.is_empty() {
-            problems.extend(split(facts, ip));
+            problems.extend(split(ip, holders));
         }
         owners.extend(own);
-        for (node, address) in holders(facts, ip) {
+        for (node, address) in holders {
             conflicts.extend(address.conflicts.iter().map(|conflict| Claim {
                 address: address.address.clone(),
-                node: node.to_owned(),
+                node: (*node).to_owned(),
                 of: macs.get(conflict.mac.as_str()).map(|of| (*of).to_owned()),
                 conflict: conflict.clone(),
             }));
@@ -224,47 +241,27 @@ fn told_by(facts: &Facts, macs: &BTreeMap<&str, &str>, node: &str, address: &Add
     }
 }
 
-/// Owners as the objects of living speakers say, else as decided.
-fn written(facts: &Facts, world: &World, services: &[String], order: &[String]) -> Vec<Owner> {
-    let statuses = facts
-        .l2_statuses
-        .list()
-        .iter()
-        .filter_map(|status| status.status.as_ref());
-    let own = statuses.filter(|status| {
-        let service = format!("{}/{}", status.service_namespace, status.service_name);
-        let alive = world
-            .settings
-            .speakers
-            .as_ref()
-            .is_none_or(|alive| alive.contains(status.node.as_str()));
-        alive && services.contains(&service)
-    });
-    let own: Vec<Owner> = own
-        .map(|status| Owner {
+/// Owners by Service, as the objects of living speakers say.
+fn written(facts: &Facts, world: &World) -> BTreeMap<String, Vec<Owner>> {
+    let mut owners = BTreeMap::<_, Vec<Owner>>::new();
+    let statuses = facts.l2_statuses.list().iter();
+    let statuses = statuses.filter_map(|status| status.status.as_ref());
+    for status in statuses.filter(|status| world.is_alive(&status.node)) {
+        let service = Key::new(&status.service_namespace, &status.service_name).to_string();
+        owners.entry(service).or_default().push(Owner {
             node: status.node.clone(),
             own: Address {
                 interfaces: status.interfaces.iter().map(|own| own.name.clone()).collect(),
                 ..Address::default()
             },
             ..Owner::default()
-        })
-        .collect();
-    let decided = order.first().map(|node| Owner {
-        node: node.clone(),
-        note: "decided".to_owned(),
-        ..Owner::default()
-    });
-    if own.is_empty() {
-        decided.into_iter().collect()
-    } else {
-        own
+        });
     }
+    owners
 }
 
 fn text(report: &Report<Body>, style: Style) -> String {
     let end = report.problem_lines(style, |_| true) + &report.footer();
-    let dash = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
     if style.quiet {
         return end;
     }
@@ -305,17 +302,17 @@ fn text(report: &Report<Body>, style: Style) -> String {
     }
     let row = |owner: &Owner| {
         let own = &owner.own;
-        let number = |number: u64| dash(owner.asked.then(|| number.to_string()));
+        let number = |number: u64| or_dash(owner.asked.then(|| number.to_string()));
         vec![
             own.address.clone(),
-            dash(Some(own.services.join(","))),
+            or_dash(Some(own.services.join(","))),
             owner.node.clone(),
-            dash(owner.asked.then(|| ago(report.now, &own.since))),
-            dash(Some(own.interfaces.join(","))),
+            or_dash(owner.asked.then(|| ago(report.now, &own.since))),
+            or_dash(Some(own.interfaces.join(","))),
             number(own.requests),
             number(own.answers),
             number(own.gratuitous),
-            dash(owner.next.clone()),
+            or_dash(owner.next.as_ref()),
             owner.note.clone(),
         ]
     };

@@ -26,6 +26,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::{FailOn, Global, Plan as Asked};
+use crate::explain::announcers::Slices;
 use crate::facts::Facts;
 use crate::input::{self, Failure, Wanted, files};
 use crate::lint;
@@ -87,9 +88,8 @@ enum Fate {
 pub(crate) async fn run(global: &Global, asked: &Asked) -> Printed {
     let texts = files::texts(&asked.files).map_err(Failure::Usage)?;
     let facts = input::read(global, Wanted::Everything).await?;
-    let unseen = facts.services.why_not();
-    let unseen = unseen.map(|why| format!("Services cannot be listed: {why}"));
-    if let Some(text) = unseen.or_else(|| facts.lacks_configuration()) {
+    let lacking = facts.services.lacks("Services");
+    if let Some(text) = lacking.or_else(|| facts.lacks_configuration()) {
         return Err(Failure::Cluster(anyhow!(text)));
     }
     let report = report(&facts, global, asked, &texts).map_err(Failure::Usage)?;
@@ -147,13 +147,12 @@ fn report(facts: &Facts, global: &Global, asked: &Asked, texts: &[files::Text]) 
         before.parsed = parsed(settled);
         let [before, after] =
             [(&before, &old), (&after, &state.controller.services)].map(|(world, services)| Side { world, services });
-        let slices = facts.slices.is_known().then(|| facts.slices.list());
         let Announced {
             owners,
             routes,
             sessions,
             silenced,
-        } = announce::compare(&before, &after, slices);
+        } = announce::compare(&before, &after, &Slices::new(facts));
         plan.interrupted.extend(silenced.iter().map(ToString::to_string));
         (plan.owners, plan.sessions, plan.routes) = (Some(owners), Some(sessions), Some(routes));
     }

@@ -9,6 +9,7 @@ use metallb_inspect::bgp::{Route, Session};
 
 use crate::facts::Facts;
 use crate::report::{Problem, Severity, ago};
+use crate::sessions::UP;
 use crate::world::World;
 
 /// What is not sent for longer is a problem.
@@ -76,7 +77,7 @@ impl<'a> Sent<'a> {
         let since: Timestamp = session.since.parse().unwrap_or_default();
         let settled = u64::try_from(at.duration_since(since).as_secs()).is_ok_and(|age| age > SETTLES.as_secs());
         let no = |why| Some(if settled { Told::No(why) } else { Told::NotYet(why) });
-        if session.state != "Established" {
+        if session.state != UP {
             return no(format!("session {}", self.down(session)));
         }
         if session.drained {

@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::world::World;
 
 /// The state of a session that is up.
-const UP: &str = "Established";
+pub(crate) const UP: &str = "Established";
 
 /// The states of all sessions that are to be, by node and peer.
 pub(crate) struct Sessions<'a>(BTreeMap<(&'a str, &'a str), &'a BGPSessionStateStatus>);
@@ -19,26 +19,10 @@ impl<'a> Sessions<'a> {
     /// Sorts what was read; none if nobody has written anything, as FRR and upstream's native mode do, or if it is not known
     /// which nodes are to have sessions.
     pub(crate) fn new(facts: &'a Facts, world: &'a World) -> Option<Self> {
-        let states = facts.session_states.list().iter();
-        // frr-k8s names the address alone.
-        let peers = world.parsed.config.peers.values();
-        let by_address: BTreeMap<(String, &str), &str> = peers
-            .map(|peer| {
-                let vrf = peer.vrf.as_deref().unwrap_or_default();
-                ((peer.endpoint.to_string(), vrf), peer.name.as_str())
-            })
-            .collect();
-        let found = states.filter_map(|state| {
+        let names = PeerNames::new(world);
+        let found = facts.session_states.list().iter().filter_map(|state| {
             let status = state.status.as_ref()?;
-            let address = status
-                .peer
-                .parse()
-                .map_or_else(|_| status.peer.clone(), |ip: IpAddr| ip.to_string());
-            let peer = match status.peer_name.as_str() {
-                "" => by_address.get(&(address, status.vrf.as_str())).copied()?,
-                name => name,
-            };
-            Some(((status.node.as_str(), peer), status))
+            Some(((status.node.as_str(), names.of(status)?), status))
         });
         let found: BTreeMap<_, _> = found.collect();
         (facts.nodes.is_known() && !found.is_empty()).then_some(Self(found))
@@ -46,6 +30,29 @@ impl<'a> Sessions<'a> {
 
     pub(crate) fn of(&self, node: &'a str, peer: &'a str) -> Option<&'a BGPSessionStateStatus> {
         self.0.get(&(node, peer)).copied()
+    }
+}
+
+/// Names of peers by address and VRF, which is all that frr-k8s says of them.
+pub(crate) struct PeerNames<'a>(BTreeMap<(String, &'a str), &'a str>);
+
+impl<'a> PeerNames<'a> {
+    pub(crate) fn new(world: &'a World) -> Self {
+        let all = world.parsed.config.peers.values().map(|peer| {
+            let vrf = peer.vrf.as_deref().unwrap_or_default();
+            ((peer.endpoint.to_string(), vrf), peer.name.as_str())
+        });
+        Self(all.collect())
+    }
+
+    /// The name of the peer that a state is about; none if it is not configured.
+    pub(crate) fn of(&self, status: &'a BGPSessionStateStatus) -> Option<&'a str> {
+        if !status.peer_name.is_empty() {
+            return Some(&status.peer_name);
+        }
+        let address = status.peer.parse().map(|ip: IpAddr| ip.to_string());
+        let address = address.unwrap_or_else(|_| status.peer.clone());
+        self.0.get(&(address, status.vrf.as_str())).copied()
     }
 }
 

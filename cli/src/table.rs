@@ -92,6 +92,12 @@ pub(crate) fn table(indent: usize, heads: &[&str], rows: &[Vec<String>]) -> Stri
     text
 }
 
+/// A value, or a dash.
+pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
+    let text = value.map(|value| value.to_string());
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
+
 /// A number of things: `1 node`, `2 nodes`.
 pub(crate) fn many(count: usize, what: &str) -> String {
     match count {

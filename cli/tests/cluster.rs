@@ -378,7 +378,7 @@ fn a_cluster_without_metallb_is_told_from_one_without_problems() {
 
 // CLI-23
 #[test]
-fn watching_prints_what_changes_and_ends_with_whoever_reads() {
+fn watching_prints_changes_and_ends_when_the_reader_does() {
     let (stub, folder) = cluster(&["healthy.yaml"], "nothing");
     let mut watching = program(&folder, "status --watch=100ms -q")
         .stdout(Stdio::piped())
@@ -401,7 +401,7 @@ fn watching_prints_what_changes_and_ends_with_whoever_reads() {
     assert_eq!(next(), "Problems (1)");
     assert!(next().contains("node-b: its speaker is not Ready"));
     drop(lines);
-    // Only whoever writes learns that nobody reads.
+    // A closed pipe is noticed by writing to it.
     stub.objects.lock().unwrap().clear();
     assert!(watching.wait().unwrap().success());
 }

@@ -67,7 +67,7 @@ pub(crate) async fn decide(
                 }
             },
             Some(question) = questions.recv() => {
-                // Whoever asked may have gone.
+                // The request may have timed out meanwhile.
                 let _ = question.send(engine.standings().collect());
                 continue;
             }
@@ -83,7 +83,7 @@ pub(crate) async fn decide(
             Ok(()) = usable.changed() => links(&mut known, &mut usable, &mut members),
             // A conflict that was missed is reported again while it lasts.
             Ok(conflict) = conflicts.recv() => {
-                shell.book.claimed(&conflict);
+                shell.records.claimed(&conflict);
                 let conflict = Conflict {
                     ip: conflict.ip,
                     interface: conflict.interface,

@@ -104,13 +104,13 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     }
     let (reports, report_reader) = watch::channel(None);
     let (engine_questions, questions) = mpsc::channel(QUESTIONS);
-    let book = inspect::Book::default();
+    let records = inspect::Records::default();
     if let Some(address) = args.metrics_address() {
         let sources = inspect::Sources {
             engine: engine_questions,
             l2: data_plane.l2.clone(),
             members: data_plane.members.clone(),
-            book: book.clone(),
+            records: records.clone(),
             reports: report_reader.clone(),
             flags: inspect::flags(&args),
         };
@@ -153,7 +153,7 @@ pub async fn run(args: Args, stop: CancellationToken, data_plane: &Handle) -> Re
     let shell = Shell {
         node: args.node_name.clone(),
         l2: data_plane.l2.clone(),
-        book,
+        records,
         bgp: data_plane.bgp.clone(),
         recorder,
         l2_statuses: status::Desired::default(),

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::backend::{Bgp, Change};
-use crate::inspect::Book;
+use crate::inspect::Records;
 use crate::metrics::Metrics;
 use crate::sessions::{self, Uids};
 use crate::status;
@@ -41,7 +41,7 @@ pub(crate) struct Shell {
     /// ARP and NDP.
     pub(crate) l2: L2Handle,
     /// Since when addresses are answered.
-    pub(crate) book: Book,
+    pub(crate) records: Records,
     /// BGP.
     pub(crate) bgp: Bgp,
     /// Events on Services.
@@ -98,11 +98,11 @@ impl Shell {
     fn perform_one(&self, effect: Effect) {
         match effect {
             Effect::Addresses(changes) => {
-                self.book.changed(&changes);
+                self.records.changed(&changes);
                 self.l2.change(changes);
             }
             Effect::HandOver(addresses) => {
-                self.book.handed_over(&addresses);
+                self.records.handed_over(&addresses);
                 self.l2.release(addresses);
             }
             Effect::Yield(ip) => self.l2.yield_address(ip),

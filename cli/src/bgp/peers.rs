@@ -9,11 +9,12 @@ use metallb_inspect::bgp::{Negotiated, Session};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Body, or_dash};
+use super::Body;
 use crate::facts::Facts;
 use crate::report::{Problem, Report, Severity, ago};
 use crate::sent::Sent;
-use crate::table::{Style, table};
+use crate::sessions::{PeerNames, UP, is_up, wanted};
+use crate::table::{Style, or_dash, table};
 use crate::world::World;
 
 /// A session of a node.
@@ -51,11 +52,9 @@ pub(super) fn report(facts: &Facts, world: &World, peer: Option<&str>, node: Opt
         add(of_session(&sent, world, node, name, session));
     }
     // Those that should be there, too.
-    let speakers = world.settings.speakers.as_ref();
     for peer in world.parsed.config.peers.values() {
-        let alive = |node: &&String| speakers.is_none_or(|alive| alive.contains(node.as_str()));
-        for node in peer.nodes.iter().filter(alive) {
-            let heard = sent.heard.contains_key(node.as_str());
+        for node in wanted(world, peer) {
+            let heard = sent.heard.contains_key(node);
             let mut row = of_peer(world, node, &peer.name);
             row.session.state = if heard { "Missing" } else { "" }.to_owned();
             row.note = match heard {
@@ -69,7 +68,7 @@ pub(super) fn report(facts: &Facts, world: &World, peer: Option<&str>, node: Opt
     let down = rows.iter().map(|row| (row, &row.session)).filter(|(_, own)| {
         let configured = world.parsed.config.peers.get(&own.peer);
         let decided = configured.is_none_or(|peer| peer.nodes.contains(&own.node));
-        decided && !["", "Established"].contains(&own.state.as_str())
+        decided && !["", UP].contains(&own.state.as_str())
     });
     let problems = down.map(|(row, own)| {
         let since = Some(&own.since).filter(|since| !since.is_empty());
@@ -102,10 +101,10 @@ fn written(facts: &Facts, world: &World, add: &mut impl FnMut(Row)) -> String {
         .list()
         .iter()
         .filter_map(|state| state.status.as_ref());
-    let mut any = false;
+    let (names, mut any) = (PeerNames::new(world), false);
     for state in states {
         any = true;
-        add(of_object(world, state));
+        add(of_object(world, names.of(state).unwrap_or(&state.peer), state));
     }
     if any {
         return "sessions are as the objects BGPSessionState say; numbers there may be minutes old".to_owned();
@@ -152,7 +151,7 @@ fn of_session(sent: &Sent<'_>, world: &World, node: &str, name: &str, session: &
     let agreed = session.negotiated.as_ref();
     let configured = of_peer(world, node, name);
     let mut notes = Vec::new();
-    if session.state != "Established" {
+    if session.state != UP {
         notes.extend(sent.down(session).split_once(": ").map(|(_, why)| why.to_owned()));
     }
     let lacking = agreed.iter().flat_map(|agreed| &agreed.lacking);
@@ -179,14 +178,7 @@ fn of_session(sent: &Sent<'_>, world: &World, node: &str, name: &str, session: &
     }
 }
 
-fn of_object(world: &World, state: &BGPSessionStateStatus) -> Row {
-    // frr-k8s itself tells the address alone.
-    let peers = world.parsed.config.peers.values();
-    let by_address = || peers.into_iter().find(|peer| peer.endpoint.to_string() == state.peer);
-    let name = match state.peer_name.as_str() {
-        "" => by_address().map_or(state.peer.as_str(), |peer| &peer.name),
-        name => name,
-    };
+fn of_object(world: &World, name: &str, state: &BGPSessionStateStatus) -> Row {
     let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     let mut row = of_peer(world, &state.node, name);
     let own = &mut row.session;
@@ -211,7 +203,7 @@ fn of_object(world: &World, state: &BGPSessionStateStatus) -> Row {
         (own.advertised, own.desired) = (sent, wanted);
         row.counted = true;
     }
-    if state.bgp_status != "Established" {
+    if !is_up(state) {
         row.note.clone_from(&state.last_error);
     }
     row

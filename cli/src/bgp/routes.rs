@@ -5,20 +5,20 @@ use std::net::IpAddr;
 
 use anyhow::{Result, bail};
 use ipnet::IpNet;
-use kube::ResourceExt;
 use metallb_announce::ServiceView;
 use metallb_config::Community;
 use metallb_inspect::bgp::Route;
+use metallb_ipam::Key;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Body, or_dash};
+use super::Body;
 use crate::args::Global;
-use crate::explain::announcers::{self, Due};
+use crate::explain::announcers::{self, Due, Slices};
 use crate::facts::Facts;
 use crate::report::Report;
 use crate::sent::{Sent, Told, problems};
-use crate::table::{Style, table};
+use crate::table::{Style, or_dash, table};
 use crate::world::World;
 
 /// A route of a node to a peer.
@@ -77,10 +77,7 @@ fn prefixes(facts: &Facts, global: &Global, what: &str) -> Result<Vec<IpNet>> {
         return Ok(vec![address.into()]);
     }
     let (namespace, name) = global.named(facts, what);
-    let same = |service: &&k8s_openapi::api::core::v1::Service| {
-        service.name_any() == name && service.namespace().as_deref() == Some(namespace)
-    };
-    let Some(service) = facts.services.list().iter().find(same) else {
+    let Some(service) = facts.service(namespace, name) else {
         bail!("{what} is no prefix and no address, and there is no Service {namespace}/{name} of type LoadBalancer");
     };
     let addresses = ServiceView::from(service).addresses().unwrap_or_default();
@@ -96,17 +93,14 @@ pub(super) fn report(facts: &Facts, world: &World, only: &Only<'_>, diff: bool) 
         rows.insert(key, Row::new(&sent, node, (*route).clone()));
     }
     let known = facts.nodes.is_known() && facts.services.is_known() && facts.slices.is_known();
+    let slices = Slices::new(facts);
     for service in facts.services.list().iter().filter(|_| known) {
-        for due in announcers::due(facts, service, world) {
+        for due in announcers::due(&slices, service, world) {
             let route = decided(&due);
             let key = (due.node.to_string(), due.peer, route.prefix.clone());
             let row = rows.entry(key).or_insert_with(|| Row::new(&sent, &due.node, route));
             row.decided = Some(true);
-            row.services.insert(format!(
-                "{}/{}",
-                service.namespace().unwrap_or_default(),
-                service.name_any()
-            ));
+            row.services.insert(Key::of(service).to_string());
         }
     }
     let mut rows: Vec<Row> = rows.into_values().filter(|row| only.is(row)).collect();

@@ -1,6 +1,6 @@
 //! Who should announce a Service, as election and advertisements have it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use metallb_announce::{Endpoint, Endpoints, Out, Reason, Route, ServiceView, bgp_case, layer2_case};
 use metallb_api::names;
 use metallb_config::{Community, Peer, Pool};
+use metallb_ipam::Key;
 
 use super::explanation::{Bgp, Explanation, Heard, Layer2, OutOf, Rank, Serving, Told};
 use crate::facts::Facts;
@@ -20,7 +21,7 @@ use crate::world::World;
 pub(super) fn announcing(facts: &Facts, service: &Service, world: &World, explanation: &mut Explanation) {
     let view = ServiceView::from(service);
     let pool = view.addresses().and_then(|ips| world.parsed.config.pool_holding(&ips));
-    let endpoints = endpoints(facts, service, world);
+    let endpoints = Slices::new(facts).endpoints(&Key::of(service), world);
     explanation.endpoints = facts.slices.is_known().then(|| Serving {
         any: endpoints.any,
         nodes: endpoints.nodes.iter().map(str::to_owned).collect(),
@@ -48,10 +49,11 @@ pub(crate) struct Due {
 }
 
 /// All that nodes should tell their peers of a Service.
-pub(crate) fn due(facts: &Facts, service: &Service, world: &World) -> Vec<Due> {
+pub(crate) fn due(slices: &Slices<'_>, service: &Service, world: &World) -> Vec<Due> {
     let view = ServiceView::from(service);
     let pool = view.addresses().and_then(|ips| world.parsed.config.pool_holding(&ips));
-    let case = bgp_case(&world.inputs(), pool, &view, &endpoints(facts, service, world)).unwrap_or_default();
+    let endpoints = slices.endpoints(&Key::of(service), world);
+    let case = bgp_case(&world.inputs(), pool, &view, &endpoints).unwrap_or_default();
     let mut all = Vec::new();
     for (node, routes) in case.into_iter().filter(|(node, _)| world.announces(node)) {
         let routes = routes.unwrap_or_default();
@@ -68,43 +70,63 @@ pub(crate) fn due(facts: &Facts, service: &Service, world: &World) -> Vec<Due> {
 }
 
 /// The nodes that may answer for a Service in layer 2, in the order of the election.
-pub(crate) fn ranked(facts: &Facts, service: &Service, world: &World) -> Vec<String> {
+pub(crate) fn ranked(slices: &Slices<'_>, service: &Service, world: &World) -> Vec<String> {
     let view = ServiceView::from(service);
     let pool = view.addresses().and_then(|ips| world.parsed.config.pool_holding(&ips));
-    let case = layer2_case(&world.inputs(), pool, &view, &endpoints(facts, service, world));
+    let endpoints = slices.endpoints(&Key::of(service), world);
+    let case = layer2_case(&world.inputs(), pool, &view, &endpoints);
     let ranked = case.map(|case| case.ranked).unwrap_or_default();
     ranked.iter().map(|rank| rank.node.to_string()).collect()
 }
 
-/// Says whether a peer is meant with a route, and its session is for such.
-fn is_for(peer: &Peer, route: &Route) -> bool {
-    (route.path.peers.is_empty() || route.path.peers.contains(&peer.name))
-        && peer.exchanges(route.prefix.addr().is_ipv4())
+/// Tells whether advertisements choose a peer for a route.
+fn is_meant(peer: &Peer, route: &Route) -> bool {
+    route.path.peers.is_empty() || route.path.peers.contains(&peer.name)
 }
 
-/// Endpoints of a Service.
-fn endpoints(facts: &Facts, service: &Service, world: &World) -> Endpoints {
-    let own = |slice: &&EndpointSlice| {
-        let name = slice.labels().get(names::LABEL_SLICE_SERVICE);
-        name == service.metadata.name.as_ref() && slice.namespace() == service.namespace()
-    };
-    let slices = facts.slices.is_known().then(|| facts.slices.list().iter().filter(own));
-    serving(slices, world)
+/// Tells whether a peer is to be told of a route: it is meant, and its session carries the family.
+pub(crate) fn is_for(peer: &Peer, route: &Route) -> bool {
+    is_meant(peer, route) && peer.exchanges(route.prefix.addr().is_ipv4())
 }
 
-/// Endpoints that can serve, of the slices of a Service; if nobody knows these, some on every node.
-pub(super) fn serving<'a>(slices: Option<impl Iterator<Item = &'a EndpointSlice>>, world: &World) -> Endpoints {
-    let Some(slices) = slices else {
-        return Endpoints {
-            any: true,
-            nodes: world.nodes.keys().map(|name| &**name).collect(),
+/// EndpointSlices by the Service that they belong to, so that all Services together look at each once.
+pub(crate) struct Slices<'a>(Option<HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>>);
+
+impl<'a> Slices<'a> {
+    pub(crate) fn new(facts: &'a Facts) -> Self {
+        if !facts.slices.is_known() {
+            return Self(None);
+        }
+        let mut all: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
+        for slice in facts.slices.list() {
+            let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
+            if let Some(service) = slice.labels().get(names::LABEL_SLICE_SERVICE) {
+                all.entry((namespace, service)).or_default().push(slice);
+            }
+        }
+        Self(Some(all))
+    }
+
+    /// Endpoints of a Service that can serve; if the slices are not known, some on every node.
+    pub(crate) fn endpoints(&self, service: &Key, world: &World) -> Endpoints {
+        let Some(all) = &self.0 else {
+            return everywhere(world);
         };
-    };
-    serving_of(slices)
+        let own = all.get(&(service.namespace(), service.name()));
+        serving(own.into_iter().flatten().copied())
+    }
+}
+
+/// Endpoints on every node.
+pub(crate) fn everywhere(world: &World) -> Endpoints {
+    Endpoints {
+        any: true,
+        nodes: world.nodes.keys().map(|name| &**name).collect(),
+    }
 }
 
 /// The endpoints of these slices that can serve.
-pub(crate) fn serving_of<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Endpoints {
+pub(crate) fn serving<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Endpoints {
     let endpoints = slices.flat_map(|slice| &slice.endpoints).map(|endpoint| {
         let conditions = endpoint.conditions.as_ref();
         Endpoint {
@@ -214,15 +236,16 @@ fn told(world: &World, sent: &Sent<'_>, node: &Arc<str>, routes: &[Route], all: 
         .values()
         .filter(|peer| peer.nodes.contains(&**node))
     {
-        let meant = |route: &&Route| route.path.peers.is_empty() || route.path.peers.contains(&peer.name);
         let own = routes.iter().filter(|route| is_for(peer, route));
         let own: Vec<String> = own
             .map(|own| route(own.prefix, own.path.local_pref, &own.path.communities))
             .collect();
-        let reason = own.is_empty().then(|| match routes.iter().any(|route| meant(&route)) {
-            true => "the session carries no addresses of this family".to_owned(),
-            false => "the advertisements name other peers".to_owned(),
-        });
+        let reason = own
+            .is_empty()
+            .then(|| match routes.iter().any(|route| is_meant(peer, route)) {
+                true => "the session carries no addresses of this family".to_owned(),
+                false => "the advertisements name other peers".to_owned(),
+            });
         let prefixes = routes
             .iter()
             .filter(|route| is_for(peer, route))

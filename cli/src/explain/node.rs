@@ -1,15 +1,12 @@
 //! `explain node`: what it may announce, what not, and to whom.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use metallb_announce::{Inputs, ServiceView, decide};
-use metallb_api::names;
+use metallb_ipam::Key;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::announcers::serving;
+use super::announcers::Slices;
 use super::peer::{Session, session, sessions};
 use super::{Body, page, part_of, section};
 use crate::facts::Facts;
@@ -88,34 +85,26 @@ pub(super) fn report(facts: &Facts, world: &World, name: &str) -> Option<Report<
 
 /// What the node should answer for, and what it should announce over BGP.
 fn announces(facts: &Facts, world: &World, name: &str) -> (Vec<String>, Vec<String>) {
-    let mut slices: BTreeMap<(Option<String>, &str), Vec<&EndpointSlice>> = BTreeMap::new();
-    for slice in facts.slices.list() {
-        if let Some(service) = slice.labels().get(names::LABEL_SLICE_SERVICE) {
-            slices.entry((slice.namespace(), service)).or_default().push(slice);
-        }
-    }
+    let slices = Slices::new(facts);
     let inputs = Inputs {
         node: name,
         ..world.inputs()
     };
     let (mut layer2, mut bgp) = (Vec::new(), Vec::new());
-    let drained = world.drained.contains(name) || !world.is_alive(name);
     for service in facts.services.list() {
         let view = ServiceView::from(service);
         let Some(ips) = view.addresses() else { continue };
         if view.local && !facts.slices.is_known() {
             continue;
         }
-        let name = service.metadata.name.as_deref().unwrap_or_default();
-        let own = slices.get(&(service.namespace(), name)).into_iter().flatten().copied();
-        let endpoints = serving(facts.slices.is_known().then_some(own), world);
+        let key = Key::of(service);
+        let endpoints = slices.endpoints(&key, world);
         let decision = decide(&inputs, world.parsed.config.pool_holding(&ips), &view, &endpoints);
-        let key = metallb_ipam::Key::of(service);
         if decision.layer2.is_ok() {
             let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
             layer2.push(format!("{} ({key})", ips.join(", ")));
         }
-        if decision.bgp.is_ok_and(|routes| !routes.is_empty()) && !drained {
+        if decision.bgp.is_ok_and(|routes| !routes.is_empty()) && world.announces(name) {
             bgp.push(key.to_string());
         }
     }

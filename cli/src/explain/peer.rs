@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::report::{Problem, Report, age};
 use crate::sessions::{Sessions, asn};
 use crate::status::rows;
-use crate::table::{Style, few, table};
+use crate::table::{Style, few, or_dash, table};
 use crate::world::World;
 
 /// Sessions in a text.
@@ -160,15 +160,14 @@ pub(super) fn session(facts: &Facts, world: &World, node: &str, peer: &Peer, sta
 
 /// A table of sessions, by node or by peer.
 pub(super) fn sessions(all: &[Session], by_peer: bool, style: Style) -> String {
-    let dash = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
     let shown = if style.wide { usize::MAX } else { SHOWN };
     let rows = all.iter().take(shown).map(|own| {
         vec![
             if by_peer { own.peer.clone() } else { own.node.clone() },
             own.state.clone(),
-            dash(own.since.clone()),
-            dash(Some(own.families.join(","))),
-            dash(own.bfd.clone()),
+            or_dash(own.since.as_ref()),
+            or_dash(Some(own.families.join(","))),
+            or_dash(own.bfd.as_ref()),
             own.routes.map_or_else(|| "?".to_owned(), |routes| format!("~{routes}")),
             own.note.clone(),
         ]

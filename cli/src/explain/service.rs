@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Service;
-use kube::ResourceExt;
 use metallb_announce::ServiceView;
 use metallb_announce::reach::{Reach, Surroundings};
 use metallb_ipam::{Assigner, Families, Key, Outcome, is_of_class};
@@ -12,6 +11,7 @@ use metallb_ipam::{Assigner, Families, Key, Outcome, is_of_class};
 use super::announcers::announcing;
 use super::explanation::{Answering, Asked, Body, Clash, Explanation, Ours, Told, Trial};
 use crate::facts::Facts;
+use crate::l2::AllHolders;
 use crate::report::{NotSeen, Problem, Report, Severity};
 use crate::table::many;
 use crate::world::World;
@@ -19,8 +19,7 @@ use crate::{l2, sent};
 
 /// Explains a Service; none if there is none of that name.
 pub(crate) fn report(facts: &Facts, world: &World, namespace: &str, name: &str) -> Option<Report<Body<Explanation>>> {
-    let same = |own: &&Service| own.name_any() == name && own.namespace().unwrap_or_default() == namespace;
-    let service = facts.services.list().iter().find(same)?;
+    let service = facts.service(namespace, name)?;
     let mut explanation = Explanation {
         service: format!("{namespace}/{name}"),
         summary: summary(service),
@@ -33,9 +32,10 @@ pub(crate) fn report(facts: &Facts, world: &World, namespace: &str, name: &str) 
     if explanation.ours.is_ours {
         let address = addresses(facts, service, world, &mut explanation);
         announcing(facts, service, world, &mut explanation);
-        answering(facts, &mut explanation);
+        let holders = l2::holders(facts);
+        answering(facts, &holders, &mut explanation);
         problems = judge(world, service, &mut explanation, &address);
-        problems.extend(unsent(facts, &explanation));
+        problems.extend(unsent(facts, &holders, &explanation));
     } else {
         explanation.verdict = not_ours(service, &explanation.ours);
     }
@@ -51,24 +51,29 @@ pub(crate) fn report(facts: &Facts, world: &World, namespace: &str, name: &str) 
 }
 
 /// Who says that it answers for the Service.
-fn answering(facts: &Facts, explanation: &mut Explanation) {
+fn answering(facts: &Facts, holders: &AllHolders<'_>, explanation: &mut Explanation) {
     if l2::is_heard(facts) && !explanation.layer2.advertisements.is_empty() {
-        let all = explanation.address.ips.iter().flat_map(|ip| l2::holders(facts, *ip));
-        let all = all.map(|(node, address)| Answering {
-            node: node.to_owned(),
-            address: address.clone(),
+        let all = explanation.address.ips.iter().filter_map(|ip| holders.get(ip));
+        let all = all.flatten().map(|(node, address)| Answering {
+            node: (*node).to_owned(),
+            address: (*address).clone(),
         });
         explanation.layer2.sent = Some(all.collect());
     }
 }
 
 /// What is decided and not done.
-fn unsent(facts: &Facts, explanation: &Explanation) -> Vec<Problem> {
+fn unsent(facts: &Facts, holders: &AllHolders<'_>, explanation: &Explanation) -> Vec<Problem> {
     let told = explanation.bgp.told.iter();
     let mut problems = sent::problems(told.map(|own| (&*own.node, &*own.peer, &*own.prefix, &own.told)));
-    problems.extend(explanation.address.ips.iter().filter_map(|ip| l2::split(facts, *ip)));
+    let answered = explanation
+        .address
+        .ips
+        .iter()
+        .filter_map(|ip| Some((*ip, holders.get(ip)?)));
+    problems.extend(answered.filter_map(|(ip, holders)| l2::split(ip, holders)));
     let nobody = explanation.layer2.sent.as_ref().is_some_and(Vec::is_empty);
-    // Whoever has not said may answer.
+    // A speaker that did not reply may be the one that answers.
     if let Some(node) = explanation
         .layer2
         .decided

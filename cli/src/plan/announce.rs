@@ -1,22 +1,19 @@
 //! Who announces what, before and after: owners in layer 2, routes of nodes to peers, sessions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::ResourceExt;
 use metallb_announce::{Endpoints, Path, Route, ServiceView, bgp_case, layer2_case};
-use metallb_api::names;
 use metallb_bgp::GracefulRestart;
 use metallb_config::{Community, Peer, Pool};
 use metallb_ipam::Key;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::explain::announcers::serving_of;
+use crate::explain::announcers::{Slices, everywhere, is_for};
 use crate::world::World;
 
 /// Who answers for the addresses of a Service in layer 2.
@@ -100,11 +97,6 @@ impl Side<'_> {
         self.config().pool_holding(&view?.addresses()?)
     }
 
-    fn is_alive(&self, node: &str) -> bool {
-        let speakers = self.world.settings.speakers.as_ref();
-        speakers.is_none_or(|speakers| speakers.contains(node))
-    }
-
     fn case(&self, view: Option<&ServiceView>, endpoints: &Endpoints) -> Case {
         let mut case = Case {
             addresses: view.and_then(ServiceView::addresses).unwrap_or_default(),
@@ -117,7 +109,7 @@ impl Side<'_> {
         case.owner = layer2.and_then(|layer2| Some(Arc::clone(&layer2.ranked.first()?.node)));
         for (node, routes) in bgp_case(&inputs, pool, view, endpoints).into_iter().flatten() {
             let Ok(routes) = routes else { continue };
-            if !self.is_alive(&node) || self.world.drained.contains(&node) {
+            if !self.world.announces(&node) {
                 continue;
             }
             match case.routes.iter_mut().find(|(_, known)| *known == routes) {
@@ -131,7 +123,7 @@ impl Side<'_> {
     /// Whether anybody announces it.
     fn is_heard(&self, case: &Case) -> bool {
         let heard = |nodes: &[Arc<str>], route: &Route| {
-            let mut peers = self.config().peers.values().filter(|peer| hears(peer, route));
+            let mut peers = self.config().peers.values().filter(|peer| is_for(peer, route));
             peers.any(|peer| nodes.iter().any(|node| peer.nodes.contains(&**node)))
         };
         case.owner.is_some()
@@ -142,13 +134,8 @@ impl Side<'_> {
     }
 }
 
-fn hears(peer: &Peer, route: &Route) -> bool {
-    let meant = route.path.peers.is_empty() || route.path.peers.contains(&peer.name);
-    meant && peer.exchanges(route.prefix.addr().is_ipv4())
-}
-
 /// Compares both sides. Services whose verdict cannot differ, for nothing that it depends on does, are not judged.
-pub(super) fn compare(before: &Side<'_>, after: &Side<'_>, slices: Option<&[EndpointSlice]>) -> Announced {
+pub(super) fn compare(before: &Side<'_>, after: &Side<'_>, slices: &Slices<'_>) -> Announced {
     let mut announced = Announced {
         sessions: sessions(before, after),
         ..Announced::default()
@@ -161,24 +148,10 @@ pub(super) fn compare(before: &Side<'_>, after: &Side<'_>, slices: Option<&[Endp
         .filter(|(name, pool)| new.get(*name) == Some(*pool))
         .map(|(name, _)| name.as_str())
         .collect();
-    let mut by_service: HashMap<(String, &str), Vec<&EndpointSlice>> = HashMap::new();
-    for slice in slices.unwrap_or_default() {
-        if let Some(service) = slice.labels().get(names::LABEL_SLICE_SERVICE) {
-            let name = (slice.namespace().unwrap_or_default(), service.as_str());
-            by_service.entry(name).or_default().push(slice);
-        }
-    }
-    let everywhere = Endpoints {
-        any: true,
-        nodes: after.world.nodes.keys().map(|name| &**name).collect(),
-    };
-    let endpoints = |key: &Key| {
+    let endpoints = |key: &Key| match before.services.contains_key(key) {
+        true => slices.endpoints(key, after.world),
         // A new Service is taken for one whose pods are ready.
-        if slices.is_none() || !before.services.contains_key(key) {
-            return everywhere.clone();
-        }
-        let own = by_service.get(&(key.namespace().to_owned(), key.name()));
-        serving_of(own.into_iter().flatten().copied())
+        false => everywhere(after.world),
     };
     let keys: BTreeSet<&Key> = before.services.keys().chain(after.services.keys()).collect();
     let (mut tables, mut unchanged) = (Tables::default(), Vec::new());
@@ -288,7 +261,7 @@ impl Tables {
                     continue;
                 }
                 let heard = |peer: &Peer, numbers: &[usize]| -> Vec<bool> {
-                    numbers.iter().map(|number| hears(peer, all[*number])).collect()
+                    numbers.iter().map(|number| is_for(peer, all[*number])).collect()
                 };
                 alike
                     .entry([heard(was, &old), heard(is, &new)])
@@ -354,7 +327,7 @@ fn sessions(before: &Side<'_>, after: &Side<'_>) -> Vec<Sessions> {
         let (was, is) = (old.peers.get(name), new.peers.get(name));
         let nodes = |side: &Side<'_>, peer: Option<&Peer>| -> BTreeSet<String> {
             let nodes = peer.into_iter().flat_map(|peer| &peer.nodes);
-            nodes.filter(|node| side.is_alive(node)).cloned().collect()
+            nodes.filter(|node| side.world.is_alive(node)).cloned().collect()
         };
         let (had, has) = (nodes(before, was), nodes(after, is));
         let mut row = |nodes: Vec<String>, effect, fields| {

@@ -61,7 +61,7 @@ impl Controller {
                 self.handle(event);
                 self.run();
             }
-            // Whatever is to take the place of a pool that is gone is there by now.
+            // A pool that replaces a deleted one is there by now.
             let gone = self.pools.gone().clone();
             if gone.is_empty() {
                 return;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::args::{Args, Command};
+use crate::explain::announcers::{Slices, serving};
 use crate::input::files::Text;
 
 /// What a random cluster is made of; numbers are taken modulo what there is.
@@ -164,7 +165,7 @@ fn told(facts: &Facts, world: &World) -> Told {
         let own = |slice: &&k8s_openapi::api::discovery::v1::EndpointSlice| {
             slice.labels().get("kubernetes.io/service-name") == service.metadata.name.as_ref()
         };
-        let endpoints: Endpoints = crate::explain::announcers::serving_of(facts.slices.list().iter().filter(own));
+        let endpoints: Endpoints = serving(facts.slices.list().iter().filter(own));
         let inputs = world.inputs();
         let owner = layer2_case(&inputs, pool, &view, &endpoints).ok();
         let owner = owner.and_then(|case| Some(case.ranked.first()?.node.to_string()));
@@ -225,7 +226,7 @@ proptest! {
             all.map(|own| (Key::of(own), Arc::new(own.clone()))).collect::<BTreeMap<_, _>>()
         });
         let sides = [0, 1].map(|at| Side { world: &worlds[at], services: &services[at] });
-        let found = announce::compare(&sides[0], &sides[1], Some(before.slices.list()));
+        let found = announce::compare(&sides[0], &sides[1], &Slices::new(&before));
         let [(old_routes, old_owners), (new_routes, new_owners)] = [told(&before, &worlds[0]), told(&after, &worlds[1])];
         let mut rows: BTreeMap<(String, String), [BTreeSet<String>; 2]> = BTreeMap::new();
         for row in &found.routes {

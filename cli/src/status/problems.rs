@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use metallb_announce::ServiceView;
 use metallb_announce::reach::{Barred, Reach, Surroundings};
 use metallb_api::{ConfigurationResult, names};
-use metallb_ipam::Assigner;
+use metallb_ipam::{Assigner, Key};
 
 use super::rows::{Ready, Status};
 use crate::facts::Facts;
@@ -20,9 +20,9 @@ use crate::world::World;
 
 /// Names in one text.
 const NAMED: usize = 3;
-/// A Service may wait that long before it is told, in seconds.
+/// Seconds that a Service may wait before it is a problem.
 const PATIENCE: i64 = 60;
-/// A Lease that was not renewed for that long is nobody's, whatever the clocks say, in seconds.
+/// A Lease that was not renewed for this many seconds has no holder; far above any difference between clocks.
 const STALE: i64 = 120;
 
 /// Finds all of them, causes before what they bring about.
@@ -252,7 +252,7 @@ fn announced(facts: &Facts, world: &World, status: &Status) -> Vec<Problem> {
             continue;
         };
         match world.parsed.config.pool_holding(&ips) {
-            None => homeless.push(named(service)),
+            None => homeless.push(Key::of(service).to_string()),
             Some(pool) => {
                 if let Err(why) = reach[pool.name.as_str()].judge(&view)
                     && why != Barred::NoAdvertisement
@@ -260,7 +260,7 @@ fn announced(facts: &Facts, world: &World, status: &Status) -> Vec<Problem> {
                     barred
                         .entry((pool.name.as_str(), why))
                         .or_default()
-                        .push(named(service));
+                        .push(Key::of(service).to_string());
                 }
             }
         }
@@ -287,10 +287,6 @@ fn ours<'a>(facts: &'a Facts, world: &'a World) -> impl Iterator<Item = &'a Serv
     services.filter(|service| metallb_ipam::is_of_class(service, &world.settings.class))
 }
 
-fn named(service: &Service) -> String {
-    format!("{}/{}", service.namespace().unwrap_or_default(), service.name_any())
-}
-
 /// Services that wait for an address, the same reason in one.
 fn pending(facts: &Facts, world: &World, assigner: &mut Assigner) -> Vec<Problem> {
     let mut waiting: BTreeMap<Option<String>, Vec<(Timestamp, String)>> = BTreeMap::new();
@@ -315,7 +311,10 @@ fn pending(facts: &Facts, world: &World, assigner: &mut Assigner) -> Vec<Problem
             let standing = assigner.converge(&seen).standing?;
             (!standing.allocated).then(|| standing.reason.to_owned())
         });
-        waiting.entry(reason).or_default().push((since, named(service)));
+        waiting
+            .entry(reason)
+            .or_default()
+            .push((since, Key::of(service).to_string()));
     }
     let told = waiting.into_iter().map(|(reason, mut services)| {
         services.sort();

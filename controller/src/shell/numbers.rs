@@ -25,9 +25,10 @@ type Past = HashMap<String, (Option<String>, IPAddressPoolStatus)>;
 pub(super) async fn follow(term: Arc<Term>, end: CancellationToken) {
     let mut past = Past::new();
     let mut good = true;
-    term.shared
-        .metrics
-        .show_pending(&term.engine(|engine| engine.pending()));
+    let metrics = &term.shared.metrics;
+    let show_pending = || metrics.show_pending(&term.engine(|engine| engine.pending()));
+    // Series of all reasons are there before the first Service waits.
+    show_pending();
     loop {
         tokio::select! {
             () = end.cancelled() => return,
@@ -35,11 +36,9 @@ pub(super) async fn follow(term: Arc<Term>, end: CancellationToken) {
             () = tokio::time::sleep(RETRY), if !good => {}
         }
         for (pool, counters) in term.engine(Engine::take_counters) {
-            term.shared.metrics.show_pool(&pool, counters);
+            metrics.show_pool(&pool, counters);
         }
-        term.shared
-            .metrics
-            .show_pending(&term.engine(|engine| engine.pending()));
+        show_pending();
         tokio::select! {
             () = end.cancelled() => return,
             all = write_all(&term, &mut past) => good = all,

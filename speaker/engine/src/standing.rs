@@ -1,4 +1,4 @@
-//! What is announced at this moment, for whoever asks.
+//! A snapshot of what is announced, for the looking glass.
 
 use std::net::IpAddr;
 use std::sync::Arc;

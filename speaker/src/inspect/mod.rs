@@ -1,10 +1,11 @@
-//! The looking glass: read-only answers about BGP, BFD, layer 2, membership and configuration, beside `/metrics` and guarded as that is.
+//! The looking glass: read-only answers about BGP, BFD, layer 2, membership and configuration, beside `/metrics` and
+//! guarded as that is.
 //!
-//! Each session's task answers one page at a time, between two of its events: no answer delays a packet, and no answer is
-//! held in memory as a whole.
+//! Each session's task answers one page of routes at a time, between two of its events, and so does the engine for all
+//! Services: no answer delays a packet. Routes are never held in memory as a whole.
 
 mod answer;
-mod book;
+mod records;
 mod routes;
 mod views;
 mod whole;
@@ -27,7 +28,7 @@ use tokio::time::timeout;
 use crate::backend::Bgp;
 use crate::sessions::{Source, rfc3339};
 use answer::whole;
-pub(crate) use book::Book;
+pub(crate) use records::Records;
 pub(crate) use whole::{Question, Sources, flags};
 
 /// How long a session's task may take to answer.

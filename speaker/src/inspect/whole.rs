@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::answer::whole;
-use super::book::{Book, Page, mac};
+use super::records::{Record, Records, mac};
 use super::{Glass, TIMEOUT};
 use crate::args::Args;
 use crate::sessions::rfc3339;
@@ -50,7 +50,7 @@ pub(crate) struct Sources {
     pub(crate) engine: mpsc::Sender<Question>,
     pub(crate) l2: L2Handle,
     pub(crate) members: Option<MembersHandle>,
-    pub(crate) book: Book,
+    pub(crate) records: Records,
     pub(crate) reports: watch::Receiver<Option<ConfigReport>>,
     pub(crate) flags: BTreeMap<String, String>,
 }
@@ -114,8 +114,14 @@ async fn config(State(Whole(glass, sources)): State<Whole>) -> Response {
 async fn layer2(State(Whole(glass, sources)): State<Whole>) -> response::Result<Response> {
     let standings = sources.standings().await?;
     let usable = sources.l2.usable_interfaces().borrow().clone();
-    let pages = sources.book.pages().clone();
-    let told = told(&standings, &usable, &pages, &sources.l2.counters(), &sources.l2.drops());
+    let records = sources.records.all().clone();
+    let told = told(
+        &standings,
+        &usable,
+        &records,
+        &sources.l2.counters(),
+        &sources.l2.drops(),
+    );
     Ok(whole(&glass.head(), &told))
 }
 
@@ -155,7 +161,7 @@ fn service(standing: Standing) -> Service {
 fn told(
     standings: &[Standing],
     usable: &BTreeSet<String>,
-    pages: &BTreeMap<IpAddr, Page>,
+    records: &BTreeMap<IpAddr, Record>,
     counters: &BTreeMap<IpAddr, AddressCounters>,
     drops: &DropCounters,
 ) -> Layer2 {
@@ -176,17 +182,17 @@ fn told(
     }
     let addresses = all.into_iter().map(|(ip, (services, interfaces, yielded))| {
         let counted = counters.get(&ip).copied().unwrap_or_default();
-        let page = pages.get(&ip);
+        let record = records.get(&ip);
         Address {
             address: ip.to_string(),
             services,
             interfaces: interfaces.into_iter().collect(),
-            since: page.map(|page| rfc3339(page.since)).unwrap_or_default(),
+            since: record.map(|record| rfc3339(record.since)).unwrap_or_default(),
             yielded,
             requests: counted.requests_received,
             answers: counted.responses_sent,
             gratuitous: counted.gratuitous_sent,
-            conflicts: page.map(|page| page.conflicts.clone()).unwrap_or_default(),
+            conflicts: record.map(|record| record.conflicts.clone()).unwrap_or_default(),
         }
     });
     let drops = drops.iter().map(|((reason, interface), count)| Drops {

@@ -1,4 +1,4 @@
-//! Since when addresses are answered, and who else claims them: what only the looking glass tells.
+//! Since when each address is announced, and who else claims it. Only the looking glass shows this.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,42 +11,42 @@ use metallb_inspect::layer2::Conflict;
 
 use crate::sessions::rfc3339;
 
-/// Hosts that are remembered for an address: whoever claims it under many names is not to fill the memory.
+/// Most claimants kept per address, so that one host with many hardware addresses cannot fill the memory.
 const CLAIMANTS: usize = 16;
 
-/// An address that is announced.
+/// What is known of an announced address.
 #[derive(Clone, Debug)]
-pub(super) struct Page {
+pub(super) struct Record {
     pub(super) since: SystemTime,
-    /// The last to claim it is the last one.
+    /// Oldest claim first.
     pub(super) conflicts: Vec<Conflict>,
 }
 
-/// One page for each address that is announced; clones share it.
+/// A record per announced address; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Book(Arc<Mutex<BTreeMap<IpAddr, Page>>>);
+pub(crate) struct Records(Arc<Mutex<BTreeMap<IpAddr, Record>>>);
 
-impl Book {
+impl Records {
     /// Addresses are announced from now on, or not any more.
     pub(crate) fn changed(&self, changes: &[(IpAddr, Option<Interfaces>)]) {
         let since = SystemTime::now();
-        let mut pages = self.pages();
+        let mut records = self.all();
         for (ip, interfaces) in changes {
             match interfaces {
-                Some(_) => drop(pages.entry(*ip).or_insert_with(|| Page {
+                Some(_) => drop(records.entry(*ip).or_insert_with(|| Record {
                     since,
                     conflicts: Vec::new(),
                 })),
-                None => drop(pages.remove(ip)),
+                None => drop(records.remove(ip)),
             }
         }
     }
 
     /// Other nodes take addresses over.
     pub(crate) fn handed_over(&self, ips: &[IpAddr]) {
-        let mut pages = self.pages();
+        let mut records = self.all();
         for ip in ips {
-            pages.remove(ip);
+            records.remove(ip);
         }
     }
 
@@ -54,8 +54,8 @@ impl Book {
     pub(crate) fn claimed(&self, conflict: &l2::Conflict) {
         let now = rfc3339(SystemTime::now());
         let mac = mac(conflict.mac.0);
-        let mut pages = self.pages();
-        let Some(Page { conflicts, .. }) = pages.get_mut(&conflict.ip) else {
+        let mut records = self.all();
+        let Some(Record { conflicts, .. }) = records.get_mut(&conflict.ip) else {
             return;
         };
         let known = conflicts
@@ -74,7 +74,7 @@ impl Book {
         }
     }
 
-    pub(super) fn pages(&self) -> MutexGuard<'_, BTreeMap<IpAddr, Page>> {
+    pub(super) fn all(&self) -> MutexGuard<'_, BTreeMap<IpAddr, Record>> {
         // Times stay true if a holder panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn claims_are_counted_by_host_and_forgotten_with_the_address() {
-        let book = Book::default();
+        let records = Records::default();
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
         let claim = |last| l2::Conflict {
             ip,
@@ -99,21 +99,25 @@ mod tests {
             mac: l2::EthernetAddress([0, 0, 0x5e, 0, 0x53, last]),
             report: l2::Report::First,
         };
-        book.claimed(&claim(1));
-        assert!(book.pages().is_empty(), "nobody announces it");
-        book.changed(&[(ip, Some(Interfaces::All))]);
-        let since = book.pages()[&ip].since;
+        records.claimed(&claim(1));
+        assert!(records.all().is_empty(), "nobody announces it");
+        records.changed(&[(ip, Some(Interfaces::All))]);
+        let since = records.all()[&ip].since;
         for last in [1, 2, 1] {
-            book.claimed(&claim(last));
+            records.claimed(&claim(last));
         }
-        book.changed(&[(ip, Some(Interfaces::All))]);
-        let page = book.pages()[&ip].clone();
-        assert_eq!(page.since, since, "other interfaces are no other time");
-        let told: Vec<_> = page.conflicts.iter().map(|own| (own.mac.as_str(), own.count)).collect();
+        records.changed(&[(ip, Some(Interfaces::All))]);
+        let record = records.all()[&ip].clone();
+        assert_eq!(record.since, since, "other interfaces are no other time");
+        let told: Vec<_> = record
+            .conflicts
+            .iter()
+            .map(|own| (own.mac.as_str(), own.count))
+            .collect();
         assert_eq!(told, [("00:00:5e:00:53:02", 1), ("00:00:5e:00:53:01", 2)]);
-        (0..100).for_each(|last| book.claimed(&claim(last)));
-        assert_eq!(book.pages()[&ip].conflicts.len(), CLAIMANTS);
-        book.handed_over(&[ip]);
-        assert!(book.pages().is_empty());
+        (0..100).for_each(|last| records.claimed(&claim(last)));
+        assert_eq!(records.all()[&ip].conflicts.len(), CLAIMANTS);
+        records.handed_over(&[ip]);
+        assert!(records.all().is_empty());
     }
 }
