@@ -45,6 +45,8 @@ fn ran(case: &Path) -> (String, String) {
     (text, format!("{}\n", out.status.code().unwrap()))
 }
 
+// CLI-14 status, CLI-18 explain-clash, CLI-20 explain-one-peer, CLI-21 explain-not-sent, CLI-22 explain-other-class,
+// CLI-27 lint-half, CLI-32 plan-nothing, CLI-33 plan-refused and plan-gets, CLI-45 l2-owners-split
 #[test]
 fn every_case_prints_what_is_expected() {
     let mut wrong = Vec::new();

@@ -233,6 +233,7 @@ fn a_cluster_is_explained_as_its_dump_is_and_only_lists_are_asked_for() {
     );
 }
 
+// CLI-34
 #[test]
 fn a_plan_reads_a_cluster_as_its_dump_and_writes_nothing() {
     let cases = Path::new(CASES);

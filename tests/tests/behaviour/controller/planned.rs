@@ -200,6 +200,7 @@ impl Cluster {
     }
 }
 
+// CLI-31, of addresses
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_says_what_the_controller_does() {
     let (mut effects, mut wrong) = (0, Vec::new());
